@@ -1,0 +1,50 @@
+"""What pgolf raises when the user, a file or the machine is at fault.
+
+Rule: a subclass of PgolfError for whatever a person can mend (printed without a traceback, exit code 2);
+an `assert` with the values for a state that our own code should have made impossible.
+"""
+
+
+class PgolfError(Exception):
+    """Base of all errors that are printed as one message, without a traceback."""
+
+
+class ConfigError(PgolfError):
+    """One or more problems of a configuration, each `path: what (value). remedy`."""
+
+    def __init__(self, *problems: str):
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class OptionError(PgolfError, ValueError):
+    """A hyperparameter that a component refuses; the build layer prefixes the component's config path.
+
+    key: the constructor's keyword; value: what was given; remedy: what would be accepted.
+    """
+
+    def __init__(self, key: str, value: object, remedy: str):
+        self.key, self.value, self.remedy = key, value, remedy
+        super().__init__(f"{key}: cannot be {value!r}; {remedy}")
+
+
+class CoverageError(PgolfError):
+    """A parameter that no optimizer trains and that `optim.frozen` does not name, or that never gets a gradient."""
+
+
+class DataError(PgolfError):
+    """A corpus, shard or tokenizer that is missing, damaged or inconsistent."""
+
+
+class ArtifactError(PgolfError):
+    """A packed model file that cannot be trusted or read."""
+
+
+class DivergedError(PgolfError):
+    """The training loss is no longer finite."""
+
+
+def require(holds: bool, key: str, value: object, remedy: str) -> None:
+    """Raise OptionError unless `holds`."""
+    if not holds:
+        raise OptionError(key, value, remedy)

@@ -1,0 +1,129 @@
+"""The slot contract: what each kind of component is called with and what it provides.
+
+A variant is one class, one YAML, one test. Its constructor is `(runtime arguments, *, hyperparameters)`; the YAML holds `_target_`,
+`_partial_: true` and every hyperparameter, the build layer supplies the runtime arguments. Nothing is registered anywhere.
+
+Shapes: B batch, T time, D model width, H query heads, K head dim, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+Role = Literal["embedding", "head", "matrix", "scalar"]
+ROLES: tuple[Role, ...] = ("embedding", "head", "matrix", "scalar")
+
+
+@dataclass(frozen=True)
+class Dims:
+    """Sizes that every slot of one model shares."""
+
+    vocab_size: int
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    mlp_hidden: int
+    seq_len: int
+    logit_softcap: float
+
+    @property
+    def head_dim(self) -> int:
+        return self.width // self.heads
+
+
+class Embedding(Protocol):
+    """`model.embedding`, called with (dims)."""
+
+    def __call__(self, ids_BT: Tensor) -> Tensor:
+        """Rows x[B, T, D] of the effective table."""
+
+    def unembed(self, x_BTD: Tensor) -> Tensor:
+        """x times the effective table transposed: scores [B, T, V] for a tied head, no softcap."""
+
+
+class Head(Protocol):
+    """`model.head`, called with (dims, embedding). It speaks log-probabilities, not logits."""
+
+    def nll(self, x_BTD: Tensor, y_BT: Tensor) -> Tensor:
+        """-log p(y | x) in nats, fp32, shape [B, T]."""
+
+    def logp(self, x_BTD: Tensor) -> Tensor:
+        """The whole normalised distribution, fp32, shape [B, T, V]."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """One forward pass of an evaluation: targets `start .. stop-1` are seen, `scored .. stop-1` of them are scored.
+
+    Target i is token i+1; its inputs are tokens `start .. i`.
+    """
+
+    start: int
+    scored: int
+    stop: int
+
+
+class EvalMode(Protocol):
+    """`eval`, called with (seq_len): a plan of windows over the validation targets."""
+
+    name: str
+
+    def windows(self, targets: int) -> list[Window]:
+        """Windows in which each of the scored targets is scored exactly once."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One packed tensor: named little-endian arrays and how to read them.
+
+    scheme: `int` (codes int8 [rows, cols] with fp16 scales [rows]), `fp16`, `fp32` or `raw`; bits: levels are 2**bits at most.
+    """
+
+    scheme: str
+    bits: int
+    shape: tuple[int, ...]
+    arrays: Mapping[str, np.ndarray]
+
+
+class Quantizer(Protocol):
+    """`quant`: turns a state into compressible arrays and back; `codec` and `level` compress the whole payload."""
+
+    codec: str
+    level: int
+
+    def encode(self, name: str, tensor: Tensor) -> Encoded:
+        """Pack one tensor of the state."""
+
+    def payload_bytes(self, name: str, shape: tuple[int, ...]) -> int:
+        """Uncompressed bytes that `encode` makes of a float tensor of this shape."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A prepared corpus on disk, in the official shard format.
+
+    raw_val_bytes: UTF-8 bytes of the validation text before tokenizer normalisation; None where the text is not known.
+    """
+
+    name: str
+    train_shards: tuple[Path, ...]
+    val_shards: tuple[Path, ...]
+    tokenizer: Path
+    vocab_size: int
+    shuffle_seed: int | None
+    raw_val_bytes: int | None = None
+
+
+class Data(Protocol):
+    """`data`, called with (cache_dir). Construction is cheap and checks paths; `prepare` does the work, once per machine."""
+
+    def prepare(self) -> Corpus:
+        """Make (or find) the corpus and return where it lies. Raises DataError."""
