@@ -102,6 +102,9 @@ class Quantizer(Protocol):
     def encode(self, name: str, tensor: Tensor) -> Encoded:
         """Pack one tensor of the state."""
 
+    def fake(self, name: str, tensor: Tensor) -> Tensor:
+        """decode(encode(tensor)) bit for bit, in fp32, with the gradient of `tensor` passed straight through."""
+
     def payload_bytes(self, name: str, shape: tuple[int, ...]) -> int:
         """Uncompressed bytes that `encode` makes of a float tensor of this shape."""
 

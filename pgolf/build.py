@@ -1,0 +1,132 @@
+"""From a resolved configuration to objects: the only place that instantiates."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from torch import nn
+
+from pgolf.config import conf_dir, planned_steps
+from pgolf.errors import ConfigError, OptionError
+from pgolf.nn.gpt import GPT, Slots
+from pgolf.parallel import Ranks
+from pgolf.roles import check_coverage, frozen_names, named_tensors, parameter_roles
+from pgolf.schedules import Budget
+from pgolf.schema import TrainConfig
+from pgolf.slots import ROLES, Data, Dims, EvalMode, Quantizer, Role
+
+Section = Mapping[str, Any]
+
+
+def make(path: str, node: Section, *runtime: Any) -> Any:
+    """Build one slot's object. A refused hyperparameter becomes a ConfigError under its config path."""
+    try:
+        return instantiate(dict(node), _convert_="all")(*runtime)
+    except OptionError as error:
+        raise ConfigError(f"{path}.{error.key}: cannot be used ({error.value}); {error.remedy}") from None
+
+
+def model_dims(model: Section) -> Dims:
+    return Dims(
+        vocab_size=model["vocab_size"],
+        width=model["width"],
+        layers=model["layers"],
+        heads=model["heads"],
+        kv_heads=model["kv_heads"],
+        mlp_hidden=model["mlp_hidden"],
+        seq_len=model["seq_len"],
+        logit_softcap=model["logit_softcap"],
+    )
+
+
+def build_model(model: Section) -> GPT:
+    """The model on the meta device: shapes and names, no memory."""
+
+    def slot(name: str) -> Callable[..., nn.Module]:
+        return lambda *runtime: make(f"model.{name}", model[name], *runtime)
+
+    slots = Slots(slot("embedding"), slot("q_proj"), slot("mlp"), slot("depth"), slot("head"))
+    with torch.device("meta"):
+        return GPT(
+            model_dims(model),
+            slots,
+            unique_blocks=model["unique_blocks"],
+            rope_base=model["rope_base"],
+            q_gain_init=model["q_gain_init"],
+        )
+
+
+def trusted_targets() -> set[str]:
+    """The classes that conf/model names: all that a packed file may ask to be built."""
+    lines = (line for path in (conf_dir() / "model").rglob("*.yaml") for line in path.read_text(encoding="utf-8").splitlines())
+    return {line.split(":", 1)[1].strip() for line in lines if line.startswith("_target_:")}
+
+
+def build_budget(train: Section) -> Budget:
+    settings = TrainConfig(**{key: train[key] for key in ("steps", "tokens", "seconds", "batch_tokens")})
+    return Budget(planned_steps(settings), train["seconds"])
+
+
+def build_schedule(optim: Section, budget: Budget) -> Callable[[int, float], float]:
+    return make("optim.schedule", optim["schedule"], budget)
+
+
+def build_eval(config: Section) -> EvalMode:
+    return make("eval", config["eval"], config["model"]["seq_len"])
+
+
+def build_quantizer(config: Section) -> Quantizer:
+    return make("quant", config["quant"])
+
+
+def build_data(config: Section) -> Data:
+    return make("data", config["data"], Path(config["paths"]["cache"]).expanduser())
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Optimizers by role, and the names that each trains."""
+
+    optimizers: dict[Role, torch.optim.Optimizer]
+    names: dict[Role, list[str]]
+    frozen: set[str]
+
+
+def names_by_role(model: nn.Module, frozen: set[str]) -> dict[Role, list[str]]:
+    """The trained parameters of each role that has any, after the coverage check."""
+    roles = parameter_roles(model)
+    groups = {role: [name for name, r in roles.items() if r == role and name not in frozen] for role in ROLES}
+    groups = {role: names for role, names in groups.items() if names}
+    check_coverage(model, groups.values(), frozen)
+    return groups
+
+
+def build_optimizers(model: nn.Module, optim: Section, ranks: Ranks) -> Trained:
+    """One optimizer a role; frozen parameters lose their gradient. Raises ConfigError, CoverageError."""
+    frozen = frozen_names(model, optim["frozen"])
+    groups = names_by_role(model, frozen)
+    if not groups:
+        raise ConfigError(f"optim.frozen: leaves nothing to train ({optim['frozen']}). Freeze less")
+    tensors = named_tensors(model)
+    for name in frozen:
+        tensors[name].requires_grad_(False)
+    made = {
+        role: make(f"optim.roles.{role}", optim["roles"][role], [tensors[name] for name in names], ranks)
+        for role, names in groups.items()
+    }
+    return Trained(made, groups, frozen)
+
+
+def check_optimizer_settings(optim: Section, shapes: Mapping[Role, Sequence[torch.Size]]) -> list[str]:
+    """Problems that the optimizers' constructors see, found on small stand-ins of the roles' tensors."""
+    problems = []
+    for role in ROLES:
+        dims = {len(shape) for shape in shapes.get(role, [])} or {2}
+        try:
+            make(f"optim.roles.{role}", optim["roles"][role], [torch.zeros([2] * n, requires_grad=True) for n in sorted(dims)], Ranks())
+        except ConfigError as error:
+            problems += error.problems
+    return problems

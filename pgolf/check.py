@@ -1,0 +1,206 @@
+"""Everything about a configuration that can be known before anything is written: each problem as `path: what (value). remedy`."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, get_type_hints
+
+import torch
+
+from pgolf.binding import bind, suggest
+from pgolf.build import (
+    build_budget,
+    build_data,
+    build_eval,
+    build_model,
+    build_quantizer,
+    build_schedule,
+    check_optimizer_settings,
+    names_by_role,
+)
+from pgolf.config import planned_steps
+from pgolf.errors import ConfigError, PgolfError
+from pgolf.roles import frozen_names, named_tensors
+from pgolf.schema import SECTIONS, TrainConfig, slot_paths
+
+Resolved = Mapping[str, Any]
+
+
+def at(config: Resolved, path: str) -> Any:
+    """The node at a dotted path; None where there is none."""
+    node: Any = config
+    for key in path.split(".") if path else []:
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node
+
+
+def section_problems(config: Resolved) -> Iterator[str]:
+    """Unknown, missing and unset keys of the closed sections (Hydra's + and ~ get past its own check)."""
+    for prefix, section in SECTIONS.items():
+        node, known = at(config, prefix), list(get_type_hints(section))
+        dot = f"{prefix}." if prefix else ""
+        if not isinstance(node, Mapping):
+            yield f"{prefix}: is missing. Remove the override that deletes it"
+            continue
+        for key in node:
+            if key not in known:
+                yield f"{dot}{key}: no such option ({node[key]}).{suggest(str(key), known)}"
+        for key in known:
+            if key not in node:
+                yield f"{dot}{key}: is missing. Remove the override that deletes it"
+            elif node[key] == "???":
+                yield f"{dot}{key}: has no value. Give it as {dot}{key}=..."
+
+
+def model_problems(config: Resolved) -> Iterator[str]:
+    model = config["model"]
+    for key in ("vocab_size", "seq_len", "width", "layers", "unique_blocks", "heads", "kv_heads", "mlp_hidden"):
+        if model[key] < 1:
+            yield f"model.{key}: must be 1 or more ({model[key]})"
+            return
+    width, heads, kv_heads = model["width"], model["heads"], model["kv_heads"]
+    if width % heads:
+        divisors = ", ".join(str(n) for n in range(1, width + 1) if width % n == 0 and (width // n) % 2 == 0)
+        yield f"model.heads: does not divide model.width={width} ({heads}). Choose one of {divisors}"
+    elif width // heads % 2:
+        yield f"model.heads: leaves an odd head size {width // heads}, which rotary embedding cannot halve ({heads}). Choose fewer heads"
+    if heads % kv_heads:
+        divisors = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
+        yield f"model.kv_heads: does not divide model.heads={heads} ({kv_heads}). Choose one of {divisors}"
+    if model["unique_blocks"] > model["layers"]:
+        yield f"model.unique_blocks: more cores than model.layers={model['layers']} ({model['unique_blocks']}). Choose fewer"
+    for key in ("rope_base", "logit_softcap"):
+        if not model[key] > 0:
+            yield f"model.{key}: must be positive ({model[key]})"
+
+
+def train_problems(config: Resolved) -> Iterator[str]:
+    train, nproc = config["train"], config["launch"]["nproc"]
+    budgets = {key: train[key] for key in ("steps", "tokens", "seconds") if train[key] is not None}
+    if len(budgets) != 1:
+        given = ", ".join(f"{key}={value}" for key, value in budgets.items()) or "none"
+        yield f"train: exactly one of steps, tokens and seconds sets the budget ({given}). Set the others to null, as in train.steps=null"
+    for key in [*budgets, "seq_len", "batch_tokens", "micro_batches", "log_every"]:
+        if not train[key] > 0:
+            yield f"train.{key}: must be positive ({train[key]})"
+            return
+    for key in ("val_every", "priming_steps"):
+        if train[key] < 0:
+            yield f"train.{key}: must be 0 or more ({train[key]})"
+    piece = train["micro_batches"] * train["seq_len"]
+    if train["batch_tokens"] % piece:
+        near = max(1, round(train["batch_tokens"] / piece)) * piece
+        yield (
+            f"train.batch_tokens: is no multiple of micro_batches x seq_len = {train['micro_batches']} x {train['seq_len']} "
+            f"({train['batch_tokens']}). Choose {near}"
+        )
+    if nproc >= 1 and train["micro_batches"] % nproc:
+        yield f"train.micro_batches: does not divide over launch.nproc={nproc} ranks ({train['micro_batches']}). Choose a multiple of {nproc}"
+
+
+def machine_problems(config: Resolved) -> Iterator[str]:
+    """Options that cannot take effect here."""
+    device, train, nproc = config["device"], config["train"], config["launch"]["nproc"]
+    if device not in ("auto", "cpu", "cuda"):
+        yield f"device: no such device ({device}).{suggest(device, ['auto', 'cpu', 'cuda'])} Choose auto, cpu or cuda"
+        return
+    cuda = torch.cuda.is_available()
+    if device == "cuda" and not cuda:
+        yield "device: this machine has no CUDA device that torch can use (cuda). Choose device=cpu"
+        return
+    on_cuda = device == "cuda" or (device == "auto" and cuda)
+    have, what = (torch.cuda.device_count(), "CUDA devices") if on_cuda else (cores(), "CPU cores")
+    if not 1 <= nproc <= have:
+        yield f"launch.nproc: this machine has {have} {what} ({nproc}). Choose from 1 to {have}"
+    for key, choices in (("compile", ["auto", "on", "off"]), ("precision", ["auto", "fp32", "bf16"])):
+        if train[key] not in choices:
+            yield f"train.{key}: no such choice ({train[key]}).{suggest(str(train[key]), choices)} Choose {', '.join(choices)}"
+    threads = train["threads"]
+    if threads != "auto" and not (str(threads).isdecimal() and 1 <= int(threads) <= cores()):
+        yield f"train.threads: must be auto or from 1 to {cores()} ({threads})"
+    if config["seed"] < 0:
+        yield f"seed: must be 0 or more ({config['seed']})"
+
+
+def component_problems(config: Resolved) -> Iterator[str]:
+    """What the components themselves refuse, the model built on the meta device."""
+    builders: list[Callable[[], object]] = [
+        lambda: build_eval(config),
+        lambda: build_quantizer(config),
+        lambda: build_data(config),
+        lambda: build_schedule(config["optim"], build_budget(config["train"])),
+    ]
+    for builder in builders:
+        yield from refused(builder)
+    clip = config["optim"]["grad_clip_norm"]
+    if clip is not None and not clip > 0:
+        yield f"optim.grad_clip_norm: must be positive, or null for no clipping ({clip})"
+    problems = list(refused(lambda: build_model(config["model"])))
+    yield from problems
+    if not problems:
+        yield from optimizer_problems(config)
+
+
+def optimizer_problems(config: Resolved) -> Iterator[str]:
+    model = build_model(config["model"])
+    problems = list(refused(lambda: names_by_role(model, frozen_names(model, config["optim"]["frozen"]))))
+    yield from problems
+    if not problems:
+        tensors = named_tensors(model)
+        groups = names_by_role(model, frozen_names(model, config["optim"]["frozen"]))
+        yield from check_optimizer_settings(
+            config["optim"], {role: [tensors[name].shape for name in names] for role, names in groups.items()}
+        )
+
+
+def refused(builder: Callable[[], object]) -> Iterator[str]:
+    try:
+        builder()
+    except ConfigError as error:
+        yield from error.problems
+    except PgolfError as error:
+        yield str(error)
+
+
+def problems_of(config: Resolved) -> list[str]:
+    """All problems of one resolved configuration; none means that the run can start."""
+    found = list(section_problems(config))
+    for path in slot_paths():
+        if at(config, path) is not None:
+            found += bind(path, at(config, path))
+        elif path.rpartition(".")[2] in (at(config, path.rpartition(".")[0]) or {}):
+            found.append(f"{path}: no choice is made (null). Choose one of its config group")
+    if found:
+        return found
+    found = [*model_problems(config), *train_problems(config), *machine_problems(config)]
+    return found or list(component_problems(config))
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def decide_auto(config: dict[str, Any], *, in_sweep: bool) -> dict[str, Any]:
+    """Every `auto` replaced by what the rule gives on this device: the stored configuration holds none.
+
+    device: cuda where there is one. threads: one a job in a sweep, else all cores shared by the ranks. compile: on for CUDA.
+    precision: bf16 on CUDA devices that compute in it natively, else fp32.
+    """
+    train, device = dict(config["train"]), config["device"]
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if train["threads"] == "auto":
+        train["threads"] = 1 if in_sweep else max(1, cores() // config["launch"]["nproc"])
+    train["threads"] = int(train["threads"])
+    if train["compile"] == "auto":
+        train["compile"] = "on" if device == "cuda" else "off"
+    if train["precision"] == "auto":
+        native = device == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
+        train["precision"] = "bf16" if native else "fp32"
+    return {**config, "device": device, "train": train}
+
+
+def steps_of(config: Resolved) -> int | None:
+    """Planned steps; None under a budget in seconds."""
+    train = config["train"]
+    return planned_steps(TrainConfig(steps=train["steps"], tokens=train["tokens"], batch_tokens=train["batch_tokens"]))

@@ -1,0 +1,100 @@
+"""Where the configuration lies, what its interpolations mean, how it is composed, saved and read."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pgolf import schema
+from pgolf.errors import ConfigError
+
+CONFIG_NAME = "config"
+
+
+def conf_dir() -> Path:
+    """The folder of config groups: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).resolve().parent
+    for candidate in (package.parent / "conf", package / "conf"):
+        if (candidate / "config.yaml").is_file():
+            return candidate
+    raise ConfigError(f"conf: not found beside or inside the package ({package}). Install pgolf again")
+
+
+def cache_dir() -> str:
+    """The user's cache folder: $PGOLF_CACHE, or pgolf under $XDG_CACHE_HOME or ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return os.environ.get("PGOLF_CACHE") or str(Path(base) / "pgolf")
+
+
+def planned_steps(train: Any, *, root: Any = None) -> int | None:
+    """Steps of a budget in steps or tokens; None for one in seconds."""
+    if train.steps is not None:
+        return int(train.steps)
+    return None if train.tokens is None else max(1, int(train.tokens) // int(train.batch_tokens))
+
+
+def scale_steps(published: int, published_steps: int, *, _root_: Any) -> int:
+    """A published step count at this run's length, at least 1; unchanged under a budget in seconds, whose length in steps is not known."""
+    steps = planned_steps(_root_.train)
+    return published if steps is None else max(1, round(published * steps / published_steps))
+
+
+def scale_width(published: int, published_width: int, *, _root_: Any) -> int:
+    """A published size at this model's width, at least 1."""
+    return max(1, round(published * int(_root_.model.width) / published_width))
+
+
+def register() -> None:
+    """Make the schema and the interpolations known to Hydra and OmegaConf. Safe to call again."""
+    store = ConfigStore.instance()
+    store.store(name="base_config", node=schema.Config)
+    OmegaConf.register_new_resolver("scale_steps", scale_steps, replace=True)
+    OmegaConf.register_new_resolver("scale_width", scale_width, replace=True)
+    OmegaConf.register_new_resolver("cache_dir", cache_dir, replace=True)
+
+
+@contextmanager
+def composer() -> Iterator[None]:
+    """Inside, `compose` works on pgolf's config folder; Hydra's global state is left as it was found."""
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="pgolf"):
+        yield
+
+
+def compose_config(overrides: Sequence[str]) -> DictConfig:
+    """One configuration from command-line overrides. Raises Hydra's and OmegaConf's own exceptions."""
+    with composer():
+        return compose(CONFIG_NAME, list(overrides))
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration as resolved, plain containers. Raises ConfigError where an interpolation fails."""
+    try:
+        made = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: cannot be resolved. {str(error).splitlines()[0]}") from None
+    assert isinstance(made, dict)
+    return {str(key): value for key, value in made.items()}
+
+
+def save(resolved: dict[str, Any], path: Path) -> None:
+    """Write a resolved configuration, keys sorted, by rename."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(OmegaConf.to_yaml(OmegaConf.create(resolved), sort_keys=True), encoding="utf-8")
+    partial.replace(path)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a saved configuration (with OmegaConf: plain PyYAML takes 1e-3 for text). Raises ConfigError."""
+    try:
+        return plain(OmegaConf.load(path))  # type: ignore[arg-type]
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read. {error.strerror}") from None

@@ -1,0 +1,61 @@
+"""What `python -m pgolf.data` prints about a corpus, and its full check."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pgolf.data.cache import verify_entry
+from pgolf.data.loaded import LoadedCorpus, entry_of, load_corpus
+from pgolf.data.progress import say
+from pgolf.data.shards import read_shard, verify_shard
+from pgolf.data.tokenizer import check_bytes, load_tokenizer
+from pgolf.slots import Corpus
+
+_SAMPLE_TOKENS = 50_000_000
+
+
+def describe(corpus: Corpus) -> list[str]:
+    """Lines about a prepared corpus: folder, sizes, bytes per token, hashes. Opens it as a run does and raises DataError likewise."""
+    loaded = load_corpus(corpus)
+    return [
+        f"corpus       {corpus.name}",
+        f"folder       {corpus.train_shards[0].parent}",
+        f"tokenizer    {corpus.tokenizer} ({corpus.vocab_size} pieces, sha256 {loaded.tokenizer_sha[:16]})",
+        _train_line(loaded),
+        _part_line("validation", len(loaded.val_tokens), len(corpus.val_shards), loaded.val_bytes),
+        f"raw text     {corpus.raw_val_bytes:,} validation bytes before normalisation"
+        if corpus.raw_val_bytes is not None
+        else "raw text     not known (shards only)",
+        f"order        {'published (no shuffle)' if corpus.shuffle_seed is None else f'shuffled, seed {corpus.shuffle_seed}'}",
+        f"data sha     {loaded.data_sha}",
+        f"val text sha {loaded.val_text_sha}",
+    ]
+
+
+def _train_line(loaded: LoadedCorpus) -> str:
+    """Training tokens and bytes; bytes only where counting them is a matter of a second or two."""
+    counted = sum(loaded.byte_table.total_bytes(array) for array in loaded.train) if loaded.train_tokens <= _SAMPLE_TOKENS else None
+    return _part_line("training", loaded.train_tokens, len(loaded.train), counted)
+
+
+def _part_line(part: str, tokens: int, shards: int, size_bytes: int | None) -> str:
+    text = f"{part:12} {tokens:,} tokens in {shards} shard(s)"
+    return text if size_bytes is None else f"{text}, {size_bytes:,} bytes, {size_bytes / tokens:.4f} bytes/token"
+
+
+def verify(corpus: Corpus) -> list[str]:
+    """Check everything: hashes of a corpus that was made here, every shard's header, size and token ids, and the byte table against the
+    decoded text of every shard. Returns what was checked, a line each; raises DataError at the first fault."""
+    lines = []
+    folder = entry_of(corpus)
+    if folder is not None:
+        lines.append(f"{folder}: {verify_entry(folder)} files have the noted sizes and hashes")
+    tokenizer = load_tokenizer(corpus.tokenizer)
+    for path in (*corpus.train_shards, *corpus.val_shards):
+        say(f"verifying {path} ...")
+        count = verify_shard(path, corpus.vocab_size)
+        size_bytes = check_bytes(tokenizer, np.asarray(read_shard(path)), str(path))
+        lines.append(f"{path}: {count:,} tokens, ids below {corpus.vocab_size}, {size_bytes:,} bytes by table and by decoding")
+    loaded = load_corpus(corpus)
+    lines.append(f"validation: {len(loaded.val_tokens) - 1:,} targets, {loaded.val_bytes:,} bytes, text sha {loaded.val_text_sha[:16]}")
+    return lines

@@ -1,0 +1,117 @@
+"""FineWeb as the challenge exported it: token shards and tokenizers from a dataset repository on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pgolf.data.hub import HubFolder
+from pgolf.data.progress import say
+from pgolf.data.shards import token_count
+from pgolf.data.token_ids import check_token_ids
+from pgolf.data.tokenizer import load_tokenizer, load_tokenizer_of_size
+from pgolf.errors import DataError, require
+from pgolf.slots import Corpus
+
+_MANIFEST = "datasets/manifest.json"
+_PREFIX = "fineweb10B_"
+
+
+class FineWeb:
+    """The first `train_shards` training shards of 100,000,000 tokens, all validation shards, and their tokenizer.
+
+    variant: `sp1024`, `sp4096`, ... (what exists is asked at download); repo, revision: dataset repository on the hub; vocab_size: pieces
+    of the variant's tokenizer; shuffle_seed: seed of the order of training windows, null for the published order. Files lie in the cache
+    folder under `hub/` and are downloaded when missing: no network is needed where all are there.
+    """
+
+    name = "fineweb"
+
+    def __init__(
+        self, cache_dir: Path, *, variant: str, train_shards: int, repo: str, revision: str, vocab_size: int, shuffle_seed: int | None
+    ) -> None:
+        require(bool(re.fullmatch(r"[A-Za-z0-9._-]+", variant)), "variant", variant, "give a variant's name such as sp1024")
+        require(train_shards >= 1, "train_shards", train_shards, "give at least 1")
+        require(bool(re.fullmatch(r"[\w.-]+/[\w.-]+", repo)), "repo", repo, "give owner/name of a dataset on the Hugging Face hub")
+        require(bool(revision.strip()) and ".." not in revision, "revision", revision, "give a branch, tag or commit")
+        named = re.fullmatch(r"sp(\d+)", variant)
+        require(
+            named is None or int(named[1]) == vocab_size, "vocab_size", vocab_size, f"variant {variant} has {named and named[1]} pieces"
+        )
+        require(2 <= vocab_size <= 65_536, "vocab_size", vocab_size, "give the tokenizer's size, 2 to 65536")
+        self.cache_dir, self.variant, self.train_shards = cache_dir, variant, train_shards
+        self.repo, self.revision, self.vocab_size, self.shuffle_seed = repo, revision, vocab_size, shuffle_seed
+
+    def prepare(self) -> Corpus:
+        """Check what is there, download what is missing. Raises DataError for unknown variants, too many shards, damage, no network."""
+        folder = self.cache_dir / "hub" / self.repo.replace("/", "--") / self.revision.replace("/", "--")
+        hub = HubFolder(folder, self.repo, self.revision)
+        manifest = _read_manifest(hub.fetch(_MANIFEST, _read_manifest))
+        dataset = self._dataset(manifest)
+        tokenizer = hub.fetch(f"datasets/{self._model_path(manifest, dataset)}", load_tokenizer)
+        val = self._fetch_shards(hub, dataset, "val", _count(dataset, "files_val"))
+        train = self._fetch_shards(hub, dataset, "train", self.train_shards)
+        load_tokenizer_of_size(tokenizer, self.vocab_size)
+        check_token_ids(self.cache_dir, (*train, *val), self.vocab_size)
+        return Corpus(
+            name=f"{self.name}-{self.variant}",
+            train_shards=train,
+            val_shards=val,
+            tokenizer=tokenizer,
+            vocab_size=self.vocab_size,
+            shuffle_seed=self.shuffle_seed,
+        )
+
+    def _dataset(self, manifest: Mapping[str, list[dict[str, object]]]) -> dict[str, object]:
+        """The manifest's entry of the variant, with at least the wanted number of training shards."""
+        known = {str(each.get("name")).removeprefix(_PREFIX): each for each in manifest["datasets"]}
+        if self.variant not in known:
+            raise DataError(f"data.variant: {self.repo} has no variant {self.variant!r}; choose one of {', '.join(sorted(known))}")
+        existing = _count(known[self.variant], "files_train")
+        if self.train_shards > existing:
+            raise DataError(
+                f"data.train_shards: {self.variant} has {existing} training shards, not {self.train_shards}; give at most {existing}"
+            )
+        return known[self.variant]
+
+    def _fetch_shards(self, hub: HubFolder, dataset: Mapping[str, object], part: str, count: int) -> tuple[Path, ...]:
+        names = [f"datasets/datasets/{dataset['name']}/fineweb_{part}_{index:06d}.bin" for index in range(count)]
+        missing = sum(not (hub.folder / name).exists() for name in names)
+        if missing:
+            say(f"downloading {missing} of {count} {part} shards of {dataset['name']} to {hub.folder} ...")
+        return tuple(hub.fetch(name, token_count) for name in names)
+
+    def _model_path(self, manifest: Mapping[str, list[dict[str, object]]], dataset: Mapping[str, object]) -> str:
+        """Path of the variant's SentencePiece model below `datasets/`."""
+        for each in manifest["tokenizers"]:
+            if each.get("name") == dataset.get("tokenizer_name"):
+                if isinstance(path := each.get("model_path"), str):
+                    return path
+                raise DataError(
+                    f"data.variant: {self.variant} has no SentencePiece model, and other tokenizers are not read; use an sp variant"
+                )
+        raise DataError(
+            f"{self.repo}/{_MANIFEST}: no tokenizer {dataset.get('tokenizer_name')!r} for {self.variant}; choose another revision"
+        )
+
+
+def _read_manifest(path: Path) -> dict[str, list[dict[str, object]]]:
+    """The repository's list of datasets and tokenizers. Raises DataError when it is no such list."""
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        for part in ("datasets", "tokenizers"):
+            if not all(isinstance(each, dict) for each in manifest[part]):
+                raise ValueError(f"{part} is no list of objects")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a manifest of datasets and tokenizers ({error!r}); delete it and download again") from error
+    return manifest
+
+
+def _count(dataset: Mapping[str, object], which: str) -> int:
+    stats = dataset.get("stats")
+    count = stats.get(which) if isinstance(stats, dict) else None
+    if not isinstance(count, int) or count < 1:
+        raise DataError(f"{_MANIFEST}: {dataset.get('name')} has {which} {count!r}; choose another variant or revision")
+    return count

@@ -1,0 +1,101 @@
+"""A prepared corpus opened for training and scoring, with the identities that enter a run's record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+
+from pgolf.data.cache import is_entry
+from pgolf.data.shards import concatenated, file_sha256, read_shard, shard_sha256
+from pgolf.data.tokenizer import ByteTable, check_bytes, decode_documents, load_tokenizer_of_size
+from pgolf.errors import DataError
+from pgolf.slots import Corpus
+
+
+@dataclass(frozen=True)
+class LoadedCorpus:
+    """Tokens in memory or mapped, 1-D uint16 arrays.
+
+    train: one array per shard, in order; val_tokens: [N], all validation shards joined; val_bytes: bytes of its N-1 targets.
+    data_sha: identity of shards and tokenizer, not of their places. val_text_sha: SHA-256 of the decoded validation text, so that two
+    tokenizers on one text agree. tokenizer_sha: SHA-256 of the tokenizer file.
+    """
+
+    corpus: Corpus
+    train: tuple[np.ndarray, ...]
+    val_tokens: np.ndarray
+    byte_table: ByteTable
+    train_tokens: int
+    val_bytes: int
+    data_sha: str
+    val_text_sha: str
+    tokenizer_sha: str
+
+
+def load_corpus(corpus: Corpus) -> LoadedCorpus:
+    """Open shards and tokenizer and check them against each other.
+
+    Raises DataError for damaged shards, a tokenizer of another size, validation ids outside the vocabulary, fewer than two validation
+    tokens, or a byte table that disagrees with the decoded validation text.
+    """
+    tokenizer = load_tokenizer_of_size(corpus.tokenizer, corpus.vocab_size)
+    if not corpus.train_shards or not corpus.val_shards:
+        raise DataError(
+            f"{corpus.name}: {len(corpus.train_shards)} training and {len(corpus.val_shards)} validation shards; give at least one"
+        )
+    train = tuple(read_shard(path) for path in corpus.train_shards)
+    val_tokens = concatenated([read_shard(path) for path in corpus.val_shards])
+    where = str(corpus.val_shards[0].parent)
+    if len(val_tokens) < 2:
+        raise DataError(f"{where}: {len(val_tokens)} validation token(s), but a score needs two; give more validation text")
+    if int(val_tokens.max()) >= corpus.vocab_size:
+        raise DataError(
+            f"{where}: validation token {int(val_tokens.max())} is outside a vocabulary of {corpus.vocab_size};"
+            " use the tokenizer and vocab_size that these shards were made with"
+        )
+    val_bytes = check_bytes(tokenizer, val_tokens, f"{where}: validation")
+    if not val_bytes:
+        raise DataError(f"{where}: the validation tokens stand for no text at all; give more validation text")
+    return LoadedCorpus(
+        corpus=corpus,
+        train=train,
+        val_tokens=val_tokens,
+        byte_table=ByteTable.of(tokenizer),
+        train_tokens=sum(len(array) for array in train),
+        val_bytes=val_bytes,
+        data_sha=data_sha256(corpus),
+        val_text_sha=text_sha256(tokenizer, val_tokens),
+        tokenizer_sha=file_sha256(corpus.tokenizer),
+    )
+
+
+def data_sha256(corpus: Corpus) -> str:
+    """Identity of a corpus: the fingerprints of its shards in order (`shard_sha256`: huge ones by their edges) and of its tokenizer."""
+    digest = hashlib.sha256()
+    for part, paths in (("train", corpus.train_shards), ("val", corpus.val_shards)):
+        digest.update(_lines(part, (shard_sha256(path) for path in paths)))
+    digest.update(_lines("tokenizer", [file_sha256(corpus.tokenizer)]))
+    return digest.hexdigest()
+
+
+def text_sha256(tokenizer: sentencepiece.SentencePieceProcessor, tokens: np.ndarray) -> str:
+    """SHA-256 of the decoded text of tokens[N], one line per document (decoded text holds no line ends)."""
+    digest = hashlib.sha256()
+    for text in decode_documents(tokenizer, tokens):
+        digest.update(text + b"\n")
+    return digest.hexdigest()
+
+
+def entry_of(corpus: Corpus) -> Path | None:
+    """The cache folder of a corpus that was made here, None when its files lie elsewhere."""
+    folders = {path.parent for path in (corpus.tokenizer, *corpus.train_shards, *corpus.val_shards)}
+    return next(iter(folders)) if len(folders) == 1 and all(map(is_entry, folders)) else None
+
+
+def _lines(part: str, values: Iterable[str]) -> bytes:
+    return "".join(f"{part} {value}\n" for value in values).encode()

@@ -1,0 +1,56 @@
+"""Which windows of one token array also stand in another, at any offset, by vectorised rolling hashes.
+
+The hash of a window of 2k tokens is mixed from the hashes of its two halves, so 64 tokens take six passes over the array. 64-bit hashes:
+a chance match among 10 million and 200,000 windows has probability 1e-7, and would only make a caller remove a paragraph too many.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_BLOCK_TOKENS = 8_000_000
+
+
+def window_hashes(tokens: np.ndarray, window_tokens: int) -> np.ndarray:
+    """uint64 hash of every window of `window_tokens` tokens of tokens[N]: [N - window_tokens + 1], empty when N is smaller."""
+    assert window_tokens >= 1, window_tokens
+    count = len(tokens) - window_tokens + 1
+    if count < 1:
+        return np.empty(0, dtype=np.uint64)
+    doubled = _mix(tokens.astype(np.uint64) + np.uint64(1))
+    result: np.ndarray | None = None
+    covered, length = 0, 1
+    while True:
+        if window_tokens & length:
+            part = doubled[covered : covered + count]
+            result = part if result is None else _join(result, part)
+            covered += length
+        if covered == window_tokens:
+            return np.asarray(result)
+        doubled = _join(doubled[:-length], doubled[length:])
+        length *= 2
+
+
+def shared_windows(haystack: np.ndarray, needles: np.ndarray, window_tokens: int) -> np.ndarray:
+    """Start positions in `haystack`, ascending, of the windows that stand anywhere in `needles`, int64."""
+    wanted = np.unique(window_hashes(needles, window_tokens))
+    if not len(wanted):
+        return np.empty(0, dtype=np.int64)
+    found = []
+    for start in range(0, len(haystack), _BLOCK_TOKENS):
+        hashes = window_hashes(haystack[start : start + _BLOCK_TOKENS + window_tokens - 1], window_tokens)
+        place = np.searchsorted(wanted, hashes)
+        place[place == len(wanted)] = 0
+        found.append(start + np.flatnonzero(wanted[place] == hashes))
+    return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+
+
+def _join(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Hash of two adjoining windows; the order matters."""
+    return _mix(left * np.uint64(0x9E3779B97F4A7C15) + right)
+
+
+def _mix(value: np.ndarray) -> np.ndarray:
+    """One round of a multiply-xorshift mixer on uint64 (arithmetic modulo 2^64)."""
+    value = (value ^ (value >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
+    return value ^ (value >> np.uint64(29))

@@ -1,0 +1,134 @@
+"""The official shard format: 256 little-endian int32 header words, then little-endian uint16 tokens.
+
+Word 0 is the magic number, word 1 the version, word 2 the token count, the rest 0; a file is exactly 1024 + 2 * count bytes long.
+Source: the data loader of the parameter-golf baseline, which is the format of llm.c. Arrays are 1-D [N], N tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pgolf.errors import DataError
+
+MAGIC = 20240520
+VERSION = 1
+HEADER_WORDS = 256
+HEADER_BYTES = 4 * HEADER_WORDS
+TOKEN_BYTES = 2
+MAX_SHARD_TOKENS = 100_000_000
+WHOLE_HASH_LIMIT_BYTES = 64 * 2**20
+EDGE_HASH_BYTES = 2**20
+_SCAN_TOKENS = 16 * 2**20
+_REMAKE = "delete the file and make or download it again"
+
+
+def write_shard(path: Path, tokens: np.ndarray) -> None:
+    """Write tokens[N] (any integer type, 0..65535, 1 <= N <= 100,000,000) to `path`, whole or not at all (rename)."""
+    assert tokens.ndim == 1, tokens.shape
+    assert np.issubdtype(tokens.dtype, np.integer), tokens.dtype
+    if not 1 <= len(tokens) <= MAX_SHARD_TOKENS:
+        raise DataError(f"{path}: a shard cannot hold {len(tokens):,} tokens; give between 1 and {MAX_SHARD_TOKENS:,}")
+    low, high = int(tokens.min()), int(tokens.max())
+    if low < 0 or high > 65_535:
+        raise DataError(f"{path}: token {low if low < 0 else high} does not fit 16 bits; a shard holds ids from 0 to 65535")
+    header = np.zeros(HEADER_WORDS, dtype="<i4")
+    header[:3] = MAGIC, VERSION, len(tokens)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(header.tobytes())
+            tokens.astype("<u2", copy=False).tofile(file)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_shards(folder: Path, stem: str, tokens: np.ndarray, shard_tokens: int = MAX_SHARD_TOKENS) -> tuple[Path, ...]:
+    """Write tokens[N] as `<stem>_000000.bin`, `<stem>_000001.bin`, ... of at most `shard_tokens` tokens; returns the paths in order."""
+    paths = []
+    for index, start in enumerate(range(0, len(tokens), shard_tokens)):
+        paths.append(folder / f"{stem}_{index:06d}.bin")
+        write_shard(paths[-1], tokens[start : start + shard_tokens])
+    return tuple(paths)
+
+
+def token_count(path: Path) -> int:
+    """Tokens that the header of `path` claims, after magic, version and file size were checked; the tokens are not read.
+
+    Raises DataError that names the file, what was found and the remedy.
+    """
+    try:
+        size_bytes = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(HEADER_BYTES)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    if len(head) < HEADER_BYTES:
+        raise DataError(f"{path}: only {size_bytes:,} bytes, shorter than a shard header ({HEADER_BYTES} bytes); {_REMAKE}")
+    magic, version, count = (int(word) for word in np.frombuffer(head, dtype="<i4")[:3])
+    if magic != MAGIC:
+        raise DataError(f"{path}: not a token shard (magic number {magic}, expected {MAGIC}); {_REMAKE}")
+    if version != VERSION:
+        raise DataError(f"{path}: shard format version {version}, this program reads version {VERSION}; {_REMAKE}")
+    if count < 1:
+        raise DataError(f"{path}: the header counts {count} tokens, so the shard is empty; {_REMAKE}")
+    expected_bytes = HEADER_BYTES + TOKEN_BYTES * count
+    if size_bytes != expected_bytes:
+        raise DataError(f"{path}: {size_bytes:,} bytes, but a header of {count:,} tokens means {expected_bytes:,}; {_REMAKE}")
+    return count
+
+
+def read_shard(path: Path) -> np.ndarray:
+    """Tokens[N] of a shard as a read-only memory map, uint16. Raises DataError as `token_count` does."""
+    count = token_count(path)
+    return np.memmap(path, dtype="<u2", mode="r", offset=HEADER_BYTES, shape=(count,))
+
+
+def verify_shard(path: Path, vocab_size: int) -> int:
+    """Read the whole shard; its token count. Raises DataError for a bad header or a token id outside the vocabulary."""
+    tokens = read_shard(path)
+    for start in range(0, len(tokens), _SCAN_TOKENS):
+        block = tokens[start : start + _SCAN_TOKENS]
+        if int(block.max()) >= vocab_size:
+            position = start + int(np.argmax(block >= vocab_size))
+            raise DataError(
+                f"{path}: token {position:,} is {int(tokens[position])}, outside a vocabulary of {vocab_size};"
+                " use the tokenizer and vocab_size that these shards were made with"
+            )
+    return len(tokens)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of the whole file, hexadecimal. Raises DataError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+
+
+def shard_sha256(path: Path) -> str:
+    """Fingerprint of a shard, hexadecimal: SHA-256 of the whole file up to 64 MiB.
+
+    Of a larger file only size, first MiB (header included) and last MiB enter: enough to tell shards apart, and a corpus of
+    a hundred shards is fingerprinted in milliseconds. `verify` reads everything.
+    """
+    size_bytes = path.stat().st_size
+    if size_bytes <= WHOLE_HASH_LIMIT_BYTES:
+        return file_sha256(path)
+    digest = hashlib.sha256(f"edges {size_bytes}\n".encode())
+    with path.open("rb") as file:
+        digest.update(file.read(EDGE_HASH_BYTES))
+        file.seek(-EDGE_HASH_BYTES, os.SEEK_END)
+        digest.update(file.read(EDGE_HASH_BYTES))
+    return digest.hexdigest()
+
+
+def concatenated(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """One uint16 array [N] in memory of several shards."""
+    return np.concatenate([np.asarray(array, dtype=np.uint16) for array in arrays])

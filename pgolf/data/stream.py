@@ -1,0 +1,103 @@
+"""The training stream as a pure function of the step: resuming needs no state, and ranks never talk about data.
+
+A step consists of `micro_batches` micro-batches (world size times accumulation steps of the published trainer); micro-batch i is what
+rank r takes in accumulation step k, i = k * world + r, so one process and eight see the same tokens. Shapes: b sequences, T tokens each.
+
+Published order (no shuffle seed): all shards joined in lexicographic order, read without a break and from the start again at the end;
+each micro-batch consumes one span of b*T + 1 tokens, so one transition per span is never trained. Source: the baseline's loader.
+Shuffled: the corpus is cut into windows of T + 1 tokens, T apart; each epoch deals all of them once in an order drawn from (seed, epoch),
+so within an epoch no transition is trained twice and all but the last, short window are trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pgolf.errors import DataError, OptionError
+
+
+class TokenStream:
+    """Micro-batches of a corpus.
+
+    arrays: 1-D token arrays (memory maps will do), joined in this order. batch_tokens: targets per step; seq_len: T; micro_batches: parts
+    that a step is cut into; shuffle_seed: None for the published order. Raises OptionError when batch_tokens does not divide into
+    micro_batches * seq_len, DataError when the corpus is shorter than one span or window.
+    """
+
+    def __init__(
+        self, arrays: Sequence[np.ndarray], *, batch_tokens: int, seq_len: int, micro_batches: int, shuffle_seed: int | None
+    ) -> None:
+        assert min(seq_len, micro_batches) > 0, (seq_len, micro_batches)
+        if batch_tokens < 1 or batch_tokens % (micro_batches * seq_len):
+            raise OptionError(
+                "batch_tokens", batch_tokens, f"give a multiple of micro_batches x seq_len = {micro_batches} x {seq_len} tokens"
+            )
+        self._arrays = tuple(arrays)
+        self._ends = np.cumsum([len(array) for array in arrays], dtype=np.int64)
+        self.corpus_tokens = int(self._ends[-1]) if len(self._ends) else 0
+        self.batch_tokens, self.seq_len, self.micro_batches, self.shuffle_seed = batch_tokens, seq_len, micro_batches, shuffle_seed
+        self.rows = batch_tokens // (micro_batches * seq_len)
+        span = (self.rows if shuffle_seed is None else 1) * seq_len + 1
+        if self.corpus_tokens < span:
+            raise DataError(
+                f"{self.corpus_tokens:,} training tokens are fewer than one {'span' if shuffle_seed is None else 'window'} of {span:,};"
+                " use a larger corpus, or a smaller seq_len or batch"
+            )
+        self._windows = (self.corpus_tokens - 1) // seq_len
+        self._orders: dict[int, np.ndarray] = {}
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens of the corpus that a step uses up: the published order loses one per micro-batch, the shuffled one none."""
+        return self.batch_tokens + (self.micro_batches if self.shuffle_seed is None else 0)
+
+    def epochs(self, steps: int) -> float:
+        """Passes over the corpus after `steps` steps."""
+        per_epoch = self.corpus_tokens if self.shuffle_seed is None else self._windows * self.seq_len
+        return steps * self.tokens_per_step / per_epoch
+
+    def micro_batch(self, step: int, index: int) -> tuple[Tensor, Tensor]:
+        """x[b, T] and y[b, T], int64 on the CPU, of micro-batch `index` of `step` (both from 0); y is x shifted by one token."""
+        assert step >= 0, step
+        assert 0 <= index < self.micro_batches, (index, self.micro_batches)
+        number = step * self.micro_batches + index
+        if self.shuffle_seed is None:
+            local = self.rows * self.seq_len
+            span = torch.from_numpy(self._take(number * (local + 1), local + 1))
+            return span[:-1].view(self.rows, self.seq_len), span[1:].view(self.rows, self.seq_len)
+        windows = torch.from_numpy(np.stack([self._window(number * self.rows + row) for row in range(self.rows)]))
+        return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
+
+    def _take(self, start: int, count: int) -> np.ndarray:
+        """Tokens `start .. start+count-1` of the endless stream, int64."""
+        out = np.empty(count, dtype=np.int64)
+        filled = 0
+        while filled < count:
+            position = (start + filled) % self.corpus_tokens
+            which = int(np.searchsorted(self._ends, position, side="right"))
+            array = self._arrays[which]
+            offset = position - (int(self._ends[which]) - len(array))
+            piece = array[offset : offset + count - filled]
+            out[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        return out
+
+    def _window(self, number: int) -> np.ndarray:
+        """The T + 1 tokens of the `number`-th window that is dealt, counted over all epochs, int64."""
+        epoch, place = divmod(number, self._windows)
+        return self._take(int(self._order(epoch)[place]) * self.seq_len, self.seq_len + 1)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """The permutation of the windows in `epoch`. Two are kept: a step may reach from one epoch into the next."""
+        if epoch not in self._orders:
+            digest = hashlib.sha256(f"{self.shuffle_seed} {epoch}".encode()).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+            while len(self._orders) > 1:
+                del self._orders[min(self._orders, key=lambda known: -abs(known - epoch))]
+            self._orders[epoch] = torch.randperm(self._windows, generator=generator).numpy()
+        return self._orders[epoch]

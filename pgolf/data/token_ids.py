@@ -1,0 +1,29 @@
+"""Reading every token of foreign shards once: ids outside the vocabulary would index past the model's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pgolf.data.cache import is_stamped, stamp
+from pgolf.data.progress import say
+from pgolf.data.shards import token_count, verify_shard
+
+_ANNOUNCED_TOKENS = 200_000_000
+
+
+def check_token_ids(cache_dir: Path, shards: Sequence[Path], vocab_size: int) -> None:
+    """Check headers, sizes and that every id is below `vocab_size`. Raises DataError that names file and position.
+
+    Files that passed are remembered in the cache by path, size and time of change, and only their headers are read again.
+    """
+    tokens = sum(token_count(path) for path in shards)
+    states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in shards]
+    key: dict[str, object] = {"shards": states, "vocab_size": vocab_size}
+    if is_stamped(cache_dir, key):
+        return
+    if tokens > _ANNOUNCED_TOKENS:
+        say(f"checking {tokens:,} token ids in {len(shards)} shards, once ...")
+    for path in shards:
+        verify_shard(path, vocab_size)
+    stamp(cache_dir, key)

@@ -1,0 +1,1 @@
+"""Evaluation modes: plans of windows over the validation targets."""

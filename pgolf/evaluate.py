@@ -1,0 +1,71 @@
+"""`python -m pgolf.evaluate ARTIFACT [overrides] [--json]`: scores a packed model, which needs its file and validation text alone.
+
+`data=...` must name the corpus whose tokenizer the model was trained with; `eval=...` is free.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pgolf.artifact import unpack
+from pgolf.build import build_data
+from pgolf.check import decide_auto
+from pgolf.config import plain
+from pgolf.data.loaded import load_corpus
+from pgolf.errors import DataError, PgolfError
+from pgolf.parallel import Ranks
+from pgolf.preflight import preflight
+from pgolf.run import Evaluation
+
+
+def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
+    """The score as a flat record. Raises PgolfError."""
+    (cell,) = preflight(overrides, multirun=False)
+    config = decide_auto(plain(cell.composed), in_sweep=False)
+    torch.set_num_threads(config["train"]["threads"])
+    artifact = unpack(path, torch.device(config["device"]))
+    corpus = load_corpus(build_data(config).prepare())
+    if corpus.tokenizer_sha != artifact.tokenizer_sha256:
+        raise DataError(
+            f"{path}: was trained with another tokenizer (sha256 {artifact.tokenizer_sha256[:12]}) than data={cell.choices['data']} has "
+            f"({corpus.tokenizer_sha[:12]}). Name its corpus with data=..."
+        )
+    found = Evaluation({**config, "model": artifact.section}, corpus, Ranks())(artifact.model)
+    return {
+        "val_bpb": found.bpb,
+        "val_nats": found.nats,
+        "val_targets": found.targets,
+        "val_bytes": found.bytes,
+        "eval_mode": found.mode,
+        "model_bytes": artifact.file_bytes,
+        "val_text_sha": corpus.val_text_sha,
+    }
+
+
+def main() -> int:
+    """Exit code 0, or 2 for a file, corpus or option that is refused."""
+    parser = argparse.ArgumentParser(prog="python -m pgolf.evaluate", description=__doc__)
+    parser.add_argument("artifact", type=Path, help="a packed model, artifact.pgolf of a run folder")
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="data=..., eval=sliding, eval.stride=64, device=cpu, ...")
+    parser.add_argument("--json", action="store_true", help="the score as JSON: bits per byte, mean nats, targets, bytes")
+    args = parser.parse_intermixed_args()
+    try:
+        found = evaluate(args.artifact, args.overrides)
+    except PgolfError as error:
+        print(error, file=sys.stderr)
+        return 2
+    text = (
+        f"val bpb   {found['val_bpb']:.6f}\nval nats  {found['val_nats']:.6f} a target\n"
+        f"scored    {found['val_targets']:,} targets, {found['val_bytes']:,} bytes, {found['eval_mode']}\n"
+        f"model     {found['model_bytes']:,} bytes"
+    )
+    print(json.dumps(found, indent=1) if args.json else text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""The training loop: a plain function of built objects."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from pgolf.errors import DivergedError
+from pgolf.parallel import Ranks
+from pgolf.roles import GradientWatch
+from pgolf.runlog import RunLog
+from pgolf.schedules import Budget
+
+WATCHED_STEPS = 20
+
+
+class Stream(Protocol):
+    """Training batches as a pure function of the step."""
+
+    def micro_batch(self, step: int, index: int) -> tuple[Tensor, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the loop works on. `trained` maps the names of the trained parameters to them; `bytes_of(x, y)` counts a batch's target bytes."""
+
+    model: nn.Module
+    trained: Mapping[str, nn.Parameter]
+    optimizers: Sequence[torch.optim.Optimizer]
+    schedule: Callable[[int, float], float]
+    stream: Stream
+    budget: Budget
+    bytes_of: Callable[[Tensor, Tensor], int]
+    validate: Callable[[], float]  # live bits per byte
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    device: torch.device
+    micro_batches: int
+    batch_tokens: int
+    grad_clip_norm: float | None
+    log_every: int
+    val_every: int
+    priming_steps: int
+    bf16: bool
+
+
+@dataclass
+class Trace:
+    """What happened, in clock time that counts against the budget."""
+
+    steps: int = 0
+    train_s: float = 0.0
+    step_ms: list[float] = field(default_factory=list)
+
+    @property
+    def step_ms_median(self) -> float:
+        return median(self.step_ms) if self.step_ms else 0.0
+
+
+def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[object]:
+    return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+
+
+def accumulate(job: Job, settings: LoopSettings, ranks: Ranks, step: int) -> tuple[float, int]:
+    """Gradients of one step, averaged over all micro-batches of all ranks. Returns this step's (mean nats, target bytes), over all ranks."""
+    mine = range(ranks.rank, settings.micro_batches, ranks.world)
+    nats = torch.zeros((), dtype=torch.float64, device=settings.device)
+    size = 0
+    for index in mine:
+        x, y = job.stream.micro_batch(step, index)
+        size += job.bytes_of(x, y)
+        with autocast(settings.device, settings.bf16):
+            loss = job.model(x.to(settings.device), y.to(settings.device)).mean()
+        (loss / len(mine)).backward()
+        nats += loss.detach().double() / settings.micro_batches
+    ranks.mean_gradients_(list(job.trained.values()))
+    total = ranks.sum_(torch.stack([nats, torch.tensor(float(size), dtype=torch.float64, device=settings.device)]))
+    return float(total[0]), int(total[1])
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def prime(job: Job, settings: LoopSettings, ranks: Ranks) -> None:
+    """Forward and backward passes before the clock starts, so that compilation is not timed. They leave no trace in the weights."""
+    for _ in range(settings.priming_steps):
+        accumulate(job, settings, ranks, 0)
+    job.model.zero_grad(set_to_none=True)
+    synchronise(settings.device)
+
+
+def train(job: Job, settings: LoopSettings, ranks: Ranks, log: RunLog) -> Trace:
+    """Train until the budget is spent. Evaluation and priming are outside the clock, all else is inside.
+
+    Raises DivergedError at a non-finite loss, CoverageError when a trained parameter has had no gradient in the first steps.
+    """
+    base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in job.optimizers]
+    limit = WATCHED_STEPS if job.budget.steps is None else min(WATCHED_STEPS, job.budget.steps)
+    watch = GradientWatch(dict(job.trained), limit)
+    trace, last_bpb = Trace(), float("nan")
+    prime(job, settings, ranks)
+    log.start_progress()
+    while job.budget.spent(trace.steps, trace.train_s) < 1:
+        began = time.perf_counter()
+        scale = job.schedule(trace.steps, trace.train_s)
+        for optimizer, rates in zip(job.optimizers, base_lr, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * scale
+        job.model.zero_grad(set_to_none=True)
+        nats, size = accumulate(job, settings, ranks, trace.steps)
+        if not math.isfinite(nats):
+            raise DivergedError(f"the training loss is {nats} at step {trace.steps + 1}. Lower the learning rates")
+        watch.after_backward()
+        if settings.grad_clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(job.trained.values(), settings.grad_clip_norm)
+        for optimizer in job.optimizers:
+            optimizer.step()
+        synchronise(settings.device)
+        trace.train_s = ranks.max(trace.train_s + time.perf_counter() - began, settings.device)
+        trace.step_ms.append((time.perf_counter() - began) * 1000)
+        trace.steps += 1
+        report(trace, nats, size, scale, last_bpb, job, settings, log)
+        if settings.val_every and trace.steps % settings.val_every == 0 and job.budget.spent(trace.steps, trace.train_s) < 1:
+            last_bpb = job.validate()
+            log.event("val", step=trace.steps, elapsed_s=round(trace.train_s, 3), val_bpb_live=last_bpb)
+    watch.finish()
+    log.end_progress()
+    return trace
+
+
+def report(
+    trace: Trace, nats: float, size: int, scale: float, last_bpb: float, job: Job, settings: LoopSettings, log: RunLog
+) -> None:
+    """A line of metrics every log_every steps and at the first and last, and the bar at every step."""
+    done = job.budget.spent(trace.steps, trace.train_s)
+    tokens = trace.steps * settings.batch_tokens
+    bpb = nats / math.log(2) * settings.batch_tokens / max(size, 1)
+    if trace.steps % settings.log_every == 0 or trace.steps == 1 or done >= 1:
+        log.event(
+            "train",
+            step=trace.steps,
+            tokens=tokens,
+            elapsed_s=round(trace.train_s, 3),
+            train_nats=nats,
+            train_bpb=bpb,
+            lr_scale=scale,
+            step_ms=round(trace.step_ms[-1], 2),
+        )
+    rate = tokens / max(trace.train_s, 1e-9)
+    val = "" if math.isnan(last_bpb) else f"  val {last_bpb:.3f}"
+    log.advance(done, f"step {trace.steps}  loss {nats:.3f}  bpb {bpb:.3f}{val}  {rate:,.0f} tokens/s")

@@ -1,0 +1,40 @@
+"""Causal self-attention with grouped keys and values."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pgolf.nn.primitives import Linear, rms_norm, rotate
+from pgolf.slots import Dims
+
+
+class Attention(nn.Module):
+    """softmax(q k^T / sqrt(K), causal) v, then an output map that starts at zero.
+
+    q and k are RMS-normalised per head, rotated, and q is multiplied by a learned gain per head; H/G query heads share each of the G
+    key-value heads. The queries come from the q_proj slot.
+    """
+
+    def __init__(self, dims: Dims, *, q_gain_init: float):
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = dims.heads, dims.kv_heads, dims.head_dim
+        self.q_gain_init = q_gain_init
+        self.k = Linear(dims.width, dims.kv_heads * dims.head_dim)
+        self.v = Linear(dims.width, dims.kv_heads * dims.head_dim)
+        self.out = Linear(dims.width, dims.width, zero=True)
+        self.q_gain = nn.Parameter(torch.empty(dims.heads))
+
+    def reset_parameters(self) -> None:
+        nn.init.constant_(self.q_gain, self.q_gain_init)
+
+    def forward(self, x_BTD: Tensor, q_BTD: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        batch, time, width = x_BTD.shape
+        q = q_BTD.view(batch, time, self.heads, self.head_dim)
+        k = self.k(x_BTD).view(batch, time, self.kv_heads, self.head_dim)
+        v = self.v(x_BTD).view(batch, time, self.kv_heads, self.head_dim)
+        q = rotate(rms_norm(q), *rotary) * self.q_gain.to(q.dtype)[:, None]
+        k = rotate(rms_norm(k), *rotary)
+        y = F.scaled_dot_product_attention(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True, enable_gqa=self.kv_heads != self.heads
+        )
+        return self.out(y.transpose(1, 2).reshape(batch, time, width))

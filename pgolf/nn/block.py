@@ -1,0 +1,47 @@
+"""A block is a core and its gains: the core owns the matrices, the gains what differs from pass to pass."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pgolf.nn.attention import Attention
+from pgolf.nn.primitives import rms_norm
+from pgolf.slots import Dims, Role
+
+
+class Gains(nn.Module):
+    """Per-pass scales: attn_scale [D] and mlp_scale [D] start at one, resid_mix [2, D] at (1, 0)."""
+
+    def __init__(self, dims: Dims):
+        super().__init__()
+        self.attn_scale = nn.Parameter(torch.empty(dims.width))
+        self.mlp_scale = nn.Parameter(torch.empty(dims.width))
+        self.resid_mix = nn.Parameter(torch.empty(2, dims.width))
+
+    def reset_parameters(self) -> None:
+        nn.init.ones_(self.attn_scale)
+        nn.init.ones_(self.mlp_scale)
+        with torch.no_grad():
+            self.resid_mix.copy_(torch.tensor([[1.0], [0.0]]).expand_as(self.resid_mix))
+
+    def roles(self) -> dict[str, Role]:
+        return {"attn_scale": "scalar", "mlp_scale": "scalar", "resid_mix": "scalar"}
+
+
+@dataclass(frozen=True)
+class Core:
+    """The matrices of a block. Not a module: the model registers each part under its slot's config path."""
+
+    q_proj: nn.Module
+    attention: Attention
+    mlp: nn.Module
+
+
+def run_block(core: Core, gains: Gains, x_BTD: Tensor, x0_BTD: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    """x <- a x + b x0;  x <- x + s Attention(norm x);  x <- x + t MLP(norm x)."""
+    keep, first = gains.resid_mix.to(x_BTD.dtype)
+    x_BTD = keep * x_BTD + first * x0_BTD
+    normed = rms_norm(x_BTD)
+    x_BTD = x_BTD + gains.attn_scale.to(x_BTD.dtype) * core.attention(normed, core.q_proj(normed), rotary)
+    return x_BTD + gains.mlp_scale.to(x_BTD.dtype) * core.mlp(rms_norm(x_BTD))

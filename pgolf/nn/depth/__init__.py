@@ -1,0 +1,1 @@
+"""Wirings of the blocks over depth."""

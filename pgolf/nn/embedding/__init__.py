@@ -1,0 +1,1 @@
+"""Embeddings: ids[B,T] -> x[B,T,D], and back for a tied head."""

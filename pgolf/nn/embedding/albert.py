@@ -1,0 +1,27 @@
+"""Factorised embedding (ALBERT, arXiv 1909.11942; parameter-golf pull request 1481)."""
+
+from torch import Tensor, nn
+
+from pgolf.errors import require
+from pgolf.nn.primitives import Linear, Table
+from pgolf.slots import Dims
+
+
+class Albert(nn.Module):
+    """x = P E[id] with E [V, R] and P [D, R]; a tied head reads E (P^T x): the effective table is E P^T, of rank at most R.
+
+    rank: R, from 1 to the model width.
+    """
+
+    def __init__(self, dims: Dims, *, rank: int, init_std: float):
+        super().__init__()
+        require(1 <= rank <= dims.width, "rank", rank, f"choose from 1 to the model width, {dims.width}")
+        self.table = Table(dims.vocab_size, rank, std=init_std)
+        self.projection = Linear(rank, dims.width)
+
+    def forward(self, ids_BT: Tensor) -> Tensor:
+        return self.projection(self.table(ids_BT))
+
+    def unembed(self, x_BTD: Tensor) -> Tensor:
+        down_BTR = nn.functional.linear(x_BTD, self.projection.weight.t())
+        return nn.functional.linear(down_BTR, self.table.weight)

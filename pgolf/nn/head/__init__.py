@@ -1,0 +1,1 @@
+"""Output heads: normalised distributions over the vocabulary."""

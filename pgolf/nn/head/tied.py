@@ -1,0 +1,17 @@
+"""Output through the embedding's own table."""
+
+from torch import Tensor
+
+from pgolf.nn.readout import LogitHead
+from pgolf.slots import Dims, Embedding
+
+
+class Tied(LogitHead):
+    """logits = softcap(unembed(x)): no parameters of its own."""
+
+    def __init__(self, dims: Dims, embedding: Embedding):
+        super().__init__(dims)
+        self.unembed = embedding.unembed  # a bound method: the embedding stays owned by its own slot
+
+    def scores(self, x_BTD: Tensor) -> Tensor:
+        return self.unembed(x_BTD)

@@ -1,0 +1,1 @@
+"""Feed-forward layers: x[B,T,D] -> x[B,T,D]."""

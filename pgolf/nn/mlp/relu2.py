@@ -1,0 +1,18 @@
+"""Squared-ReLU feed-forward layer (Primer, arXiv 2109.08668)."""
+
+from torch import Tensor, nn
+
+from pgolf.nn.primitives import Linear
+from pgolf.slots import Dims
+
+
+class Relu2(nn.Module):
+    """y = P relu(F x)^2 with F [M, D] and P [D, M]; M is the trunk's `mlp_hidden`; P starts at zero."""
+
+    def __init__(self, dims: Dims, layer: int):
+        super().__init__()
+        self.fc = Linear(dims.width, dims.mlp_hidden)
+        self.proj = Linear(dims.mlp_hidden, dims.width, zero=True)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return self.proj(self.fc(x_BTD).relu().square())

@@ -1,0 +1,23 @@
+"""Low-rank queries (parameter-golf pull request 215)."""
+
+from torch import Tensor, nn
+
+from pgolf.errors import require
+from pgolf.nn.primitives import Linear
+from pgolf.slots import Dims
+
+
+class LowRank(nn.Module):
+    """q = U (D x) with D [R, D] and U [H*K, R]; nothing between the factors.
+
+    rank: R, from 1 to the model width (above it the factors cost more than the full matrix and gain nothing).
+    """
+
+    def __init__(self, dims: Dims, layer: int, *, rank: int):
+        super().__init__()
+        require(1 <= rank <= dims.width, "rank", rank, f"choose from 1 to the model width, {dims.width}")
+        self.down = Linear(dims.width, rank)
+        self.up = Linear(rank, dims.heads * dims.head_dim)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return self.up(self.down(x_BTD))

@@ -1,0 +1,1 @@
+"""Optimizer algorithms, one a file; which role uses which is configuration."""

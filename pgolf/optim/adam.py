@@ -1,0 +1,26 @@
+"""Adam with decoupled weight decay, from torch."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from pgolf.errors import require
+from pgolf.parallel import Ranks
+
+
+class Adam(torch.optim.AdamW):
+    """torch's fused AdamW (arXiv 1711.05101); weight_decay 0 makes it Adam. Every rank makes the same update.
+
+    Decay is p <- (1 - lr wd) p with the scheduled lr, before the update.
+    """
+
+    def __init__(
+        self, params: Iterable[Tensor], ranks: Ranks, *, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float
+    ):
+        require(lr > 0, "lr", lr, "choose a positive learning rate")
+        for key, value in (("beta1", beta1), ("beta2", beta2)):
+            require(0 <= value < 1, key, value, "choose from 0 up to, not including, 1")
+        require(eps > 0, "eps", eps, "choose a positive number")
+        require(weight_decay >= 0, "weight_decay", weight_decay, "choose 0 or more")
+        super().__init__(params, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=True)

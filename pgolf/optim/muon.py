@@ -1,0 +1,113 @@
+"""Muon: momentum orthogonalised by Newton-Schulz (Keller Jordan, 2024), with the constants of the parameter-golf baseline."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pgolf.errors import require
+from pgolf.parallel import Ranks
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+
+def newton_schulz(u_NRC: Tensor, steps: int) -> Tensor:
+    """Push the singular values of each matrix of a stack [N, R, C] towards one: X <- a X + (b A + c A^2) X with A = X X^T.
+
+    Runs in bf16 on a GPU, in fp32 on a CPU (fp64 stays fp64); X starts as u / (||u||_F + 1e-7), transposed where R > C.
+    """
+    a, b, c = COEFFICIENTS
+    x = u_NRC.bfloat16() if u_NRC.is_cuda else u_NRC
+    x = x / (torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) + 1e-7)
+    tall = x.size(-2) > x.size(-1)
+    x = x.mT if tall else x
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return (x.mT if tall else x).to(u_NRC.dtype)
+
+
+class Muon(torch.optim.Optimizer):
+    """buf <- mu buf + g;  u = g + mu buf (nesterov) or buf;  p <- p - lr sqrt(max(1, rows/cols)) NewtonSchulz(u).
+
+    momentum goes linearly from momentum_start to momentum over momentum_warmup_steps. weight_decay is decoupled, p <- (1 - lr wd) p with the
+    scheduled lr, `before` or `after` the update. Matrices of one shape are orthogonalised as one batch; with several ranks each takes
+    every world-th matrix and the updates are summed.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        ranks: Ranks,
+        *,
+        lr: float,
+        momentum: float,
+        momentum_start: float,
+        momentum_warmup_steps: int,
+        nesterov: bool,
+        newton_schulz_steps: int,
+        weight_decay: float,
+        decay_order: Literal["before", "after"],
+    ):
+        for key, value in (("momentum", momentum), ("momentum_start", momentum_start)):
+            require(0 <= value < 1, key, value, "choose from 0 up to, not including, 1")
+        require(lr > 0, "lr", lr, "choose a positive learning rate")
+        require(momentum_warmup_steps >= 0, "momentum_warmup_steps", momentum_warmup_steps, "choose 0 or more")
+        require(newton_schulz_steps >= 1, "newton_schulz_steps", newton_schulz_steps, "choose 1 or more")
+        require(weight_decay >= 0, "weight_decay", weight_decay, "choose 0 or more")
+        settings: dict[str, Any] = {
+            "lr": lr,
+            "momentum": momentum,
+            "momentum_start": momentum_start,
+            "momentum_warmup_steps": momentum_warmup_steps,
+            "nesterov": nesterov,
+            "newton_schulz_steps": newton_schulz_steps,
+            "weight_decay": weight_decay,
+            "decay_order": decay_order,
+            "step": 0,
+        }
+        self.ranks = ranks
+        super().__init__(params, settings)
+        for p in self.param_groups[0]["params"]:
+            require(p.ndim == 2, "_target_", "Muon", f"it trains matrices only; give a role with a tensor of shape {tuple(p.shape)} to Adam")
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of every matrix that has a gradient."""
+        for group in self.param_groups:
+            stacks: dict[torch.Size, list[Tensor]] = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is not None:
+                    stacks[p.shape].append(p)
+            decay = 1 - group["lr"] * group["weight_decay"]
+            for shape, matrices in stacks.items():
+                scale = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
+                updates = self._updates(matrices, group)
+                if group["decay_order"] == "before":
+                    torch._foreach_mul_(matrices, decay)
+                torch._foreach_add_(matrices, list(updates.unbind()), alpha=-scale)
+                if group["decay_order"] == "after":
+                    torch._foreach_mul_(matrices, decay)
+            group["step"] += 1
+
+    def _updates(self, matrices: list[Tensor], group: dict[str, Any]) -> Tensor:
+        """Orthogonalised directions [N, R, C] of N matrices of one shape."""
+        warm = min(group["step"] / group["momentum_warmup_steps"], 1.0) if group["momentum_warmup_steps"] else 1.0
+        momentum = (1 - warm) * group["momentum_start"] + warm * group["momentum"]
+        directions = []
+        for p in matrices:
+            grad = p.grad
+            assert grad is not None
+            buffer = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+            buffer.mul_(momentum).add_(grad)
+            directions.append(grad.add(buffer, alpha=momentum) if group["nesterov"] else buffer)
+        stack = torch.stack(directions)
+        if self.ranks.world == 1:
+            return newton_schulz(stack, group["newton_schulz_steps"])
+        mine = slice(self.ranks.rank, None, self.ranks.world)
+        updates = torch.zeros_like(stack)
+        if len(stack[mine]):
+            updates[mine] = newton_schulz(stack[mine], group["newton_schulz_steps"])
+        return self.ranks.sum_(updates)

@@ -1,0 +1,51 @@
+"""`python -m pgolf.params [overrides] [--json] [--names]`: parameters, bytes and FLOPs of a configuration, without training."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+
+from pgolf.account import Account, account
+from pgolf.build import build_model
+from pgolf.config import plain
+from pgolf.errors import PgolfError
+from pgolf.preflight import preflight
+from pgolf.roles import frozen_names, named_tensors, parameter_roles
+
+
+def table(costs: Account, chosen: str) -> str:
+    lines = [f"parameters   {costs.total:>14,}", f"  trained    {costs.trained:>14,}", f"  frozen     {costs.frozen:>14,}", "by slot"]
+    lines += [f"  {slot:<24} {count:>12,}" for slot, count in costs.by_slot.items()]
+    lines += ["by role", *(f"  {role:<24} {count:>12,}" for role, count in sorted(costs.by_role.items()))]
+    lines += ["packed bytes before compression, by quantizer"]
+    lines += [f"  {name:<24} {size:>12,}" for name, size in costs.payload_bytes.items() if name != "chosen"]
+    lines += [f"  as configured ({chosen})  {costs.payload_bytes['chosen']:,}"]
+    return "\n".join([*lines, f"training FLOPs per token  {costs.flops_per_token:,}"])
+
+
+def main() -> int:
+    """Exit code 0, or 2 for a configuration that is refused."""
+    parser = argparse.ArgumentParser(prog="python -m pgolf.params", description=__doc__)
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as for pgolf.train: model/head=mos model.width=256 ...")
+    parser.add_argument("--json", action="store_true", help="total, trained, frozen, by_slot, by_role, flops_per_token, payload_bytes")
+    parser.add_argument("--names", action="store_true", help="every parameter: name, shape, role, frozen or not")
+    args = parser.parse_intermixed_args()
+    try:
+        (cell,) = preflight(args.overrides, multirun=False)
+        config = plain(cell.composed)
+        if args.names:
+            model = build_model(config["model"])
+            roles, frozen = parameter_roles(model), frozen_names(model, config["optim"]["frozen"])
+            for name, p in named_tensors(model).items():
+                print(f"{name:<44} {'x'.join(map(str, p.shape)):>12}  {roles[name]}{'  frozen' if name in frozen else ''}")
+            return 0
+        costs = account(config)
+    except PgolfError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps(asdict(costs), indent=1) if args.json else table(costs, str(cell.choices["quant"])))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""Composes and checks every cell of a command line before Hydra starts anything: nothing is on disk when it refuses."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra import compose
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from pgolf.binding import RESERVED, suggest
+from pgolf.check import problems_of
+from pgolf.config import CONFIG_NAME, composer, plain
+from pgolf.errors import ConfigError
+from pgolf.schema import slot_paths
+
+HYDRA_OWN = ("hydra",)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One job of a command line: its overrides, the composed configuration, and the choice made in every config group."""
+
+    overrides: tuple[str, ...]
+    composed: DictConfig
+    choices: dict[str, Any]
+
+
+def preflight(arguments: Sequence[str], *, multirun: bool) -> list[Cell]:
+    """Every cell, composed and checked. Raises ConfigError with all problems at once."""
+    with composer():
+        loader = GlobalHydra.instance().config_loader()
+        overrides = parse(arguments)
+        problems = [p for override in overrides for p in group_problems(override, loader)]
+        if not multirun:
+            problems += [
+                f"{o.key_or_group}: more than one value ({(o.input_line or '').partition('=')[2]}). Add --multirun to sweep over them"
+                for o in overrides
+                if o.is_sweep_override()
+            ]
+        raise_if(problems)
+        cells = sweep_cells(arguments, overrides) if multirun else [list(arguments)]
+        return check_cells(cells, loader)
+
+
+def check_cells(cells: list[list[str]], loader: ConfigLoader) -> list[Cell]:
+    made: list[Cell] = []
+    seen: dict[str, list[int]] = {}
+    for number, cell in enumerate(cells):
+        try:
+            made.append(compose_cell(cell, loader))
+            found = problems_of(plain(made[-1].composed))
+        except ConfigError as error:
+            found = list(error.problems)
+        for problem in found:
+            seen.setdefault(problem, []).append(number)
+    lines = []
+    for problem, numbers in seen.items():
+        lines.append(problem)
+        if len(cells) > 1 and len(numbers) < len(cells):
+            where = " ".join(cells[numbers[0]])
+            lines.append(f"  in {len(numbers)} of {len(cells)} cells, the first: {where}")
+    raise_if(lines)
+    return made
+
+
+def raise_if(problems: Sequence[str]) -> None:
+    if problems:
+        raise ConfigError(*dict.fromkeys(problems))
+
+
+def parse(arguments: Sequence[str]) -> list[Override]:
+    overrides = []
+    for argument in arguments:
+        try:
+            overrides += OverridesParser.create().parse_overrides([argument])
+        except HydraException as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"{argument}: is no override. Write key=value or group=choice ({reason})") from None
+    return overrides
+
+
+def sweep_cells(arguments: Sequence[str], overrides: list[Override]) -> list[list[str]]:
+    """Cells as Hydra's basic sweeper makes them, from `hydra.sweeper.params` and the arguments; another sweeper's are not known beforehand."""
+    fixed = [a for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]
+    try:
+        hydra = compose(CONFIG_NAME, fixed, return_hydra_config=True).hydra
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(readable(error)) from None
+    if not hydra.sweeper._target_.endswith("BasicSweeper"):
+        return [fixed]
+    params = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
+    try:
+        (cells,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides([*params, *arguments]), None)
+    except HydraException as error:
+        raise ConfigError(f"--multirun: {error}") from None
+    return cells
+
+
+def compose_cell(cell: list[str], loader: ConfigLoader) -> Cell:
+    overrides = parse(cell)
+    choices = [text for text, o in zip(cell, overrides, strict=True) if is_group(o, loader)]
+    try:
+        base = compose(CONFIG_NAME, choices)
+        raise_if([p for o in overrides if not is_group(o, loader) for p in key_problems(o, base)])
+        composed = compose(CONFIG_NAME, cell, return_hydra_config=True)
+        choices = {str(group): choice for group, choice in composed.hydra.runtime.choices.items()}
+        with open_dict(composed):
+            del composed["hydra"]
+        return Cell(tuple(cell), composed, choices)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(readable(error)) from None
+
+
+def is_group(override: Override, loader: ConfigLoader) -> bool:
+    """Whether an override chooses from a config group rather than setting a value."""
+    return group_exists(override.key_or_group, loader) or "/" in override.key_or_group or "@" in override.get_key_element()
+
+
+def group_exists(group: str, loader: ConfigLoader) -> bool:
+    parent, _, name = group.rpartition("/")
+    return name in loader.list_groups(parent)
+
+
+def all_groups(loader: ConfigLoader, parent: str = "") -> list[str]:
+    found = []
+    for name in loader.list_groups(parent):
+        path = f"{parent}/{name}" if parent else name
+        if path not in HYDRA_OWN:
+            found += [path, *all_groups(loader, path)]
+    return found
+
+
+def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
+    """An unknown group, or an unknown choice of a known one."""
+    group = override.key_or_group
+    if not is_group(override, loader):
+        return []
+    if not group_exists(group, loader):
+        return [f"{group}: no such config group ({override.get_value_element_as_str()}).{suggest(group, all_groups(loader))}"]
+    choices = loader.get_group_options(group, results_filter=ObjectType.CONFIG)
+    values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+    flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    if override.package is not None and override.package not in slot_paths():
+        near = suggest(override.package, slot_paths())
+        return [f"{group}@{override.package}: no such place for a choice ({flat[0]}).{near}"]
+    return [
+        f"{group}: no such choice ({value}).{suggest(str(value), choices)} Choices: {', '.join(choices)}"
+        for value in flat
+        if str(value) not in choices
+    ]
+
+
+def key_problems(override: Override, base: DictConfig) -> list[str]:
+    """A value set where the chosen groups have no such key."""
+    path = override.key_or_group
+    keys = path.split(".")
+    if keys[0] in HYDRA_OWN:
+        return []
+    node: Any = base
+    for depth, key in enumerate(keys):
+        known = [str(k) for k in node] if isinstance(node, DictConfig) and not node._is_none() else []
+        if key not in known:
+            prefix = ".".join(keys[:depth])
+            value = override.get_value_element_as_str() if override.value_type is not None else "deleted"
+            near = suggest(key, known).replace("Did you mean ", f"Did you mean {prefix}." if prefix else "Did you mean ")
+            options = ", ".join(k for k in known if k not in RESERVED)
+            there = f"Options of {prefix}: {options}" if prefix else f"Sections: {options}"
+            return [f"{path}: no such option ({value}).{near} {there if known else f'{prefix} has no options'}"]
+        if depth < len(keys) - 1:
+            node = node._get_node(key)
+            node = node._dereference_node() if node._is_interpolation() else node
+    return []
+
+
+def readable(error: Exception) -> str:
+    """Hydra's and OmegaConf's own refusals as `path: what`."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    text = str(cause).splitlines()[0].strip()
+    if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text):
+        kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+        text = f"needs {kinds.get(converted.group(2), converted.group(2))} ({converted.group(1)})"
+    key = getattr(cause, "full_key", None)
+    if not key:
+        found = re.search(r"full_key: (\S+)", str(error))
+        key = found.group(1) if found else None
+    return f"{key}: {text}" if key else text

@@ -1,0 +1,52 @@
+"""The record of one run: flat JSON, units in names, written last and whole."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pgolf.errors import PgolfError
+
+SCHEMA_VERSION = 1
+RECORD = "result.json"
+STATUSES = ("ok", "failed", "diverged", "interrupted")
+FINISHED = ("ok", "diverged")
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
+    """Write a run's record by rename, so that a record that is there is whole. Non-finite numbers become null."""
+    assert record["status"] in STATUSES, record["status"]
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    path, partial = folder / RECORD, folder / f".{RECORD}.{os.getpid()}"
+    partial.write_text(json.dumps({"schema_version": SCHEMA_VERSION, **finite}, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """A run's record, None where there is none. Raises PgolfError for a damaged one."""
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise PgolfError(f"{path}: is no readable record ({error}). Move it away, or run with launch.rerun=true") from None
+    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION or record.get("status") not in STATUSES:
+        raise PgolfError(f"{path}: is no record of schema {SCHEMA_VERSION}. Move it away, or run with launch.rerun=true")
+    return record
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Keep the record, log and artifact of an earlier run of this folder under `earlier-<n>/`; None where there is nothing to keep."""
+    names = [n for n in (RECORD, "metrics.jsonl", "artifact.pgolf", "train.log", "error.txt", "config.yaml") if (folder / n).exists()]
+    if not names:
+        return None
+    number = 1 + sum(1 for p in folder.glob("earlier-*"))
+    kept = folder / f"earlier-{number}"
+    kept.mkdir()
+    for name in names:
+        (folder / name).rename(kept / name)
+    return kept

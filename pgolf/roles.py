@@ -1,0 +1,108 @@
+"""Which role every parameter plays, and the rule that none goes untrained in silence."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pgolf.errors import ConfigError, CoverageError
+from pgolf.slots import ROLES, Role
+
+ROOT = "model"
+
+
+def named_tensors(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Every parameter once, under its config path (`model.head.up.weight`)."""
+    return {f"{ROOT}.{name}": p for name, p in model.named_parameters()}
+
+
+def default_role(name: str, owner: nn.Module, p: Tensor) -> Role:
+    """Tables are embedding, fewer than two dimensions scalar, a head's matrices head, other matrices matrix."""
+    if isinstance(owner, nn.Embedding):
+        return "embedding"
+    if p.ndim < 2:
+        return "scalar"
+    return "head" if name.startswith(f"{ROOT}.head.") else "matrix"
+
+
+def parameter_roles(model: nn.Module) -> dict[str, Role]:
+    """{parameter name: role}. A module with `roles()` answers for all parameters below it; one it leaves out has no role here."""
+    found: dict[str, Role] = {}
+    spoken_for: list[str] = []
+    for prefix, module in model.named_modules():
+        dotted = f"{prefix}." if prefix else ""
+        if any(dotted.startswith(other) for other in spoken_for):
+            continue
+        own = getattr(module, "roles", None)
+        if own is not None:
+            spoken_for.append(dotted)
+            for name, role in own().items():
+                assert role in ROLES, f"{ROOT}.{dotted}{name}: role {role!r} is not one of {ROLES}"
+                found[f"{ROOT}.{dotted}{name}"] = role
+        else:
+            for name, p in module.named_parameters(recurse=False):
+                found[f"{ROOT}.{dotted}{name}"] = default_role(f"{ROOT}.{dotted}{name}", module, p)
+    return found
+
+
+def matches(name: str, pattern: str) -> bool:
+    """`pattern` is the name or a prefix of it that ends at a dot."""
+    return name == pattern or name.startswith(pattern.removesuffix(".") + ".")
+
+
+def frozen_names(model: nn.Module, patterns: Sequence[str]) -> set[str]:
+    """Parameters named by `optim.frozen`. A pattern that matches nothing is a ConfigError."""
+    names = named_tensors(model)
+    for pattern in patterns:
+        if not any(matches(name, pattern) for name in names):
+            raise ConfigError(f"optim.frozen: matches no parameter ({pattern}). `python -m pgolf.params --names` lists them")
+    return {name for name in names if any(matches(name, pattern) for pattern in patterns)}
+
+
+def check_coverage(model: nn.Module, trained: Iterable[Sequence[str]], frozen: set[str]) -> None:
+    """Every parameter is in exactly one optimizer group or frozen, and no other float state is kept. Raises CoverageError."""
+    groups = list(trained)
+    seen = [name for group in groups for name in group] + sorted(frozen)
+    twice = sorted({name for name in seen if seen.count(name) > 1})
+    if twice:
+        raise CoverageError(f"trained by two optimizers, or trained and frozen: {', '.join(twice)}. Give each parameter one role")
+    missing = sorted(set(named_tensors(model)) - set(seen))
+    if missing:
+        raise CoverageError(
+            f"no optimizer trains: {', '.join(missing)}. Name them in their class's roles(), or freeze them on purpose with "
+            f"optim.frozen=[{','.join(missing)}]"
+        )
+    parameters = dict(model.named_parameters())
+    kept = [name for name, t in model.state_dict(keep_vars=True).items() if t.is_floating_point() and name not in parameters]
+    if kept:
+        named = ", ".join(f"{ROOT}.{name}" for name in kept)
+        raise CoverageError(f"weights that are no parameters: {named}. Make them nn.Parameter, or buffers with persistent=False")
+
+
+class GradientWatch:
+    """Over the first steps, the trained parameters whose gradient was missing or exactly zero every time.
+
+    A parameter that the loss never reaches is as untrained as one without an optimizer.
+    """
+
+    def __init__(self, trained: dict[str, nn.Parameter], steps: int):
+        self.silent, self.left = dict(trained), steps
+
+    @torch.no_grad()
+    def after_backward(self) -> None:
+        """Look at the gradients of one step; raises CoverageError at the last watched step."""
+        if self.left == 0:
+            return
+        self.silent = {name: p for name, p in self.silent.items() if p.grad is None or not bool(p.grad.any())}
+        self.left -= 1
+        if self.left == 0:
+            self.finish()
+
+    def finish(self) -> None:
+        """Raise CoverageError if a parameter has stayed silent over all steps seen so far."""
+        if self.silent:
+            names = sorted(self.silent)
+            raise CoverageError(
+                f"no gradient reached: {', '.join(names)}. Use them in the forward pass, or freeze them on purpose with "
+                f"optim.frozen=[{','.join(names)}]"
+            )

@@ -1,0 +1,70 @@
+"""What a run says: events to metrics.jsonl, lines to train.log and the terminal, a progress bar where there is a terminal."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+METRICS = "metrics.jsonl"
+LOG = "train.log"
+
+
+class RunLog:
+    """Open for one run; silent on every rank but the first.
+
+    On a terminal a bar shows loss, bpb, tokens/s and time left; elsewhere a plain line stands every `plain_every_s` seconds at most.
+    """
+
+    def __init__(self, folder: Path, *, is_first: bool, plain_every_s: float = 10.0):
+        self.is_first, self.plain_every_s, self.last_plain_s = is_first, plain_every_s, -float("inf")
+        self.metrics = (folder / METRICS).open("w", encoding="utf-8") if is_first else None
+        self.log = (folder / LOG).open("w", encoding="utf-8") if is_first else None
+        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self.progress: Progress | None = None
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end_progress()
+        for file in (self.metrics, self.log):
+            if file is not None:
+                file.close()
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """One line of metrics.jsonl."""
+        if self.metrics is not None:
+            self.metrics.write(json.dumps({"event": kind, **fields}) + "\n")
+            self.metrics.flush()
+
+    def say(self, text: str) -> None:
+        """One line for the terminal and train.log."""
+        if self.log is not None:
+            self.console.print(text, markup=False)
+            self.log.write(text + "\n")
+            self.log.flush()
+
+    def start_progress(self) -> None:
+        if self.is_first and self.console.is_terminal:
+            columns = (BarColumn(bar_width=24), TaskProgressColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+            self.progress = Progress(*columns, console=self.console, transient=True)
+            self.progress.start()
+            self.progress.add_task("starting", total=1.0)
+
+    def advance(self, fraction: float, text: str) -> None:
+        """Show that `fraction` of the budget is used."""
+        if self.progress is not None:
+            self.progress.update(self.progress.task_ids[0], completed=fraction, description=text)
+        elif self.is_first and time.monotonic() - self.last_plain_s >= self.plain_every_s:
+            self.last_plain_s = time.monotonic()
+            self.say(f"{fraction:4.0%}  {text}")
+
+    def end_progress(self) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None

@@ -1,0 +1,68 @@
+"""Names and states of run folders: which folder a configuration owns, and whether it has been run."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from pgolf.check import decide_auto
+from pgolf.config import plain
+from pgolf.provenance import code_state, fingerprint
+from pgolf.results import FINISHED, read_record
+
+SEED_MARK = -1  # no seed that a user can choose
+NOT_AN_ARM = ("seed", "launch", "paths", "hydra")
+LONGEST_NAME = 120
+
+
+def arm_name(overrides: Sequence[str]) -> str:
+    """The sorted overrides that make an arm, `head=mos,q_proj=low_rank`; `default` for none. Groups are named by their last part."""
+    parts = []
+    for text, override in zip(overrides, OverridesParser.create().parse_overrides(list(overrides)), strict=True):
+        key = override.key_or_group
+        if re.split(r"[./]", key)[0] in NOT_AN_ARM:
+            continue
+        value = text.split("=", 1)[1] if "=" in text else ""
+        at = f"@{override.package}" if override.package else ""
+        parts.append(f"{key.split('/')[-1]}{at}={value}")
+    name = re.sub(r"[^\w=,.@+-]+", "_", ",".join(sorted(parts))) or "default"
+    if len(name) > LONGEST_NAME:
+        name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name
+
+
+def config_fingerprint(cfg: DictConfig, *, in_sweep: bool) -> str:
+    """The fingerprint of a composed configuration: what follows from the seed by interpolation follows the mark."""
+    marked = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))
+    marked.seed = SEED_MARK
+    return fingerprint(decide_auto(plain(marked), in_sweep=in_sweep))
+
+
+def identify(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, in_sweep: bool) -> dict[str, Any]:
+    """What a record says of a run before it runs."""
+    return {
+        "study": "adhoc",
+        "arm": arm_name(overrides),
+        "fingerprint": config_fingerprint(cfg, in_sweep=in_sweep),
+        "overrides": sorted(overrides),
+        **{f"choices.{group}": choice for group, choice in sorted(choices.items()) if not group.startswith("hydra/")},
+    }
+
+
+def run_folder(config: Mapping[str, Any], identity: Mapping[str, Any]) -> Path:
+    name = f"seed{config['seed']}-{identity['fingerprint'][:8]}"
+    return Path(config["paths"]["out"]).expanduser() / identity["study"] / identity["arm"] / name
+
+
+def finished_record(folder: Path) -> dict[str, Any] | None:
+    """The record of a run that finished with the code as it is now."""
+    record = read_record(folder)
+    if record is None or record["status"] not in FINISHED:
+        return None
+    if "code_files" in record and code_state(record["code_files"])[0] != record["code_sha"]:
+        return None
+    return record

@@ -1,0 +1,115 @@
+"""The closed sections of a configuration. A default stands in one place only, the YAML files; here are names and types.
+
+`Any` marks an open slot: a node with `_target_`, `_partial_: true` and the keyword-only arguments of the class that it names.
+"""
+
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+MISSING: Any = "???"  # OmegaConf's mark for "must be given", spelled out so that this layer needs no OmegaConf
+
+
+@dataclass
+class ModelConfig:
+    """The trunk's sizes and attention options, and its slots."""
+
+    vocab_size: int = MISSING
+    seq_len: int = MISSING  # tokens of context that the model is trained on
+    width: int = MISSING
+    layers: int = MISSING  # passes through a block
+    unique_blocks: int = MISSING  # cores; equal to layers for an ordinary stack, 1 for one shared core
+    heads: int = MISSING
+    kv_heads: int = MISSING
+    mlp_hidden: int = MISSING
+    rope_base: float = MISSING
+    q_gain_init: float = MISSING
+    logit_softcap: float = MISSING
+    q_proj: Any = MISSING
+    embedding: Any = MISSING
+    head: Any = MISSING
+    mlp: Any = MISSING
+    depth: Any = MISSING
+
+
+@dataclass
+class RolesConfig:
+    """The algorithm and settings of each parameter role."""
+
+    embedding: Any = MISSING
+    head: Any = MISSING
+    matrix: Any = MISSING
+    scalar: Any = MISSING
+
+
+@dataclass
+class OptimConfig:
+    roles: RolesConfig = MISSING
+    schedule: Any = MISSING
+    grad_clip_norm: float | None = MISSING  # global norm over the trained parameters; null is off
+    frozen: list[str] = MISSING  # parameter names or prefixes that keep their initial bytes
+
+
+@dataclass
+class TrainConfig:
+    """Budget (exactly one of steps, tokens, seconds), batch and how a run computes."""
+
+    steps: int | None = MISSING
+    tokens: int | None = MISSING
+    seconds: float | None = MISSING
+    seq_len: int = MISSING
+    batch_tokens: int = MISSING  # trained tokens a step, over all ranks
+    micro_batches: int = MISSING  # forward passes a step, over all ranks
+    priming_steps: int = MISSING  # untimed forward and backward passes before the clock starts
+    log_every: int = MISSING  # steps between training lines of metrics.jsonl
+    val_every: int = MISSING  # steps between validations; 0 scores at the end only
+    threads: str = MISSING  # auto or a number of CPU threads
+    compile: str = MISSING  # auto, on or off
+    precision: str = MISSING  # auto, fp32 or bf16
+
+
+@dataclass
+class LaunchConfig:
+    nproc: int = MISSING  # ranks of one run
+    dry_run: bool = MISSING  # compose and check, start nothing
+    rerun: bool = MISSING  # run again what has a record, keeping the old one aside
+
+
+@dataclass
+class PathsConfig:
+    out: str = MISSING  # run folders
+    cache: str = MISSING  # prepared corpora
+
+
+@dataclass
+class Config:
+    seed: int = MISSING
+    device: str = MISSING  # auto, cpu or cuda
+    model: ModelConfig = MISSING
+    optim: OptimConfig = MISSING
+    quant: Any = MISSING
+    eval: Any = MISSING
+    data: Any = MISSING
+    train: TrainConfig = MISSING
+    launch: LaunchConfig = MISSING
+    paths: PathsConfig = MISSING
+
+
+SECTIONS: dict[str, type] = {
+    "": Config,
+    "model": ModelConfig,
+    "optim": OptimConfig,
+    "optim.roles": RolesConfig,
+    "train": TrainConfig,
+    "launch": LaunchConfig,
+    "paths": PathsConfig,
+}
+
+
+def slot_paths() -> list[str]:
+    """Config paths of every open slot."""
+    found = []
+    for prefix, section in SECTIONS.items():
+        for name, hint in get_type_hints(section).items():
+            if hint is Any:
+                found.append(f"{prefix}.{name}".removeprefix("."))
+    return found

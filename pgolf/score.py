@@ -1,0 +1,77 @@
+"""Bits per byte of a model on validation tokens: bpb = nats / ln 2 / bytes, summed in float64, every target exactly once."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pgolf.parallel import Ranks
+from pgolf.slots import EvalMode, Window
+
+Nll = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Score:
+    """nats_sum and bytes are totals over `targets` scored targets; nats_per_target [N-1] is NaN where a target was left out."""
+
+    nats_sum: float
+    targets: int
+    bytes: int
+    mode: str
+    nats_per_target: np.ndarray
+
+    @property
+    def nats(self) -> float:
+        """Mean nats per target."""
+        return self.nats_sum / self.targets
+
+    @property
+    def bpb(self) -> float:
+        return self.nats_sum / math.log(2) / self.bytes
+
+
+def batches(windows: Sequence[Window], batch_tokens: int) -> list[list[Window]]:
+    """Windows of one shape together, at most batch_tokens tokens (or one window) a batch."""
+
+    def shape(w: Window) -> tuple[int, int]:
+        return w.stop - w.start, w.stop - w.scored
+
+    made = []
+    for (length, _), same in groupby(sorted(windows, key=lambda w: (shape(w), w.start)), key=shape):
+        group, size = list(same), max(1, batch_tokens // length)
+        made += [group[i : i + size] for i in range(0, len(group), size)]
+    return made
+
+
+@torch.inference_mode()
+def score(
+    nll: Nll, tokens_N: np.ndarray, bytes_N1: np.ndarray, mode: EvalMode, *, device: torch.device, batch_tokens: int, ranks: Ranks
+) -> Score:
+    """Score validation tokens.
+
+    nll(ids [B, T], targets [B, S]) gives nats [B, S] of the last S targets: a window whose end alone is scored builds no logits for the rest.
+    bytes_N1: bytes of each of the N-1 targets. Batches are dealt to the ranks in turn. Asserts that each target was scored once.
+    """
+    targets = len(tokens_N) - 1
+    windows = mode.windows(targets)
+    nats = torch.zeros(targets, dtype=torch.float64)
+    times = torch.zeros(targets, dtype=torch.int32)
+    tokens = torch.from_numpy(tokens_N.astype(np.int64))
+    for batch in batches(windows, batch_tokens)[ranks.rank :: ranks.world]:
+        ids = torch.stack([tokens[w.start : w.stop] for w in batch])
+        wanted = torch.stack([tokens[w.scored + 1 : w.stop + 1] for w in batch])
+        got = nll(ids.to(device), wanted.to(device)).double().cpu()
+        for window, row in zip(batch, got, strict=True):
+            nats[window.scored : window.stop] = row
+            times[window.scored : window.stop] += 1
+    nats, times = ranks.sum_(nats.to(device)).cpu(), ranks.sum_(times.to(device)).cpu()
+    scored = times.numpy() > 0
+    planned = sum(w.stop - w.scored for w in windows)
+    assert times.max() == 1 and scored.sum() == planned, f"{mode.name}: {planned} targets planned, scored up to {times.max()} times"
+    per_target = np.where(scored, nats.numpy(), np.nan)
+    return Score(float(nats.sum()), int(scored.sum()), int(bytes_N1[scored].sum()), mode.name, per_target)
