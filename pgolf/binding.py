@@ -70,7 +70,7 @@ def bind(path: str, node: Any) -> list[str]:
     parameters = inspect.signature(cls).parameters.values()
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     needed = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    hints = get_type_hints(cls.__init__)
+    hints = get_type_hints(vars(cls).get("__init__", cls))
     problems = []
     for key, value in node.items():
         if key in RESERVED:

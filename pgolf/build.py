@@ -114,15 +114,14 @@ def build_optimizers(model: nn.Module, optim: Section, ranks: Ranks) -> Trained:
     for name in frozen:
         tensors[name].requires_grad_(False)
     made = {
-        role: make(f"optim.roles.{role}", optim["roles"][role], [tensors[name] for name in names], ranks)
-        for role, names in groups.items()
+        role: make(f"optim.roles.{role}", optim["roles"][role], [tensors[name] for name in names], ranks) for role, names in groups.items()
     }
     return Trained(made, groups, frozen)
 
 
 def check_optimizer_settings(optim: Section, shapes: Mapping[Role, Sequence[torch.Size]]) -> list[str]:
     """Problems that the optimizers' constructors see, found on small stand-ins of the roles' tensors."""
-    problems = []
+    problems: list[str] = []
     for role in ROLES:
         dims = {len(shape) for shape in shapes.get(role, [])} or {2}
         try:

@@ -94,7 +94,7 @@ def train_problems(config: Resolved) -> Iterator[str]:
             f"({train['batch_tokens']}). Choose {near}"
         )
     if nproc >= 1 and train["micro_batches"] % nproc:
-        yield f"train.micro_batches: does not divide over launch.nproc={nproc} ranks ({train['micro_batches']}). Choose a multiple of {nproc}"
+        yield f"train.micro_batches: does not divide over launch.nproc={nproc} ranks ({train['micro_batches']}). Choose a multiple"
 
 
 def machine_problems(config: Resolved) -> Iterator[str]:

@@ -17,8 +17,6 @@ from pgolf.roles import GradientWatch
 from pgolf.runlog import RunLog
 from pgolf.schedules import Budget
 
-WATCHED_STEPS = 20
-
 
 class Stream(Protocol):
     """Training batches as a pure function of the step."""
@@ -28,7 +26,7 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """What the loop works on. `trained` maps the names of the trained parameters to them; `bytes_of(x, y)` counts a batch's target bytes."""
+    """What the loop works on. `trained`: the trained parameters by name; `bytes_of(x, y)` counts a batch's target bytes."""
 
     model: nn.Module
     trained: Mapping[str, nn.Parameter]
@@ -59,6 +57,7 @@ class Trace:
     steps: int = 0
     train_s: float = 0.0
     step_ms: list[float] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def step_ms_median(self) -> float:
@@ -70,7 +69,7 @@ def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[object]
 
 
 def accumulate(job: Job, settings: LoopSettings, ranks: Ranks, step: int) -> tuple[float, int]:
-    """Gradients of one step, averaged over all micro-batches of all ranks. Returns this step's (mean nats, target bytes), over all ranks."""
+    """Gradients of one step, averaged over all micro-batches of all ranks. Returns the step's (mean nats, target bytes), over all ranks."""
     mine = range(ranks.rank, settings.micro_batches, ranks.world)
     nats = torch.zeros((), dtype=torch.float64, device=settings.device)
     size = 0
@@ -105,8 +104,7 @@ def train(job: Job, settings: LoopSettings, ranks: Ranks, log: RunLog) -> Trace:
     Raises DivergedError at a non-finite loss, CoverageError when a trained parameter has had no gradient in the first steps.
     """
     base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in job.optimizers]
-    limit = WATCHED_STEPS if job.budget.steps is None else min(WATCHED_STEPS, job.budget.steps)
-    watch = GradientWatch(dict(job.trained), limit)
+    watch = GradientWatch(dict(job.trained))
     trace, last_bpb = Trace(), float("nan")
     prime(job, settings, ranks)
     log.start_progress()
@@ -133,14 +131,12 @@ def train(job: Job, settings: LoopSettings, ranks: Ranks, log: RunLog) -> Trace:
         if settings.val_every and trace.steps % settings.val_every == 0 and job.budget.spent(trace.steps, trace.train_s) < 1:
             last_bpb = job.validate()
             log.event("val", step=trace.steps, elapsed_s=round(trace.train_s, 3), val_bpb_live=last_bpb)
-    watch.finish()
+    trace.warnings += watch.finish()
     log.end_progress()
     return trace
 
 
-def report(
-    trace: Trace, nats: float, size: int, scale: float, last_bpb: float, job: Job, settings: LoopSettings, log: RunLog
-) -> None:
+def report(trace: Trace, nats: float, size: int, scale: float, last_bpb: float, job: Job, settings: LoopSettings, log: RunLog) -> None:
     """A line of metrics every log_every steps and at the first and last, and the bar at every step."""
     done = job.budget.spent(trace.steps, trace.train_s)
     tokens = trace.steps * settings.batch_tokens

@@ -55,11 +55,12 @@ def check_cells(cells: list[list[str]], loader: ConfigLoader) -> list[Cell]:
     made: list[Cell] = []
     seen: dict[str, list[int]] = {}
     for number, cell in enumerate(cells):
+        found: Sequence[str]
         try:
             made.append(compose_cell(cell, loader))
             found = problems_of(plain(made[-1].composed))
         except ConfigError as error:
-            found = list(error.problems)
+            found = error.problems
         for problem in found:
             seen.setdefault(problem, []).append(number)
     lines = []
@@ -89,7 +90,7 @@ def parse(arguments: Sequence[str]) -> list[Override]:
 
 
 def sweep_cells(arguments: Sequence[str], overrides: list[Override]) -> list[list[str]]:
-    """Cells as Hydra's basic sweeper makes them, from `hydra.sweeper.params` and the arguments; another sweeper's are not known beforehand."""
+    """Cells as Hydra's basic sweeper makes them, from `hydra.sweeper.params` and the arguments; those of another are not known before."""
     fixed = [a for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]
     try:
         hydra = compose(CONFIG_NAME, fixed, return_hydra_config=True).hydra
@@ -107,9 +108,9 @@ def sweep_cells(arguments: Sequence[str], overrides: list[Override]) -> list[lis
 
 def compose_cell(cell: list[str], loader: ConfigLoader) -> Cell:
     overrides = parse(cell)
-    choices = [text for text, o in zip(cell, overrides, strict=True) if is_group(o, loader)]
+    chosen = [text for text, o in zip(cell, overrides, strict=True) if is_group(o, loader)]
     try:
-        base = compose(CONFIG_NAME, choices)
+        base = compose(CONFIG_NAME, chosen)
         raise_if([p for o in overrides if not is_group(o, loader) for p in key_problems(o, base)])
         composed = compose(CONFIG_NAME, cell, return_hydra_config=True)
         choices = {str(group): choice for group, choice in composed.hydra.runtime.choices.items()}

@@ -209,7 +209,7 @@ def fields_of(
     section = config["train"]
     tokens = trace.steps * section["batch_tokens"]
     total_bytes = finish.model_bytes + code_bytes
-    warnings = [] if math.isfinite(finish.packed.bpb) else ["the packed score is not finite"]
+    unscored = [] if math.isfinite(finish.packed.bpb) else ["the packed score is not finite"]
     return {
         "code_sha": code_sha,
         "code_files": files,
@@ -249,7 +249,7 @@ def fields_of(
         "under_cap": total_bytes <= CAP_BYTES,
         "flops_per_token": costs.flops_per_token,
         **{f"budget.{key}": section[key] for key in ("steps", "tokens", "seconds", "batch_tokens", "seq_len")},
-        "warnings": warnings,
+        "warnings": trace.warnings + unscored,
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from pgolf.check import decide_auto
 from pgolf.config import plain
@@ -37,7 +37,7 @@ def arm_name(overrides: Sequence[str]) -> str:
 
 def config_fingerprint(cfg: DictConfig, *, in_sweep: bool) -> str:
     """The fingerprint of a composed configuration: what follows from the seed by interpolation follows the mark."""
-    marked = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))
+    marked = cfg.copy()
     marked.seed = SEED_MARK
     return fingerprint(decide_auto(plain(marked), in_sweep=in_sweep))
 

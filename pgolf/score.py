@@ -54,7 +54,7 @@ def score(
 ) -> Score:
     """Score validation tokens.
 
-    nll(ids [B, T], targets [B, S]) gives nats [B, S] of the last S targets: a window whose end alone is scored builds no logits for the rest.
+    nll(ids [B, T], targets [B, S]) gives nats [B, S] of the last S targets: no logits are built for what a window does not score.
     bytes_N1: bytes of each of the N-1 targets. Batches are dealt to the ranks in turn. Asserts that each target was scored once.
     """
     targets = len(tokens_N) - 1
@@ -72,6 +72,7 @@ def score(
     nats, times = ranks.sum_(nats.to(device)).cpu(), ranks.sum_(times.to(device)).cpu()
     scored = times.numpy() > 0
     planned = sum(w.stop - w.scored for w in windows)
-    assert times.max() == 1 and scored.sum() == planned, f"{mode.name}: {planned} targets planned, scored up to {times.max()} times"
+    assert times.max() == 1, f"{mode.name}: a target was scored {times.max()} times"
+    assert scored.sum() == planned, f"{mode.name}: {planned} targets planned, {scored.sum()} scored"
     per_target = np.where(scored, nats.numpy(), np.nan)
     return Score(float(nats.sum()), int(scored.sum()), int(bytes_N1[scored].sum()), mode.name, per_target)

@@ -23,6 +23,7 @@ from pgolf.account import account
 from pgolf.check import decide_auto
 from pgolf.config import CONFIG_NAME, conf_dir, plain, register, save
 from pgolf.errors import ConfigError, PgolfError
+from pgolf.help import help_text
 from pgolf.preflight import Cell, preflight
 from pgolf.results import read_record, set_aside, write_record
 from pgolf.run import ERROR, execute, summary
@@ -106,7 +107,10 @@ def dry_run(cells: Sequence[Cell], *, in_sweep: bool) -> None:
         config = decide_auto(plain(cell.composed), in_sweep=in_sweep)
         identity = identify(cell.composed, cell.overrides, cell.choices, in_sweep=in_sweep)
         costs = account(config)
-        print(f"{number}/{len(cells)}  {identity['arm']} seed={config['seed']}: {costs.total:,} parameters ({costs.frozen:,} frozen), ", end="")
+        print(
+            f"{number}/{len(cells)}  {identity['arm']} seed={config['seed']}: {costs.total:,} parameters ({costs.frozen:,} frozen), ",
+            end="",
+        )
         print(f"{costs.payload_bytes['chosen']:,} bytes before compression, {run_folder(config, identity)}")
 
 
@@ -128,7 +132,9 @@ def arguments(argv: Sequence[str]) -> Namespace:
     args = get_args_parser().parse_args(argv)
     for flag in ("config_name", "config_path", "config_dir"):
         if getattr(args, flag):
-            raise ConfigError(f"--{flag.replace('_', '-')}: is not used by pgolf ({getattr(args, flag)}). Add a folder with hydra.searchpath=[...]")
+            raise ConfigError(
+                f"--{flag.replace('_', '-')}: is not used by pgolf ({getattr(args, flag)}). Add a folder with hydra.searchpath=[...]"
+            )
     return args
 
 
@@ -136,7 +142,10 @@ def main() -> int:
     """The command; returns the exit code: 0 all ok, 1 a run failed, 2 refused, 130 interrupted."""
     try:
         args = arguments(sys.argv[1:])
-        for_hydra = args.help or args.hydra_help or args.cfg or args.info or args.shell_completion
+        if args.help:
+            print(help_text())
+            return 0
+        for_hydra = args.hydra_help or args.cfg or args.info or args.shell_completion
         cells = [] if for_hydra else preflight(args.overrides, multirun=args.multirun)
         if cells and cells[0].composed.launch.dry_run:
             dry_run(cells, in_sweep=args.multirun)

@@ -8,7 +8,7 @@ from pgolf.data.cache import verify_entry
 from pgolf.data.loaded import LoadedCorpus, entry_of, load_corpus
 from pgolf.data.progress import say
 from pgolf.data.shards import read_shard, verify_shard
-from pgolf.data.tokenizer import check_bytes, load_tokenizer
+from pgolf.data.tokenizer import check_text, load_tokenizer
 from pgolf.slots import Corpus
 
 _SAMPLE_TOKENS = 50_000_000
@@ -54,7 +54,7 @@ def verify(corpus: Corpus) -> list[str]:
     for path in (*corpus.train_shards, *corpus.val_shards):
         say(f"verifying {path} ...")
         count = verify_shard(path, corpus.vocab_size)
-        size_bytes = check_bytes(tokenizer, np.asarray(read_shard(path)), str(path))
+        size_bytes, _ = check_text(tokenizer, np.asarray(read_shard(path)), str(path))
         lines.append(f"{path}: {count:,} tokens, ids below {corpus.vocab_size}, {size_bytes:,} bytes by table and by decoding")
     loaded = load_corpus(corpus)
     lines.append(f"validation: {len(loaded.val_tokens) - 1:,} targets, {loaded.val_bytes:,} bytes, text sha {loaded.val_text_sha[:16]}")

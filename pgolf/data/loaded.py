@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import sentencepiece
 
 from pgolf.data.cache import is_entry
 from pgolf.data.shards import concatenated, file_sha256, read_shard, shard_sha256
-from pgolf.data.tokenizer import ByteTable, check_bytes, decode_documents, load_tokenizer_of_size
+from pgolf.data.tokenizer import ByteTable, check_text, load_tokenizer_of_size
 from pgolf.errors import DataError
 from pgolf.slots import Corpus
 
@@ -58,7 +57,7 @@ def load_corpus(corpus: Corpus) -> LoadedCorpus:
             f"{where}: validation token {int(val_tokens.max())} is outside a vocabulary of {corpus.vocab_size};"
             " use the tokenizer and vocab_size that these shards were made with"
         )
-    val_bytes = check_bytes(tokenizer, val_tokens, f"{where}: validation")
+    val_bytes, val_text_sha = check_text(tokenizer, val_tokens, f"{where}: validation")
     if not val_bytes:
         raise DataError(f"{where}: the validation tokens stand for no text at all; give more validation text")
     return LoadedCorpus(
@@ -69,7 +68,7 @@ def load_corpus(corpus: Corpus) -> LoadedCorpus:
         train_tokens=sum(len(array) for array in train),
         val_bytes=val_bytes,
         data_sha=data_sha256(corpus),
-        val_text_sha=text_sha256(tokenizer, val_tokens),
+        val_text_sha=val_text_sha,
         tokenizer_sha=file_sha256(corpus.tokenizer),
     )
 
@@ -80,14 +79,6 @@ def data_sha256(corpus: Corpus) -> str:
     for part, paths in (("train", corpus.train_shards), ("val", corpus.val_shards)):
         digest.update(_lines(part, (shard_sha256(path) for path in paths)))
     digest.update(_lines("tokenizer", [file_sha256(corpus.tokenizer)]))
-    return digest.hexdigest()
-
-
-def text_sha256(tokenizer: sentencepiece.SentencePieceProcessor, tokens: np.ndarray) -> str:
-    """SHA-256 of the decoded text of tokens[N], one line per document (decoded text holds no line ends)."""
-    digest = hashlib.sha256()
-    for text in decode_documents(tokenizer, tokens):
-        digest.update(text + b"\n")
     return digest.hexdigest()
 
 

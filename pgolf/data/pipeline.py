@@ -22,7 +22,7 @@ from pgolf.data.documents import Document, deduplicate, split
 from pgolf.data.overlap import shared_windows
 from pgolf.data.progress import say
 from pgolf.data.shards import concatenated, write_shards
-from pgolf.data.tokenizer import check_bytes, encode_documents, tokenizer_from
+from pgolf.data.tokenizer import check_text, encode_documents, tokenizer_from
 from pgolf.errors import DataError
 from pgolf.slots import Corpus
 
@@ -58,7 +58,7 @@ def build(folder: Path, name: str, documents: Sequence[Document], *, vocab_size:
     if not train:
         raise DataError(f"{what}: nothing is left to train on, all of it stands in the validation text too; give more varied text")
     train_tokens = concatenated(encoded)
-    check_bytes(tokenizer, val_tokens, f"{what}: validation")
+    check_text(tokenizer, val_tokens, f"{what}: validation")
     (folder / TOKENIZER_FILE).write_bytes(model)
     shards = {
         part: [path.name for path in write_shards(folder, f"{name}_{part}", tokens)]

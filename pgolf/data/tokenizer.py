@@ -7,6 +7,7 @@ Source of the table: the evaluation of the parameter-golf baseline.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,8 @@ def _decode_block(
     """`decode_documents` of a block whose documents start at `starts`; each is cut at its boundary ids and decoded piecewise."""
     boundaries = np.flatnonzero(table.is_boundary[tokens])
     cuts = np.union1d(boundaries, starts)
-    segments = [[index for index in part.tolist() if not table.is_boundary[index]] for part in np.split(tokens, cuts[1:])]
+    skips = table.is_boundary[tokens[cuts]].tolist()  # only the first token of a piece can be a boundary
+    segments = [part[skip:].tolist() for skip, part in zip(skips, np.split(tokens, cuts[1:]), strict=True)]
     owner = np.searchsorted(starts, cuts, side="right") - 1
     documents: list[list[bytes]] = [[] for _ in starts]
     for document, ids, text in zip(owner, segments, tokenizer.decode(segments), strict=True):
@@ -155,9 +157,10 @@ def _join_pieces(tokenizer: sentencepiece.SentencePieceProcessor, ids: Sequence[
     return b"".join(parts).removeprefix(b" ") if ids and tokenizer.id_to_piece(ids[0]).startswith(SPACE) else b"".join(parts)
 
 
-def check_bytes(tokenizer: sentencepiece.SentencePieceProcessor, tokens: np.ndarray, what: str) -> int:
-    """Bytes of the N-1 targets of tokens[N] by the table, checked against the decoded text.
+def check_text(tokenizer: sentencepiece.SentencePieceProcessor, tokens: np.ndarray, what: str) -> tuple[int, str]:
+    """Bytes of the N-1 targets of tokens[N] by the table, checked against the decoded text, and that text's SHA-256.
 
+    The hash is over one line per document; decoded text holds no line ends.
     Raises DataError when they differ, or when tokens hold the unknown piece: its text is lost, so no byte count would be right.
     `what` names the tokens in the message.
     """
@@ -169,11 +172,14 @@ def check_bytes(tokenizer: sentencepiece.SentencePieceProcessor, tokens: np.ndar
         )
     table = ByteTable.of(tokenizer)
     by_table = table.total_bytes(tokens)
-    decoded = sum(len(text) for text in decode_documents(tokenizer, tokens))
+    decoded, digest = 0, hashlib.sha256()
+    for text in decode_documents(tokenizer, tokens):
+        decoded += len(text)
+        digest.update(text + b"\n")
     untargeted = int(table.base_bytes[tokens[0]]) if len(tokens) else 0  # token 0 is decoded, but it is no target
     if by_table != decoded - untargeted:
         raise DataError(
             f"{what}: the byte table counts {by_table:,} bytes, the decoded text has {decoded - untargeted:,};"
             " these tokens were not made by this tokenizer, or it spells spaces in a way that the table cannot count"
         )
-    return by_table
+    return by_table, digest.hexdigest()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ class Slots:
     q_proj: Callable[..., nn.Module]
     mlp: Callable[..., nn.Module]
     depth: Callable[..., nn.Module]
-    head: Callable[..., nn.Module]
+    head: Callable[..., Any]
 
 
 class GPT(nn.Module):
@@ -50,7 +51,8 @@ class GPT(nn.Module):
         rotary = rotary_angles(ids_BT.size(1), self.dims.head_dim, self.rope_base, ids_BT.device)
         cores = self.cores()
         blocks = [
-            partial(run_block, cores[i % len(cores)], gains, x0_BTD=x0, rotary=rotary) for i, gains in enumerate(self.gains)
+            partial(run_block, cores[i % len(cores)], gains, x0_BTD=x0, rotary=rotary)  # type: ignore[arg-type]
+            for i, gains in enumerate(self.gains)
         ]
         return rms_norm(self.depth(x0, blocks))
 

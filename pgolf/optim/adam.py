@@ -15,9 +15,7 @@ class Adam(torch.optim.AdamW):
     Decay is p <- (1 - lr wd) p with the scheduled lr, before the update.
     """
 
-    def __init__(
-        self, params: Iterable[Tensor], ranks: Ranks, *, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float
-    ):
+    def __init__(self, params: Iterable[Tensor], ranks: Ranks, *, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float):
         require(lr > 0, "lr", lr, "choose a positive learning rate")
         for key, value in (("beta1", beta1), ("beta2", beta2)):
             require(0 <= value < 1, key, value, "choose from 0 up to, not including, 1")

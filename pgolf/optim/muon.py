@@ -32,8 +32,8 @@ def newton_schulz(u_NRC: Tensor, steps: int) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """buf <- mu buf + g;  u = g + mu buf (nesterov) or buf;  p <- p - lr sqrt(max(1, rows/cols)) NewtonSchulz(u).
 
-    momentum goes linearly from momentum_start to momentum over momentum_warmup_steps. weight_decay is decoupled, p <- (1 - lr wd) p with the
-    scheduled lr, `before` or `after` the update. Matrices of one shape are orthogonalised as one batch; with several ranks each takes
+    momentum goes linearly from momentum_start to momentum over momentum_warmup_steps. weight_decay is decoupled, p <- (1 - lr wd) p with
+    the scheduled lr, `before` or `after` the update. Matrices of one shape are orthogonalised as one batch; with several ranks each takes
     every world-th matrix and the updates are summed.
     """
 
@@ -71,7 +71,9 @@ class Muon(torch.optim.Optimizer):
         self.ranks = ranks
         super().__init__(params, settings)
         for p in self.param_groups[0]["params"]:
-            require(p.ndim == 2, "_target_", "Muon", f"it trains matrices only; give a role with a tensor of shape {tuple(p.shape)} to Adam")
+            require(
+                p.ndim == 2, "_target_", "Muon", f"it trains matrices only; give a role with a tensor of shape {tuple(p.shape)} to Adam"
+            )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]

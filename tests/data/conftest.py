@@ -57,7 +57,8 @@ def tokenizer(sample_text: str) -> sentencepiece.SentencePieceProcessor:
 
 @pytest.fixture(scope="session")
 def docs_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """The default corpus, made once; PGOLF_TEST_CACHE names a cache folder that survives the test session."""
-    kept = os.environ.get("PGOLF_TEST_CACHE")
-    cache_dir = Path(kept) if kept else tmp_path_factory.mktemp("docs_cache")
+    """The default corpus, made once, also by parallel workers; PGOLF_TEST_CACHE names a cache folder that survives the test session."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    cache_dir = Path(os.environ.get("PGOLF_TEST_CACHE", shared / "docs_cache"))
     return Docs(cache_dir, vocab_size=1024, val_fraction=0.03, shuffle_seed=1).prepare()

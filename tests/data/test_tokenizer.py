@@ -14,7 +14,7 @@ from pgolf.data.bpe import train_bpe
 from pgolf.data.shards import read_shard
 from pgolf.data.tokenizer import (
     ByteTable,
-    check_bytes,
+    check_text,
     decode_documents,
     encode_documents,
     load_tokenizer,
@@ -34,7 +34,7 @@ def test_official_facts(shared_data: Path) -> None:
     assert (len(tokens) - 1, table.total_bytes(tokens)) == (65_535, 159_909)
     kept = (len(tokens) - 1) // 1024 * 1024
     assert (kept, int(table.bytes_per_target(tokens[: kept + 1]).sum())) == (64_512, 157_637)
-    assert check_bytes(tokenizer, np.asarray(tokens), "slice") == 159_909
+    assert check_text(tokenizer, np.asarray(tokens), "slice")[0] == 159_909
     assert int(table.has_leading_space.sum()) == 325
     assert int(table.is_boundary.sum()) == 4
 
@@ -46,7 +46,7 @@ def test_table_counts_the_decoded_bytes_of_any_text(tokenizer: Processor, texts:
     tokens = np.concatenate([*encoded, np.array([1], np.uint16)])
     decoded = list(decode_documents(tokenizer, tokens))
     assert ByteTable.of(tokenizer).total_bytes(tokens) == sum(map(len, decoded))
-    check_bytes(tokenizer, tokens, "texts")
+    check_text(tokenizer, tokens, "texts")
     for text, found in zip(texts, decoded, strict=False):
         normal = tokenizer.normalize(text.replace("\u2581", " ")).replace("\u2581", " ").encode()
         assert found == normal
@@ -56,7 +56,7 @@ def test_table_counts_the_decoded_bytes_of_any_text(tokenizer: Processor, texts:
 @settings(deadline=None, max_examples=300)
 @given(ids=st.lists(st.integers(0, 399).filter(lambda index: index != 3), min_size=1, max_size=40))
 def test_table_counts_the_decoded_bytes_of_any_tokens(tokenizer: Processor, ids: list[int]) -> None:
-    check_bytes(tokenizer, np.array(ids, np.uint16), "tokens")
+    check_text(tokenizer, np.array(ids, np.uint16), "tokens")
 
 
 def test_many_documents_decode_one_by_one(tokenizer: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_many_documents_decode_one_by_one(tokenizer: Processor, monkeypatch: pyt
 
 def test_unknown_pieces_are_refused(tokenizer: Processor) -> None:
     with pytest.raises(DataError, match=r"part: 2 of 5 tokens are the unknown piece.*byte_fallback"):
-        check_bytes(tokenizer, np.array([1, 3, 300, 3, 301]), "part")
+        check_text(tokenizer, np.array([1, 3, 300, 3, 301]), "part")
 
 
 def test_training_is_deterministic_and_has_the_official_settings(sample_text: str) -> None:

@@ -1,0 +1,26 @@
+"""Reading what a run left."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+CLOCKED = ("elapsed_s", "step_ms", "eval_s", "pack_s", "prepare_s")
+
+
+def records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every run folder below, with its record."""
+    for path in sorted(folder.rglob("result.json")):
+        if not path.parent.name.startswith("earlier-"):
+            yield path.parent, json.loads(path.read_text(encoding="utf-8"))
+
+
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    """Lines of a run's metrics, without what depends on the clock."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    for line in lines:
+        for key in CLOCKED:
+            line.pop(key, None)
+    return [line for line in lines if line["event"] == kind]

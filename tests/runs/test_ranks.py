@@ -1,0 +1,29 @@
+"""Two gloo ranks give what one rank with accumulation gives."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from pgolf.artifact import unpack
+from pgolf.check import cores
+from run_folders import Command, events, records
+
+
+@pytest.mark.skipif(cores() < 2, reason="needs two CPU cores")
+def test_two_ranks_equal_one(command: Command, tiny: list[str], tmp_path: Path) -> None:
+    short = [*tiny, "quant=none", "train.steps=5", "train.threads=1", "train.log_every=1", "model/head=untied"]
+    for nproc in (1, 2):
+        done = command("pgolf.train", *short, f"launch.nproc={nproc}", f"paths.out={tmp_path / str(nproc)}")
+        assert done.returncode == 0, done.stdout + done.stderr
+    ((one, first),), ((two, second),) = records(tmp_path / "1"), records(tmp_path / "2")
+    assert (first["nproc"], second["nproc"]) == (1, 2)
+    assert first["fingerprint"] == second["fingerprint"]
+    for a, b in zip(events(one, "train"), events(two, "train"), strict=True):
+        assert math.isclose(a["train_nats"], b["train_nats"], rel_tol=1e-5)
+    states = [unpack(folder / "artifact.pgolf", torch.device("cpu")).model.state_dict() for folder in (one, two)]
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(tensor, states[1][name], rtol=1e-4, atol=1e-5)
+    assert second["val_targets"] == first["val_targets"]
+    assert math.isclose(first["val_bpb"], second["val_bpb"], rel_tol=1e-4)

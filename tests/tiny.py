@@ -1,0 +1,205 @@
+"""Small real configurations and models that the tests share: a few thousand weights, every part as a user's run has it."""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pgolf.build import Trained, build_model, build_optimizers
+from pgolf.check import decide_auto
+from pgolf.config import compose_config, conf_dir, plain
+from pgolf.data.stream import TokenStream
+from pgolf.loop import Job, LoopSettings
+from pgolf.nn.gpt import GPT
+from pgolf.nn.primitives import initialise
+from pgolf.parallel import Ranks
+from pgolf.roles import named_tensors
+from pgolf.schedules import Budget, Constant
+from pgolf.slots import Dims
+
+CPU = torch.device("cpu")
+SLOTS = ("q_proj", "embedding", "head", "mlp", "depth")
+SMALL = (
+    "scale=cpu",
+    "device=cpu",
+    "model.vocab_size=23",
+    "model.width=32",
+    "model.layers=3",
+    "model.heads=4",
+    "model.kv_heads=2",
+    "train.seq_len=16",
+    "train.batch_tokens=64",
+    "train.micro_batches=2",
+    "train.steps=30",
+    "train.val_every=0",
+    "train.threads=1",
+)
+
+
+def variants(slot: str) -> list[str]:
+    """Stems of every YAML of one model slot."""
+    return sorted(path.stem for path in (conf_dir() / "model" / slot).glob("*.yaml"))
+
+
+ALL_VARIANTS = [f"model/{slot}={stem}" for slot in SLOTS for stem in variants(slot)]
+
+
+def stems(folder: str) -> list[str]:
+    """Stems of every YAML of one config group."""
+    return sorted(path.stem for path in (Path(conf_dir()) / folder).glob("*.yaml"))
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
+    return decide_auto(plain(compose_config([*SMALL, *overrides])), in_sweep=True)
+
+
+def tiny_config(*overrides: str) -> dict[str, Any]:
+    """The resolved configuration of a tiny CPU run, `overrides` last; the caller may change it."""
+    return copy.deepcopy(_composed(overrides))
+
+
+def tiny_dims(**sizes: Any) -> Dims:
+    """vocab 23, width 32, 3 layers, 4 heads over 2, seq_len 16, unless said otherwise."""
+    small = {
+        "vocab_size": 23,
+        "width": 32,
+        "layers": 3,
+        "heads": 4,
+        "kv_heads": 2,
+        "mlp_hidden": 64,
+        "seq_len": 16,
+        "logit_softcap": 30.0,
+    }
+    return Dims(**{**small, **sizes})
+
+
+def redraw(model: nn.Module, seed: int, std: float = 0.3) -> None:
+    """Draw EVERY parameter from N(0, std^2): at the initial state many paths are multiplied by zero, and what they do stays unseen."""
+    for name, p in model.named_parameters():
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + zlib.crc32(name.encode()))
+        with torch.no_grad():
+            p.copy_(torch.randn(p.shape, generator=generator, dtype=torch.float64) * std)
+
+
+def materialise(module: nn.Module, seed: int) -> None:
+    """Memory on the CPU and redrawn weights for a module built on the meta device."""
+    module.to_empty(device="cpu")
+    redraw(module, seed)
+
+
+def tiny_model(config: dict[str, Any], seed: int | None = 1) -> GPT:
+    """The configured model at its initial weights, then redrawn with `seed` (None: left as initialised)."""
+    model = build_model(config["model"])
+    initialise(model, config["seed"], CPU)
+    if seed is not None:
+        redraw(model, seed)
+    return model
+
+
+def random_ids(rows: int, time: int, vocab_size: int = 23, seed: int = 0) -> Tensor:
+    return torch.randint(vocab_size, (rows, time), generator=torch.Generator().manual_seed(seed))
+
+
+def logp_of(model: GPT, ids_BT: Tensor) -> Tensor:
+    """Log-probabilities [B, T, V] of the token after each position."""
+    return model.head.logp(model.hidden(ids_BT))
+
+
+@torch.no_grad()
+def leaks(model: GPT, time: int = 12, seed: int = 0) -> list[str]:
+    """Where a prediction depends, in so much as one bit, on a later token or on another sequence of the batch.
+
+    Also named: a cut at which the changed token has no effect on its own position's prediction, since nothing was tested there.
+    """
+    vocab = model.dims.vocab_size
+    ids = random_ids(2, time, vocab, seed)
+    y = random_ids(2, time, vocab, seed + 1)
+    shift = torch.randint(1, vocab, (2, time), generator=torch.Generator().manual_seed(seed + 2))
+    logp, nll = logp_of(model, ids), model(ids, y)
+    found = []
+    for cut in range(1, time):
+        changed, changed_y = ids.clone(), y.clone()
+        changed[:, cut:] = (ids + shift)[:, cut:] % vocab
+        changed_y[:, cut:] = (y + shift)[:, cut:] % vocab
+        other = logp_of(model, changed)
+        if not torch.equal(other[:, :cut], logp[:, :cut]):
+            found.append(f"logp before {cut} sees token {cut} or later")
+        if not torch.equal(model(changed, changed_y)[:, :cut], nll[:, :cut]):
+            found.append(f"nll before {cut} sees token {cut} or later")
+        if torch.equal(other[:, cut], logp[:, cut]):
+            found.append(f"token {cut} changes nothing at {cut}")
+    swapped = ids.clone()
+    swapped[1] = (ids + shift)[1] % vocab
+    if not torch.equal(logp_of(model, swapped)[0], logp[0]):
+        found.append("one sequence sees another")
+    return found
+
+
+def tiny_stream(config: dict[str, Any], tokens: np.ndarray | None = None, *, shuffle_seed: int | None = 1) -> TokenStream:
+    """A training stream over `tokens`, by default 2,000 random ones."""
+    if tokens is None:
+        tokens = np.random.default_rng(0).integers(0, config["model"]["vocab_size"], 2000)
+    section = config["train"]
+    return TokenStream(
+        [tokens.astype(np.uint16)],
+        batch_tokens=section["batch_tokens"],
+        seq_len=section["seq_len"],
+        micro_batches=section["micro_batches"],
+        shuffle_seed=shuffle_seed,
+    )
+
+
+def loop_settings(config: dict[str, Any], **changes: Any) -> LoopSettings:
+    section = config["train"]
+    fields = {
+        "device": CPU,
+        "micro_batches": section["micro_batches"],
+        "batch_tokens": section["batch_tokens"],
+        "grad_clip_norm": config["optim"]["grad_clip_norm"],
+        "log_every": 1,
+        "val_every": 0,
+        "priming_steps": 0,
+        "bf16": False,
+    }
+    return LoopSettings(**{**fields, **changes})
+
+
+def tiny_job(
+    model: nn.Module, trained: Sequence[str], optimizers: Sequence[torch.optim.Optimizer], stream: TokenStream, steps: int, **changes: Any
+) -> Job:
+    """A job of `steps` steps at constant rates, each token one byte, that is never validated unless said otherwise."""
+    tensors = named_tensors(model)
+    budget = changes.pop("budget", Budget(steps, None))
+    fields = {
+        "model": model,
+        "trained": {name: tensors[name] for name in trained},
+        "optimizers": list(optimizers),
+        "schedule": Constant(budget),
+        "stream": stream,
+        "budget": budget,
+        "bytes_of": lambda x, y: y.numel(),
+        "validate": lambda: float("nan"),
+    }
+    return Job(**{**fields, **changes})
+
+
+def configured_job(
+    config: dict[str, Any], model: GPT, steps: int, stream: TokenStream | None = None, **changes: Any
+) -> tuple[Job, Trained]:
+    """A job with the optimizers that the configuration names."""
+    trained = build_optimizers(model, config["optim"], Ranks())
+    names = [name for group in trained.names.values() for name in group]
+    return tiny_job(model, names, list(trained.optimizers.values()), stream or tiny_stream(config), steps, **changes), trained
+
+
+def bytes_of_state(model: nn.Module) -> dict[str, bytes]:
+    return {name: t.detach().numpy().tobytes() for name, t in model.state_dict().items()}
