@@ -67,6 +67,7 @@ def test_seeds_of_names_do_not_collide_by_concatenation():
     assert all(0 <= seed_of(seed, "x") < 2**63 for seed in range(100))
 
 
+@torch.no_grad()
 def test_distributions_of_the_baseline():
     model = tiny_model(tiny_config("model.width=64", "model.vocab_size=500"), seed=None)
     table = model.embedding.table.weight
