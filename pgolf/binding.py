@@ -16,8 +16,18 @@ def suggest(word: str, known: list[str]) -> str:
     return f" Did you mean {near[0]}?" if near else ""
 
 
-def locate(target: str) -> type:
+def annotations(cls: type) -> dict[str, Any]:
+    """The constructor's annotations; none where they cannot be evaluated outside type checking."""
+    try:
+        return get_type_hints(inspect.getattr_static(cls, "__init__"))
+    except (NameError, TypeError):
+        return {}
+
+
+def locate(target: object) -> type:
     """The class at a dotted path. Raises ImportError with what is missing."""
+    if not isinstance(target, str):
+        raise ImportError("Give the dotted path of a class")
     module_name, _, name = target.rpartition(".")
     if not module_name:
         raise ImportError(f"{target} is no dotted path to a class")
@@ -44,6 +54,8 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint is type(None):
         return value is None
+    if hint is Any:
+        return True
     return isinstance(value, hint) if isinstance(hint, type) else True
 
 
@@ -70,7 +82,7 @@ def bind(path: str, node: Any) -> list[str]:
     parameters = inspect.signature(cls).parameters.values()
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     needed = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    hints = get_type_hints(vars(cls).get("__init__", cls))
+    hints = annotations(cls)
     problems = []
     for key, value in node.items():
         if key in RESERVED:

@@ -1,17 +1,19 @@
 """From a resolved configuration to objects: the only place that instantiates."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from torch import nn
 
 from pgolf.config import conf_dir, planned_steps
 from pgolf.errors import ConfigError, OptionError
-from pgolf.nn.gpt import GPT, Slots
+from pgolf.nn.gpt import GPT, Slots, Trunk
+from pgolf.nn.primitives import InitScheme, initialise
 from pgolf.parallel import Ranks
 from pgolf.roles import check_coverage, frozen_names, named_tensors, parameter_roles
 from pgolf.schedules import Budget
@@ -30,16 +32,7 @@ def make(path: str, node: Section, *runtime: Any) -> Any:
 
 
 def model_dims(model: Section) -> Dims:
-    return Dims(
-        vocab_size=model["vocab_size"],
-        width=model["width"],
-        layers=model["layers"],
-        heads=model["heads"],
-        kv_heads=model["kv_heads"],
-        mlp_hidden=model["mlp_hidden"],
-        seq_len=model["seq_len"],
-        logit_softcap=model["logit_softcap"],
-    )
+    return Dims(**{field.name: model[field.name] for field in fields(Dims)})
 
 
 def build_model(model: Section) -> GPT:
@@ -48,21 +41,26 @@ def build_model(model: Section) -> GPT:
     def slot(name: str) -> Callable[..., nn.Module]:
         return lambda *runtime: make(f"model.{name}", model[name], *runtime)
 
-    slots = Slots(slot("embedding"), slot("q_proj"), slot("mlp"), slot("depth"), slot("head"))
+    def side_input(name: str, node: Section) -> Callable[..., nn.Module]:
+        return lambda *runtime: make(f"model.side_inputs.{name}", node, *runtime)
+
+    sides = {name: side_input(name, node) for name, node in sorted(model["side_inputs"].items())}
+    slots = Slots(slot("embedding"), slot("q_proj"), slot("mlp"), slot("depth"), slot("head"), sides)
+    trunk = Trunk(**{field.name: model[field.name] for field in fields(Trunk)})
     with torch.device("meta"):
-        return GPT(
-            model_dims(model),
-            slots,
-            unique_blocks=model["unique_blocks"],
-            rope_base=model["rope_base"],
-            q_gain_init=model["q_gain_init"],
-        )
+        return GPT(model_dims(model), slots, trunk)
+
+
+def start_weights(model: GPT, section: Section, seed: int, device: torch.device) -> None:
+    """Initial weights by the configuration's scheme; maps that close a branch shrink with 1 / sqrt(2 layers) in the orthogonal one."""
+    scheme = InitScheme(section["init"], section["orthogonal_min_dim"], (2 * section["layers"]) ** -0.5)
+    initialise(model, seed, device, scheme)
 
 
 def trusted_targets() -> set[str]:
     """The classes that conf/model names: all that a packed file may ask to be built."""
-    lines = (line for path in (conf_dir() / "model").rglob("*.yaml") for line in path.read_text(encoding="utf-8").splitlines())
-    return {line.split(":", 1)[1].strip() for line in lines if line.startswith("_target_:")}
+    named = (OmegaConf.select(OmegaConf.load(path), "_target_") for path in (conf_dir() / "model").rglob("*.yaml"))
+    return {str(target) for target in named if target is not None}
 
 
 def build_budget(train: Section) -> Budget:

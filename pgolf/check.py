@@ -66,9 +66,19 @@ def model_problems(config: Resolved) -> Iterator[str]:
     if heads % kv_heads:
         divisors = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
         yield f"model.kv_heads: does not divide model.heads={heads} ({kv_heads}). Choose one of {divisors}"
+    rotary = model["rotary_dims"]
+    if width % heads == 0 and not (2 <= rotary <= width // heads and rotary % 2 == 0):
+        yield f"model.rotary_dims: must be even and from 2 to the head size {width // heads} ({rotary})"
+    elif model["rope_ntk_factor"] != 1 and rotary == 2:
+        yield f"model.rope_ntk_factor: needs more than 2 rotary dims ({model['rope_ntk_factor']}). Set it to 1"
+    if not 0 <= model["xsa_last_n"] <= model["layers"]:
+        yield f"model.xsa_last_n: must be from 0 to model.layers={model['layers']} ({model['xsa_last_n']})"
+    if model["init"] not in ("default", "orthogonal"):
+        near = suggest(model["init"], ["default", "orthogonal"])
+        yield f"model.init: no such scheme ({model['init']}).{near} Choose default or orthogonal"
     if model["unique_blocks"] > model["layers"]:
         yield f"model.unique_blocks: more cores than model.layers={model['layers']} ({model['unique_blocks']}). Choose fewer"
-    for key in ("rope_base", "logit_softcap"):
+    for key in ("rope_base", "logit_softcap", "rope_ntk_factor"):
         if not model[key] > 0:
             yield f"model.{key}: must be positive ({model[key]})"
 
@@ -164,7 +174,8 @@ def refused(builder: Callable[[], object]) -> Iterator[str]:
 def problems_of(config: Resolved) -> list[str]:
     """All problems of one resolved configuration; none means that the run can start."""
     found = list(section_problems(config))
-    for path in slot_paths():
+    sides = at(config, "model.side_inputs")
+    for path in [*slot_paths(), *(f"model.side_inputs.{name}" for name in (sides if isinstance(sides, Mapping) else ()))]:
         if at(config, path) is not None:
             found += bind(path, at(config, path))
         elif path.rpartition(".")[2] in (at(config, path.rpartition(".")[0]) or {}):

@@ -51,12 +51,18 @@ def scale_width(published: int, published_width: int, *, _root_: Any) -> int:
     return max(1, round(published * int(_root_.model.width) / published_width))
 
 
+def head_dim(*, _root_: Any) -> int:
+    """Model width over query heads, the size of one head."""
+    return int(_root_.model.width) // max(1, int(_root_.model.heads))
+
+
 def register() -> None:
     """Make the schema and the interpolations known to Hydra and OmegaConf. Safe to call again."""
     store = ConfigStore.instance()
     store.store(name="base_config", node=schema.Config)
     OmegaConf.register_new_resolver("scale_steps", scale_steps, replace=True)
     OmegaConf.register_new_resolver("scale_width", scale_width, replace=True)
+    OmegaConf.register_new_resolver("head_dim", head_dim, replace=True)
     OmegaConf.register_new_resolver("cache_dir", cache_dir, replace=True)
 
 

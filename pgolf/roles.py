@@ -36,8 +36,13 @@ def parameter_roles(model: nn.Module) -> dict[str, Role]:
         own = getattr(module, "roles", None)
         if own is not None:
             spoken_for.append(dotted)
+            below = dict(module.named_parameters())
             for name, role in own().items():
-                assert role in ROLES, f"{ROOT}.{dotted}{name}: role {role!r} is not one of {ROLES}"
+                where = f"{type(module).__name__}.roles() of {ROOT}.{prefix}"
+                if name not in below:
+                    raise CoverageError(f"{where}: names no parameter ({ROOT}.{dotted}{name}). It has {', '.join(below) or 'none'}")
+                if role not in ROLES:
+                    raise CoverageError(f"{where}: gives {name} an unknown role ({role}). Choose one of {', '.join(ROLES)}")
                 found[f"{ROOT}.{dotted}{name}"] = role
         else:
             for name, p in module.named_parameters(recurse=False):
@@ -72,8 +77,12 @@ def check_coverage(model: nn.Module, trained: Iterable[Sequence[str]], frozen: s
             f"no optimizer trains: {', '.join(missing)}. Name them in their class's roles(), or freeze them on purpose with "
             f"optim.frozen=[{','.join(missing)}]"
         )
-    parameters = dict(model.named_parameters())
-    kept = [name for name, t in model.state_dict(keep_vars=True).items() if t.is_floating_point() and name not in parameters]
+    parameters = {id(p): name for name, p in model.named_parameters()}
+    state = model.state_dict(keep_vars=True)
+    shared = [f"{ROOT}.{name} ({ROOT}.{parameters[id(t)]})" for name, t in state.items() if parameters.get(id(t), name) != name]
+    if shared:
+        raise CoverageError(f"kept under two names: {', '.join(shared)}. Hold a bound method of the owner, as the tied head does")
+    kept = [name for name, t in state.items() if t.is_floating_point() and id(t) not in parameters]
     if kept:
         named = ", ".join(f"{ROOT}.{name}" for name in kept)
         raise CoverageError(f"weights that are no parameters: {named}. Make them nn.Parameter, or buffers with persistent=False")
@@ -90,7 +99,7 @@ class GradientWatch:
     PROOF_STEPS = 5
 
     def __init__(self, trained: dict[str, nn.Parameter]):
-        self.silent, self.steps = dict(trained), 0
+        self.silent, self.steps = {name: p for name, p in trained.items() if p.numel()}, 0
 
     @torch.no_grad()
     def after_backward(self) -> None:

@@ -15,19 +15,28 @@ from torch import Tensor
 
 from pgolf.account import Account, account
 from pgolf.artifact import CAP_BYTES, pack, unpack
-from pgolf.build import Trained, build_budget, build_data, build_eval, build_model, build_optimizers, build_quantizer, build_schedule
+from pgolf.build import (
+    Trained,
+    build_budget,
+    build_data,
+    build_eval,
+    build_model,
+    build_optimizers,
+    build_quantizer,
+    build_schedule,
+    start_weights,
+)
 from pgolf.data.loaded import LoadedCorpus, load_corpus
 from pgolf.data.stream import TokenStream
 from pgolf.errors import DivergedError, PgolfError
 from pgolf.loop import Job, LoopSettings, Trace, autocast, train
 from pgolf.nn.gpt import GPT
-from pgolf.nn.primitives import initialise
 from pgolf.parallel import Ranks, joined_ranks
 from pgolf.provenance import code_state, git_state, loaded_code, versions
 from pgolf.results import RECORD, write_record
 from pgolf.roles import named_tensors
 from pgolf.runlog import RunLog
-from pgolf.score import Score, score
+from pgolf.score import Score, planned_windows, score
 
 ARTIFACT = "artifact.pgolf"
 ERROR = "error.txt"
@@ -51,6 +60,7 @@ class Evaluation:
         self.mode, self.corpus, self.ranks = build_eval(config), corpus, ranks
         self.device, self.bf16 = torch.device(config["device"]), config["train"]["precision"] == "bf16"
         self.batch_tokens = max(config["train"]["batch_tokens"] // config["train"]["micro_batches"], config["model"]["seq_len"])
+        planned_windows(self.mode, len(corpus.val_tokens) - 1)  # before training, not after
         self.bytes_N1 = corpus.byte_table.bytes_per_target(corpus.val_tokens)
 
     def __call__(self, model: GPT) -> Score:
@@ -115,7 +125,7 @@ def measure(config: Mapping[str, Any], folder: Path, ranks: Ranks, log: RunLog) 
     stream = make_stream(config, corpus)
     model = build_model(config["model"])
     costs = account(config)
-    initialise(model, config["seed"], device)
+    start_weights(model, config["model"], config["seed"], device)
     trained = build_optimizers(model, config["optim"], ranks)
     evaluation = Evaluation(config, corpus, ranks)
     log.say(

@@ -22,13 +22,23 @@ class ModelConfig:
     kv_heads: int = MISSING
     mlp_hidden: int = MISSING
     rope_base: float = MISSING
+    rope_ntk_factor: float = MISSING
+    rotary_dims: int = MISSING
+    rope_bf16_frequencies: bool = MISSING
     q_gain_init: float = MISSING
     logit_softcap: float = MISSING
+    depth_scaled_norm: bool = MISSING
+    xsa_last_n: int = MISSING
+    smear_gate: bool = MISSING
+    init: str = MISSING  # default or orthogonal
+    orthogonal_min_dim: int = MISSING
+    published_width: int = MISSING  # the width that the stack's published numbers belong to
     q_proj: Any = MISSING
     embedding: Any = MISSING
     head: Any = MISSING
     mlp: Any = MISSING
     depth: Any = MISSING
+    side_inputs: dict[str, Any] = MISSING
 
 
 @dataclass
@@ -106,7 +116,7 @@ SECTIONS: dict[str, type] = {
 
 
 def slot_paths() -> list[str]:
-    """Config paths of every open slot."""
+    """Config paths of every open slot that each configuration has; side inputs come under `model.side_inputs.<name>`."""
     found = []
     for prefix, section in SECTIONS.items():
         for name, hint in get_type_hints(section).items():

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pgolf.errors import DataError
 from pgolf.parallel import Ranks
 from pgolf.slots import EvalMode, Window
 
@@ -48,6 +49,14 @@ def batches(windows: Sequence[Window], batch_tokens: int) -> list[list[Window]]:
     return made
 
 
+def planned_windows(mode: EvalMode, targets: int) -> list[Window]:
+    """A mode's windows; raises DataError where they score nothing."""
+    windows = mode.windows(targets)
+    if not windows:
+        raise DataError(f"eval={mode.name}: leaves none of the {targets} validation targets to score; use more text or another mode")
+    return windows
+
+
 @torch.inference_mode()
 def score(
     nll: Nll, tokens_N: np.ndarray, bytes_N1: np.ndarray, mode: EvalMode, *, device: torch.device, batch_tokens: int, ranks: Ranks
@@ -58,7 +67,7 @@ def score(
     bytes_N1: bytes of each of the N-1 targets. Batches are dealt to the ranks in turn. Asserts that each target was scored once.
     """
     targets = len(tokens_N) - 1
-    windows = mode.windows(targets)
+    windows = planned_windows(mode, targets)
     nats = torch.zeros(targets, dtype=torch.float64)
     times = torch.zeros(targets, dtype=torch.int32)
     tokens = torch.from_numpy(tokens_N.astype(np.int64))

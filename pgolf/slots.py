@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Role = Literal["embedding", "head", "matrix", "scalar"]
+Site = Literal["embed", "residual", "value"]
 ROLES: tuple[Role, ...] = ("embedding", "head", "matrix", "scalar")
 
 
@@ -47,6 +48,23 @@ class Embedding(Protocol):
 
     def unembed(self, x_BTD: Tensor) -> Tensor:
         """x times the effective table transposed: scores [B, T, V] for a tied head, no softcap."""
+
+
+class SideInput(Protocol):
+    """`model.side_inputs.*`, called with (dims): a tensor made from token ids, added at a site of the trunk.
+
+    site `embed`: [B, T, D] added to the embedding, before the first norm. `residual`: [B, T, D] times gain(layer), added before each
+    block in `layers`. `value`: [B, T, G*K] times gain(layer), added to the attention values of each block in `layers`. Position t may
+    depend on ids 0 .. t.
+    """
+
+    site: Site
+    layers: tuple[int, ...]
+
+    def __call__(self, ids_BT: Tensor) -> Tensor: ...
+
+    def gain(self, layer: int) -> Tensor:
+        """Scalar weight at one of `layers`."""
 
 
 class Head(Protocol):

@@ -8,6 +8,16 @@ from pgolf.nn.primitives import Linear, rms_norm, rotate
 from pgolf.slots import Dims
 
 
+def without_self(y_BHTK: Tensor, v_BGTK: Tensor) -> Tensor:
+    """Exclusive self-attention: y - (y.u) u with u the direction of the position's own value, so that y is orthogonal to it.
+
+    Each of the G value heads serves H/G query heads. Source: parameter-golf pull request 908.
+    """
+    u_BGTK = F.normalize(v_BGTK, dim=-1, eps=1e-12)
+    u_BHTK = u_BGTK.repeat_interleave(y_BHTK.size(1) // v_BGTK.size(1), dim=1)
+    return y_BHTK - (y_BHTK * u_BHTK).sum(-1, keepdim=True) * u_BHTK
+
+
 class Attention(nn.Module):
     """softmax(q k^T / sqrt(K), causal) v, then an output map that starts at zero.
 
@@ -21,20 +31,32 @@ class Attention(nn.Module):
         self.q_gain_init = q_gain_init
         self.k = Linear(dims.width, dims.kv_heads * dims.head_dim)
         self.v = Linear(dims.width, dims.kv_heads * dims.head_dim)
-        self.out = Linear(dims.width, dims.width, zero=True)
+        self.out = Linear(dims.width, dims.width, zero=True, closes_branch=True)
         self.q_gain = nn.Parameter(torch.empty(dims.heads))
 
     def reset_parameters(self) -> None:
         nn.init.constant_(self.q_gain, self.q_gain_init)
 
-    def forward(self, x_BTD: Tensor, q_BTD: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(
+        self,
+        x_BTD: Tensor,
+        q_BTD: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        *,
+        value_BTE: Tensor | None = None,
+        exclude_self: bool = False,
+    ) -> Tensor:
+        """value_BTE [B, T, G*K] is added to the values; exclude_self removes from the output what lies along the position's own value."""
         batch, time, width = x_BTD.shape
         q = q_BTD.view(batch, time, self.heads, self.head_dim)
         k = self.k(x_BTD).view(batch, time, self.kv_heads, self.head_dim)
-        v = self.v(x_BTD).view(batch, time, self.kv_heads, self.head_dim)
+        v_BTE = self.v(x_BTD)
+        if value_BTE is not None:
+            v_BTE = v_BTE + value_BTE.to(v_BTE.dtype)
+        v = v_BTE.view(batch, time, self.kv_heads, self.head_dim).transpose(1, 2)
         q = rotate(rms_norm(q), *rotary) * self.q_gain.to(q.dtype)[:, None]
         k = rotate(rms_norm(k), *rotary)
-        y = F.scaled_dot_product_attention(
-            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True, enable_gqa=self.kv_heads != self.heads
-        )
+        y = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v, is_causal=True, enable_gqa=self.kv_heads != self.heads)
+        if exclude_self:
+            y = without_self(y, v)
         return self.out(y.transpose(1, 2).reshape(batch, time, width))

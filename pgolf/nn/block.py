@@ -38,10 +38,37 @@ class Core:
     mlp: nn.Module
 
 
-def run_block(core: Core, gains: Gains, x_BTD: Tensor, x0_BTD: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-    """x <- a x + b x0;  x <- x + s Attention(norm x);  x <- x + t MLP(norm x)."""
-    keep, first = gains.resid_mix.to(x_BTD.dtype)
-    x_BTD = keep * x_BTD + first * x0_BTD
-    normed = rms_norm(x_BTD)
-    x_BTD = x_BTD + gains.attn_scale.to(x_BTD.dtype) * core.attention(normed, core.q_proj(normed), rotary)
-    return x_BTD + gains.mlp_scale.to(x_BTD.dtype) * core.mlp(rms_norm(x_BTD))
+@dataclass(frozen=True)
+class Pass:
+    """One pass through a core: its gains, and what depends on the position in depth.
+
+    norm_scale multiplies the normed inputs of attention and MLP; exclude_self turns on exclusive self-attention.
+    """
+
+    core: Core
+    gains: Gains
+    norm_scale: float
+    exclude_self: bool
+
+    def __call__(
+        self,
+        x_BTD: Tensor,
+        x0_BTD: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        residual_BTD: Tensor | None = None,
+        value_BTE: Tensor | None = None,
+    ) -> Tensor:
+        """x <- x + residual;  x <- a x + b x0;  x <- x + s Attention(c norm x);  x <- x + t MLP(c norm x)."""
+        if residual_BTD is not None:
+            x_BTD = x_BTD + residual_BTD.to(x_BTD.dtype)
+        gains, core = self.gains, self.core
+        keep, first = gains.resid_mix.to(x_BTD.dtype)
+        x_BTD = keep * x_BTD + first * x0_BTD
+        normed = self.norm(x_BTD)
+        attended = core.attention(normed, core.q_proj(normed), rotary, value_BTE=value_BTE, exclude_self=self.exclude_self)
+        x_BTD = x_BTD + gains.attn_scale.to(x_BTD.dtype) * attended
+        return x_BTD + gains.mlp_scale.to(x_BTD.dtype) * core.mlp(self.norm(x_BTD))
+
+    def norm(self, x_BTD: Tensor) -> Tensor:
+        normed = rms_norm(x_BTD)
+        return normed if self.norm_scale == 1.0 else normed * self.norm_scale

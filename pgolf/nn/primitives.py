@@ -4,6 +4,8 @@ Shapes: B batch, T time, D model width, H heads, K head dim, V vocabulary.
 """
 
 import hashlib
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +13,13 @@ from torch import Tensor, nn
 
 
 class Linear(nn.Linear):
-    """Bias-free linear map, weight [out, in] drawn from U(-1/sqrt(in), 1/sqrt(in)), or zero where the map closes a residual branch."""
+    """Bias-free linear map, weight [out, in] drawn from U(-1/sqrt(in), 1/sqrt(in)), or zero.
 
-    def __init__(self, in_features: int, out_features: int, *, zero: bool = False):
-        self.zero = zero
+    closes_branch: the map ends a branch that is added to the stream; the orthogonal scheme shrinks it with depth.
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, zero: bool = False, closes_branch: bool = False):
+        self.zero, self.closes_branch = zero, closes_branch
         super().__init__(in_features, out_features, bias=False)
 
     def reset_parameters(self) -> None:
@@ -45,18 +50,35 @@ def softcap(z: Tensor, cap: float) -> Tensor:
     return cap * torch.tanh(z.float() / cap)
 
 
-def rotary_angles(time: int, rotary_dims: int, base: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    """cos and sin [T, rotary_dims / 2] of position * base^(-2j / rotary_dims), positions and frequencies in fp32."""
+def rotary_angles(
+    time: int, rotary_dims: int, base: float, device: torch.device, *, bf16_frequencies: bool = False
+) -> tuple[Tensor, Tensor]:
+    """cos and sin [T, rotary_dims / 2] of position * base^(-2j / rotary_dims), positions and frequencies in fp32.
+
+    bf16_frequencies: round the frequencies to bf16 first, as runs that cast their whole model did (up to 0.4% off).
+    """
     frequency = base ** (-torch.arange(0, rotary_dims, 2, dtype=torch.float32, device=device) / rotary_dims)
+    if bf16_frequencies:
+        frequency = frequency.bfloat16().float()
     angle = torch.outer(torch.arange(time, dtype=torch.float32, device=device), frequency)
     return angle.cos(), angle.sin()
 
 
 def rotate(x_BTHK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Half-split rotary embedding (arXiv 2104.09864): y1 = x1 cos + x2 sin, y2 = -x1 sin + x2 cos."""
-    x1, x2 = x_BTHK.float().chunk(2, dim=-1)
+    """Half-split rotary embedding (arXiv 2104.09864) of the first 2 * cos.size(1) dims: y1 = x1 cos + x2 sin, y2 = -x1 sin + x2 cos.
+
+    The remaining dims pass through.
+    """
+    half = cos.size(1)
+    x1, x2, rest = x_BTHK.split([half, half, x_BTHK.size(-1) - 2 * half], dim=-1)
+    x1, x2 = x1.to(cos.dtype), x2.to(cos.dtype)
     cos, sin = cos[:, None, :], sin[:, None, :]
-    return torch.cat((x1 * cos + x2 * sin, x2 * cos - x1 * sin), dim=-1).type_as(x_BTHK)
+    return torch.cat(((x1 * cos + x2 * sin).type_as(rest), (x2 * cos - x1 * sin).type_as(rest), rest), dim=-1)
+
+
+def previous_ids(ids_BT: Tensor, first: int) -> Tensor:
+    """ids shifted one position later; `first` stands at position 0."""
+    return torch.nn.functional.pad(ids_BT[:, :-1], (1, 0), value=first)
 
 
 def seed_of(seed: int, name: str) -> int:
@@ -64,7 +86,35 @@ def seed_of(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big") >> 1
 
 
-def initialise(model: nn.Module, seed: int, device: torch.device) -> None:
+@dataclass(frozen=True)
+class InitScheme:
+    """How linear maps start: as their class says (`default`), or overwritten by (semi-)orthogonal matrices of gain 1 (`orthogonal`).
+
+    The orthogonal scheme reaches every linear map with both sides at least min_dim, multiplies those that close a residual branch by
+    branch_gain, and leaves alone what a variant starts at zero on purpose.
+    """
+
+    name: Literal["default", "orthogonal"] = "default"
+    min_dim: int = 0
+    branch_gain: float = 1.0
+
+    def apply(self, module: nn.Module) -> None:
+        """Overwrite the weight of one module, drawing from the current default generator."""
+        if self.name == "default" or not isinstance(module, nn.Linear) or min(module.weight.shape) < self.min_dim:
+            return
+        closes = getattr(module, "closes_branch", False)
+        if getattr(module, "zero", False) and not closes:
+            return
+        nn.init.orthogonal_(module.weight)
+        if closes:
+            with torch.no_grad():
+                module.weight.mul_(self.branch_gain)
+
+
+DEFAULT_INIT = InitScheme()
+
+
+def initialise(model: nn.Module, seed: int, device: torch.device, scheme: InitScheme = DEFAULT_INIT) -> None:
     """Give a model built on the meta device its memory on `device` and its initial weights.
 
     Each module that owns parameters draws them in its own `reset_parameters` from a CPU generator seeded by (seed, module name): arms of
@@ -79,4 +129,5 @@ def initialise(model: nn.Module, seed: int, device: torch.device) -> None:
             assert reset is not None, f"{name}: {type(module).__name__} owns tensors but has no reset_parameters()"
             torch.manual_seed(seed_of(seed, name))
             reset()
+            scheme.apply(module)
     model.to(device)

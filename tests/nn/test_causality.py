@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import ALL_VARIANTS, leaks, redraw, tiny_config, tiny_model
 from torch import Tensor, nn
 
 from pgolf.nn.attention import Attention
@@ -14,6 +13,7 @@ from pgolf.nn.head.tied import Tied
 from pgolf.nn.mlp.relu2 import Relu2
 from pgolf.nn.primitives import rms_norm, rotate
 from pgolf.nn.q_proj.full import Full as FullQ
+from tiny import ALL_VARIANTS, leaks, redraw, tiny_config, tiny_model
 
 
 @pytest.mark.parametrize("variant", ALL_VARIANTS)
@@ -21,7 +21,9 @@ def test_no_variant_sees_the_future(variant):
     assert leaks(tiny_model(tiny_config(variant))) == []
 
 
-@pytest.mark.parametrize("overrides", [["model.unique_blocks=1"], ["model.layers=4", "model.unique_blocks=2"], ["model.kv_heads=4"]], ids=str)
+@pytest.mark.parametrize(
+    "overrides", [["model.unique_blocks=1"], ["model.layers=4", "model.unique_blocks=2"], ["model.kv_heads=4"]], ids=str
+)
 def test_no_trunk_option_sees_the_future(overrides):
     assert leaks(tiny_model(tiny_config(*overrides))) == []
 
@@ -29,7 +31,7 @@ def test_no_trunk_option_sees_the_future(overrides):
 class TwoWayAttention(Attention):
     """Attends to all positions."""
 
-    def forward(self, x_BTD: Tensor, q_BTD: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x_BTD: Tensor, q_BTD: Tensor, rotary: tuple[Tensor, Tensor], **_: object) -> Tensor:
         batch, time, width = x_BTD.shape
         q = rotate(rms_norm(q_BTD.view(batch, time, self.heads, -1)), *rotary) * self.q_gain[:, None]
         k = rotate(rms_norm(self.k(x_BTD).view(batch, time, self.kv_heads, -1)), *rotary)

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from tiny import random_ids, redraw, tiny_dims, tiny_model, tiny_config
 
 from pgolf.errors import OptionError
 from pgolf.nn.embedding.albert import Albert
@@ -15,6 +14,7 @@ from pgolf.nn.head.mos import MixtureOfSoftmaxes
 from pgolf.nn.head.simplex import Simplex
 from pgolf.nn.head.tied import Tied
 from pgolf.nn.head.untied import Untied
+from tiny import random_ids, redraw, tiny_config, tiny_dims, tiny_model
 
 DIMS = tiny_dims()
 TABLE = Full(DIMS, init_std=0.005)
@@ -87,7 +87,7 @@ def centred_rank(logp: torch.Tensor) -> int:
 
 
 def test_only_probability_mixing_lifts_the_rank_bound():
-    """Without a cap, one softmax of rank 2 has log-probabilities of rank 2; so has a gated sum of two of them at most 4; a true mixture has more."""
+    """Uncapped, the log-probabilities of one softmax of rank 2 have rank 2, of a gated sum of two at most 4, of a true mixture more."""
     dims = tiny_dims(logit_softcap=1e4)
     x = torch.randn(200, 32, generator=torch.Generator().manual_seed(3))[None]
     ranks = {}

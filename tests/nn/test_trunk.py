@@ -4,17 +4,16 @@ import math
 
 import pytest
 import torch
-from reference import attention, block, part, tied_unet_logp
-from tiny import logp_of, random_ids, redraw, tiny_config, tiny_dims, tiny_model
+from reference import attention, block, tied_unet_logp
 
 from pgolf.build import build_model
 from pgolf.nn.attention import Attention
-from pgolf.nn.block import run_block
 from pgolf.nn.depth.plain import Plain
 from pgolf.nn.depth.unet import UNet
 from pgolf.nn.primitives import rms_norm, rotary_angles, rotate, softcap
 from pgolf.nn.q_proj.full import Full
 from pgolf.nn.q_proj.low_rank import LowRank
+from tiny import logp_of, random_ids, redraw, tiny_config, tiny_dims, tiny_model
 
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}  # rotary angles and softcap are fp32 whatever the weights
 
@@ -48,7 +47,9 @@ def test_rotary_scores_depend_on_the_distance_alone(base):
     cos, sin = rotary_angles(40, 8, base, torch.device("cpu"))
 
     def score(m: int, n: int) -> float:
-        return float(rotate(q[None, None], cos[m, None], sin[m, None]).flatten() @ rotate(k[None, None], cos[n, None], sin[n, None]).flatten())
+        return float(
+            rotate(q[None, None], cos[m, None], sin[m, None]).flatten() @ rotate(k[None, None], cos[n, None], sin[n, None]).flatten()
+        )
 
     for distance in (0, 1, 5, 17):
         scores = [score(m, m - distance) for m in (17, 23, 39)]
@@ -94,8 +95,8 @@ def test_block_formula():
     x, x0 = normal(2, 7, 32), normal(2, 7, 32, seed=1)
     rotary = rotary_angles(7, 8, 10000.0, torch.device("cpu"))
     state = {name: t.detach() for name, t in model.state_dict().items()}
-    got = run_block(model.cores()[1], model.gains[2], x, x0_BTD=x0, rotary=rotary)
-    want = torch.stack([block(x[b], x0[b], state, 1, 2, model.dims, 10000.0) for b in range(2)])
+    got = model.passes()[2](x, x0, rotary)
+    want = torch.stack([block(x[b], x0[b], state, 0, 2, model.dims, 10000.0) for b in range(2)])
     torch.testing.assert_close(got, want, **CLOSE)
 
 

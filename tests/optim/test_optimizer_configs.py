@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tiny import ALL_VARIANTS, bytes_of_state, configured_job, loop_settings, stems, tiny_config, tiny_model
 
 from pgolf.build import build_model, build_optimizers, check_optimizer_settings
 from pgolf.errors import ConfigError
@@ -10,6 +9,7 @@ from pgolf.loop import train
 from pgolf.parallel import Ranks
 from pgolf.roles import named_tensors, parameter_roles
 from pgolf.runlog import RunLog
+from tiny import ALL_VARIANTS, bytes_of_state, configured_job, loop_settings, stems, tiny_config, tiny_model
 
 OPTIMIZERS = [f"optim={stem}" for stem in stems("optim")] + [f"optim/algorithm@optim.roles.matrix={s}" for s in stems("optim/algorithm")]
 

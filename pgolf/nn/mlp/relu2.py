@@ -12,7 +12,7 @@ class Relu2(nn.Module):
     def __init__(self, dims: Dims, layer: int):
         super().__init__()
         self.fc = Linear(dims.width, dims.mlp_hidden)
-        self.proj = Linear(dims.mlp_hidden, dims.width, zero=True)
+        self.proj = Linear(dims.mlp_hidden, dims.width, zero=True, closes_branch=True)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         return self.proj(self.fc(x_BTD).relu().square())
