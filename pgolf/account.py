@@ -13,10 +13,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from pgolf.artifact import packed_state
-from pgolf.build import build_model, make
+from pgolf.build import build_model, frozen_by, make
 from pgolf.config import conf_dir
 from pgolf.nn.gpt import GPT
-from pgolf.roles import frozen_names, named_tensors, parameter_roles
+from pgolf.roles import named_tensors, parameter_roles
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def account(config: Mapping[str, Any]) -> Account:
     """The account of one resolved configuration; `payload_bytes` has every quantizer of conf/quant and `chosen`, this configuration's."""
     model = build_model(config["model"])
     tensors = named_tensors(model)
-    frozen = frozen_names(model, config["optim"]["frozen"])
+    frozen = frozen_by(model, config)
     total = sum(p.numel() for p in tensors.values())
     held = sum(tensors[name].numel() for name in frozen)
     roles: Counter[str] = Counter()

@@ -8,14 +8,16 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from torch import nn
+from torch import Tensor, nn
 
+from pgolf.averaging import Averaging
 from pgolf.config import conf_dir, planned_steps
 from pgolf.errors import ConfigError, OptionError
+from pgolf.fake_quant import Fake
 from pgolf.nn.gpt import GPT, Slots, Trunk
 from pgolf.nn.primitives import InitScheme, initialise
 from pgolf.parallel import Ranks
-from pgolf.roles import check_coverage, frozen_names, named_tensors, parameter_roles
+from pgolf.roles import check_coverage, frozen_names, matches, named_tensors, parameter_roles
 from pgolf.schedules import Budget
 from pgolf.schema import TrainConfig
 from pgolf.slots import ROLES, Data, Dims, EvalMode, Quantizer, Role
@@ -72,12 +74,37 @@ def build_schedule(optim: Section, budget: Budget) -> Callable[[int, float], flo
     return make("optim.schedule", optim["schedule"], budget)
 
 
+def build_averaging(optim: Section) -> Averaging:
+    return make("optim.averaging", optim["averaging"])
+
+
 def build_eval(config: Section) -> EvalMode:
     return make("eval", config["eval"], config["model"]["seq_len"])
 
 
 def build_quantizer(config: Section) -> Quantizer:
     return make("quant", config["quant"])
+
+
+BLOCKS = ("model.q_proj", "model.attention", "model.mlp")
+
+
+def build_fake(config: Section, quantizer: Quantizer) -> Fake:
+    """Fake quantization: exactly the packer's, tensor by tensor; as a defect the block matrices alone, at one number of bits."""
+    bits = config["defects"]["qat_block_bits"]
+    if bits is None:
+        return quantizer.fake
+    rule = {"names": ["model"], "bits": bits, "clip_percentile": 100, "absmax_floor": 1.0, "round_with": "fp32"}
+    floats = {"keep_float_numel": 0, "keep_control_numel": 0, "small_dtype": "fp32", "control_dtype": "fp32"}
+    control = {"control_names": [], "control_below_ndim": 0}
+    coder = {"_target_": "pgolf.quant.rowwise.Rowwise", "_partial_": True, "codec": "zlib", "level": 1, "rules": {"blocks": rule}}
+    published: Quantizer = make("defects.qat_block_bits", {**coder, **floats, **control})
+
+    def fake(name: str, tensor: Tensor) -> Tensor:
+        coded = tensor.ndim == 2 and any(matches(name, block) for block in BLOCKS)
+        return published.fake(name, tensor) if coded else tensor
+
+    return fake
 
 
 def build_data(config: Section) -> Data:
@@ -102,15 +129,20 @@ def names_by_role(model: nn.Module, frozen: set[str]) -> dict[Role, list[str]]:
     return groups
 
 
-def build_optimizers(model: nn.Module, optim: Section, ranks: Ranks) -> Trained:
-    """One optimizer a role; frozen parameters lose their gradient. Raises ConfigError, CoverageError."""
-    frozen = frozen_names(model, optim["frozen"])
+def frozen_by(model: nn.Module, config: Section) -> set[str]:
+    """Names of the parameters that this configuration freezes, on purpose or as a defect."""
+    return frozen_names(model, config["optim"]["frozen"], config["defects"]["frozen"])
+
+
+def build_optimizers(model: nn.Module, config: Section, ranks: Ranks) -> Trained:
+    """One optimizer a role; frozen parameters lose their gradient (the defect keeps it). Raises ConfigError, CoverageError."""
+    optim, frozen = config["optim"], frozen_by(model, config)
     groups = names_by_role(model, frozen)
     if not groups:
         raise ConfigError(f"optim.frozen: leaves nothing to train ({optim['frozen']}). Freeze less")
     tensors = named_tensors(model)
     for name in frozen:
-        tensors[name].requires_grad_(False)
+        tensors[name].requires_grad_(config["defects"]["keep_frozen_gradients"])
     made = {
         role: make(f"optim.roles.{role}", optim["roles"][role], [tensors[name] for name in names], ranks) for role, names in groups.items()
     }

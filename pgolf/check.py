@@ -8,6 +8,7 @@ import torch
 
 from pgolf.binding import bind, suggest
 from pgolf.build import (
+    build_averaging,
     build_budget,
     build_data,
     build_eval,
@@ -15,11 +16,12 @@ from pgolf.build import (
     build_quantizer,
     build_schedule,
     check_optimizer_settings,
+    frozen_by,
     names_by_role,
 )
 from pgolf.config import planned_steps
 from pgolf.errors import ConfigError, PgolfError
-from pgolf.roles import frozen_names, named_tensors
+from pgolf.roles import named_tensors
 from pgolf.schema import SECTIONS, TrainConfig, slot_paths
 
 Resolved = Mapping[str, Any]
@@ -136,27 +138,38 @@ def component_problems(config: Resolved) -> Iterator[str]:
     builders: list[Callable[[], object]] = [
         lambda: build_eval(config),
         lambda: build_quantizer(config),
+        lambda: build_averaging(config["optim"]),
         lambda: build_data(config),
         lambda: build_schedule(config["optim"], build_budget(config["train"])),
     ]
     for builder in builders:
         yield from refused(builder)
-    clip = config["optim"]["grad_clip_norm"]
-    if clip is not None and not clip > 0:
-        yield f"optim.grad_clip_norm: must be positive, or null for no clipping ({clip})"
+    yield from setting_problems(config)
     problems = list(refused(lambda: build_model(config["model"])))
     yield from problems
     if not problems:
         yield from optimizer_problems(config)
 
 
+def setting_problems(config: Resolved) -> Iterator[str]:
+    """Single numbers out of range."""
+    clip, below = config["optim"]["grad_clip_norm"], config["train"]["qat_below"]
+    if clip is not None and not clip > 0:
+        yield f"optim.grad_clip_norm: must be positive, or null for no clipping ({clip})"
+    if below is not None and not 0 < below <= 1:
+        yield f"train.qat_below: must be above 0 and at most 1, or null for never ({below})"
+    bits = config["defects"]["qat_block_bits"]
+    if bits is not None and not 2 <= bits <= 8:
+        yield f"defects.qat_block_bits: must be from 2 to 8, or null ({bits})"
+
+
 def optimizer_problems(config: Resolved) -> Iterator[str]:
     model = build_model(config["model"])
-    problems = list(refused(lambda: names_by_role(model, frozen_names(model, config["optim"]["frozen"]))))
+    problems = list(refused(lambda: names_by_role(model, frozen_by(model, config))))
     yield from problems
     if not problems:
         tensors = named_tensors(model)
-        groups = names_by_role(model, frozen_names(model, config["optim"]["frozen"]))
+        groups = names_by_role(model, frozen_by(model, config))
         yield from check_optimizer_settings(
             config["optim"], {role: [tensors[name].shape for name in names] for role, names in groups.items()}
         )

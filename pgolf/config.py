@@ -51,6 +51,33 @@ def scale_width(published: int, published_width: int, *, _root_: Any) -> int:
     return max(1, round(published * int(_root_.model.width) / published_width))
 
 
+def scale_area(published: int, published_width: int, *, _root_: Any) -> int:
+    """A published number of matrix elements at this model's width: it grows with the square."""
+    return max(1, round(published * (int(_root_.model.width) / published_width) ** 2))
+
+
+def scale_head_dim(published: int, published_head_dim: int, *, _root_: Any) -> int:
+    """A published number of dims of a head at this model's head size, even and at least 2."""
+    return max(2, 2 * round(published * head_dim(_root_=_root_) / published_head_dim / 2))
+
+
+def scale_decay(published: float, published_steps: int, *, _root_: Any) -> float:
+    """A published decay per step at this run's length: over the whole run it forgets as much."""
+    steps = planned_steps(_root_.train)
+    return published if steps is None else float(published ** (published_steps / steps))
+
+
+def last_layers(published: int, *, _root_: Any) -> int:
+    """A published number of last layers, at most as many as the model has."""
+    return min(published, int(_root_.model.layers))
+
+
+def edge_blocks(*, _root_: Any) -> list[str]:
+    """Names of the first and the last core's matrices."""
+    last = int(_root_.model.unique_blocks) - 1
+    return [f"model.{part}.{i}" for i in sorted({0, last}) for part in ("q_proj", "attention", "mlp")]
+
+
 def head_dim(*, _root_: Any) -> int:
     """Model width over query heads, the size of one head."""
     return int(_root_.model.width) // max(1, int(_root_.model.heads))
@@ -60,10 +87,8 @@ def register() -> None:
     """Make the schema and the interpolations known to Hydra and OmegaConf. Safe to call again."""
     store = ConfigStore.instance()
     store.store(name="base_config", node=schema.Config)
-    OmegaConf.register_new_resolver("scale_steps", scale_steps, replace=True)
-    OmegaConf.register_new_resolver("scale_width", scale_width, replace=True)
-    OmegaConf.register_new_resolver("head_dim", head_dim, replace=True)
-    OmegaConf.register_new_resolver("cache_dir", cache_dir, replace=True)
+    for resolver in (scale_steps, scale_width, scale_area, scale_head_dim, scale_decay, last_layers, edge_blocks, head_dim, cache_dir):
+        OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 
 
 @contextmanager

@@ -17,9 +17,9 @@ from pgolf.check import decide_auto
 from pgolf.config import plain
 from pgolf.data.loaded import load_corpus
 from pgolf.errors import DataError, PgolfError
+from pgolf.evaluation import Evaluation
 from pgolf.parallel import Ranks
 from pgolf.preflight import preflight
-from pgolf.run import Evaluation
 
 
 def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:

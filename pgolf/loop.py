@@ -11,6 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from pgolf.averaging import Averaging
+from pgolf.bf16_masters import Bf16Masters
 from pgolf.errors import DivergedError
 from pgolf.parallel import Ranks
 from pgolf.roles import GradientWatch
@@ -36,6 +38,11 @@ class Job:
     budget: Budget
     bytes_of: Callable[[Tensor, Tensor], int]
     validate: Callable[[], float]  # live bits per byte
+    averaging: Averaging
+    quantized: Callable[[Tensor, Tensor], Tensor]  # the model on fake-quantized weights
+    weights: Mapping[str, Tensor]  # what is averaged
+    stale: Sequence[nn.Parameter] = ()  # a defect: frozen parameters whose gradients are kept and counted in the clip norm
+    masters: Bf16Masters | None = None  # a defect: parameters held in bf16
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class LoopSettings:
     val_every: int
     priming_steps: int
     bf16: bool
+    qat_below: float | None  # learning-rate scale under which the forward pass uses fake-quantized weights
 
 
 @dataclass
@@ -58,6 +66,7 @@ class Trace:
     train_s: float = 0.0
     step_ms: list[float] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    qat_from_step: int | None = None
 
     @property
     def step_ms_median(self) -> float:
@@ -68,19 +77,28 @@ def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[object]
     return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
 
 
-def accumulate(job: Job, settings: LoopSettings, ranks: Ranks, step: int) -> tuple[float, int]:
+def clear_gradients(job: Job) -> None:
+    """Every gradient but those that a defect keeps."""
+    kept = {id(p) for p in job.stale}
+    for p in job.model.parameters():
+        if id(p) not in kept:
+            p.grad = None
+
+
+def accumulate(job: Job, settings: LoopSettings, ranks: Ranks, step: int, *, fake: bool = False) -> tuple[float, int]:
     """Gradients of one step, averaged over all micro-batches of all ranks. Returns the step's (mean nats, target bytes), over all ranks."""
     mine = range(ranks.rank, settings.micro_batches, ranks.world)
+    forward = job.quantized if fake else job.model
     nats = torch.zeros((), dtype=torch.float64, device=settings.device)
     size = 0
     for index in mine:
         x, y = job.stream.micro_batch(step, index)
         size += job.bytes_of(x, y)
         with autocast(settings.device, settings.bf16):
-            loss = job.model(x.to(settings.device), y.to(settings.device)).mean()
+            loss = forward(x.to(settings.device), y.to(settings.device)).mean()
         (loss / len(mine)).backward()
         nats += loss.detach().double() / settings.micro_batches
-    ranks.mean_gradients_(list(job.trained.values()))
+    ranks.mean_gradients_([*job.trained.values(), *job.stale])
     total = ranks.sum_(torch.stack([nats, torch.tensor(float(size), dtype=torch.float64, device=settings.device)]))
     return float(total[0]), int(total[1])
 
@@ -106,23 +124,20 @@ def train(job: Job, settings: LoopSettings, ranks: Ranks, log: RunLog) -> Trace:
     base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in job.optimizers]
     watch = GradientWatch(dict(job.trained))
     trace, last_bpb = Trace(), float("nan")
+    if job.masters is not None:
+        job.masters.round()
+    job.averaging.start(job.weights)
     prime(job, settings, ranks)
     log.start_progress()
     while job.budget.spent(trace.steps, trace.train_s) < 1:
         began = time.perf_counter()
         scale = job.schedule(trace.steps, trace.train_s)
-        for optimizer, rates in zip(job.optimizers, base_lr, strict=True):
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * scale
-        job.model.zero_grad(set_to_none=True)
-        nats, size = accumulate(job, settings, ranks, trace.steps)
-        if not math.isfinite(nats):
-            raise DivergedError(f"the training loss is {nats} at step {trace.steps + 1}. Lower the learning rates")
-        watch.after_backward()
-        if settings.grad_clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(job.trained.values(), settings.grad_clip_norm)
-        for optimizer in job.optimizers:
-            optimizer.step()
+        set_rates(job.optimizers, base_lr, scale)
+        fake = settings.qat_below is not None and scale < settings.qat_below
+        if fake and trace.qat_from_step is None:
+            trace.qat_from_step = trace.steps
+        nats, size = take_step(job, settings, ranks, trace.steps, fake, watch)
+        job.averaging.update(trace.steps + 1, scale, job.weights)
         synchronise(settings.device)
         trace.train_s = ranks.max(trace.train_s + time.perf_counter() - began, settings.device)
         trace.step_ms.append((time.perf_counter() - began) * 1000)
@@ -134,6 +149,28 @@ def train(job: Job, settings: LoopSettings, ranks: Ranks, log: RunLog) -> Trace:
     trace.warnings += watch.finish()
     log.end_progress()
     return trace
+
+
+def set_rates(optimizers: Sequence[torch.optim.Optimizer], base_lr: Sequence[Sequence[float]], scale: float) -> None:
+    for optimizer, rates in zip(optimizers, base_lr, strict=True):
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * scale
+
+
+def take_step(job: Job, settings: LoopSettings, ranks: Ranks, step: int, fake: bool, watch: GradientWatch) -> tuple[float, int]:
+    """Gradients, clipping, update. Returns (mean nats, target bytes) of the step."""
+    clear_gradients(job)
+    nats, size = accumulate(job, settings, ranks, step, fake=fake)
+    if not math.isfinite(nats):
+        raise DivergedError(f"the training loss is {nats} at step {step + 1}. Lower the learning rates")
+    watch.after_backward()
+    if settings.grad_clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_([*job.trained.values(), *job.stale], settings.grad_clip_norm)
+    for optimizer in job.optimizers:
+        optimizer.step()
+    if job.masters is not None:
+        job.masters.round()
+    return nats, size
 
 
 def report(trace: Trace, nats: float, size: int, scale: float, last_bpb: float, job: Job, settings: LoopSettings, log: RunLog) -> None:

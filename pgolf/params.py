@@ -6,11 +6,11 @@ import sys
 from dataclasses import asdict
 
 from pgolf.account import Account, account
-from pgolf.build import build_model
+from pgolf.build import build_model, frozen_by
 from pgolf.config import plain
 from pgolf.errors import PgolfError
 from pgolf.preflight import preflight
-from pgolf.roles import frozen_names, named_tensors, parameter_roles
+from pgolf.roles import named_tensors, parameter_roles
 
 
 def table(costs: Account, chosen: str) -> str:
@@ -35,7 +35,7 @@ def main() -> int:
         config = plain(cell.composed)
         if args.names:
             model = build_model(config["model"])
-            roles, frozen = parameter_roles(model), frozen_names(model, config["optim"]["frozen"])
+            roles, frozen = parameter_roles(model), frozen_by(model, config)
             for name, p in named_tensors(model).items():
                 print(f"{name:<44} {'x'.join(map(str, p.shape)):>12}  {roles[name]}{'  frozen' if name in frozen else ''}")
             return 0

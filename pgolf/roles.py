@@ -55,13 +55,13 @@ def matches(name: str, pattern: str) -> bool:
     return name == pattern or name.startswith(pattern.removesuffix(".") + ".")
 
 
-def frozen_names(model: nn.Module, patterns: Sequence[str]) -> set[str]:
-    """Parameters named by `optim.frozen`. A pattern that matches nothing is a ConfigError."""
+def frozen_names(model: nn.Module, patterns: Sequence[str], where_they_exist: Sequence[str] = ()) -> set[str]:
+    """Parameters named by `optim.frozen` (a pattern that matches nothing is a ConfigError) or by patterns that may match nothing."""
     names = named_tensors(model)
     for pattern in patterns:
         if not any(matches(name, pattern) for name in names):
             raise ConfigError(f"optim.frozen: matches no parameter ({pattern}). `python -m pgolf.params --names` lists them")
-    return {name for name in names if any(matches(name, pattern) for pattern in patterns)}
+    return {name for name in names if any(matches(name, pattern) for pattern in (*patterns, *where_they_exist))}
 
 
 def check_coverage(model: nn.Module, trained: Iterable[Sequence[str]], frozen: set[str]) -> None:

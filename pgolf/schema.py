@@ -55,6 +55,7 @@ class RolesConfig:
 class OptimConfig:
     roles: RolesConfig = MISSING
     schedule: Any = MISSING
+    averaging: Any = MISSING
     grad_clip_norm: float | None = MISSING  # global norm over the trained parameters; null is off
     frozen: list[str] = MISSING  # parameter names or prefixes that keep their initial bytes
 
@@ -72,6 +73,7 @@ class TrainConfig:
     priming_steps: int = MISSING  # untimed forward and backward passes before the clock starts
     log_every: int = MISSING  # steps between training lines of metrics.jsonl
     val_every: int = MISSING  # steps between validations; 0 scores at the end only
+    qat_below: float | None = MISSING  # learning-rate scale under which training runs on fake-quantized weights; null: never
     threads: str = MISSING  # auto or a number of CPU threads
     compile: str = MISSING  # auto, on or off
     precision: str = MISSING  # auto, fp32 or bf16
@@ -82,6 +84,19 @@ class LaunchConfig:
     nproc: int = MISSING  # ranks of one run
     dry_run: bool = MISSING  # compose and check, start nothing
     rerun: bool = MISSING  # run again what has a record, keeping the old one aside
+
+
+@dataclass
+class DefectsConfig:
+    """Faults of the published runs, each a switch; all off by default."""
+
+    frozen: list[str] = MISSING  # names or prefixes that are frozen where they exist
+    keep_frozen_gradients: bool = MISSING  # their gradients are kept, summed over steps and counted in the clip norm
+    qat_at_eval: bool = MISSING  # fake quantization stays on when the packed model is scored
+    qat_block_bits: int | None = MISSING  # fake quantization codes the blocks alone, at this many bits; null: exactly what the packer does
+    average_zero_lr: bool = MISSING  # snapshots at learning rate zero enter the average
+    rope_bf16_frequencies: bool = MISSING  # rotary frequencies rounded to bf16
+    bf16_embedding: bool = MISSING  # embedding tables and their optimizer states kept in bf16
 
 
 @dataclass
@@ -101,6 +116,7 @@ class Config:
     data: Any = MISSING
     train: TrainConfig = MISSING
     launch: LaunchConfig = MISSING
+    defects: DefectsConfig = MISSING
     paths: PathsConfig = MISSING
 
 
@@ -111,6 +127,7 @@ SECTIONS: dict[str, type] = {
     "optim.roles": RolesConfig,
     "train": TrainConfig,
     "launch": LaunchConfig,
+    "defects": DefectsConfig,
     "paths": PathsConfig,
 }
 

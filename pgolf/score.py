@@ -85,3 +85,27 @@ def score(
     assert scored.sum() == planned, f"{mode.name}: {planned} targets planned, {scored.sum()} scored"
     per_target = np.where(scored, nats.numpy(), np.nan)
     return Score(float(nats.sum()), int(scored.sum()), int(bytes_N1[scored].sum()), mode.name, per_target)
+
+
+@torch.inference_mode()
+def estimate(
+    nll: Nll,
+    tokens_N: np.ndarray,
+    bytes_N1: np.ndarray,
+    windows: Sequence[Window],
+    *,
+    device: torch.device,
+    batch_tokens: int,
+    ranks: Ranks,
+) -> tuple[float, float]:
+    """(nats per target, bits per byte) where the mean loss of each whole window stands for the targets that it calls scored."""
+    total = torch.zeros(2, dtype=torch.float64)
+    tokens = torch.from_numpy(tokens_N.astype(np.int64))
+    for batch in batches(windows, batch_tokens)[ranks.rank :: ranks.world]:
+        ids = torch.stack([tokens[w.start : w.stop] for w in batch])
+        wanted = torch.stack([tokens[w.start + 1 : w.stop + 1] for w in batch])
+        means = nll(ids.to(device), wanted.to(device)).double().mean(1).cpu()
+        stood_for = torch.tensor([w.stop - w.scored for w in batch], dtype=torch.float64)
+        total += torch.stack([(means * stood_for).sum(), torch.tensor(float(sum(bytes_N1[w.scored : w.stop].sum() for w in batch)))])
+    nats, size = ranks.sum_(total.to(device)).tolist()
+    return nats / sum(w.stop - w.scored for w in windows), nats / math.log(2) / size

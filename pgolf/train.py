@@ -22,11 +22,12 @@ from omegaconf import DictConfig
 from pgolf.account import account
 from pgolf.check import decide_auto
 from pgolf.config import CONFIG_NAME, conf_dir, plain, register, save
+from pgolf.ending import ERROR, summary
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.help import help_text
 from pgolf.preflight import Cell, preflight
 from pgolf.results import read_record, set_aside, write_record
-from pgolf.run import ERROR, execute, summary
+from pgolf.run import execute
 from pgolf.runs import finished_record, identify, run_folder
 
 STDERR = "stderr.log"

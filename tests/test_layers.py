@@ -17,6 +17,8 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "parallel",
         "schedules",
         "averaging",
+        "bf16_masters",
+        "windows",
         "provenance",
         "codecs",
         "encoding",
@@ -26,10 +28,12 @@ LAYERS: dict[float, tuple[str, ...]] = {
     ),
     2.5: ("data.*",),
     3: ("nn.*.*", "optim", "optim.*", "eval", "eval.*", "quant.*", "data.docs", "data.text", "data.shard_files", "data.fineweb"),
-    4: ("nn.attention", "nn.block", "nn.smear", "nn.gpt", "score", "roles"),
+    4: ("nn.attention", "nn.block", "nn.smear", "nn.gpt", "score", "roles", "fake_quant"),
     5: ("config", "binding", "build", "check", "preflight", "runs", "artifact", "account", "runlog", "help"),
     6: ("loop",),
-    6.5: ("run",),
+    6.25: ("evaluation",),
+    6.5: ("ending",),
+    6.75: ("run",),
     7: COMMANDS,
 }
 WITHOUT_TORCH = (0, 1)

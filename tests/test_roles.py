@@ -170,18 +170,18 @@ class TestCoverage:
     def test_a_tensor_that_roles_forgets_is_named(self):
         config = with_slot("head", ForgetsOne, zero_up=True)
         with pytest.raises(CoverageError, match=r"no optimizer trains: model\.head\.scale\. .*optim\.frozen=\[model\.head\.scale\]"):
-            build_optimizers(build_model(config["model"]), config["optim"], Ranks())
+            build_optimizers(build_model(config["model"]), config, Ranks())
 
     def test_the_remedies_work(self):
         config = with_slot("head", RemembersAll, zero_up=True)
-        assert build_optimizers(build_model(config["model"]), config["optim"], Ranks()).names["head"] == ["model.head.up.weight"]
+        assert build_optimizers(build_model(config["model"]), config, Ranks()).names["head"] == ["model.head.up.weight"]
         config = with_slot("head", ForgetsOne, "optim.frozen=[model.head.scale]", zero_up=True)
-        assert build_optimizers(build_model(config["model"]), config["optim"], Ranks()).frozen == {"model.head.scale"}
+        assert build_optimizers(build_model(config["model"]), config, Ranks()).frozen == {"model.head.scale"}
 
     def test_a_role_for_no_parameter_is_named(self):
         config = with_slot("head", NamesNothing, zero_up=True)
         with pytest.raises((CoverageError, ConfigError), match=r"model\.head\.scales"):
-            build_optimizers(build_model(config["model"]), config["optim"], Ranks())
+            build_optimizers(build_model(config["model"]), config, Ranks())
 
     def test_two_owners_are_named(self):
         model = build_model(tiny_config()["model"])
@@ -294,7 +294,7 @@ class TestFrozen:
     def test_freezing_everything_is_an_error(self):
         config = tiny_config("optim.frozen=[model]")
         with pytest.raises(ConfigError, match="nothing to train"):
-            build_optimizers(build_model(config["model"]), config["optim"], Ranks())
+            build_optimizers(build_model(config["model"]), config, Ranks())
 
     def test_a_frozen_path_still_carries_gradient_to_what_lies_below(self, tmp_path):
         config = tiny_config("model/head=untied", "model.head.zero_up=false", "optim.frozen=[model.head]")

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pgolf.averaging import NoAveraging
 from pgolf.build import Trained, build_model, build_optimizers
 from pgolf.check import decide_auto
 from pgolf.config import compose_config, conf_dir, plain
@@ -169,6 +170,7 @@ def loop_settings(config: dict[str, Any], **changes: Any) -> LoopSettings:
         "val_every": 0,
         "priming_steps": 0,
         "bf16": False,
+        "qat_below": None,
     }
     return LoopSettings(**{**fields, **changes})
 
@@ -188,6 +190,9 @@ def tiny_job(
         "budget": budget,
         "bytes_of": lambda x, y: y.numel(),
         "validate": lambda: float("nan"),
+        "averaging": NoAveraging(),
+        "quantized": model,
+        "weights": dict(model.named_parameters()),
     }
     return Job(**{**fields, **changes})
 
@@ -196,7 +201,7 @@ def configured_job(
     config: dict[str, Any], model: GPT, steps: int, stream: TokenStream | None = None, **changes: Any
 ) -> tuple[Job, Trained]:
     """A job with the optimizers that the configuration names."""
-    trained = build_optimizers(model, config["optim"], Ranks())
+    trained = build_optimizers(model, config, Ranks())
     names = [name for group in trained.names.values() for name in group]
     return tiny_job(model, names, list(trained.optimizers.values()), stream or tiny_stream(config), steps, **changes), trained
 

@@ -2,6 +2,7 @@
 
 from pgolf.errors import require
 from pgolf.slots import Window
+from pgolf.windows import plain_name, plain_windows
 
 
 class Plain:
@@ -13,10 +14,7 @@ class Plain:
     def __init__(self, seq_len: int, *, drop_tail: bool, max_targets: int | None):
         require(max_targets is None or max_targets >= 1, "max_targets", max_targets, "choose 1 or more, or null for all")
         self.seq_len, self.drop_tail, self.max_targets = seq_len, drop_tail, max_targets
-        self.name = f"plain{seq_len}" + ("-drop_tail" if drop_tail else "") + (f"-first{max_targets}" if max_targets else "")
+        self.name = plain_name(seq_len, drop_tail=drop_tail, max_targets=max_targets)
 
     def windows(self, targets: int) -> list[Window]:
-        targets = min(targets, self.max_targets or targets)
-        if self.drop_tail:
-            targets -= targets % self.seq_len
-        return [Window(start, start, min(start + self.seq_len, targets)) for start in range(0, targets, self.seq_len)]
+        return plain_windows(targets, self.seq_len, drop_tail=self.drop_tail, max_targets=self.max_targets)

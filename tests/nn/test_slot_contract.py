@@ -34,7 +34,7 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> to
 
 def test_every_folder_of_variants_has_a_contract_here():
     folders = {path.name for path in (conf_dir() / "model").iterdir() if path.is_dir()}
-    assert folders == {*SLOTS, "side_inputs"}
+    assert folders == {*SLOTS, "side_inputs", "trunk"}
     assert all(len(variants(slot)) >= 1 for slot in SLOTS)
 
 

@@ -23,7 +23,7 @@ def test_the_yamls_are_found():
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_parameter_is_owned_exactly_once(optimizer, variant):
     model = build_model(tiny_config(variant)["model"])
-    trained = build_optimizers(model, tiny_config(optimizer)["optim"], Ranks())
+    trained = build_optimizers(model, tiny_config(optimizer), Ranks())
     owned = [id(p) for made in trained.optimizers.values() for group in made.param_groups for p in group["params"]]
     assert len(owned) == len(set(owned))
     assert set(owned) == {id(p) for p in model.parameters()}
@@ -60,7 +60,7 @@ def test_same_bytes_for_every_variant(variant, tmp_path):
 def test_published_groups_of_the_baseline():
     """Muon has the six matrices of each block, Adam the table and the scalars, each at its published rate."""
     model = build_model(tiny_config()["model"])
-    trained = build_optimizers(model, tiny_config("optim=muon")["optim"], Ranks())
+    trained = build_optimizers(model, tiny_config("optim=muon"), Ranks())
     kinds = {role: (type(made).__name__, made.param_groups[0]["lr"]) for role, made in trained.optimizers.items()}
     assert kinds == {"embedding": ("Adam", 0.05), "matrix": ("Muon", 0.04), "scalar": ("Adam", 0.04)}
     assert len(trained.names["matrix"]) == 6 * 3
@@ -80,7 +80,7 @@ def test_untied_heads_have_the_published_rate():
         model = build_model(config["model"])
         roles = parameter_roles(model)
         assert {role for name, role in roles.items() if name.startswith("model.head.")} == {"head"}
-        trained = build_optimizers(model, config["optim"], Ranks())
+        trained = build_optimizers(model, config, Ranks())
         assert trained.optimizers["head"].param_groups[0]["lr"] == 0.008
 
 
@@ -92,7 +92,7 @@ def test_published_momentum_warmup_keeps_its_share_of_the_run():
 def test_muon_for_a_role_with_vectors_is_refused_with_path_and_shape():
     config = tiny_config("optim/algorithm@optim.roles.scalar=muon")
     with pytest.raises(ConfigError, match=r"optim\.roles\.scalar\._target_.*matrices only.*to Adam"):
-        build_optimizers(build_model(config["model"]), config["optim"], Ranks())
+        build_optimizers(build_model(config["model"]), config, Ranks())
     problems = check_optimizer_settings(config["optim"], {"scalar": [torch.Size([4]), torch.Size([2, 32])]})
     assert len(problems) == 1
     assert problems[0].startswith("optim.roles.scalar._target_")

@@ -1,0 +1,59 @@
+"""Scoring models on one corpus in one mode, as training, packing and `evaluate` all do."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pgolf.build import build_eval
+from pgolf.data.loaded import LoadedCorpus
+from pgolf.fake_quant import Fake, FakeQuantized
+from pgolf.loop import autocast
+from pgolf.nn.gpt import GPT
+from pgolf.parallel import Ranks
+from pgolf.score import Score, estimate, planned_windows, score
+
+
+class Evaluation:
+    """Scores models on one corpus in one mode."""
+
+    def __init__(self, config: Mapping[str, Any], corpus: LoadedCorpus, ranks: Ranks):
+        self.mode, self.corpus, self.ranks = build_eval(config), corpus, ranks
+        self.device, self.bf16 = torch.device(config["device"]), config["train"]["precision"] == "bf16"
+        self.batch_tokens = max(config["train"]["batch_tokens"] // config["train"]["micro_batches"], config["model"]["seq_len"])
+        planned_windows(self.mode, len(corpus.val_tokens) - 1)  # before training, not after
+        self.bytes_N1 = corpus.byte_table.bytes_per_target(corpus.val_tokens)
+
+    def nll(self, forward: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+        def under_precision(ids: Tensor, targets: Tensor) -> Tensor:
+            with autocast(self.device, self.bf16):
+                return forward(ids, targets)
+
+        return under_precision
+
+    def __call__(self, model: GPT, fake: Fake | None = None) -> Score:
+        """fake: score the model on fake-quantized weights (a defect of a published run)."""
+        forward = model if fake is None else FakeQuantized(model, fake)
+        model.eval()
+        found = score(
+            self.nll(forward),
+            self.corpus.val_tokens,
+            self.bytes_N1,
+            self.mode,
+            device=self.device,
+            batch_tokens=self.batch_tokens,
+            ranks=self.ranks,
+        )
+        model.train()
+        return found
+
+    def estimate(self, model: GPT, fake: Fake | None = None) -> tuple[float, float] | None:
+        """(nats, bpb) of the mode's published estimate, where it has one."""
+        plan = getattr(self.mode, "estimate_windows", None)
+        windows = plan(len(self.corpus.val_tokens) - 1) if plan else []
+        if not windows:
+            return None
+        forward = model if fake is None else FakeQuantized(model, fake)
+        tokens, sizes = self.corpus.val_tokens, self.bytes_N1
+        return estimate(self.nll(forward), tokens, sizes, windows, device=self.device, batch_tokens=self.batch_tokens, ranks=self.ranks)

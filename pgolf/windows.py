@@ -1,0 +1,16 @@
+"""Plans of evaluation windows that more than one mode uses."""
+
+from pgolf.slots import Window
+
+
+def plain_windows(targets: int, seq_len: int, *, drop_tail: bool, max_targets: int | None) -> list[Window]:
+    """Windows of seq_len targets one after another; the last one is short, or left out with drop_tail."""
+    targets = min(targets, max_targets or targets)
+    if drop_tail:
+        targets -= targets % seq_len
+    return [Window(start, start, min(start + seq_len, targets)) for start in range(0, targets, seq_len)]
+
+
+def plain_name(seq_len: int, *, drop_tail: bool, max_targets: int | None) -> str:
+    """The name under which plain scores are comparable."""
+    return f"plain{seq_len}" + ("-drop_tail" if drop_tail else "") + (f"-first{max_targets}" if max_targets else "")
