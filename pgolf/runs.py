@@ -26,7 +26,7 @@ def arm_name(overrides: Sequence[str]) -> str:
         key = override.key_or_group
         if re.split(r"[./]", key)[0] in NOT_AN_ARM:
             continue
-        value = text.split("=", 1)[1] if "=" in text else ""
+        value = text.split("=", 1)[1].rstrip("/").split("/")[-1] if "=" in text else ""  # of a path, the last part
         at = f"@{override.package}" if override.package else ""
         parts.append(f"{key.split('/')[-1]}{at}={value}")
     name = re.sub(r"[^\w=,.@+-]+", "_", ",".join(sorted(parts))) or "default"

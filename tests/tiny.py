@@ -50,6 +50,10 @@ def variants(slot: str) -> list[str]:
     return sorted(path.stem for path in (conf_dir() / "model" / slot).glob("*.yaml"))
 
 
+STACKS = ("baseline", "pr215", "pr1481", "pr470", "pr908")
+DEFECTS = ("pr1481", "pr470", "pr908")
+SHRUNK = ("model.layers=5", "model.heads=2", "model.kv_heads=1")  # heads of 16 dims: a quarter of them is enough for NTK scaling
+
 ALL_VARIANTS = [f"model/{slot}={stem}" for slot in SLOTS for stem in variants(slot)]
 
 
@@ -66,6 +70,26 @@ def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
 def tiny_config(*overrides: str) -> dict[str, Any]:
     """The resolved configuration of a tiny CPU run, `overrides` last; the caller may change it."""
     return copy.deepcopy(_composed(overrides))
+
+
+def stack_config(stack: str, *overrides: str) -> dict[str, Any]:
+    """A published stack in five layers of width 32: every feature is still there."""
+    return tiny_config(f"stack={stack}", *SHRUNK, *overrides)
+
+
+@cache
+def _plain(overrides: tuple[str, ...]) -> dict[str, Any]:
+    return plain(compose_config(overrides))
+
+
+def published_config(stack: str, *overrides: str) -> dict[str, Any]:
+    """A published stack at its published size, resolved."""
+    return copy.deepcopy(_plain((f"stack={stack}", *overrides)))
+
+
+def cpu_config(stack: str, *overrides: str) -> dict[str, Any]:
+    """A published stack at scale=cpu, resolved."""
+    return copy.deepcopy(_plain((f"stack={stack}", "scale=cpu", *overrides)))
 
 
 def tiny_dims(**sizes: Any) -> Dims:
