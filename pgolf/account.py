@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pgolf.artifact import packed_state
 from pgolf.build import build_model, frozen_by, make
-from pgolf.config import conf_dir
+from pgolf.config import conf_dir, register
 from pgolf.nn.gpt import GPT
 from pgolf.roles import named_tensors, parameter_roles
 
@@ -68,6 +68,7 @@ def by_slot(model: GPT) -> dict[str, int]:
 
 def quantizers(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every choice of conf/quant, interpolations resolved in this configuration."""
+    register()  # a worker reads a configuration that is resolved already, these files are not
     for path in sorted(Path(conf_dir() / "quant").glob("*.yaml")):
         whole = OmegaConf.merge(
             OmegaConf.create(dict(config)), OmegaConf.create({"quant": None}), OmegaConf.create({"quant": OmegaConf.load(path)})

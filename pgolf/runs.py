@@ -29,7 +29,8 @@ def arm_name(overrides: Sequence[str]) -> str:
         value = text.split("=", 1)[1].rstrip("/").split("/")[-1] if "=" in text else ""  # of a path, the last part
         at = f"@{override.package}" if override.package else ""
         parts.append(f"{key.split('/')[-1]}{at}={value}")
-    name = re.sub(r"[^\w=,.@+-]+", "_", ",".join(sorted(parts))) or "default"
+    parts.sort(key=lambda part: (part.startswith("data"), part))  # where a long name is cut, the corpus goes first
+    name = re.sub(r"[^\w=,.@+-]+", "_", ",".join(parts)) or "default"
     if len(name) > LONGEST_NAME:
         name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return name

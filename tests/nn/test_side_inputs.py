@@ -31,17 +31,14 @@ class TestHashes:
     IDS = (5, 7, 1023, 1023, 0, 1)
 
     def test_bigram_embed_by_hand(self):
-        """(1619 prev + cur) mod 4096, prev_0 = 0: 5; 8,095 + 7 - 4,096; 11,333 + 1,023 - 3 x 4,096; ..."""
+        """(1619 prev + cur) mod 4096, prev_0 = 0: 5; 8,095 + 7 - 4,096; 11,333 + 1,023 - 3 x 4,096; 1,656,237 + 1,023 - 404 x 4,096; ..."""
         side = BigramEmbed(tiny_dims(), buckets=4096)
-        assert side.bucket(torch.tensor([self.IDS])).tolist() == [[5, 4006, 68, 2460, 1437, 1]]
+        assert side.bucket(torch.tensor([self.IDS])).tolist() == [[5, 4006, 68, 2476, 1453, 1]]
 
     def test_bigram_residual_by_hand(self):
-        """((36313 cur) xor (27191 prev)) mod 2047: 254,191 xor 135,955 = 389,180; 37,148,199 xor 190,337 = 37,293,670; ..."""
+        """((36313 cur) xor (27191 prev)) mod 2047: 254,191 xor 135,955 = 127,996 = 62 x 2,047 + 1,082; ..."""
         side = BigramResidual(tiny_dims(), buckets=2048, rank=4, lambda_init=0.05)
-        assert (36313 * 7, 27191 * 5, 254_191 ^ 135_955) == (254_191, 135_955, 389_180 ^ (389_180 ^ (254_191 ^ 135_955)))
-        want = [2047]
-        want += [((36313 * cur) ^ (27191 * prev)) % 2047 for prev, cur in zip(self.IDS, self.IDS[1:], strict=False)]
-        assert side.bucket(torch.tensor([self.IDS])).tolist() == [want]
+        assert side.bucket(torch.tensor([self.IDS])).tolist() == [[2047, 1082, 53, 977, 1757, 1514]]
 
     @pytest.mark.parametrize("vocab", [1024, 50_000])
     def test_against_python_integers(self, vocab):
@@ -88,7 +85,7 @@ class TestTensors:
         ids = random_ids(2, 9)
         row = side.table.weight[((36313 * int(ids[1, 4])) ^ (27191 * int(ids[1, 3]))) % 63]
         torch.testing.assert_close(side(ids)[1, 4], side.projection.weight @ row, rtol=1e-12, atol=1e-12)
-        assert [side.gain(i) is not None and float(side.gain(i)) for i in range(3)] == side.lambdas.tolist()
+        assert [side.gain(i).detach().item() for i in range(3)] == side.lambdas.tolist()
         assert side.layers == (0, 1, 2)
 
     def test_value_embedding_projects_and_scales(self):
@@ -99,7 +96,7 @@ class TestTensors:
         assert side(ids).shape == (2, 9, 16)  # two value heads of eight
         torch.testing.assert_close(side(ids)[1, 4], want, rtol=1e-12, atol=1e-12)
         assert side.layers == (3, 4)
-        assert [float(side.gain(i)) for i in (3, 4)] == side.layer_scales.tolist()
+        assert [side.gain(i).detach().item() for i in (3, 4)] == side.layer_scales.tolist()
 
     def test_layers_are_counted_from_either_end_and_named_once(self):
         made = ValueEmbedding(tiny_dims(layers=5), rank=6, layers=[0, -1, 4], init_std=0.01, scale_init=0.1)
@@ -108,6 +105,7 @@ class TestTensors:
 
 
 class TestStart:
+    @torch.no_grad()
     def test_tables_weights_and_scales(self):
         model = tiny_model(with_sides(*SIDES, overrides=("model.vocab_size=500",)), seed=None)
         embed, residual, value = (model.side_inputs[name] for name in ("bigram_embed", "bigram_residual", "value_embedding"))
@@ -117,7 +115,7 @@ class TestStart:
         assert residual.projection.weight.abs().max() <= residual.projection.in_features**-0.5
         assert residual.projection.weight.std() > 0.1
         assert float(value.table.weight.std()) == pytest.approx(0.01, rel=0.05)
-        assert float(value.scale) == pytest.approx(0.1)
+        assert value.scale.detach().item() == pytest.approx(0.1)
         assert bool((value.layer_scales == 1).all())
         assert value.projection.weight.abs().max() <= value.projection.in_features**-0.5
 
