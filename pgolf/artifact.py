@@ -59,12 +59,26 @@ def check_targets(section: Any, trusted: set[str]) -> None:
             check_targets(value, trusted)
 
 
+def check_counts(section: Mapping[str, Any], encoded: Mapping[str, Encoded]) -> None:
+    """No count in the description may exceed what the tensors can fill: building it would take for ever. Raises ArtifactError."""
+    most = max((side for e in encoded.values() for side in e.shape), default=0)
+    slots = [node for node in section.values() if isinstance(node, Mapping)]
+    for slot in [*slots, *(s for node in slots for s in node.values() if isinstance(s, Mapping))]:
+        for key, value in slot.items():
+            if isinstance(value, int) and value > most:
+                raise ArtifactError(f"describes a model that its tensors do not fill ({key}={value})")
+    for key in ("layers", "unique_blocks"):
+        if not isinstance(section[key], int) or section[key] > len(encoded):
+            raise ArtifactError(f"describes a model that its tensors do not fill ({key}={section[key]})")
+
+
 def unpack(path: Path, device: torch.device) -> Artifact:
     """A fresh model built from the file alone, in fp32. Raises ArtifactError and nothing else."""
     header, encoded = read_container(path)
     try:
         section = header["model"]
         check_targets(section, trusted_targets())
+        check_counts(section, encoded)
         problems = list(model_problems({"model": section}))
         if problems:
             raise ArtifactError("; ".join(problems))

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import math
 import types
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -49,7 +50,7 @@ def fits(value: Any, hint: Any) -> bool:
     if origin in (dict, Mapping):
         return isinstance(value, Mapping)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint is type(None):

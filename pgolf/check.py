@@ -1,7 +1,9 @@
 """Everything about a configuration that can be known before anything is written: each problem as `path: what (value). remedy`."""
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
@@ -18,6 +20,7 @@ from pgolf.build import (
     check_optimizer_settings,
     frozen_by,
     names_by_role,
+    trusted_targets,
 )
 from pgolf.config import planned_steps
 from pgolf.errors import ConfigError, PgolfError
@@ -53,9 +56,42 @@ def section_problems(config: Resolved) -> Iterator[str]:
                 yield f"{dot}{key}: has no value. Give it as {dot}{key}=..."
 
 
+def endless_numbers(config: Resolved, prefix: str = "") -> Iterator[str]:
+    """Floats that are infinite or not a number, wherever they stand."""
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from endless_numbers(value, f"{path}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            yield f"{path}: must be a finite number ({value})"
+
+
+def out_problems(config: Resolved) -> Iterator[str]:
+    """Whether run folders can be made below paths.out."""
+    place = Path(config["paths"]["out"]).expanduser().absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        yield f"paths.out: {place} is no folder ({config['paths']['out']}). Name another place"
+    elif not os.access(place, os.W_OK | os.X_OK):
+        yield f"paths.out: cannot write to {place} ({config['paths']['out']}). Name another place"
+
+
+def trust_problems(config: Resolved) -> Iterator[str]:
+    """Classes of the model that no YAML of conf/model names: the packed file could not be read back."""
+    trusted = trusted_targets()
+    model = config["model"]
+    nodes = {name: node for name, node in model.items() if isinstance(node, Mapping) and "_target_" in node}
+    nodes |= {f"side_inputs.{name}": node for name, node in model["side_inputs"].items()}
+    for name, node in nodes.items():
+        if node["_target_"] not in trusted:
+            yield f"model.{name}._target_: is named by no YAML of conf/model ({node['_target_']}). Add one: packed files load only those"
+
+
 def model_problems(config: Resolved) -> Iterator[str]:
     model = config["model"]
-    for key in ("vocab_size", "seq_len", "width", "layers", "unique_blocks", "heads", "kv_heads", "mlp_hidden"):
+    sizes = ("vocab_size", "seq_len", "width", "layers", "unique_blocks", "heads", "kv_heads", "mlp_hidden", "published_width")
+    for key in sizes:
         if model[key] < 1:
             yield f"model.{key}: must be 1 or more ({model[key]})"
             return
@@ -129,6 +165,8 @@ def machine_problems(config: Resolved) -> Iterator[str]:
     threads = train["threads"]
     if threads != "auto" and not (str(threads).isdecimal() and 1 <= int(threads) <= cores()):
         yield f"train.threads: must be auto or from 1 to {cores()} ({threads})"
+    if config["model"]["vocab_size"] != config["data"].get("vocab_size", config["model"]["vocab_size"]):
+        yield f"model.vocab_size: is not the tokenizer's ({config['model']['vocab_size']}). Set data.vocab_size instead"
     if config["seed"] < 0:
         yield f"seed: must be 0 or more ({config['seed']})"
 
@@ -144,8 +182,8 @@ def component_problems(config: Resolved) -> Iterator[str]:
     ]
     for builder in builders:
         yield from refused(builder)
-    yield from setting_problems(config)
-    problems = list(refused(lambda: build_model(config["model"])))
+    problems = list(setting_problems(config))
+    problems += refused(lambda: build_model(config["model"]))
     yield from problems
     if not problems:
         yield from optimizer_problems(config)
@@ -153,6 +191,10 @@ def component_problems(config: Resolved) -> Iterator[str]:
 
 def setting_problems(config: Resolved) -> Iterator[str]:
     """Single numbers out of range."""
+    for name in (*config["optim"]["frozen"], *config["defects"]["frozen"]):
+        if not isinstance(name, str):
+            yield f"optim.frozen: needs names of parameters ({name}). Write optim.frozen=[model.head,model.mlp.0]"
+            return
     clip, below = config["optim"]["grad_clip_norm"], config["train"]["qat_below"]
     if clip is not None and not clip > 0:
         yield f"optim.grad_clip_norm: must be positive, or null for no clipping ({clip})"
@@ -170,18 +212,23 @@ def optimizer_problems(config: Resolved) -> Iterator[str]:
     if not problems:
         tensors = named_tensors(model)
         groups = names_by_role(model, frozen_by(model, config))
+        if not groups:
+            yield f"optim.frozen: leaves nothing to train ({config['optim']['frozen']}). Freeze less"
         yield from check_optimizer_settings(
             config["optim"], {role: [tensors[name].shape for name in names] for role, names in groups.items()}
         )
 
 
 def refused(builder: Callable[[], object]) -> Iterator[str]:
+    """What a builder refuses. A component may be anybody's: whatever it raises is told, not thrown."""
     try:
         builder()
     except ConfigError as error:
         yield from error.problems
     except PgolfError as error:
         yield str(error)
+    except Exception as error:
+        yield f"the configuration cannot be built. {type(error).__name__}: {error}"
 
 
 def problems_of(config: Resolved) -> list[str]:
@@ -195,7 +242,8 @@ def problems_of(config: Resolved) -> list[str]:
             found.append(f"{path}: no choice is made (null). Choose one of its config group")
     if found:
         return found
-    found = [*model_problems(config), *train_problems(config), *machine_problems(config)]
+    found = [*endless_numbers(config), *trust_problems(config)]
+    found = found or [*model_problems(config), *train_problems(config), *machine_problems(config), *out_problems(config)]
     return found or list(component_problems(config))
 
 

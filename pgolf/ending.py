@@ -23,6 +23,7 @@ from pgolf.nn.gpt import GPT
 from pgolf.parallel import Ranks
 from pgolf.provenance import code_state, loaded_code
 from pgolf.results import RECORD
+from pgolf.roles import named_tensors
 from pgolf.runlog import RunLog
 from pgolf.score import Score
 
@@ -83,9 +84,10 @@ def finish_run(
 
 @torch.no_grad()
 def load_average(model: GPT, average: Mapping[str, torch.Tensor]) -> None:
-    """Put averaged weights in place of the live ones."""
-    for name, p in model.named_parameters():
-        p.copy_(average[name])
+    """Put averaged weights in place of the live ones; a frozen tensor has no average and keeps its bytes."""
+    tensors = named_tensors(model)
+    for name, average_of in average.items():
+        tensors[name].copy_(average_of)
 
 
 def peak_memory_bytes(device: torch.device) -> int:

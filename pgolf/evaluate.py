@@ -24,10 +24,13 @@ from pgolf.preflight import preflight
 
 def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
     """The score as a flat record. Raises PgolfError."""
-    (cell,) = preflight(overrides, multirun=False)
+    artifact = unpack(path, torch.device("cpu"))
+    length = artifact.section["seq_len"]  # the model's own window, whatever the default model's is
+    window = [f"train.seq_len={length}", f"train.batch_tokens={length}", "train.micro_batches=1"]
+    (cell,) = preflight([*window, *overrides], multirun=False)
     config = decide_auto(plain(cell.composed), in_sweep=False)
     torch.set_num_threads(config["train"]["threads"])
-    artifact = unpack(path, torch.device(config["device"]))
+    artifact.model.to(config["device"])
     corpus = load_corpus(build_data(config).prepare())
     if corpus.tokenizer_sha != artifact.tokenizer_sha256:
         raise DataError(

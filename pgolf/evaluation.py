@@ -14,6 +14,8 @@ from pgolf.nn.gpt import GPT
 from pgolf.parallel import Ranks
 from pgolf.score import Score, estimate, planned_windows, score
 
+BATCH_TOKENS = {"cpu": 4096, "cuda": 131_072}  # a forward pass of the evaluation; one size, so that a score repeats to the last bit
+
 
 class Evaluation:
     """Scores models on one corpus in one mode."""
@@ -21,7 +23,7 @@ class Evaluation:
     def __init__(self, config: Mapping[str, Any], corpus: LoadedCorpus, ranks: Ranks):
         self.mode, self.corpus, self.ranks = build_eval(config), corpus, ranks
         self.device, self.bf16 = torch.device(config["device"]), config["train"]["precision"] == "bf16"
-        self.batch_tokens = max(config["train"]["batch_tokens"] // config["train"]["micro_batches"], config["model"]["seq_len"])
+        self.batch_tokens = BATCH_TOKENS[self.device.type]
         planned_windows(self.mode, len(corpus.val_tokens) - 1)  # before training, not after
         self.bytes_N1 = corpus.byte_table.bytes_per_target(corpus.val_tokens)
 

@@ -40,7 +40,6 @@ class Job:
     validate: Callable[[], float]  # live bits per byte
     averaging: Averaging
     quantized: Callable[[Tensor, Tensor], Tensor]  # the model on fake-quantized weights
-    weights: Mapping[str, Tensor]  # what is averaged
     stale: Sequence[nn.Parameter] = ()  # a defect: frozen parameters whose gradients are kept and counted in the clip norm
     masters: Bf16Masters | None = None  # a defect: parameters held in bf16
 
@@ -126,7 +125,7 @@ def train(job: Job, settings: LoopSettings, ranks: Ranks, log: RunLog) -> Trace:
     trace, last_bpb = Trace(), float("nan")
     if job.masters is not None:
         job.masters.round()
-    job.averaging.start(job.weights)
+    job.averaging.start(job.trained)
     prime(job, settings, ranks)
     log.start_progress()
     while job.budget.spent(trace.steps, trace.train_s) < 1:
@@ -137,7 +136,7 @@ def train(job: Job, settings: LoopSettings, ranks: Ranks, log: RunLog) -> Trace:
         if fake and trace.qat_from_step is None:
             trace.qat_from_step = trace.steps
         nats, size = take_step(job, settings, ranks, trace.steps, fake, watch)
-        job.averaging.update(trace.steps + 1, scale, job.weights)
+        job.averaging.update(trace.steps + 1, scale, job.trained)
         synchronise(settings.device)
         trace.train_s = ranks.max(trace.train_s + time.perf_counter() - began, settings.device)
         trace.step_ms.append((time.perf_counter() - began) * 1000)

@@ -13,6 +13,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -23,6 +24,7 @@ from pgolf.errors import ConfigError
 from pgolf.schema import slot_paths
 
 HYDRA_OWN = ("hydra",)
+MANY = "side_inputs"  # the group of which several may be chosen
 
 
 @dataclass(frozen=True)
@@ -32,35 +34,50 @@ class Cell:
     overrides: tuple[str, ...]
     composed: DictConfig
     choices: dict[str, Any]
+    in_sweep: bool
 
 
 def preflight(arguments: Sequence[str], *, multirun: bool) -> list[Cell]:
     """Every cell, composed and checked. Raises ConfigError with all problems at once."""
     with composer():
         loader = GlobalHydra.instance().config_loader()
-        overrides = parse(arguments)
-        problems = [p for override in overrides for p in group_problems(override, loader)]
-        if not multirun:
-            problems += [
-                f"{o.key_or_group}: more than one value ({(o.input_line or '').partition('=')[2]}). Add --multirun to sweep over them"
-                for o in overrides
-                if o.is_sweep_override()
-            ]
-        raise_if(problems)
-        cells = sweep_cells(arguments, overrides) if multirun else [list(arguments)]
-        return check_cells(cells, loader)
+        overrides = parse(arguments, loader)
+        raise_if([p for override in overrides for p in group_problems(override, loader)])
+        hydra = hydra_section([a for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()])
+        in_sweep = multirun or hydra.mode == RunMode.MULTIRUN
+        if not in_sweep:
+            swept = [o for o in overrides if o.is_sweep_override()]
+            several = "{}: more than one value ({}). Add --multirun to sweep over them"
+            raise_if([several.format(o.key_or_group, (o.input_line or "").partition("=")[2]) for o in swept])
+        cells = sweep_cells(arguments, overrides, hydra, loader) if in_sweep else [list(arguments)]
+        return check_cells(cells, loader, in_sweep=in_sweep)
 
 
-def check_cells(cells: list[list[str]], loader: ConfigLoader) -> list[Cell]:
+def hydra_section(fixed: list[str]) -> DictConfig:
+    """Hydra's own part of the configuration that the unswept overrides give."""
+    try:
+        return compose(CONFIG_NAME, fixed, return_hydra_config=True).hydra
+    except (HydraException, OmegaConfBaseException) as error:
+        groups = [text for text in fixed if "." not in text.split("=")[0]]
+        if groups != fixed:  # a value is at fault: the checks of each cell name it better
+            return hydra_section(groups)
+        raise ConfigError(readable(error)) from None
+    except (AssertionError, AttributeError) as error:
+        raise ConfigError(f"hydra: cannot be composed ({error}). Give sweeps as key=a,b,c on the command line") from None
+
+
+def check_cells(cells: list[list[str]], loader: ConfigLoader, *, in_sweep: bool) -> list[Cell]:
     made: list[Cell] = []
     seen: dict[str, list[int]] = {}
     for number, cell in enumerate(cells):
         found: Sequence[str]
         try:
-            made.append(compose_cell(cell, loader))
+            made.append(compose_cell(cell, loader, in_sweep=in_sweep))
             found = problems_of(plain(made[-1].composed))
         except ConfigError as error:
             found = error.problems
+        except (TypeError, AttributeError, ValueError) as error:
+            found = [f"{' '.join(cell)}: cannot be checked ({type(error).__name__}: {error})"]
         for problem in found:
             seen.setdefault(problem, []).append(number)
     lines = []
@@ -78,36 +95,31 @@ def raise_if(problems: Sequence[str]) -> None:
         raise ConfigError(*dict.fromkeys(problems))
 
 
-def parse(arguments: Sequence[str]) -> list[Override]:
+def parse(arguments: Sequence[str], loader: ConfigLoader) -> list[Override]:
     overrides = []
     for argument in arguments:
         try:
-            overrides += OverridesParser.create().parse_overrides([argument])
+            overrides += OverridesParser.create(config_loader=loader).parse_overrides([argument])
         except HydraException as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(f"{argument}: is no override. Write key=value or group=choice ({reason})") from None
     return overrides
 
 
-def sweep_cells(arguments: Sequence[str], overrides: list[Override]) -> list[list[str]]:
+def sweep_cells(arguments: Sequence[str], overrides: list[Override], hydra: DictConfig, loader: ConfigLoader) -> list[list[str]]:
     """Cells as Hydra's basic sweeper makes them, from `hydra.sweeper.params` and the arguments; those of another are not known before."""
-    fixed = [a for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]
-    try:
-        hydra = compose(CONFIG_NAME, fixed, return_hydra_config=True).hydra
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(readable(error)) from None
     if not hydra.sweeper._target_.endswith("BasicSweeper"):
-        return [fixed]
+        return [[a for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]]
     params = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
     try:
-        (cells,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides([*params, *arguments]), None)
+        (cells,) = BasicSweeper.split_arguments(OverridesParser.create(config_loader=loader).parse_overrides([*params, *arguments]), None)
     except HydraException as error:
         raise ConfigError(f"--multirun: {error}") from None
     return cells
 
 
-def compose_cell(cell: list[str], loader: ConfigLoader) -> Cell:
-    overrides = parse(cell)
+def compose_cell(cell: list[str], loader: ConfigLoader, *, in_sweep: bool) -> Cell:
+    overrides = parse(cell, loader)
     chosen = [text for text, o in zip(cell, overrides, strict=True) if is_group(o, loader)]
     try:
         base = compose(CONFIG_NAME, chosen)
@@ -116,7 +128,7 @@ def compose_cell(cell: list[str], loader: ConfigLoader) -> Cell:
         choices = {str(group): choice for group, choice in composed.hydra.runtime.choices.items()}
         with open_dict(composed):
             del composed["hydra"]
-        return Cell(tuple(cell), composed, choices)
+        return Cell(tuple(cell), composed, choices, in_sweep)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(readable(error)) from None
 
@@ -150,6 +162,12 @@ def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
     choices = loader.get_group_options(group, results_filter=ObjectType.CONFIG)
     values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
     flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    if any(isinstance(value, list) for value in values) and not group.endswith(MANY):
+        return [f"{group}: takes one choice ({override.get_value_element_as_str()}). Choices: {', '.join(choices)}"]
+    if override.is_add():
+        return [f"+{group}: is chosen without + ({flat[0]}). Write {group}={flat[0]}"]
+    if override.is_delete():
+        return [f"~{group}: cannot be left out. Choose one of {', '.join(choices)}"]
     if override.package is not None and override.package not in slot_paths():
         near = suggest(override.package, slot_paths())
         return [f"{group}@{override.package}: no such place for a choice ({flat[0]}).{near}"]

@@ -1,5 +1,6 @@
 """What a number came from: code, versions, machine. No torch state is touched."""
 
+import ast
 import hashlib
 import json
 import platform
@@ -20,10 +21,35 @@ def fingerprint(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
+WORKER, SUPERVISOR = "worker.py", ("train.py", "__main__.py")
+
+
+def imported_files(start: Iterable[str]) -> set[str]:
+    """Files of the package, relative to it, that some of its files import, directly or through others; themselves included."""
+    found, todo = set(), list(start)
+    while todo:
+        name = todo.pop()
+        if name in found or not (PACKAGE / name).is_file():
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse((PACKAGE / name).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE.name:
+                for dotted in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                    inside = "/".join(dotted.split(".")[1:])
+                    todo += [f"{inside}.py", f"{inside}/__init__.py".removeprefix("/")]
+    return found
+
+
 def loaded_code() -> list[str]:
-    """The source files, relative to the package, of the pgolf modules that this process has loaded; other modules' files are absolute."""
+    """The source files, relative to the package, that a worker has loaded at this point.
+
+    A single run trains inside the supervising command; what only that command imports is left out, so that a result has one code_sha and
+    one size however it was started.
+    """
     files = {Path(f).resolve() for name, m in sys.modules.items() if name.split(".")[0] == "pgolf" and (f := getattr(m, "__file__", None))}
-    return sorted(f.relative_to(PACKAGE).as_posix() for f in files if f.is_relative_to(PACKAGE) and f.suffix == ".py")
+    loaded = {f.relative_to(PACKAGE).as_posix() for f in files if f.is_relative_to(PACKAGE) and f.suffix == ".py"}
+    workers = imported_files([WORKER])
+    return sorted((loaded | {WORKER}) - (imported_files(SUPERVISOR) - workers))
 
 
 def code_state(files: Iterable[str]) -> tuple[str, int]:

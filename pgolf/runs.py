@@ -9,8 +9,10 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from pgolf.build import build_data
 from pgolf.check import decide_auto
 from pgolf.config import plain
+from pgolf.data.loaded import data_sha256
 from pgolf.provenance import code_state, fingerprint
 from pgolf.results import FINISHED, read_record
 
@@ -59,11 +61,13 @@ def run_folder(config: Mapping[str, Any], identity: Mapping[str, Any]) -> Path:
     return Path(config["paths"]["out"]).expanduser() / identity["study"] / identity["arm"] / name
 
 
-def finished_record(folder: Path) -> dict[str, Any] | None:
-    """The record of a run that finished with the code as it is now."""
+def finished_record(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of a run that finished with the code and the data as they are now."""
     record = read_record(folder)
     if record is None or record["status"] not in FINISHED:
         return None
     if "code_files" in record and code_state(record["code_files"])[0] != record["code_sha"]:
+        return None
+    if "data_sha" in record and data_sha256(build_data(config).prepare()) != record["data_sha"]:
         return None
     return record

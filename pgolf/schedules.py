@@ -50,18 +50,27 @@ class StepWarmdown:
 
 
 class WallclockWarmdown:
-    """scale = 1 until the estimated number of remaining steps is warmdown_steps, then a line to 0 at the end of the budget.
+    """scale = 1, then a line to 0 at the end of the budget. Either key says how long the line is; the other is null.
 
-    The estimate is (seconds left) / (mean seconds a step so far). Under a budget in steps the steps left are known: no clock is read.
+    warmdown_fraction: so much of the budget, seconds or steps. warmdown_steps: so many steps; under a budget in seconds it starts when
+    (seconds left) / (mean seconds a step so far) is that number, as in the published runs. Under a budget in steps no clock is read.
     """
 
-    def __init__(self, budget: Budget, *, warmdown_steps: int):
-        require(warmdown_steps >= 1, "warmdown_steps", warmdown_steps, "choose 1 or more")
-        self.budget, self.warmdown_steps = budget, warmdown_steps
+    def __init__(self, budget: Budget, *, warmdown_fraction: float | None, warmdown_steps: int | None):
+        one = (warmdown_fraction is None) != (warmdown_steps is None)
+        require(one, "warmdown_fraction", warmdown_fraction, "set exactly one of warmdown_fraction and warmdown_steps, the other to null")
+        share = warmdown_fraction is None or 0 < warmdown_fraction <= 1
+        require(share, "warmdown_fraction", warmdown_fraction, "choose above 0, at most 1")
+        require(warmdown_steps is None or warmdown_steps >= 1, "warmdown_steps", warmdown_steps, "choose 1 or more")
+        self.budget, self.fraction, self.steps = budget, warmdown_fraction, warmdown_steps
 
     def __call__(self, step: int, elapsed_s: float) -> float:
+        left = 1 - self.budget.spent(step, elapsed_s)
+        if self.fraction is not None:
+            return min(1.0, max(left, 0.0) / self.fraction)
+        assert self.steps is not None
         if self.budget.steps is not None:
-            return min(1.0, (self.budget.steps - step) / self.warmdown_steps)
-        left_s = max(self.budget.limit_s - elapsed_s, 0.0)
-        warmdown_s = self.warmdown_steps * elapsed_s / max(step, 1)
+            return min(1.0, (self.budget.steps - step) / self.steps)
+        left_s = max(left, 0.0) * self.budget.limit_s
+        warmdown_s = self.steps * elapsed_s / max(step, 1)
         return 1.0 if left_s > warmdown_s else left_s / max(warmdown_s, 1e-9)

@@ -26,6 +26,7 @@ from pgolf.ending import ERROR, summary
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.help import help_text
 from pgolf.preflight import Cell, preflight
+from pgolf.provenance import git_state, versions
 from pgolf.results import read_record, set_aside, write_record
 from pgolf.run import execute
 from pgolf.runs import finished_record, identify, run_folder
@@ -40,7 +41,11 @@ def task(cfg: DictConfig) -> float:
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     identity = identify(cfg, hydra_config.overrides.task, hydra_config.runtime.choices, in_sweep=in_sweep)
     config = decide_auto(plain(cfg), in_sweep=in_sweep)
-    record = run_cell(config, identity, in_sweep=in_sweep)
+    try:
+        record = run_cell(config, identity, in_sweep=in_sweep)
+    except (PgolfError, OSError) as error:  # of the file system: it costs this job and no other
+        print(f"{identity['arm']} seed={config['seed']}: {error}", file=sys.stderr)
+        return float("nan")
     value = record.get("val_bpb")
     return float("nan") if value is None else float(value)
 
@@ -49,7 +54,7 @@ def run_cell(config: Mapping[str, Any], identity: Mapping[str, Any], *, in_sweep
     """Run one configuration, or find its record. A record of a finished run is kept unless launch.rerun asks for another."""
     folder = run_folder(config, identity)
     label = f"{identity['arm']} seed={config['seed']}"
-    if not config["launch"]["rerun"] and (known := finished_record(folder)) is not None:
+    if not config["launch"]["rerun"] and (known := finished_record(folder, config)) is not None:
         print(f"{label}: already run (launch.rerun=true runs it again)\n{summary(known, folder)}", flush=True)
         return known
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +93,8 @@ def run_process(config: Mapping[str, Any], folder: Path, identity: Mapping[str, 
         how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
         said = (folder / STDERR).read_text(encoding="utf-8", errors="replace")
         (folder / ERROR).write_text(f"the worker was {how}\n{said}", encoding="utf-8")
-        record = {"status": "failed", "error": f"the worker was {how} before it left a record", **identity, "seed": config["seed"]}
+        record = {"status": "failed", "error": f"the worker was {how} before it left a record", **identity}
+        record |= {"seed": config["seed"], **git_state(), **versions()}
         write_record(folder, record)
     return record
 
@@ -102,11 +108,16 @@ def stop(worker: "subprocess.Popen[bytes]") -> None:
         worker.wait()
 
 
-def dry_run(cells: Sequence[Cell], *, in_sweep: bool) -> None:
+def planned(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration and the identity that a cell's job will have."""
+    config = decide_auto(plain(cell.composed), in_sweep=cell.in_sweep)
+    return config, identify(cell.composed, cell.overrides, cell.choices, in_sweep=cell.in_sweep)
+
+
+def dry_run(cells: Sequence[Cell]) -> None:
     """What would run, and what it costs."""
     for number, cell in enumerate(cells, 1):
-        config = decide_auto(plain(cell.composed), in_sweep=in_sweep)
-        identity = identify(cell.composed, cell.overrides, cell.choices, in_sweep=in_sweep)
+        config, identity = planned(cell)
         costs = account(config)
         print(
             f"{number}/{len(cells)}  {identity['arm']} seed={config['seed']}: {costs.total:,} parameters ({costs.frozen:,} frozen), ",
@@ -115,12 +126,11 @@ def dry_run(cells: Sequence[Cell], *, in_sweep: bool) -> None:
         print(f"{costs.payload_bytes['chosen']:,} bytes before compression, {run_folder(config, identity)}")
 
 
-def failures(cells: Sequence[Cell], *, in_sweep: bool) -> list[str]:
+def failures(cells: Sequence[Cell]) -> list[str]:
     """The planned cells without a good record, each with where to read why."""
     lines = []
     for cell in cells:
-        config = decide_auto(plain(cell.composed), in_sweep=in_sweep)
-        identity = identify(cell.composed, cell.overrides, cell.choices, in_sweep=in_sweep)
+        config, identity = planned(cell)
         folder = run_folder(config, identity)
         record = read_record(folder)
         if record is None or record["status"] != "ok":
@@ -146,21 +156,20 @@ def main() -> int:
         if args.help:
             print(help_text())
             return 0
-        for_hydra = args.hydra_help or args.cfg or args.info or args.shell_completion
-        cells = [] if for_hydra else preflight(args.overrides, multirun=args.multirun)
-        if cells and cells[0].composed.launch.dry_run:
-            dry_run(cells, in_sweep=args.multirun)
+        cells = [] if args.hydra_help or args.shell_completion else preflight(args.overrides, multirun=args.multirun)
+        if cells and cells[0].composed.launch.dry_run and not args.cfg:
+            dry_run(cells)
             return 0
         register()
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
-        failed = failures(cells, in_sweep=args.multirun)
+        failed = [] if args.cfg or args.info else failures(cells)
     except PgolfError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command runs what is left", file=sys.stderr)
         return 130
-    if failed and args.multirun:
+    if failed and cells[0].in_sweep:
         print(f"{len(failed)} of {len(cells)} runs did not end well:", *failed, sep="\n", file=sys.stderr)
     return 1 if failed else 0
 

@@ -59,6 +59,17 @@ CASES = {
     "eval=sliding eval.stride=1000": ["eval.stride:", "(1000)", "from 1 to the window length, 256"],
     "model.width=${nothing}": ["nothing"],
     "hydra/launcher=slurmy": ["hydra/launcher:", "(slurmy)", "Choices: basic"],
+    "model.vocab_size=500": ["model.vocab_size:", "(500)", "data.vocab_size"],
+    "optim.frozen=[model]": ["optim.frozen:", "nothing to train"],
+    "optim.roles.matrix.lr=inf": ["optim.roles.matrix.lr:", "(inf)"],
+    "model.logit_softcap=inf": ["model.logit_softcap:", "finite"],
+    "train.steps=null train.seconds=inf": ["train.seconds:", "finite"],
+    "model/head=[tied,mos]": ["model/head:", "takes one choice"],
+    "+model/head=mos": ["+model/head:", "Write model/head=mos"],
+    "model.head._target_=torch.nn.Linear": ["model.head"],
+    "optim.frozen=[[model]]": ["optim.frozen"],
+    "--cfg job train.stpes=5": ["train.stpes:", "(5)", "Did you mean train.steps?"],
+    "--multirun model/head=tied hydra.sweeper.params={seed:x}": ["hydra"],
     "nonsense": ["nonsense:", "Write key=value"],
     "--config-name other": ["--config-name:", "(other)"],
 }
@@ -77,6 +88,20 @@ def test_cuda_is_refused_where_there_is_none(tmp_path: Path, monkeypatch: pytest
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
     assert "device: this machine has no CUDA device" in refuse(["device=cuda"], tmp_path, monkeypatch, capsys)
+
+
+def test_an_output_folder_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (empty := tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    said = refuse([f"paths.out={tmp_path / 'file'}"], empty, monkeypatch, capsys)
+    assert f"paths.out: {tmp_path / 'file'} is no folder" in said
+
+
+def test_a_glob_sweeps_over_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pgolf.train", "--multirun", "model/q_proj=glob(*)", "launch.dry_run=true"])
+    assert train.main() == 0
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["q_proj=full", "q_proj=low_rank"]
 
 
 def test_one_bad_cell_stops_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,12 +38,12 @@ def test_step_warmdown_cannot_run_on_the_clock():
 @pytest.mark.parametrize(("step", "scale"), [(0, 1.0), (59, 1.0), (60, 1.0), (61, 39 / 40), (80, 0.5), (99, 1 / 40)])
 @pytest.mark.parametrize("elapsed_s", [0.0, 1e6])
 def test_wallclock_warmdown_under_a_budget_in_steps_reads_no_clock(step, scale, elapsed_s):
-    assert WallclockWarmdown(STEPS, warmdown_steps=40)(step, elapsed_s) == close(scale)
+    assert WallclockWarmdown(STEPS, warmdown_fraction=None, warmdown_steps=40)(step, elapsed_s) == close(scale)
 
 
 @pytest.mark.parametrize(("step", "scale"), [(0, 0.5), (50, 0.25), (99, 0.005)])
 def test_a_warmdown_longer_than_the_run_never_reaches_the_full_rate(step, scale):
-    assert WallclockWarmdown(STEPS, warmdown_steps=200)(step, 0.0) == close(scale)
+    assert WallclockWarmdown(STEPS, warmdown_fraction=None, warmdown_steps=200)(step, 0.0) == close(scale)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,9 @@ def test_a_warmdown_longer_than_the_run_never_reaches_the_full_rate(step, scale)
     ],
 )
 def test_wallclock_warmdown_under_a_budget_in_seconds(step, elapsed_s, scale):
-    assert WallclockWarmdown(TEN_MINUTES, warmdown_steps=1200)(step, elapsed_s) == pytest.approx(scale, rel=1e-3, abs=1e-9)
+    assert WallclockWarmdown(TEN_MINUTES, warmdown_fraction=None, warmdown_steps=1200)(step, elapsed_s) == pytest.approx(
+        scale, rel=1e-3, abs=1e-9
+    )
 
 
 @given(step=st.integers(1, 20_000), elapsed_s=st.floats(0.001, 700.0), warmdown=st.integers(1, 20_000))
@@ -70,22 +72,25 @@ def test_the_published_wallclock_form(step, elapsed_s, warmdown):
     """scale = 1 while remaining > warmdown * (elapsed/step), else remaining / (warmdown * elapsed/step)."""
     remaining, needed = max(600.0 - elapsed_s, 0.0), warmdown * (elapsed_s / step)
     want = 1.0 if remaining > needed else remaining / needed
-    got = WallclockWarmdown(TEN_MINUTES, warmdown_steps=warmdown)(step, elapsed_s)
+    got = WallclockWarmdown(TEN_MINUTES, warmdown_fraction=None, warmdown_steps=warmdown)(step, elapsed_s)
     assert got == pytest.approx(want, rel=1e-9, abs=1e-12)
     assert 0.0 <= got <= 1.0
 
 
 @given(steps=st.integers(1, 500), warmdown=st.integers(1, 700))
 def test_a_clock_that_ticks_evenly_gives_the_schedule_of_a_budget_in_steps(steps, warmdown):
-    by_steps = WallclockWarmdown(Budget(steps, None), warmdown_steps=warmdown)
-    by_clock = WallclockWarmdown(Budget(None, steps * 0.25), warmdown_steps=warmdown)
+    by_steps = WallclockWarmdown(Budget(steps, None), warmdown_fraction=None, warmdown_steps=warmdown)
+    by_clock = WallclockWarmdown(Budget(None, steps * 0.25), warmdown_fraction=None, warmdown_steps=warmdown)
     for step in range(1, steps, max(1, steps // 17)):
         assert by_clock(step, step * 0.25) == pytest.approx(by_steps(step, 0.0), abs=1e-9)
 
 
 @given(step=st.integers(0, 99), start=st.integers(0, 120), warmdown=st.integers(1, 120))
 def test_rates_never_rise_nor_leave_zero_to_one(step, start, warmdown):
-    for schedule in (StepWarmdown(STEPS, start_step=start, warmdown_steps=warmdown), WallclockWarmdown(STEPS, warmdown_steps=warmdown)):
+    for schedule in (
+        StepWarmdown(STEPS, start_step=start, warmdown_steps=warmdown),
+        WallclockWarmdown(STEPS, warmdown_fraction=None, warmdown_steps=warmdown),
+    ):
         assert 0.0 <= schedule(step + 1, 0.0) <= schedule(step, 0.0) <= 1.0
 
 
@@ -103,7 +108,7 @@ def test_lengths_that_cannot_be_are_refused(key):
     with pytest.raises(OptionError, match=key):
         StepWarmdown(STEPS, **bad)
     with pytest.raises(OptionError, match="warmdown_steps"):
-        WallclockWarmdown(STEPS, warmdown_steps=0)
+        WallclockWarmdown(STEPS, warmdown_fraction=None, warmdown_steps=0)
 
 
 @pytest.mark.parametrize("stem", stems("optim/schedule"))
@@ -116,9 +121,20 @@ def test_every_yaml_trains_at_the_full_rate_first(stem, steps):
     assert schedule(round(0.85 * (steps - 1)), 1.0) > 0.0
 
 
-@pytest.mark.parametrize(("steps", "warmdown"), [(7717, 3000), (250, 97), (1, 1)])
-def test_the_default_keeps_the_share_of_the_published_run(steps, warmdown):
-    assert tiny_config(f"train.steps={steps}")["optim"]["schedule"]["warmdown_steps"] == warmdown
+@pytest.mark.parametrize("budget", [Budget(1000, None), Budget(None, 60.0)])
+def test_a_fraction_is_one_of_the_budget_in_steps_or_seconds(budget):
+    schedule = WallclockWarmdown(budget, warmdown_fraction=0.25, warmdown_steps=None)
+    for spent, scale in ((0.0, 1.0), (0.75, 1.0), (0.875, 0.5), (1.0, 0.0)):
+        assert schedule(round(1000 * spent), 60.0 * spent) == close(scale)
+
+
+def test_one_key_says_how_long():
+    for fraction, steps in ((None, None), (0.5, 10)):
+        with pytest.raises(OptionError, match="exactly one"):
+            WallclockWarmdown(STEPS, warmdown_fraction=fraction, warmdown_steps=steps)
+    for fraction in (0.0, 1.5):
+        with pytest.raises(OptionError, match="warmdown_fraction"):
+            WallclockWarmdown(STEPS, warmdown_fraction=fraction, warmdown_steps=None)
 
 
 def test_published_step_counts_come_back_at_the_published_length():

@@ -216,7 +216,6 @@ def tiny_job(
         "validate": lambda: float("nan"),
         "averaging": NoAveraging(),
         "quantized": model,
-        "weights": dict(model.named_parameters()),
     }
     return Job(**{**fields, **changes})
 
