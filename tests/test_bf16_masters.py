@@ -14,12 +14,11 @@ def gradient(step: int) -> torch.Tensor:
     return torch.randn(40, 24, generator=torch.Generator().manual_seed(step)).bfloat16()
 
 
-@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize(("lr", "decay"), [(0.05, 0.0), (0.035, 0.04), (1e-4, 0.0)])
-def test_equals_torch_adamw_on_bf16_tensors(lr, decay, fused):
+def test_equals_torchs_fused_adamw_on_bf16_tensors(lr, decay):
     start = gradient(99)
     real, ours = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.float())
-    theirs = torch.optim.AdamW([real], lr=lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=decay, fused=fused)
+    theirs = torch.optim.AdamW([real], lr=lr, betas=(0.9, 0.95), eps=1e-8, weight_decay=decay, fused=True)
     mine = Adam([ours], Ranks(), lr=lr, weight_decay=decay, **SETTINGS)
     masters = Bf16Masters([ours], [mine])
     for step in range(25):
@@ -27,14 +26,9 @@ def test_equals_torch_adamw_on_bf16_tensors(lr, decay, fused):
         theirs.step()
         mine.step()
         masters.round()
-        assert torch.equal(ours, ours.bfloat16().float())
-        if fused:
-            assert torch.equal(real.float(), ours), step
-    if fused:
-        for key in ("exp_avg", "exp_avg_sq"):
-            assert torch.equal(theirs.state[real][key].float(), mine.state[ours][key]), key
-    else:  # one kernel a formula: every intermediate result is rounded
-        torch.testing.assert_close(real.float(), ours.detach(), rtol=0.05, atol=0.05)
+        assert torch.equal(real.float(), ours), step
+    for key in ("exp_avg", "exp_avg_sq"):
+        assert torch.equal(theirs.state[real][key].float(), mine.state[ours][key]), key
     assert not torch.equal(ours, start.float())
 
 

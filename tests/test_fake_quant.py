@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from pgolf.account import quantizers
 from pgolf.artifact import pack, unpack
 from pgolf.build import build_fake, build_quantizer
 from pgolf.config import conf_dir
@@ -17,7 +18,8 @@ IDS, TARGETS = random_ids(2, 12, seed=1), random_ids(2, 12, seed=2)
 
 
 def made(stack: str, quant: str):
-    config = stack_config(stack, f"quant={quant}")
+    config = stack_config(stack)
+    config["quant"] = dict(quantizers(config))[quant]
     quantizer = build_quantizer(config)
     return config, tiny_model(config), quantizer, build_fake(config, quantizer)
 
@@ -79,20 +81,30 @@ def trained(config: dict, folder, below: float | None, **changes):
     model = tiny_model(config)
     budget = Budget(10, None)
     watched = Watched(FakeQuantized(model, build_fake(config, build_quantizer(config))))
-    job, _ = configured_job(config, model, 10, budget=budget, schedule=WallclockWarmdown(budget, warmdown_steps=5), quantized=watched, **changes)
+    job, _ = configured_job(
+        config,
+        model,
+        10,
+        budget=budget,
+        schedule=WallclockWarmdown(budget, warmdown_fraction=None, warmdown_steps=5),
+        quantized=watched,
+        **changes,
+    )
     with RunLog(folder, is_first=False) as log:
         trace = train(job, loop_settings(config, qat_below=below), Ranks(), log)
     return model, trace, watched.calls
 
 
-@pytest.mark.parametrize(("below", "first", "steps"), [(None, None, 0), (0.5, 8, 2), (0.6, 8, 2), (0.61, 7, 3), (0.1, None, 0), (1.0, 6, 4)])
+@pytest.mark.parametrize(
+    ("below", "first", "steps"), [(None, None, 0), (0.5, 8, 2), (0.6, 8, 2), (0.61, 7, 3), (0.1, None, 0), (1.0, 6, 4)]
+)
 def test_it_starts_below_the_threshold_and_stays(below, first, steps, tmp_path):
     """A scale equal to the threshold is not below it; two micro-batches a step."""
     _, trace, calls = trained(stack_config("pr908"), tmp_path, below)
     assert (trace.qat_from_step, calls) == (first, 2 * steps)
 
 
-def test_it_changes_what_is_learnt_and_priming_does_not_use_it(tmp_path):
+def test_it_changes_what_is_learnt_and_earlier_more(tmp_path):
     config = stack_config("pr908")
     plain, late, whole = (bytes_of_state(trained(config, tmp_path, below)[0]) for below in (None, 0.5, 1.0))
     assert plain != late
@@ -112,7 +124,9 @@ def test_the_loop_trains_the_live_weights_by_the_gradient_of_the_faked_ones(tmp_
     budget = Budget(1, None)
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     job, _ = configured_job(config, model, 1)
-    job = type(job)(**{**vars(job), "optimizers": [sgd], "budget": budget, "quantized": FakeQuantized(model, fake), "schedule": lambda *_: 0.1})
+    job = type(job)(
+        **{**vars(job), "optimizers": [sgd], "budget": budget, "quantized": FakeQuantized(model, fake), "schedule": lambda *_: 0.1}
+    )
     with RunLog(tmp_path, is_first=False) as log:
         train(job, loop_settings(config, qat_below=0.5, grad_clip_norm=None), Ranks(), log)
     pairs = [job.stream.micro_batch(0, i) for i in range(2)]
