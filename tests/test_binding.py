@@ -188,7 +188,7 @@ def test_what_is_no_component_is_told(node):
         (3.0, int, False),
         (3, float, True),
         (True, float, False),
-        (float("inf"), float, True),
+        (float("inf"), float, False),
         ("3", float, False),
         (True, bool, True),
         (0, bool, False),

@@ -88,8 +88,8 @@ def published_config(stack: str, *overrides: str) -> dict[str, Any]:
 
 
 def cpu_config(stack: str, *overrides: str) -> dict[str, Any]:
-    """A published stack at scale=cpu, resolved."""
-    return copy.deepcopy(_plain((f"stack={stack}", "scale=cpu", *overrides)))
+    """A published stack at scale=cpu over 200 steps, resolved."""
+    return copy.deepcopy(_plain((f"stack={stack}", "scale=cpu", "train.steps=200", *overrides)))
 
 
 def tiny_dims(**sizes: Any) -> Dims:

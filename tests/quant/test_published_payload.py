@@ -1,12 +1,10 @@
 """The published packers give the published payloads: array bytes before compression, known exactly for each study's parameters."""
 
-from pathlib import Path
-
 import pytest
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
-CONF = Path(__file__).parents[2] / "conf" / "quant"
+from pgolf.build import build_quantizer
+from pgolf.config import compose_config, plain
+
 D, KV, V = 512, 256, 1024
 
 
@@ -70,5 +68,5 @@ def shared_weights_stack() -> dict[str, tuple[int, ...]]:
     ids=["baseline", "low_rank_q", "albert_64", "albert_128", "shared_weights", "higher_rank_heads"],
 )
 def test_published_payload(stem, shapes, payload_bytes):
-    quant = instantiate(OmegaConf.load(CONF / f"{stem}.yaml"))()
+    quant = build_quantizer(plain(compose_config([f"quant={stem}", "scale=published"])))
     assert sum(quant.payload_bytes(name, shape) for name, shape in shapes.items()) == payload_bytes

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from pgolf.build import build_quantizer
+from pgolf.config import compose_config, plain
 from pgolf.container import decode, read_container, uncompressed_bytes, write_container
 from pgolf.errors import ArtifactError
 
@@ -31,7 +32,7 @@ STATE_SHAPES = {
 
 
 def quantizer(stem: str):
-    return instantiate(OmegaConf.load(CONF / f"{stem}.yaml"))()
+    return build_quantizer(plain(compose_config([f"quant={stem}", "scale=published"])))
 
 
 def state(seed: int, size: float = 0.1) -> dict[str, torch.Tensor]:
