@@ -176,13 +176,12 @@ def component_problems(config: Resolved) -> Iterator[str]:
     builders: list[Callable[[], object]] = [
         lambda: build_eval(config),
         lambda: build_quantizer(config),
-        lambda: build_averaging(config["optim"]),
         lambda: build_data(config),
         lambda: build_schedule(config["optim"], build_budget(config["train"])),
     ]
     for builder in builders:
         yield from refused(builder)
-    problems = list(setting_problems(config))
+    problems = [*refused(lambda: build_averaging(config["optim"])), *setting_problems(config)]
     problems += refused(lambda: build_model(config["model"]))
     yield from problems
     if not problems:
@@ -195,6 +194,9 @@ def setting_problems(config: Resolved) -> Iterator[str]:
         if not isinstance(name, str):
             yield f"optim.frozen: needs names of parameters ({name}). Write optim.frozen=[model.head,model.mlp.0]"
             return
+    first, steps = config["optim"]["averaging"].get("start_step"), steps_of(config)
+    if first is not None and steps is not None and first > steps:
+        yield f"optim.averaging.start_step: comes after the last of {steps} steps ({first}). Choose an earlier one"
     clip, below = config["optim"]["grad_clip_norm"], config["train"]["qat_below"]
     if clip is not None and not clip > 0:
         yield f"optim.grad_clip_norm: must be positive, or null for no clipping ({clip})"

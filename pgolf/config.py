@@ -72,6 +72,12 @@ def last_layers(published: int, *, _root_: Any) -> int:
     return min(published, int(_root_.model.layers))
 
 
+def trained_head(*, _root_: Any) -> bool:
+    """Whether the head is trained: one that is frozen, on purpose or as a defect, must not stay at zero."""
+    frozen = [*_root_.optim.frozen, *_root_.defects.frozen]
+    return not any(name in ("model", "model.head") for name in frozen)
+
+
 def edge_blocks(*, _root_: Any) -> list[str]:
     """Names of the first and the last core's matrices."""
     last = int(_root_.model.unique_blocks) - 1
@@ -87,7 +93,8 @@ def register() -> None:
     """Make the schema and the interpolations known to Hydra and OmegaConf. Safe to call again."""
     store = ConfigStore.instance()
     store.store(name="base_config", node=schema.Config)
-    for resolver in (scale_steps, scale_width, scale_area, scale_head_dim, scale_decay, last_layers, edge_blocks, head_dim, cache_dir):
+    scales = (scale_steps, scale_width, scale_area, scale_head_dim, scale_decay)
+    for resolver in (*scales, last_layers, edge_blocks, trained_head, head_dim, cache_dir):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from pgolf.account import Account
 from pgolf.artifact import CAP_BYTES, pack, unpack
-from pgolf.averaging import Averaging
+from pgolf.averaging import Averaging, NoAveraging
 from pgolf.build import build_fake, build_quantizer
 from pgolf.data.loaded import LoadedCorpus
 from pgolf.data.stream import TokenStream
@@ -49,6 +49,7 @@ def finish_run(
     folder: Path,
     model: GPT,
     averaging: Averaging,
+    trace: Trace,
     corpus: LoadedCorpus,
     evaluation: Evaluation,
     ranks: Ranks,
@@ -61,6 +62,8 @@ def finish_run(
     live = evaluation(model)
     eval_s = time.perf_counter() - began
     averaged, average = None, averaging.average()
+    if average is None and not isinstance(averaging, NoAveraging):
+        trace.warnings.append("optim.averaging took no snapshot: the live weights were packed")
     if average is not None:
         log.say("scoring the averaged model")
         load_average(model, average)
@@ -73,7 +76,7 @@ def finish_run(
     ranks.sum_(torch.zeros(1, device=device))  # the others wait for the file
     pack_s = time.perf_counter() - began
     log.say("scoring the packed file")
-    fake = build_fake(config, quantizer) if config["defects"]["qat_at_eval"] else None
+    fake = build_fake(config, quantizer) if config["defects"]["qat_at_eval"] and trace.qat_from_step is not None else None
     fresh = unpack(path, device).model
     packed = evaluation(fresh, fake)
     averaged_bpb = None if averaged is None else averaged.bpb

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from pgolf.artifact import unpack
-from pgolf.build import build_data
+from pgolf.build import build_data, build_fake, build_quantizer
 from pgolf.check import decide_auto
 from pgolf.config import plain
 from pgolf.data.loaded import load_corpus
@@ -37,13 +37,17 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
             f"{path}: was trained with another tokenizer (sha256 {artifact.tokenizer_sha256[:12]}) than data={cell.choices['data']} has "
             f"({corpus.tokenizer_sha[:12]}). Name its corpus with data=..."
         )
-    found = Evaluation({**config, "model": artifact.section}, corpus, Ranks())(artifact.model)
+    evaluation = Evaluation({**config, "model": artifact.section}, corpus, Ranks())
+    fake = build_fake(config, build_quantizer(config)) if config["defects"]["qat_at_eval"] else None
+    found = evaluation(artifact.model, fake)
+    estimate_908 = evaluation.estimate(artifact.model, fake) or ()
     return {
         "val_bpb": found.bpb,
         "val_nats": found.nats,
         "val_targets": found.targets,
         "val_bytes": found.bytes,
         "eval_mode": found.mode,
+        **dict(zip(("val_nats_published_908", "val_bpb_published_908"), estimate_908, strict=False)),
         "model_bytes": artifact.file_bytes,
         "val_text_sha": corpus.val_text_sha,
     }

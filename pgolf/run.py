@@ -98,7 +98,7 @@ def measure(config: Mapping[str, Any], folder: Path, ranks: Ranks, log: RunLog) 
     log.event("start", parameters=costs.total, prepare_s=round(time.perf_counter() - began, 3))
     job = make_job(config, model, trained, averaging, stream, corpus, evaluation)
     trace = train(job, loop_settings(config), ranks, log)
-    finish = finish_run(config, folder, model, averaging, corpus, evaluation, ranks, log)
+    finish = finish_run(config, folder, model, averaging, trace, corpus, evaluation, ranks, log)
     return fields_of(config, costs, corpus, stream, trace, finish)
 
 

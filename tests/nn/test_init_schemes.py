@@ -121,3 +121,11 @@ def test_the_seed_and_the_name_decide_the_draw():
     assert first == bytes_of_state(started(config))
     assert first != bytes_of_state(started(config, seed=2))
     assert len({first[f"attention.{i}.k.weight"] for i in range(5)} | {first[f"attention.{i}.v.weight"] for i in range(5)}) == 10
+
+
+@pytest.mark.parametrize("head", ["untied", "factorized", "mos", "mixture_of_logits", "simplex"])
+def test_a_frozen_head_does_not_stay_at_zero(head):
+    trained, frozen = (stack_config("pr908", f"model/head={head}", f"defects={defects}") for defects in ("none", "pr908"))
+    assert trained["model"]["head"]["zero_up"] is True
+    assert frozen["model"]["head"]["zero_up"] is False
+    assert all(float(p.detach().abs().max()) > 0 for p in started(frozen).head.parameters())

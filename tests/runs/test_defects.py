@@ -22,7 +22,7 @@ from pgolf.runlog import RunLog
 from pgolf.schedules import Budget
 from tiny import CPU, bytes_of_state, logp_of, random_ids
 
-HEAD = ("model/head=factorized", "model.head.zero_up=false")
+HEAD = ("model/head=factorized",)
 
 
 @pytest.fixture
