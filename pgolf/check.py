@@ -22,10 +22,9 @@ from pgolf.build import (
     names_by_role,
     trusted_targets,
 )
-from pgolf.config import planned_steps
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.roles import named_tensors
-from pgolf.schema import SECTIONS, TrainConfig, slot_paths
+from pgolf.schema import SECTIONS, slot_paths
 
 Resolved = Mapping[str, Any]
 
@@ -194,7 +193,7 @@ def setting_problems(config: Resolved) -> Iterator[str]:
         if not isinstance(name, str):
             yield f"optim.frozen: needs names of parameters ({name}). Write optim.frozen=[model.head,model.mlp.0]"
             return
-    first, steps = config["optim"]["averaging"].get("start_step"), steps_of(config)
+    first, steps = config["optim"]["averaging"].get("start_step"), build_budget(config["train"]).steps
     if first is not None and steps is not None and first > steps:
         yield f"optim.averaging.start_step: comes after the last of {steps} steps ({first}). Choose an earlier one"
     clip, below = config["optim"]["grad_clip_norm"], config["train"]["qat_below"]
@@ -272,9 +271,3 @@ def decide_auto(config: dict[str, Any], *, in_sweep: bool) -> dict[str, Any]:
         native = device == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
         train["precision"] = "bf16" if native else "fp32"
     return {**config, "device": device, "train": train}
-
-
-def steps_of(config: Resolved) -> int | None:
-    """Planned steps; None under a budget in seconds."""
-    train = config["train"]
-    return planned_steps(TrainConfig(steps=train["steps"], tokens=train["tokens"], batch_tokens=train["batch_tokens"]))
