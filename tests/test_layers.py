@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "pgolf"
 COMMANDS = ("train", "worker", "params", "evaluate", "data.__main__", "__main__")
 LAYERS: dict[float, tuple[str, ...]] = {
     0: ("errors", ""),
-    1: ("schema", "slots", "results"),
+    1: ("schema", "slots", "results", "plan", "stats"),
     2: (
         "nn",
         "nn.primitives",
@@ -38,7 +38,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
 }
 WITHOUT_TORCH = (0, 1)
 HYDRA = ("hydra", "omegaconf")
-WITHIN_LAYER = (2, 2.5, 4, 5)  # these may import each other; variants and commands never do
+WITHIN_LAYER = (1, 2, 2.5, 4, 5)  # these may import each other; variants and commands never do
 VARIANTS = 3
 MAY_INSTANTIATE = "build"
 
