@@ -1,7 +1,7 @@
 """Averages of the weights over training: what is packed where a run has one. States are kept in fp32."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,6 +22,12 @@ class Averaging(Protocol):
     def average(self) -> dict[str, Tensor] | None:
         """The averaged state; None where there is none."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold, tensors and numbers."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up a state after `start`."""
+
 
 class NoAveraging:
     """The last weights are packed."""
@@ -34,6 +40,12 @@ class NoAveraging:
 
     def average(self) -> dict[str, Tensor] | None:
         return None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        pass
 
 
 class ExponentialAverage:
@@ -54,6 +66,13 @@ class ExponentialAverage:
 
     def average(self) -> dict[str, Tensor] | None:
         return dict(self.state)
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.state)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, average in self.state.items():
+            average.copy_(state[name])
 
 
 class SnapshotAverage:
@@ -83,3 +102,11 @@ class SnapshotAverage:
 
     def average(self) -> dict[str, Tensor] | None:
         return {name: total / self.snapshots for name, total in self.sum.items()} if self.snapshots else None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sum": dict(self.sum), "snapshots": self.snapshots}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.snapshots = state["snapshots"]
+        for name, total in self.sum.items():
+            total.copy_(state["sum"][name])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pgolf.averaging import Averaging
 from pgolf.config import conf_dir, planned_steps
-from pgolf.errors import ConfigError, OptionError
+from pgolf.errors import AbsentError, ConfigError, LackError, OptionError
 from pgolf.fake_quant import Fake
 from pgolf.nn.gpt import GPT, Slots, Trunk
 from pgolf.nn.primitives import InitScheme, initialise
@@ -30,7 +30,8 @@ def make(path: str, node: Section, *runtime: Any) -> Any:
     try:
         return instantiate(dict(node), _convert_="all")(*runtime)
     except OptionError as error:
-        raise ConfigError(f"{path}.{error.key}: cannot be used ({error.value}); {error.remedy}") from None
+        refusal = LackError if isinstance(error, AbsentError) else ConfigError
+        raise refusal(f"{path}.{error.key}: cannot be used ({error.value}); {error.remedy}") from None
 
 
 def model_dims(model: Section) -> Dims:

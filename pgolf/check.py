@@ -22,7 +22,7 @@ from pgolf.build import (
     names_by_role,
     trusted_targets,
 )
-from pgolf.errors import ConfigError, PgolfError
+from pgolf.errors import ConfigError, LackError, PgolfError
 from pgolf.roles import named_tensors
 from pgolf.schema import SECTIONS, slot_paths
 
@@ -144,30 +144,51 @@ def train_problems(config: Resolved) -> Iterator[str]:
         yield f"train.micro_batches: does not divide over launch.nproc={nproc} ranks ({train['micro_batches']}). Choose a multiple"
 
 
-def machine_problems(config: Resolved) -> Iterator[str]:
-    """Options that cannot take effect here."""
-    device, train, nproc = config["device"], config["train"], config["launch"]["nproc"]
-    if device not in ("auto", "cpu", "cuda"):
-        yield f"device: no such device ({device}).{suggest(device, ['auto', 'cpu', 'cuda'])} Choose auto, cpu or cuda"
-        return
-    cuda = torch.cuda.is_available()
-    if device == "cuda" and not cuda:
-        yield "device: this machine has no CUDA device that torch can use (cuda). Choose device=cpu"
-        return
-    on_cuda = device == "cuda" or (device == "auto" and cuda)
-    have, what = (torch.cuda.device_count(), "CUDA devices") if on_cuda else (cores(), "CPU cores")
-    if not 1 <= nproc <= have:
-        yield f"launch.nproc: this machine has {have} {what} ({nproc}). Choose from 1 to {have}"
-    for key, choices in (("compile", ["auto", "on", "off"]), ("precision", ["auto", "fp32", "bf16"])):
-        if train[key] not in choices:
-            yield f"train.{key}: no such choice ({train[key]}).{suggest(str(train[key]), choices)} Choose {', '.join(choices)}"
-    threads = train["threads"]
-    if threads != "auto" and not (str(threads).isdecimal() and 1 <= int(threads) <= cores()):
-        yield f"train.threads: must be auto or from 1 to {cores()} ({threads})"
+def choice_problems(config: Resolved) -> Iterator[str]:
+    """Options of device, launch and train whose value can be used nowhere."""
+    train, launch = config["train"], config["launch"]
+    choices = {"device": ["auto", "cpu", "cuda"], "train.compile": ["auto", "on", "off"], "train.precision": ["auto", "fp32", "bf16"]}
+    for key, known in choices.items():
+        if (value := at(config, key)) not in known:
+            yield f"{key}: no such choice ({value}).{suggest(str(value), known)} Choose {', '.join(known)}"
+    if train["threads"] != "auto" and not (str(train["threads"]).isdecimal() and int(train["threads"]) >= 1):
+        yield f"train.threads: must be auto or from 1 to {cores()} ({train['threads']})"
+    gpus = launch["gpus_per_job"]
+    if gpus != "auto" and not (str(gpus).isdecimal() and int(gpus) >= max(1, launch["nproc"])):
+        yield f"launch.gpus_per_job: must be auto, or at least launch.nproc={launch['nproc']} ({gpus})"
+    if launch["nproc"] < 1:
+        yield f"launch.nproc: must be 1 or more ({launch['nproc']})"
+    if launch["checkpoint_s"] is not None and launch["checkpoint_s"] < 0:
+        yield f"launch.checkpoint_s: must be 0 or more, or null for none ({launch['checkpoint_s']})"
     if config["model"]["vocab_size"] != config["data"].get("vocab_size", config["model"]["vocab_size"]):
         yield f"model.vocab_size: is not the tokenizer's ({config['model']['vocab_size']}). Set data.vocab_size instead"
     if config["seed"] < 0:
         yield f"seed: must be 0 or more ({config['seed']})"
+
+
+def lacks_of(config: Resolved) -> list[str]:
+    """What this machine lacks for a configuration that another could run: devices, cores, the files of a corpus."""
+    device, nproc, threads = config["device"], config["launch"]["nproc"], config["train"]["threads"]
+    found, cuda = [], torch.cuda.is_available()
+    if device == "cuda" and not cuda:
+        found.append("device: this machine has no CUDA device that torch can use (cuda). Choose device=cpu")
+    elif device in ("cpu", "auto", "cuda"):
+        on_cuda = device == "cuda" or (device == "auto" and cuda)
+        have, what = (torch.cuda.device_count(), "CUDA devices") if on_cuda else (cores(), "CPU cores")
+        if nproc > have:
+            found.append(f"launch.nproc: this machine has {have} {what} ({nproc}). Choose from 1 to {have}")
+        gpus = config["launch"]["gpus_per_job"]
+        if on_cuda and str(gpus).isdecimal() and int(gpus) > have:
+            found.append(f"launch.gpus_per_job: this machine has {have} CUDA devices ({gpus}). Choose from {max(nproc, 1)} to {have}")
+    if str(threads).isdecimal() and int(threads) > cores():
+        found.append(f"train.threads: must be auto or from 1 to {cores()} ({threads})")
+    try:
+        build_data(config)
+    except LackError as error:
+        found += error.problems
+    except Exception:  # a problem, and told as one
+        pass
+    return found
 
 
 def component_problems(config: Resolved) -> Iterator[str]:
@@ -224,6 +245,8 @@ def refused(builder: Callable[[], object]) -> Iterator[str]:
     """What a builder refuses. A component may be anybody's: whatever it raises is told, not thrown."""
     try:
         builder()
+    except LackError:  # told by lacks_of
+        return
     except ConfigError as error:
         yield from error.problems
     except PgolfError as error:
@@ -233,7 +256,7 @@ def refused(builder: Callable[[], object]) -> Iterator[str]:
 
 
 def problems_of(config: Resolved) -> list[str]:
-    """All problems of one resolved configuration; none means that the run can start."""
+    """All problems of one resolved configuration that no machine could run; `lacks_of` has those of this machine."""
     found = list(section_problems(config))
     sides = at(config, "model.side_inputs")
     for path in [*slot_paths(), *(f"model.side_inputs.{name}" for name in (sides if isinstance(sides, Mapping) else ()))]:
@@ -244,7 +267,7 @@ def problems_of(config: Resolved) -> list[str]:
     if found:
         return found
     found = [*endless_numbers(config), *trust_problems(config)]
-    found = found or [*model_problems(config), *train_problems(config), *machine_problems(config), *out_problems(config)]
+    found = found or [*model_problems(config), *train_problems(config), *choice_problems(config), *out_problems(config)]
     return found or list(component_problems(config))
 
 
@@ -257,7 +280,7 @@ def decide_auto(config: dict[str, Any], *, in_sweep: bool) -> dict[str, Any]:
     """Every `auto` replaced by what the rule gives on this device: the stored configuration holds none.
 
     device: cuda where there is one. threads: one a job in a sweep, else all cores shared by the ranks. compile: on for CUDA.
-    precision: bf16 on CUDA devices that compute in it natively, else fp32.
+    precision: bf16 on CUDA devices that compute in it natively, else fp32. gpus_per_job: one a rank.
     """
     train, device = dict(config["train"]), config["device"]
     if device == "auto":
@@ -268,6 +291,9 @@ def decide_auto(config: dict[str, Any], *, in_sweep: bool) -> dict[str, Any]:
     if train["compile"] == "auto":
         train["compile"] = "on" if device == "cuda" else "off"
     if train["precision"] == "auto":
-        native = device == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
+        native = device == "cuda" and (not torch.cuda.is_available() or torch.cuda.get_device_capability() >= (8, 0))
         train["precision"] = "bf16" if native else "fp32"
-    return {**config, "device": device, "train": train}
+    launch = dict(config["launch"])
+    if launch["gpus_per_job"] == "auto":
+        launch["gpus_per_job"] = launch["nproc"] if device == "cuda" else 0
+    return {**config, "device": device, "train": train, "launch": launch}

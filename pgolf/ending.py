@@ -13,7 +13,6 @@ import torch
 
 from pgolf.account import Account
 from pgolf.artifact import CAP_BYTES, pack, unpack
-from pgolf.averaging import Averaging, NoAveraging
 from pgolf.build import build_fake, build_quantizer
 from pgolf.data.loaded import LoadedCorpus
 from pgolf.data.stream import TokenStream
@@ -21,11 +20,11 @@ from pgolf.evaluation import Evaluation
 from pgolf.loop import Trace
 from pgolf.nn.gpt import GPT
 from pgolf.parallel import Ranks
-from pgolf.provenance import code_state, loaded_code
 from pgolf.results import RECORD
 from pgolf.roles import named_tensors
 from pgolf.runlog import RunLog
 from pgolf.score import Score
+from pgolf.trained import TrainedModel
 
 ARTIFACT = "artifact.pgolf"
 ERROR = "error.txt"
@@ -48,8 +47,7 @@ def finish_run(
     config: Mapping[str, Any],
     folder: Path,
     model: GPT,
-    averaging: Averaging,
-    trace: Trace,
+    trained: TrainedModel,
     corpus: LoadedCorpus,
     evaluation: Evaluation,
     ranks: Ranks,
@@ -61,12 +59,10 @@ def finish_run(
     began = time.perf_counter()
     live = evaluation(model)
     eval_s = time.perf_counter() - began
-    averaged, average = None, averaging.average()
-    if average is None and not isinstance(averaging, NoAveraging):
-        trace.warnings.append("optim.averaging took no snapshot: the live weights were packed")
-    if average is not None:
+    averaged = None
+    if trained.average is not None:
         log.say("scoring the averaged model")
-        load_average(model, average)
+        load_average(model, trained.average)
         averaged = evaluation(model)
     path, quantizer = folder / ARTIFACT, build_quantizer(config)
     log.say("packing")
@@ -76,7 +72,7 @@ def finish_run(
     ranks.sum_(torch.zeros(1, device=device))  # the others wait for the file
     pack_s = time.perf_counter() - began
     log.say("scoring the packed file")
-    fake = build_fake(config, quantizer) if config["defects"]["qat_at_eval"] and trace.qat_from_step is not None else None
+    fake = build_fake(config, quantizer) if config["defects"]["qat_at_eval"] and trained.trace.qat_from_step is not None else None
     fresh = unpack(path, device).model
     packed = evaluation(fresh, fake)
     averaged_bpb = None if averaged is None else averaged.bpb
@@ -101,25 +97,24 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def fields_of(
-    config: Mapping[str, Any], costs: Account, corpus: LoadedCorpus, stream: TokenStream, trace: Trace, finish: Finish
+    config: Mapping[str, Any],
+    costs: Account,
+    corpus: LoadedCorpus,
+    stream: TokenStream,
+    trace: Trace,
+    finish: Finish,
+    code: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The measured part of the flat record."""
-    files = loaded_code()
-    code_sha, code_bytes = code_state(files)
+    """The measured part of the flat record. code: its fields."""
     section = config["train"]
     tokens = trace.steps * section["batch_tokens"]
-    total_bytes = finish.model_bytes + code_bytes
+    total_bytes = finish.model_bytes + code["code_bytes"]
     unscored = [] if math.isfinite(finish.packed.bpb) else ["the packed score is not finite"]
     return {
-        "code_sha": code_sha,
-        "code_files": files,
+        **code,
         "data_sha": corpus.data_sha,
         "val_text_sha": corpus.val_text_sha,
         "device": torch.cuda.get_device_name() if config["device"] == "cuda" else "cpu",
-        "threads": section["threads"],
-        "precision": section["precision"],
-        "compile": section["compile"],
-        "nproc": config["launch"]["nproc"],
         "params.total": costs.total,
         "params.trained": costs.trained,
         "params.frozen": costs.frozen,
@@ -145,7 +140,6 @@ def fields_of(
         **dict(zip(("val_nats_published_908", "val_bpb_published_908"), finish.estimate_908 or (), strict=False)),
         "quant_gap_bpb": finish.packed.bpb - (finish.live.bpb if finish.averaged_bpb is None else finish.averaged_bpb),
         "model_bytes": finish.model_bytes,
-        "code_bytes": code_bytes,
         "total_bytes": total_bytes,
         "cap_bytes": CAP_BYTES,
         "under_cap": total_bytes <= CAP_BYTES,
@@ -171,3 +165,10 @@ def summary(record: Mapping[str, Any], folder: Path) -> str:
             f"record    {folder / RECORD}",
         ]
     )
+
+
+def one_line(record: Mapping[str, Any]) -> str:
+    """A run in a line."""
+    if record["status"] != "ok":
+        return f"{record['status']}: {record['error']}"
+    return f"val_bpb {record['val_bpb']:.4f}, {record['total_bytes']:,} bytes, {record['train_s']:.1f} s"

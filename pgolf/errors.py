@@ -28,6 +28,14 @@ class OptionError(PgolfError, ValueError):
         super().__init__(f"{key}: cannot be {value!r}; {remedy}")
 
 
+class AbsentError(OptionError):
+    """An option that names what this machine does not have and another may: a file, a folder, a library."""
+
+
+class LackError(ConfigError):
+    """A configuration that this machine lacks something for."""
+
+
 class CoverageError(PgolfError):
     """A parameter that no optimizer trains and that `optim.frozen` does not name, or that never gets a gradient."""
 
@@ -48,3 +56,9 @@ def require(holds: bool, key: str, value: object, remedy: str) -> None:
     """Raise OptionError unless `holds`."""
     if not holds:
         raise OptionError(key, value, remedy)
+
+
+def require_present(holds: bool, key: str, value: object, remedy: str) -> None:
+    """Raise AbsentError unless `holds`."""
+    if not holds:
+        raise AbsentError(key, value, remedy)

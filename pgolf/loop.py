@@ -4,9 +4,9 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import median
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,14 @@ class Stream(Protocol):
     """Training batches as a pure function of the step."""
 
     def micro_batch(self, step: int, index: int) -> tuple[Tensor, Tensor]: ...
+
+
+class Keeper(Protocol):
+    """Keeps what the next step depends on. `load` gives a state or None; `after_step` may save one, or stop the run."""
+
+    def load(self) -> Mapping[str, Any] | None: ...
+
+    def after_step(self, state: Callable[[], dict[str, Any]], *, last: bool) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -59,10 +67,11 @@ class LoopSettings:
 
 @dataclass
 class Trace:
-    """What happened, in clock time that counts against the budget."""
+    """What happened, in clock time that counts against the budget. val_bpb_live: the last score on the way."""
 
     steps: int = 0
     train_s: float = 0.0
+    val_bpb_live: float = float("nan")
     step_ms: list[float] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     qat_from_step: int | None = None
@@ -115,18 +124,50 @@ def prime(job: Job, settings: LoopSettings, ranks: Ranks) -> None:
     synchronise(settings.device)
 
 
-def train(job: Job, settings: LoopSettings, ranks: Ranks, log: RunLog) -> Trace:
-    """Train until the budget is spent. Evaluation and priming are outside the clock, all else is inside.
+def checkpoint_state(job: Job, trace: Trace, watch: GradientWatch) -> dict[str, Any]:
+    """All that the next step depends on. The stream is a function of the step and has no state."""
+    return {
+        "model": job.model.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in job.optimizers],
+        "averaging": job.averaging.state_dict(),
+        "stale_gradients": [p.grad for p in job.stale],
+        "watch": watch.state_dict(),
+        "trace": asdict(trace),
+        "rng": torch.get_rng_state(),
+        "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+    }
+
+
+def restore(state: Mapping[str, Any], job: Job, trace: Trace, watch: GradientWatch) -> None:
+    """Put everything back as it was after a step."""
+    job.model.load_state_dict(state["model"])
+    for optimizer, kept in zip(job.optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(kept)
+    job.averaging.load_state_dict(state["averaging"])
+    for p, grad in zip(job.stale, state["stale_gradients"], strict=True):
+        p.grad = None if grad is None else grad.to(p.device)
+    watch.load_state_dict(state["watch"])
+    for name, value in state["trace"].items():
+        setattr(trace, name, value)
+    torch.set_rng_state(state["rng"])
+    if state["rng_cuda"]:
+        torch.cuda.set_rng_state_all(state["rng_cuda"])
+
+
+def train(job: Job, settings: LoopSettings, ranks: Ranks, log: RunLog, keeper: Keeper | None = None) -> Trace:
+    """Train until the budget is spent. Evaluation, priming and checkpoints are outside the clock, all else is inside.
 
     Raises DivergedError at a non-finite loss, CoverageError when a trained parameter has had no gradient in the first steps.
     """
     base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in job.optimizers]
     watch = GradientWatch(dict(job.trained))
-    trace, last_bpb = Trace(), float("nan")
+    trace = Trace()
     if job.masters is not None:
         job.masters.round()
     job.averaging.start(job.trained)
     prime(job, settings, ranks)
+    if keeper is not None and (kept := keeper.load()) is not None:
+        restore(kept, job, trace, watch)
     log.start_progress()
     while job.budget.spent(trace.steps, trace.train_s) < 1:
         began = time.perf_counter()
@@ -141,10 +182,13 @@ def train(job: Job, settings: LoopSettings, ranks: Ranks, log: RunLog) -> Trace:
         trace.train_s = ranks.max(trace.train_s + time.perf_counter() - began, settings.device)
         trace.step_ms.append((time.perf_counter() - began) * 1000)
         trace.steps += 1
-        report(trace, nats, size, scale, last_bpb, job, settings, log)
-        if settings.val_every and trace.steps % settings.val_every == 0 and job.budget.spent(trace.steps, trace.train_s) < 1:
-            last_bpb = job.validate()
-            log.event("val", step=trace.steps, elapsed_s=round(trace.train_s, 3), val_bpb_live=last_bpb)
+        report(trace, nats, size, scale, job, settings, log)
+        last = job.budget.spent(trace.steps, trace.train_s) >= 1
+        if settings.val_every and trace.steps % settings.val_every == 0 and not last:
+            trace.val_bpb_live = job.validate()
+            log.event("val", step=trace.steps, elapsed_s=round(trace.train_s, 3), val_bpb_live=trace.val_bpb_live)
+        if keeper is not None:
+            keeper.after_step(lambda: checkpoint_state(job, trace, watch), last=last)
     trace.warnings += watch.finish()
     log.end_progress()
     return trace
@@ -172,7 +216,7 @@ def take_step(job: Job, settings: LoopSettings, ranks: Ranks, step: int, fake: b
     return nats, size
 
 
-def report(trace: Trace, nats: float, size: int, scale: float, last_bpb: float, job: Job, settings: LoopSettings, log: RunLog) -> None:
+def report(trace: Trace, nats: float, size: int, scale: float, job: Job, settings: LoopSettings, log: RunLog) -> None:
     """A line of metrics every log_every steps and at the first and last, and the bar at every step."""
     done = job.budget.spent(trace.steps, trace.train_s)
     tokens = trace.steps * settings.batch_tokens
@@ -189,5 +233,5 @@ def report(trace: Trace, nats: float, size: int, scale: float, last_bpb: float, 
             step_ms=round(trace.step_ms[-1], 2),
         )
     rate = tokens / max(trace.train_s, 1e-9)
-    val = "" if math.isnan(last_bpb) else f"  val {last_bpb:.3f}"
+    val = "" if math.isnan(trace.val_bpb_live) else f"  val {trace.val_bpb_live:.3f}"
     log.advance(done, f"step {trace.steps}  loss {nats:.3f}  bpb {bpb:.3f}{val}  {rate:,.0f} tokens/s")

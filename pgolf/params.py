@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--names", action="store_true", help="every parameter: name, shape, role, frozen or not")
     args = parser.parse_intermixed_args()
     try:
-        (cell,) = preflight(args.overrides, multirun=False)
+        (cell,) = preflight(args.overrides, multirun=False, anywhere=True)
         config = plain(cell.composed)
         if args.names:
             model = build_model(config["model"])

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hydra import compose
@@ -18,28 +19,40 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from pgolf.binding import RESERVED, suggest
-from pgolf.check import problems_of
+from pgolf.check import lacks_of, problems_of
 from pgolf.config import CONFIG_NAME, composer, plain
 from pgolf.errors import ConfigError
+from pgolf.inherit import inherit
 from pgolf.schema import slot_paths
 
 HYDRA_OWN = ("hydra",)
 MANY = "side_inputs"  # the group of which several may be chosen
 
 
+LAUNCHER = "hydra/launcher"
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}  # launchers that are not Hydra's own
+
+
 @dataclass(frozen=True)
 class Cell:
-    """One job of a command line: its overrides, the composed configuration, and the choice made in every config group."""
+    """One job of a command line: its overrides, the composed configuration, the choice made in every config group, what is lacking here."""
 
     overrides: tuple[str, ...]
     composed: DictConfig
     choices: dict[str, Any]
     in_sweep: bool
+    lacks: tuple[str, ...] = ()
+    is_whole: bool = True  # False: another sweeper than Hydra's basic one chooses the rest
 
 
-def preflight(arguments: Sequence[str], *, multirun: bool) -> list[Cell]:
-    """Every cell, composed and checked. Raises ConfigError with all problems at once."""
+def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = False) -> list[Cell]:
+    """Every cell, composed and checked. Raises ConfigError with all problems at once.
+
+    What this machine lacks is a problem too, unless the cells are not to be run here: `anywhere`, or launch.dry_run=true.
+    """
     with composer():
+        anywhere = anywhere or any(text.lower() == "launch.dry_run=true" for text in arguments)
+        arguments, lacking = without_launchers(quoted(arguments)) if anywhere else (quoted(arguments), [])
         loader = GlobalHydra.instance().config_loader()
         overrides = parse(arguments, loader)
         raise_if([p for override in overrides for p in group_problems(override, loader)])
@@ -50,7 +63,32 @@ def preflight(arguments: Sequence[str], *, multirun: bool) -> list[Cell]:
             several = "{}: more than one value ({}). Add --multirun to sweep over them"
             raise_if([several.format(o.key_or_group, (o.input_line or "").partition("=")[2]) for o in swept])
         cells = sweep_cells(arguments, overrides, hydra, loader) if in_sweep else [list(arguments)]
-        return check_cells(cells, loader, in_sweep=in_sweep)
+        made = check_cells(cells, loader, lacking, in_sweep=in_sweep, anywhere=anywhere)
+        return [replace(cell, is_whole=not in_sweep or is_basic(hydra)) for cell in made]
+
+
+def quoted(arguments: Sequence[str]) -> list[str]:
+    """Existing paths whose names hold what means something to Hydra, as arms' folders do, in quotes."""
+    made = []
+    for text in arguments:
+        key, is_value, value = text.partition("=")
+        needs = is_value and re.search(r"[=,\s()]", value) and value[0] not in "'\"" and Path(value).expanduser().exists()
+        made.append(f'{key}="{value}"' if needs else text)
+    return made
+
+
+def without_launchers(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments less launchers that are not installed, and a line for each of these."""
+    installed = GlobalHydra.instance().config_loader().get_group_options(LAUNCHER, results_filter=ObjectType.CONFIG)
+    kept, lacking = [], []
+    for text in arguments:
+        choice = text.removeprefix(f"{LAUNCHER}=")
+        missing = choice != text and choice in EXTRAS and choice not in installed
+        if missing:
+            lacking.append(f"{LAUNCHER}: {choice} is not installed. Run pip install 'pgolf[{EXTRAS[choice]}]'")
+        elif not (text.startswith("hydra.launcher.") and lacking):
+            kept.append(text)
+    return kept, lacking
 
 
 def hydra_section(fixed: list[str]) -> DictConfig:
@@ -66,14 +104,18 @@ def hydra_section(fixed: list[str]) -> DictConfig:
         raise ConfigError(f"hydra: cannot be composed ({error}). Give sweeps as key=a,b,c on the command line") from None
 
 
-def check_cells(cells: list[list[str]], loader: ConfigLoader, *, in_sweep: bool) -> list[Cell]:
+def check_cells(cells: list[list[str]], loader: ConfigLoader, lacking: list[str], *, in_sweep: bool, anywhere: bool) -> list[Cell]:
     made: list[Cell] = []
     seen: dict[str, list[int]] = {}
     for number, cell in enumerate(cells):
         found: Sequence[str]
         try:
-            made.append(compose_cell(cell, loader, in_sweep=in_sweep))
-            found = problems_of(plain(made[-1].composed))
+            composed = compose_cell(cell, loader, in_sweep=in_sweep)
+            config = plain(composed.composed)
+            found = problems_of(config)
+            lacks = [] if found else lacks_of(config)
+            made.append(replace(composed, lacks=(*lacking, *lacks)))
+            found = found if anywhere else [*found, *lacks]
         except ConfigError as error:
             found = error.problems
         except (TypeError, AttributeError, ValueError) as error:
@@ -106,9 +148,13 @@ def parse(arguments: Sequence[str], loader: ConfigLoader) -> list[Override]:
     return overrides
 
 
+def is_basic(hydra: DictConfig) -> bool:
+    return str(hydra.sweeper._target_).endswith("BasicSweeper")
+
+
 def sweep_cells(arguments: Sequence[str], overrides: list[Override], hydra: DictConfig, loader: ConfigLoader) -> list[list[str]]:
     """Cells as Hydra's basic sweeper makes them, from `hydra.sweeper.params` and the arguments; those of another are not known before."""
-    if not hydra.sweeper._target_.endswith("BasicSweeper"):
+    if not is_basic(hydra):
         return [[a for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]]
     params = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
     try:
@@ -128,6 +174,7 @@ def compose_cell(cell: list[str], loader: ConfigLoader, *, in_sweep: bool) -> Ce
         choices = {str(group): choice for group, choice in composed.hydra.runtime.choices.items()}
         with open_dict(composed):
             del composed["hydra"]
+        inherit(composed, cell)
         return Cell(tuple(cell), composed, choices, in_sweep)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(readable(error)) from None
@@ -171,6 +218,8 @@ def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
     if override.package is not None and override.package not in slot_paths():
         near = suggest(override.package, slot_paths())
         return [f"{group}@{override.package}: no such place for a choice ({flat[0]}).{near}"]
+    if group == LAUNCHER and (extras := [str(v) for v in flat if str(v) in EXTRAS and str(v) not in choices]):
+        return [f"{group}: {name} is not installed. Run pip install 'pgolf[{EXTRAS[name]}]'" for name in extras]
     return [
         f"{group}: no such choice ({value}).{suggest(str(value), choices)} Choices: {', '.join(choices)}"
         for value in flat

@@ -11,14 +11,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pgolf.results import flat
+
 PACKAGE = Path(__file__).resolve().parent
+SHORT = 12  # hex digits of a file's sum in a record
 LIBRARIES = ("torch", "numpy", "sentencepiece", "zstandard", "hydra-core")
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
     """16 hex digits of what decides a result: a configuration resolved under a fixed mark for the seed, without launch and locations."""
-    kept = {key: value for key, value in config.items() if key not in ("launch", "paths", "run")}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(decisive(config), sort_keys=True).encode()).hexdigest()[:16]
 
 
 WORKER, SUPERVISOR = "worker.py", ("train.py", "__main__.py")
@@ -52,29 +54,62 @@ def loaded_code() -> list[str]:
     return sorted((loaded | {WORKER}) - (imported_files(SUPERVISOR) - workers))
 
 
-def code_state(files: Iterable[str]) -> tuple[str, int]:
-    """(sha256, UTF-8 bytes) of source files named relative to the package; a file that is gone changes the sum."""
-    digest, size = hashlib.sha256(), 0
-    for name in sorted(files):
-        path = PACKAGE / name
-        content = path.read_bytes() if path.is_file() else b""
-        digest.update(f"{name} {len(content)}\n".encode() + content)
-        size += len(content)
-    return digest.hexdigest(), size
+CodeSums = Mapping[str, tuple[str, int]]
+
+
+def code_sums(files: Iterable[str]) -> CodeSums:
+    """{name: (sha256, UTF-8 bytes)} of source files named relative to the package; a file that is gone counts as empty."""
+    contents = {name: path.read_bytes() if (path := PACKAGE / name).is_file() else b"" for name in sorted(files)}
+    return {name: (hashlib.sha256(content).hexdigest(), len(content)) for name, content in contents.items()}
+
+
+def code_fields(sums: CodeSums) -> dict[str, Any]:
+    """The code of a run as its record has it: one sum, its size, and a short sum a file."""
+    whole = hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+    size = sum(size for _, size in sums.values())
+    return {"code_sha": whole, "code_bytes": size, "code_files": [f"{name} {sha[:SHORT]}" for name, (sha, _) in sums.items()]}
+
+
+def changed_code(code_files: Iterable[str]) -> list[str]:
+    """Which files of a record's `code_files` are not what they were."""
+    noted = dict(str(line).rpartition(" ")[::2] for line in code_files)
+    now = code_sums(noted)
+    return [name for name in noted if now[name][0][:SHORT] != noted[name]]
+
+
+def tree_sha(*folders: Path) -> str:
+    """SHA-256 over the sources and configurations below some folders: what a sweep must find unchanged from its first job to its last."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".yaml") and p.is_file()):
+            digest.update(f"{path.relative_to(folder).as_posix()} ".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def git(*words: str) -> str | None:
+    """What git says in the folder of the package; None where it refuses or is not there."""
+    try:
+        done = subprocess.run(["git", "-C", str(PACKAGE), *words], capture_output=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", errors="replace").strip()
 
 
 def git_state() -> dict[str, Any]:
-    """Commit and dirty flag of the checkout that holds the package; None where there is none."""
+    """Commit of the checkout that holds the package, whether anything there is uncommitted, and a SHA-256 of that; None without a checkout.
 
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(PACKAGE), *words], capture_output=True, text=True, timeout=10, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    sha = git("rev-parse", "HEAD")
-    return {"git_sha": sha, "git_dirty": None if sha is None else bool(git("status", "--porcelain"))}
+    The sum covers `git diff HEAD` and the contents of untracked files that are not ignored.
+    """
+    if git("ls-files", "--error-unmatch", Path(__file__).name) is None:  # installed, inside somebody else's checkout perhaps
+        return {"git_sha": None, "git_dirty": None, "git_diff_sha": None}
+    top = Path(git("rev-parse", "--show-toplevel") or ".")
+    names = [name for name in (git("-C", str(top), "ls-files", "--others", "--exclude-standard", "-z") or "").split("\0") if name]
+    digest = hashlib.sha256((git("diff", "HEAD", "--binary") or "").encode())
+    for name in names:
+        content = (top / name).read_bytes() if (top / name).is_file() else b""
+        digest.update(f"{name} {hashlib.sha256(content).hexdigest()}".encode())
+    dirty = bool(git("status", "--porcelain"))
+    return {"git_sha": git("rev-parse", "HEAD"), "git_dirty": dirty, "git_diff_sha": digest.hexdigest() if dirty else None}
 
 
 def versions() -> dict[str, str | None]:
@@ -86,3 +121,25 @@ def versions() -> dict[str, str | None]:
         except PackageNotFoundError:
             found[f"versions.{name}"] = None
     return found
+
+
+def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that decides a result: without what is launched and where it is kept."""
+    return {key: value for key, value in config.items() if key not in ("launch", "paths", "run")}
+
+
+def record_head(config: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of a run however it ended: which one it is, its configuration, code, versions, device and threads."""
+    train = config["train"]
+    return {
+        **identity,
+        "seed": config["seed"],
+        **git_state(),
+        **versions(),
+        "device": config["device"],
+        "threads": train["threads"],
+        "precision": train["precision"],
+        "compile": train["compile"],
+        "nproc": config["launch"]["nproc"],
+        **flat({key: value for key, value in decisive(config).items() if key != "seed"}, "config"),
+    }

@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,28 @@ STATUSES = ("ok", "failed", "diverged", "interrupted")
 FINISHED = ("ok", "diverged")
 
 
+def flat(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """A nested configuration as `prefix.key.key: value`; lists stay whole, `_partial_` is left out."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}.{key}")
+        elif key != "_partial_":
+            found[f"{prefix}.{key}"] = value
+    return found
+
+
 def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
     """Write a run's record by rename, so that a record that is there is whole. Non-finite numbers become null."""
     assert record["status"] in STATUSES, record["status"]
     finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    whole = {"schema_version": SCHEMA_VERSION, **finite, "ended_at": time.time()}
     path, partial = folder / RECORD, folder / f".{RECORD}.{os.getpid()}"
-    partial.write_text(json.dumps({"schema_version": SCHEMA_VERSION, **finite}, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps(whole, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path
 
 
@@ -39,9 +55,13 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
-def set_aside(folder: Path) -> Path | None:
-    """Keep the record, log and artifact of an earlier run of this folder under `earlier-<n>/`; None where there is nothing to keep."""
-    names = [n for n in (RECORD, "metrics.jsonl", "artifact.pgolf", "train.log", "error.txt", "config.yaml") if (folder / n).exists()]
+OF_A_RUN = (RECORD, "metrics.jsonl", "artifact.pgolf", "train.log", "error.txt", "stderr.log", "config.yaml")
+OF_A_FAILURE = (RECORD, "error.txt", "stderr.log")
+
+
+def set_aside(folder: Path, files: Sequence[str] = OF_A_RUN) -> Path | None:
+    """Keep what an earlier run of this folder left under `earlier-<n>/`; None where there is nothing to keep."""
+    names = [n for n in files if (folder / n).exists()]
     if not names:
         return None
     number = 1 + sum(1 for p in folder.glob("earlier-*"))

@@ -1,6 +1,7 @@
 """Which role every parameter plays, and the rule that none goes untrained in silence."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +101,13 @@ class GradientWatch:
 
     def __init__(self, trained: dict[str, nn.Parameter]):
         self.silent, self.steps = {name: p for name, p in trained.items() if p.numel()}, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"silent": sorted(self.silent), "steps": self.steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.silent = {name: self.silent[name] for name in state["silent"]}
+        self.steps = state["steps"]
 
     @torch.no_grad()
     def after_backward(self) -> None:

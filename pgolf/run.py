@@ -2,14 +2,16 @@
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from pgolf.account import account
-from pgolf.averaging import Averaging
+from pgolf.averaging import Averaging, NoAveraging
 from pgolf.bf16_masters import Bf16Masters
 from pgolf.build import (
     Trained,
@@ -23,6 +25,7 @@ from pgolf.build import (
     build_schedule,
     start_weights,
 )
+from pgolf.checkpoint import STATE, Checkpoints
 from pgolf.data.loaded import LoadedCorpus, load_corpus
 from pgolf.data.stream import TokenStream
 from pgolf.ending import ERROR, fields_of, finish_run, summary
@@ -32,74 +35,125 @@ from pgolf.fake_quant import FakeQuantized
 from pgolf.loop import Job, LoopSettings, train
 from pgolf.nn.gpt import GPT
 from pgolf.parallel import Ranks, joined_ranks
-from pgolf.provenance import code_state, git_state, loaded_code, versions
+from pgolf.provenance import CodeSums, code_fields, code_sums, loaded_code, record_head
 from pgolf.results import write_record
 from pgolf.roles import named_tensors, parameter_roles
 from pgolf.runlog import RunLog
+from pgolf.signals import StopRequest, sigterm_interrupts
+from pgolf.trained import TrainedModel, keep_trained, take_trained
+
+WRITING = ".writing.lock"
+KEY = ("fingerprint", "seed", "code_files", "versions.torch")  # what must be unchanged for a run to go on from its checkpoint
 
 
 def execute(config: Mapping[str, Any], folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Run in this process (one rank of it under torchrun) and leave the record.
+    """Run in this process (one rank of it under torchrun) and leave the record; where the folder holds a checkpoint, go on from it.
 
     config: resolved, no `auto` left. identity: study, arm, overrides, fingerprint and choices, as they stand in the record.
     Whatever goes wrong is recorded, with the traceback in error.txt, and not raised; KeyboardInterrupt is recorded and raised.
+    Raises OSError where the folder cannot be written.
     """
     torch.set_num_threads(config["train"]["threads"])
     torch.use_deterministic_algorithms(config["device"] == "cpu")
-    device = torch.device(config["device"])
-    with joined_ranks(device) as ranks:
+    device, code = torch.device(config["device"]), code_sums(loaded_code())
+    with sigterm_interrupts(), joined_ranks(device) as ranks, writer_of(folder, ranks), RunLog(folder, is_first=ranks.is_first) as log:
         if device.type == "cuda":
             torch.cuda.set_device(ranks.rank)
-        start = {"status": "failed", "error": None, **identity, "seed": config["seed"], **git_state(), **versions()}
-        with RunLog(folder, is_first=ranks.is_first) as log:
-            try:
-                record = {**start, **measure(config, folder, ranks, log), "status": "ok"}
-            except KeyboardInterrupt:
-                finish_badly(folder, {**start, "status": "interrupted", "error": "stopped by the user"}, ranks)
-                raise
-            except DivergedError as error:
-                record = finish_badly(folder, {**start, "status": "diverged", "error": str(error)}, ranks)
-            except Exception as error:
-                told = str(error) if isinstance(error, PgolfError) else f"{type(error).__name__}: {error}"
-                record = finish_badly(folder, {**start, "error": told}, ranks)
-            else:
-                if ranks.is_first:
-                    write_record(folder, record)
-            log.say(summary(record, folder))
+        head = {"status": "failed", "error": None, **record_head(config, identity), **code_fields(code)}
+        try:
+            record = {**head, **measure(config, folder, ranks, log, head, code), "status": "ok"}
+        except KeyboardInterrupt:
+            finish_badly(folder, {**head, "status": "interrupted", "error": "stopped by the user"}, ranks)
+            raise
+        except DivergedError as error:
+            record = finish_badly(folder, {**head, "status": "diverged", "error": str(error)}, ranks)
+        except (Exception, SystemExit) as error:
+            record = finish_badly(folder, {**head, "error": told(error, folder)}, ranks)
+        else:
+            if ranks.is_first:
+                write_record(folder, record)
+                (folder / STATE).unlink(missing_ok=True)
+        log.say(summary(record, folder))
     return record
+
+
+@contextmanager
+def writer_of(folder: Path, ranks: Ranks) -> Iterator[None]:
+    """One process writes in a run folder; a second one waits."""
+    if not ranks.is_first:
+        yield
+        return
+    with FileLock(folder / WRITING):
+        yield
+
+
+def told(error: BaseException, folder: Path) -> str:
+    """An exception in a line: ours as they are, those of the file system by file and reason."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or folder}: {error.strerror}"
+    return str(error) if isinstance(error, PgolfError) else f"{type(error).__name__}: {error}"
 
 
 def finish_badly(folder: Path, record: dict[str, Any], ranks: Ranks) -> dict[str, Any]:
     """Keep the traceback of the exception at hand and write the record."""
-    code_sha, code_bytes = code_state(files := loaded_code())
-    record |= {"code_sha": code_sha, "code_bytes": code_bytes, "code_files": files}
     (folder / (ERROR if ranks.is_first else f"error-rank{ranks.rank}.txt")).write_text(traceback.format_exc(), encoding="utf-8")
     if ranks.is_first:
         write_record(folder, record)
     return record
 
 
-def measure(config: Mapping[str, Any], folder: Path, ranks: Ranks, log: RunLog) -> dict[str, Any]:
-    """Train, score, pack and score again; the record's measured fields."""
+def measure(config: Mapping[str, Any], folder: Path, ranks: Ranks, log: RunLog, head: Mapping[str, Any], code: CodeSums) -> dict[str, Any]:
+    """Train or take trained weights, score, pack and score again; the record's measured fields."""
     began = time.perf_counter()
-    device = torch.device(config["device"])
     corpus = load_corpus(build_data(config).prepare())
     stream = make_stream(config, corpus)
     model = build_model(config["model"])
     costs = account(config)
-    start_weights(model, config["model"], config["seed"], device)
-    trained = build_optimizers(model, config, ranks)
-    averaging = build_averaging(config["optim"])
     evaluation = Evaluation(config, corpus, ranks)
-    log.say(
-        f"{costs.total:,} parameters ({costs.frozen:,} frozen), {corpus.corpus.name}: {stream.corpus_tokens:,} training and "
-        f"{len(corpus.val_tokens):,} validation tokens, {config['device']}, {config['train']['threads']} threads"
-    )
-    log.event("start", parameters=costs.total, prepare_s=round(time.perf_counter() - began, 3))
-    job = make_job(config, model, trained, averaging, stream, corpus, evaluation)
-    trace = train(job, loop_settings(config), ranks, log)
-    finish = finish_run(config, folder, model, averaging, trace, corpus, evaluation, ranks, log)
-    return fields_of(config, costs, corpus, stream, trace, finish)
+    with StopRequest() as stop:
+        key = {**{name: head[name] for name in KEY}, "data_sha": corpus.data_sha}
+        device = torch.device(config["device"])
+        keeper = Checkpoints(folder, key, log, ranks, stop, device, every_s=config["launch"]["checkpoint_s"])
+        if keeper.step is None:
+            log.say(
+                f"{costs.total:,} parameters ({costs.frozen:,} frozen), {corpus.corpus.name}: {stream.corpus_tokens:,} training and "
+                f"{len(corpus.val_tokens):,} validation tokens, {config['device']}, {config['train']['threads']} threads"
+            )
+            log.event("start", parameters=costs.total, prepare_s=round(time.perf_counter() - began, 3))
+        else:
+            log.say(f"continued from the checkpoint at step {keeper.step}")
+            log.event("continued", step=keeper.step)
+        if config["train"]["from"] is None:
+            trained = train_model(config, model, corpus, stream, evaluation, ranks, log, keeper)
+        else:
+            trained = take_trained(Path(config["train"]["from"]), model, device)
+    if ranks.is_first and config["launch"]["keep_weights"] and config["train"]["from"] is None:
+        keep_trained(folder, model, trained)
+    finish = finish_run(config, folder, model, trained, corpus, evaluation, ranks, log)
+    whole = code_fields({**code_sums(loaded_code()), **code})  # what was loaded at the start is what ran
+    return {**fields_of(config, costs, corpus, stream, trained.trace, finish, whole), **trained.origin}
+
+
+def train_model(
+    config: Mapping[str, Any],
+    model: GPT,
+    corpus: LoadedCorpus,
+    stream: TokenStream,
+    evaluation: Evaluation,
+    ranks: Ranks,
+    log: RunLog,
+    keeper: Checkpoints,
+) -> TrainedModel:
+    """Initial weights, optimizers and the loop; the model holds the trained weights afterwards."""
+    start_weights(model, config["model"], config["seed"], torch.device(config["device"]))
+    optimizers, averaging = build_optimizers(model, config, ranks), build_averaging(config["optim"])
+    job = make_job(config, model, optimizers, averaging, stream, corpus, evaluation)
+    trace = train(job, loop_settings(config), ranks, log, keeper)
+    trace.warnings += keeper.warnings
+    average = averaging.average()
+    if average is None and not isinstance(averaging, NoAveraging):
+        trace.warnings.append("optim.averaging took no snapshot: the live weights were packed")
+    return TrainedModel(trace, average, {})
 
 
 def make_stream(config: Mapping[str, Any], corpus: LoadedCorpus) -> TokenStream:

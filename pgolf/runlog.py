@@ -1,8 +1,11 @@
 """What a run says: events to metrics.jsonl, lines to train.log and the terminal, a progress bar where there is a terminal."""
 
 import json
+import os
 import sys
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,8 +25,8 @@ class RunLog:
 
     def __init__(self, folder: Path, *, is_first: bool, plain_every_s: float = 10.0):
         self.is_first, self.plain_every_s, self.last_plain_s = is_first, plain_every_s, -float("inf")
-        self.metrics = (folder / METRICS).open("w", encoding="utf-8") if is_first else None
-        self.log = (folder / LOG).open("w", encoding="utf-8") if is_first else None
+        self.metrics = (folder / METRICS).open("a", encoding="utf-8") if is_first else None
+        self.log = (folder / LOG).open("a", encoding="utf-8") if is_first else None
         self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         self.progress: Progress | None = None
 
@@ -34,7 +37,19 @@ class RunLog:
         self.end_progress()
         for file in (self.metrics, self.log):
             if file is not None:
-                file.close()
+                with suppress(OSError):  # a full disk has been told of where the line was written
+                    file.close()
+
+    def offsets(self) -> dict[str, int]:
+        """How far each file is written, in bytes."""
+        files = {METRICS: self.metrics, LOG: self.log}
+        return {name: os.fstat(file.fileno()).st_size for name, file in files.items() if file is not None}
+
+    def rewind(self, offsets: Mapping[str, int]) -> None:
+        """Cut each file back to where a checkpoint was taken, to nothing where there is none: no event stands there twice."""
+        for name, file in ((METRICS, self.metrics), (LOG, self.log)):
+            if file is not None:
+                file.truncate(offsets.get(name, 0))
 
     def event(self, kind: str, **fields: Any) -> None:
         """One line of metrics.jsonl."""

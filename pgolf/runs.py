@@ -1,4 +1,4 @@
-"""Names and states of run folders: which folder a configuration owns, and whether it has been run."""
+"""Names of runs: the arm, the fingerprint, and the folder that a configuration owns."""
 
 import hashlib
 import re
@@ -9,12 +9,9 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from pgolf.build import build_data
 from pgolf.check import decide_auto
-from pgolf.config import plain
-from pgolf.data.loaded import data_sha256
-from pgolf.provenance import code_state, fingerprint
-from pgolf.results import FINISHED, read_record
+from pgolf.config import load, plain
+from pgolf.provenance import fingerprint
 
 SEED_MARK = -1  # no seed that a user can choose
 NOT_AN_ARM = ("seed", "launch", "paths", "hydra")
@@ -28,7 +25,7 @@ def arm_name(overrides: Sequence[str]) -> str:
         key = override.key_or_group
         if re.split(r"[./]", key)[0] in NOT_AN_ARM:
             continue
-        value = text.split("=", 1)[1].rstrip("/").split("/")[-1] if "=" in text else ""  # of a path, the last part
+        value = text.split("=", 1)[1].strip("'\"/").split("/")[-1] if "=" in text else ""  # of a path, the last part
         at = f"@{override.package}" if override.package else ""
         parts.append(f"{key.split('/')[-1]}{at}={value}")
     parts.sort(key=lambda part: (part.startswith("data"), part))  # where a long name is cut, the corpus goes first
@@ -39,10 +36,18 @@ def arm_name(overrides: Sequence[str]) -> str:
 
 
 def config_fingerprint(cfg: DictConfig, *, in_sweep: bool) -> str:
-    """The fingerprint of a composed configuration: what follows from the seed by interpolation follows the mark."""
+    """The fingerprint of a composed configuration: what follows from the seed by interpolation follows the mark.
+
+    A run that takes another's weights has that run's fingerprint in the place of all that the other decides.
+    """
     marked = cfg.copy()
     marked.seed = SEED_MARK
-    return fingerprint(decide_auto(plain(marked), in_sweep=in_sweep))
+    config = decide_auto(plain(marked), in_sweep=in_sweep)
+    if (parent := config["train"]["from"]) is not None:
+        theirs = load(Path(parent) / "config.yaml")["run"]["fingerprint"]
+        train = {key: config["train"][key] for key in ("threads", "compile", "precision")} | {"from": theirs}
+        config = {key: config[key] for key in ("seed", "device", "quant", "eval")} | {"train": train}
+    return fingerprint(config)
 
 
 def identify(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, in_sweep: bool) -> dict[str, Any]:
@@ -59,15 +64,3 @@ def identify(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, An
 def run_folder(config: Mapping[str, Any], identity: Mapping[str, Any]) -> Path:
     name = f"seed{config['seed']}-{identity['fingerprint'][:8]}"
     return Path(config["paths"]["out"]).expanduser() / identity["study"] / identity["arm"] / name
-
-
-def finished_record(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record of a run that finished with the code and the data as they are now."""
-    record = read_record(folder)
-    if record is None or record["status"] not in FINISHED:
-        return None
-    if "code_files" in record and code_state(record["code_files"])[0] != record["code_sha"]:
-        return None
-    if "data_sha" in record and data_sha256(build_data(config).prepare()) != record["data_sha"]:
-        return None
-    return record

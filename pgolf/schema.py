@@ -3,7 +3,7 @@
 `Any` marks an open slot: a node with `_target_`, `_partial_: true` and the keyword-only arguments of the class that it names.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 MISSING: Any = "???"  # OmegaConf's mark for "must be given", spelled out so that this layer needs no OmegaConf
@@ -60,9 +60,16 @@ class OptimConfig:
     frozen: list[str] = MISSING  # parameter names or prefixes that keep their initial bytes
 
 
-@dataclass
+def with_from(section: type) -> type:
+    """Add the field `from`, a word that Python keeps to itself, and make a dataclass of the section."""
+    section.__annotations__["from"] = str | None
+    setattr(section, "from", field(default=MISSING, init=False, repr=False, compare=False))
+    return dataclass(section)
+
+
+@with_from
 class TrainConfig:
-    """Budget (exactly one of steps, tokens, seconds), batch and how a run computes."""
+    """`from` (an arm's folder, or null to train); budget (exactly one of steps, tokens, seconds), batch and how a run computes."""
 
     steps: int | None = MISSING
     tokens: int | None = MISSING
@@ -81,9 +88,16 @@ class TrainConfig:
 
 @dataclass
 class LaunchConfig:
+    """How runs are started and found again; nothing of it enters a result."""
+
     nproc: int = MISSING  # ranks of one run
+    gpus_per_job: str = MISSING  # auto or a number of CUDA devices that a job of a sweep has to itself
     dry_run: bool = MISSING  # compose and check, start nothing
     rerun: bool = MISSING  # run again what has a record, keeping the old one aside
+    keep_older_code: bool = MISSING  # a record made by other code counts as finished
+    fail_fast: bool = MISSING  # after the first failed run of a sweep start no other
+    checkpoint_s: float | None = MISSING  # seconds between checkpoints; 0 after every step, null for none
+    keep_weights: bool = MISSING  # the trained weights stay in the run folder
 
 
 @dataclass

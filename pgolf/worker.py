@@ -1,25 +1,56 @@
-"""`python -m pgolf.worker RUN_DIR`: runs the saved configuration of one run folder, as one rank where torchrun started several."""
+"""`python -m pgolf.worker RUN_DIR`: runs the saved configuration of one run folder; with `--ranks N`, as N ranks under torchrun."""
 
+import argparse
+import os
 import sys
 from pathlib import Path
 
 from pgolf.config import load
 from pgolf.errors import ConfigError, PgolfError
+from pgolf.processes import die_with_parent
+from pgolf.results import FINISHED, read_record
 from pgolf.run import execute
+
+
+def work(folder: Path) -> int:
+    """Raises PgolfError for a folder that pgolf.train did not make, or that holds a finished run."""
+    config = load(folder / "config.yaml")
+    if not isinstance(config.get("run"), dict):
+        raise ConfigError(f"{folder / 'config.yaml'}: has no section `run`. Give a folder that pgolf.train made")
+    known = read_record(folder)
+    if known is not None and known["status"] in FINISHED:
+        raise ConfigError(f"{folder}: holds a finished run. `python -m pgolf.rerun {folder}` runs it once more beside it")
+    return 0 if execute(config, folder, config["run"])["status"] == "ok" else 1
+
+
+def start_ranks(folder: Path, ranks: int) -> int:
+    """torchrun's agent in this process; each rank is a worker of its own."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
+    try:
+        torchrun(["--standalone", f"--nproc-per-node={ranks}", "-m", "pgolf.worker", str(folder)])
+    except ChildFailedError:
+        return 1
+    return 0
 
 
 def main() -> int:
     """Exit code 0 when the record is ok, 1 when it is not, 2 without a usable folder, 130 when interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m pgolf.worker", description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="RUN_DIR")
+    parser.add_argument("--ranks", type=int, default=1, help="processes of the run (1)")
+    args = parser.parse_args()
+    die_with_parent()
     try:
-        if len(sys.argv) != 2:
-            raise ConfigError("usage: python -m pgolf.worker RUN_DIR")
-        folder = Path(sys.argv[1])
-        config = load(folder / "config.yaml")
-        if not isinstance(config.get("run"), dict):
-            raise ConfigError(f"{folder / 'config.yaml'}: has no section `run`. Give a folder that pgolf.train made")
-        return 0 if execute(config, folder, config["run"])["status"] == "ok" else 1
+        if args.ranks > 1 and "WORLD_SIZE" not in os.environ:
+            return start_ranks(args.folder, args.ranks)
+        return work(args.folder)
     except PgolfError as error:
         print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"{error.filename or args.folder}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -44,10 +44,17 @@ class FineWeb:
         self.cache_dir, self.variant, self.train_shards = cache_dir, variant, train_shards
         self.repo, self.revision, self.vocab_size, self.shuffle_seed = repo, revision, vocab_size, shuffle_seed
 
+    @property
+    def folder(self) -> Path:
+        return self.cache_dir / "hub" / self.repo.replace("/", "--") / self.revision.replace("/", "--")
+
+    def absent(self) -> str | None:
+        """What a run would have to download first; None where at least the list of files is there."""
+        return None if (self.folder / _MANIFEST).exists() else f"data: {self.repo} is not in {self.folder} yet; the first run downloads it"
+
     def prepare(self) -> Corpus:
         """Check what is there, download what is missing. Raises DataError for unknown variants, too many shards, damage, no network."""
-        folder = self.cache_dir / "hub" / self.repo.replace("/", "--") / self.revision.replace("/", "--")
-        hub = HubFolder(folder, self.repo, self.revision)
+        hub = HubFolder(self.folder, self.repo, self.revision)
         manifest = _read_manifest(hub.fetch(_MANIFEST, _read_manifest))
         dataset = self._dataset(manifest)
         tokenizer = hub.fetch(f"datasets/{self._model_path(manifest, dataset)}", load_tokenizer)

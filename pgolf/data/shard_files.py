@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pgolf.data.token_ids import check_token_ids
 from pgolf.data.tokenizer import load_tokenizer_of_size
-from pgolf.errors import require
+from pgolf.errors import require, require_present
 from pgolf.slots import Corpus
 
 
@@ -25,16 +25,20 @@ class ShardFiles:
     ) -> None:
         self.cache_dir = cache_dir
         self.train_shards, self.val_shards = _matches(train_glob), _matches(val_glob)
-        require(
+        require_present(
             bool(self.train_shards), "train_glob", train_glob, "it matches no file; give a pattern such as 'folder/fineweb_train_*.bin'"
         )
-        require(bool(self.val_shards), "val_glob", val_glob, "it matches no file; give a pattern such as 'folder/fineweb_val_*.bin'")
+        require_present(
+            bool(self.val_shards), "val_glob", val_glob, "it matches no file; give a pattern such as 'folder/fineweb_val_*.bin'"
+        )
         both = set(self.train_shards) & set(self.val_shards)
         require(
             not both, "val_glob", val_glob, f"it matches training shards too ({', '.join(sorted(map(str, both))[:3])}); keep them apart"
         )
         self.tokenizer = Path(tokenizer).expanduser()
-        require(self.tokenizer.is_file(), "tokenizer", tokenizer, "there is no such file; give the path of a SentencePiece .model file")
+        require_present(
+            self.tokenizer.is_file(), "tokenizer", tokenizer, "there is no such file; give the path of a SentencePiece .model file"
+        )
         require(2 <= vocab_size <= 65_536, "vocab_size", vocab_size, "give the tokenizer's size, 2 to 65536")
         self.vocab_size, self.shuffle_seed = vocab_size, shuffle_seed
 

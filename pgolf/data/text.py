@@ -16,7 +16,7 @@ from pgolf.data.cache import prepare_entry
 from pgolf.data.documents import Document, document
 from pgolf.data.pipeline import build, corpus_of, pipeline_key
 from pgolf.data.progress import say
-from pgolf.errors import DataError, require
+from pgolf.errors import DataError, require, require_present
 from pgolf.slots import Corpus
 
 MIN_DOCUMENT_CHARS = 2000
@@ -38,8 +38,10 @@ class Text:
         self, cache_dir: Path, *, path: str, document_separator: str | None, vocab_size: int, val_fraction: float, shuffle_seed: int | None
     ) -> None:
         self.path = Path(path).expanduser()
-        require(self.path.exists(), "path", path, "give an existing text file or folder")
-        require(self.path.is_file() or bool(_text_files(self.path)), "path", path, "give a folder with at least one text file in it")
+        require_present(self.path.exists(), "path", path, "give an existing text file or folder")
+        require_present(
+            self.path.is_file() or bool(_text_files(self.path)), "path", path, "give a folder with at least one text file in it"
+        )
         separator_holds = document_separator is None or (bool(document_separator.strip()) and "\n" not in document_separator)
         require(separator_holds, "document_separator", document_separator, "give the text of a separator line, or null for blank lines")
         require(

@@ -1,0 +1,82 @@
+"""`launch.dry_run=true`: every cell with what it costs, how long it may take, and what this machine lacks for it."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from pgolf.account import Account, account
+from pgolf.build import build_budget, build_data
+from pgolf.cells import Planned, State
+from pgolf.errors import PgolfError
+from pgolf.preflight import Cell
+from pgolf.results import RECORD
+from pgolf.sweeps import minutes, plan_folder, record_or_none
+
+LOOKED_AT = 50  # earlier runs whose speed is asked for
+GUESS = 0.5  # of a plain matrix product's speed that training reaches; only where no earlier run tells
+MATRIX = 512
+
+
+def flops_per_s(out: Path, device: str, threads: int) -> tuple[float, str]:
+    """Training FLOPs a second of earlier runs below `out` on this device at this thread count, or a guess; and which it is."""
+    found = []
+    for path in list(out.glob(f"*/*/seed*/{RECORD}"))[-LOOKED_AT:]:
+        record = record_or_none(path.parent)
+        if record and record["status"] == "ok" and record["threads"] == threads and (record["device"] == "cpu") == (device == "cpu"):
+            found.append(record["flops_per_token"] * record["tokens"] / (record["train_s"] + record["eval_s"]))
+    if found:
+        return median(found), f"from the speed of {len(found)} earlier run{'s' if len(found) > 1 else ''}"
+    a = torch.ones(MATRIX, MATRIX, device=device)
+    _ = float((a @ a).sum())
+    began, times = time.perf_counter(), 20
+    for _number in range(times):
+        a = a @ a * (1 / MATRIX)
+    _ = float(a.sum())
+    return GUESS * times * 2 * MATRIX**3 / (time.perf_counter() - began), "a guess from the speed of a matrix product"
+
+
+def seconds_of(config: Mapping[str, Any], costs: Account, rate: float) -> float:
+    """Training time of one run: the budget's where it is in seconds, else by its FLOPs."""
+    budget = build_budget(config["train"])
+    if budget.steps is None:
+        return budget.limit_s
+    return costs.flops_per_token * budget.steps * config["train"]["batch_tokens"] / rate
+
+
+def absent_data(config: Mapping[str, Any]) -> str | None:
+    """What a corpus would have to fetch first."""
+    try:
+        ask = getattr(build_data(config), "absent", None)
+    except PgolfError:
+        return None
+    return ask() if ask else None
+
+
+def dry_run(cells: Sequence[Cell], planned: Sequence[Planned], states: Sequence[State]) -> None:
+    """Print what would run; nothing is started or written."""
+    print(f"{len(cells)} cell{'s' if len(cells) > 1 else ''} in {plan_folder(planned[0])}; nothing is started")
+    rates: dict[tuple[str, int], tuple[float, str]] = {}
+    total, how, warnings = 0.0, set(), list[str]()
+    for number, (cell, job, state) in enumerate(zip(cells, planned, states, strict=True), 1):
+        costs, config = account(job.config), job.config
+        where = (config["device"] if torch.cuda.is_available() else "cpu", config["train"]["threads"])
+        if where not in rates:
+            rates[where] = flops_per_s(Path(config["paths"]["out"]).expanduser(), *where)
+        rate, source = rates[where]
+        seconds = seconds_of(config, costs, rate)
+        if state.kind != "done" and config["train"]["from"] is None:
+            total += seconds
+        how.add(source)
+        print(
+            f"{number}/{len(cells)}  {job.label}: {costs.total:,} parameters ({costs.frozen:,} frozen), "
+            f"{costs.payload_bytes['chosen']:,} bytes before compression, about {minutes(seconds)}; {state.why}"
+        )
+        warnings += [*cell.lacks, *([absent] if (absent := absent_data(config)) else [])]
+    print(f"about {minutes(total)} of training in all, one after another ({'; '.join(sorted(how))})")
+    for warning in dict.fromkeys(warnings):
+        print(f"warning: this machine cannot run it as it is. {warning}", file=sys.stderr)

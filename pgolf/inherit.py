@@ -1,0 +1,65 @@
+"""`train.from`: a job that takes the weights of another run has that run's configuration, but for how it is packed and scored."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from pgolf.checkpoint import WEIGHTS
+from pgolf.config import load
+from pgolf.errors import ConfigError, PgolfError
+from pgolf.results import read_record
+
+FREE = ("quant", "eval", "launch", "paths", "seed", "device", "hydra")  # what the job may choose for itself
+FREE_KEYS = ("train.from", "train.threads", "train.compile", "train.precision")
+OWN_TRAIN = ("from", "threads", "compile", "precision")
+
+
+def parent_run(arm: Path, seed: int) -> Path:
+    """The finished run of a seed in an arm's folder; a run folder stands for itself. Raises ConfigError."""
+    if (arm / "config.yaml").is_file():
+        found = [arm] if load(arm / "config.yaml").get("seed") == seed else []
+    else:
+        found = [folder for folder in sorted(arm.glob(f"seed{seed}-*")) if _finished(folder)]
+    if len(found) == 1:
+        return found[0]
+    there = ", ".join(sorted(path.name for path in arm.glob("seed*"))) or "none"
+    if found:
+        raise ConfigError(f"train.from: has several runs of seed {seed} ({', '.join(p.name for p in found)}). Name one of these folders")
+    raise ConfigError(f"train.from: has no finished run of seed {seed} ({arm}). Runs there: {there}")
+
+
+def _finished(folder: Path) -> bool:
+    try:
+        record = read_record(folder)
+    except PgolfError:
+        return False
+    return record is not None and record["status"] == "ok"
+
+
+def inherit(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Where train.from is set, put the parent's configuration in the place of this one's, in place. Raises ConfigError.
+
+    quant and eval stay this job's where the command chooses them, and follow the parent's otherwise. An override of anything else that the
+    parent decides is refused: it could not take effect.
+    """
+    if cfg.train["from"] is None:
+        return
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    keys = [override.key_or_group for override in parsed]
+    vain = [key for key in keys if key.replace("/", ".").split(".")[0] not in FREE and key not in FREE_KEYS]
+    if vain:
+        raise ConfigError(*(f"{key}: is decided by the run at train.from. Leave it out; quant and eval are free" for key in vain))
+    parent = parent_run(Path(cfg.train["from"]).expanduser().absolute(), cfg.seed)
+    theirs = OmegaConf.create(load(parent / "config.yaml"))
+    if theirs.train["from"] is not None:
+        raise ConfigError(f"train.from: {parent} took its weights from another run. Name that one ({theirs.train['from']})")
+    if not (parent / WEIGHTS).is_file():
+        raise ConfigError(f"train.from: {parent} kept no weights. Train it again with launch.keep_weights=true launch.rerun=true")
+    chosen = {key.replace("/", ".").split(".")[0] for key in keys}
+    with open_dict(cfg):
+        for section in ("model", "optim", "data", "defects", *(s for s in ("quant", "eval") if s not in chosen)):
+            cfg[section] = theirs[section]
+        own = {key: cfg.train[key] for key in OWN_TRAIN}
+        cfg.train = {**OmegaConf.to_container(theirs.train), **own, "from": str(parent)}  # type: ignore[dict-item]

@@ -1,0 +1,106 @@
+"""One job of a command: found done, continued or run, in this process or in a worker's, and its record."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from pgolf.cells import Planned, held, plan_cell, state_of
+from pgolf.checkpoint import clear
+from pgolf.config import register, save
+from pgolf.devices import gpus_of, pinned, visible_devices
+from pgolf.ending import ERROR, one_line, summary
+from pgolf.errors import PgolfError
+from pgolf.inherit import inherit
+from pgolf.processes import die_with_parent, start_worker, wait
+from pgolf.provenance import record_head
+from pgolf.results import OF_A_FAILURE, read_record, set_aside, write_record
+from pgolf.run import execute
+from pgolf.sweeps import planned_here, stopped
+
+STDERR = "stderr.log"
+
+
+def task(cfg: DictConfig) -> float:
+    """One job, as Hydra's launchers call it, perhaps in a process of theirs. Returns val_bpb; NaN where the run did not end well."""
+    register()
+    hydra_config = HydraConfig.get()
+    in_sweep = hydra_config.mode == RunMode.MULTIRUN
+    if in_sweep and os.getcwd() != hydra_config.runtime.cwd:
+        os.chdir(hydra_config.runtime.cwd)
+    die_with_parent()  # a launcher's own process ends with the command that started it
+    try:
+        inherit(cfg, hydra_config.overrides.task)
+        cell = plan_cell(cfg, hydra_config.overrides.task, hydra_config.runtime.choices, in_sweep=in_sweep)
+        sweep = None
+        if in_sweep:
+            cell, sweep = planned_here(cell)
+            if sweep is not None and stopped(sweep, cell) is not None:
+                return float("nan")
+        record = run_cell(cell, in_sweep=in_sweep, quiet=sweep is not None)
+    except (PgolfError, OSError) as error:  # of the file system: it costs this job and no other
+        print(f"{' '.join(hydra_config.overrides.task)}: {error}", file=sys.stderr, flush=True)
+        return float("nan")
+    value = record.get("val_bpb")
+    return float("nan") if value is None else float(value)
+
+
+def run_cell(cell: Planned, *, in_sweep: bool, quiet: bool = False) -> Mapping[str, Any]:
+    """Run one job, or find its record. quiet: the sweep's own reporter says how it ended."""
+    with held(cell.folder, cell.label):
+        state = state_of(cell)
+        if state.record is not None:
+            if not quiet:
+                print(f"{cell.label}: already run (launch.rerun=true runs it again)\n{summary(state.record, cell.folder)}", flush=True)
+            return state.record
+        if state.kind == "continue":
+            leave_failure(cell.folder)
+        else:
+            set_aside(cell.folder)
+            clear(cell.folder)
+        if not quiet and (state.kind == "continue" or state.why.startswith(("again", "from"))):
+            print(f"{cell.label}: {state.why}", flush=True)
+        save({**cell.config, "run": dict(cell.identity)}, cell.folder / "config.yaml")
+        if not in_sweep and cell.config["launch"]["nproc"] == 1:
+            return execute(cell.config, cell.folder, cell.identity)
+        record = run_process(cell, quiet=in_sweep)
+        if in_sweep and not quiet:
+            print(f"{cell.label}: {one_line(record)}", flush=True)
+        return record
+
+
+def leave_failure(folder: Path) -> None:
+    """Make way for a run that goes on: an interruption is of no more interest, a failure is kept aside."""
+    record = read_record(folder)
+    if record is not None and record["status"] == "interrupted":
+        for name in OF_A_FAILURE:
+            (folder / name).unlink(missing_ok=True)
+    else:
+        set_aside(folder, OF_A_FAILURE)
+
+
+def run_process(cell: Planned, *, quiet: bool) -> dict[str, Any]:
+    """Start the worker and wait for it; one that dies without a record gets one here."""
+    folder, launch = cell.folder, cell.config["launch"]
+    with (folder / STDERR).open("wb") as errors, pinned(gpus_of(cell.config), visible_devices()) as pins:
+        environment = {"OMP_NUM_THREADS": str(cell.config["train"]["threads"]), **pins}
+        code = wait(start_worker(folder, launch["nproc"], environment, quiet=quiet, errors=errors))
+    record = read_record(folder)
+    if record is None:
+        how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
+        said = (folder / STDERR).read_text(encoding="utf-8", errors="replace")
+        (folder / ERROR).write_text(f"the worker was {how}\n{said}", encoding="utf-8")
+        last = said.strip().splitlines()[-1:] if code > 0 else []
+        error = ": ".join([f"the worker was {how} before it left a record", *last])
+        write_record(folder, {"status": "failed", "error": error, **record_head(cell.config, cell.identity)})
+        record = read_record(folder)
+        assert record is not None
+    if (folder / STDERR).stat().st_size == 0:
+        (folder / STDERR).unlink()
+    return record

@@ -1,0 +1,187 @@
+"""A sweep as a whole: its plan on disk, what every job asks before it starts, the lines about runs that end, and what is left."""
+
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pgolf.cells import Planned, State, state_of
+from pgolf.config import conf_dir
+from pgolf.ending import ERROR, one_line
+from pgolf.errors import PgolfError
+from pgolf.plan import Sweep, add_to_plan, read_plan
+from pgolf.provenance import PACKAGE, tree_sha
+from pgolf.results import FINISHED, RECORD, read_record
+
+POLL_S = 0.3
+LISTED = 20
+CODE_CHANGED = "the code or conf/ changed since the sweep started"
+FAILED_FAST = "a run failed, and launch.fail_fast=true"
+
+
+def code_now() -> str:
+    """One sum over the package's sources and the configuration."""
+    return tree_sha(PACKAGE, conf_dir())
+
+
+def plan_folder(cell: Planned) -> Path:
+    return Path(cell.config["paths"]["out"]).expanduser() / str(cell.identity["study"])
+
+
+def as_sweep(cells: Sequence[Planned]) -> list[Planned]:
+    """Cells that resolve alike, under whatever arm, have the folder of the first of them: they run once. Labels tell what differs."""
+    first: dict[tuple[str, int], Path] = {}
+    common = set.intersection(*(set(cell.identity["overrides"]) for cell in cells))
+    made = []
+    for cell in cells:
+        own = [text for text in cell.identity["overrides"] if text not in common]
+        folder = first.setdefault((cell.identity["fingerprint"], cell.config["seed"]), cell.folder)
+        made.append(replace(cell, folder=folder, label=" ".join(own) or cell.label))
+    return made
+
+
+def write_plan(command: Sequence[str], cells: Sequence[Planned]) -> None:
+    """Note every cell before the first job starts. Raises PgolfError, OSError."""
+    by_study: dict[Path, list[Planned]] = {}
+    for cell in cells:
+        by_study.setdefault(plan_folder(cell), []).append(cell)
+    for folder, group in by_study.items():
+        entries = tuple(dict.fromkeys(cell.entry(folder) for cell in group))
+        fail_fast = bool(group[0].config["launch"]["fail_fast"])
+        add_to_plan(folder, Sweep(tuple(sorted(command)), time.time(), code_now(), fail_fast, entries))
+
+
+def planned_here(cell: Planned) -> tuple[Planned, Sweep | None]:
+    """A job as the latest sweep that holds it has it: with the folder it shares, perhaps. None where no plan names it."""
+    folder = plan_folder(cell)
+    wanted = cell.entry(folder)
+    for sweep in sorted(read_plan(folder), key=lambda sweep: -sweep.started_at):
+        for entry in sweep.cells:
+            if (entry.arm, entry.seed, entry.fingerprint) == (wanted.arm, wanted.seed, wanted.fingerprint):
+                return replace(cell, folder=folder / entry.folder), sweep
+    return cell, None
+
+
+def stopped(sweep: Sweep, cell: Planned) -> str | None:
+    """Why no other job of this sweep may start; None where it may."""
+    if code_now() != sweep.code_sha:
+        return CODE_CHANGED
+    if sweep.fail_fast:
+        for entry in sweep.cells:
+            record = record_or_none(plan_folder(cell) / entry.folder)
+            if record is not None and record["status"] == "failed" and record.get("ended_at", 0) > sweep.started_at:
+                return FAILED_FAST
+    return None
+
+
+def record_or_none(folder: Path) -> dict[str, Any] | None:
+    """A record that can be read."""
+    try:
+        return read_record(folder)
+    except PgolfError:
+        return None
+
+
+def minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def announce(cells: Sequence[Planned], states: Sequence[State]) -> None:
+    """What will be done, and for what is not simply new, why."""
+    count = {kind: sum(state.kind == kind for state in states) for kind in ("done", "continue", "run")}
+    others = f"{count['continue']} to continue, " if count["continue"] else ""
+    print(f"{len(cells)} runs in {plan_folder(cells[0])}: {count['done']} already run, {others}{count['run']} to run")
+    told = [
+        f"  {cell.label}: {s.why}"
+        for cell, s in zip(cells, states, strict=True)
+        if s.kind == "continue" or s.why.startswith(("again", "from"))
+    ]
+    print(
+        *told[:LISTED],
+        *([f"  and {len(told) - LISTED} more"] if len(told) > LISTED else []),
+        sep="\n",
+        end="\n" if told else "",
+        flush=True,
+    )
+
+
+class Reporter:
+    """While entered, prints a line for every run of a sweep that ends, whichever process runs it, with the time that is left."""
+
+    def __init__(self, cells: Sequence[Planned], states: Sequence[State]):
+        todo = {cell.folder: cell for cell, state in zip(cells, states, strict=True) if state.kind != "done"}
+        self.todo, self.total = todo, len({cell.folder for cell in cells})
+        self.known = {folder: stamp(folder) for folder in todo}
+        self.started, self.finished = time.monotonic(), 0
+        self.end = threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+
+    def __enter__(self) -> "Reporter":
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end.set()
+        self.thread.join()
+        self.look()
+
+    def watch(self) -> None:
+        while not self.end.wait(POLL_S):
+            self.look()
+
+    def look(self) -> None:
+        ended = [(now, folder) for folder in self.todo if (now := stamp(folder)) and now != self.known[folder]]
+        for now, folder in sorted(ended):
+            record = record_or_none(folder)
+            if record is None:
+                continue
+            self.known[folder] = now
+            if record["status"] == "interrupted":
+                continue
+            cell = self.todo.pop(folder)
+            self.finished += 1
+            left_s = (time.monotonic() - self.started) / self.finished * len(self.todo)
+            about = f"; about {minutes(left_s)} left" if self.todo else ""
+            print(f"[{self.total - len(self.todo)}/{self.total}] {cell.label}: {one_line(record)}{about}", flush=True)
+
+
+def stamp(folder: Path) -> int:
+    """When a record was written, 0 where there is none."""
+    try:
+        return (folder / RECORD).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def close(cells: Sequence[Planned]) -> int:
+    """After the last job: list failures and what is left. The exit code: 0 where every cell ended well, else 1."""
+    failed, left = [], []
+    for cell in {cell.folder: cell for cell in cells}.values():
+        try:
+            record: Mapping[str, Any] | None = read_record(cell.folder)
+        except PgolfError as error:
+            failed.append(f"{cell.label}: {error}")
+            continue
+        if record is None or record["status"] not in (*FINISHED, "failed"):
+            left.append(cell.label)
+        elif record["status"] != "ok":
+            failed.append(f"{cell.label}: {record['status']}: {record['error']}\n  traceback: {cell.folder / ERROR}")
+    if failed:
+        print(f"{len(failed)} of {len(cells)} runs did not end well:", *failed, sep="\n", file=sys.stderr)
+    if left:
+        _, sweep = planned_here(cells[0])
+        why = None if sweep is None else stopped(sweep, cells[0])
+        print(f"{why + ': ' if why else ''}{len(left)} of {len(cells)} runs are left; the same command runs them:", file=sys.stderr)
+        print(*(f"  {label}" for label in left[:LISTED]), sep="\n", file=sys.stderr)
+        if len(left) > LISTED:
+            print(f"  and {len(left) - LISTED} more", file=sys.stderr)
+    return 1 if failed or left else 0
+
+
+def states_of(cells: Sequence[Planned]) -> list[State]:
+    """What is to be done about each. Raises PgolfError."""
+    return [state_of(cell) for cell in cells]

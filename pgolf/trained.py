@@ -1,0 +1,62 @@
+"""A trained model at the door of its ending: as the loop left it, or as another run left it on disk."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pgolf.checkpoint import AVERAGED, WEIGHTS, load_weights, save_weights
+from pgolf.errors import PgolfError
+from pgolf.loop import Trace
+from pgolf.nn.gpt import GPT
+from pgolf.results import read_record
+from pgolf.roles import named_tensors
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What the ending needs beside the model: the trace, the average where there is one, and whose weights they are, if another run's."""
+
+    trace: Trace
+    average: Mapping[str, Tensor] | None
+    origin: Mapping[str, Any]
+
+
+def weights_sha(folder: Path) -> str:
+    """SHA-256 of the weights that a run left. Raises PgolfError where there are none."""
+    try:
+        files = [folder / WEIGHTS, *([folder / AVERAGED] if (folder / AVERAGED).exists() else [])]
+        return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
+    except OSError as error:
+        remedy = "Train that run again with launch.keep_weights=true launch.rerun=true"
+        raise PgolfError(f"train.from: {folder / WEIGHTS} cannot be read ({error.strerror}). {remedy}") from None
+
+
+def keep_trained(folder: Path, model: GPT, trained: TrainedModel) -> None:
+    """Leave live and averaged weights in the run folder. Raises OSError."""
+    save_weights(folder, WEIGHTS, named_tensors(model))
+    if trained.average is not None:
+        save_weights(folder, AVERAGED, trained.average)
+
+
+def take_trained(parent: Path, model: GPT, device: torch.device) -> TrainedModel:
+    """Give a model on the meta device the weights of another run; its record says how they were trained. Raises PgolfError."""
+    record = read_record(parent)
+    if record is None or record["status"] != "ok":
+        raise PgolfError(f"train.from: {parent} holds no finished run. Run it first")
+    model.to_empty(device=device)
+    tensors, live = named_tensors(model), load_weights(parent, WEIGHTS)
+    if {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in live.items()}:
+        raise PgolfError(f"train.from: the weights of {parent} are not those of this model. Train that run again with launch.rerun=true")
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            tensor.copy_(live[name])
+    average = {n: t.to(device) for n, t in load_weights(parent, AVERAGED).items()} if (parent / AVERAGED).exists() else None
+    trace = Trace(record["steps"], record["train_s"], float("nan"), [record["step_ms_median"]], list(record["warnings"]))
+    trace.qat_from_step = record["qat_from_step"]
+    origin = {"from.folder": str(parent), "from.fingerprint": record["fingerprint"], "from.weights_sha": weights_sha(parent)}
+    return TrainedModel(trace, average, origin)
