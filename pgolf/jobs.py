@@ -75,6 +75,14 @@ def run_cell(cell: Planned, *, in_sweep: bool, quiet: bool = False) -> Mapping[s
         return record
 
 
+def run_saved(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Run a saved configuration, its identity in the section `run`, as a process in a folder that holds nothing else."""
+    own = {key: value for key, value in config.items() if key != "run"}
+    cell = Planned(own, config["run"], folder, f"{config['run']['arm']} seed={config['seed']}")
+    with held(folder, cell.label):
+        return run_process(cell, quiet=False)
+
+
 def leave_failure(folder: Path) -> None:
     """Make way for a run that goes on: an interruption is of no more interest, a failure is kept aside."""
     record = read_record(folder)

@@ -1,0 +1,80 @@
+"""`python -m pgolf.rerun RUN_DIR [--out FOLDER]`: runs a record once more from its config.yaml, and says whether the numbers are the same.
+
+The new run lies in a folder of its own, by default `again-<n>` in RUN_DIR; nothing of the old one is touched. On one machine, at one thread
+count and with the same code and data, a run with a budget in steps repeats to the last bit.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pgolf.config import load, save
+from pgolf.errors import ConfigError, PgolfError
+from pgolf.jobs import run_saved
+from pgolf.results import RECORD, read_record
+
+COMPARED = ("val_bpb_live", "val_bpb_averaged", "val_bpb", "val_nats", "val_targets", "model_bytes", "steps")
+EXPLAINS = ("code_sha", "data_sha", "device", "threads", "versions.python", "versions.torch", "versions.numpy")
+
+
+def new_folder(run: Path) -> Path:
+    number = 1
+    while (run / f"again-{number}").exists():
+        number += 1
+    return run / f"again-{number}"
+
+
+def rerun(run: Path, out: Path | None) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """(old record or None, new record). Raises PgolfError, OSError."""
+    config = load(run / "config.yaml")
+    if not isinstance(config.get("run"), dict):
+        raise ConfigError(f"{run / 'config.yaml'}: has no section `run`. Give a folder that pgolf.train made")
+    folder = out or new_folder(run)
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"--out: is not empty ({folder}). Name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    save(config, folder / "config.yaml")
+    return read_record(run), run_saved(config, folder)
+
+
+def verdict(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[bool, list[str]]:
+    """(whether the numbers are the same, lines that say so)."""
+    if old is None or old["status"] != "ok" or new["status"] != "ok":
+        return new["status"] == "ok", ["there is no finished record to compare with"] if new["status"] == "ok" else []
+    differ = [f"{key:<18} {old.get(key)} -> {new.get(key)}" for key in COMPARED if old.get(key) != new.get(key)]
+    if not differ:
+        return True, [f"the same numbers: {', '.join(key for key in COMPARED if new.get(key) is not None)}"]
+    causes = [f"{key:<18} {old.get(key)} -> {new.get(key)}" for key in EXPLAINS if old.get(key) != new.get(key)]
+    return False, [
+        "other numbers:",
+        *differ,
+        "what else is different:" if causes else "code, data, device and versions are the same",
+        *causes,
+    ]
+
+
+def main() -> int:
+    """Exit code 0 for the same numbers, 1 for others or a run that failed, 2 for an unusable folder, 130 when interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m pgolf.rerun", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="a run folder: config.yaml, and result.json to compare with")
+    parser.add_argument("--out", type=Path, help="folder of the new run (RUN_DIR/again-<n>)")
+    args = parser.parse_args()
+    try:
+        old, new = rerun(args.run, args.out)
+    except PgolfError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"{error.filename or args.run / RECORD}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    same, lines = verdict(old, new)
+    print(*lines, sep="\n")
+    return 0 if same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

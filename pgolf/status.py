@@ -1,0 +1,133 @@
+"""`python -m pgolf.status FOLDER [--json]`: a sweep as it stands, from what lies on disk: planned, running, ended, left.
+
+FOLDER is a study's folder (multirun/adhoc) or the one above it. Nothing is written, and a running sweep is not disturbed.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.table import Table
+
+from pgolf.errors import ConfigError, PgolfError
+from pgolf.plan import PLAN, PlannedCell, Sweep, planned_cells, read_plan
+from pgolf.results import read_record
+
+LOCK, METRICS, STATE = ".lock", "metrics.jsonl", "checkpoint/state.pt"
+TAIL_BYTES = 20_000
+STYLES = {"ok": "green", "running": "cyan", "failed": "red", "diverged": "red", "damaged": "red", "interrupted": "yellow", "waiting": "dim"}
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a living process has the run folder."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
+def last_event(folder: Path) -> Mapping[str, Any]:
+    """The last whole line of a run's metrics that has a step; {} where there is none."""
+    try:
+        with (folder / METRICS).open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
+            lines = file.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    for line in reversed(lines):
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and "step" in event:
+            return event
+    return {}
+
+
+def state_of(folder: Path) -> dict[str, Any]:
+    """{state, note, val_bpb, ended_at} of one run folder."""
+    try:
+        record = read_record(folder)
+    except PgolfError as error:
+        return {"state": "damaged", "note": str(error)}
+    if is_held(folder):
+        step = last_event(folder).get("step")
+        return {"state": "running", "note": "starting" if step is None else f"step {step}"}
+    if record is not None and record["status"] != "interrupted":
+        note = "" if record["status"] == "ok" else str(record["error"]).splitlines()[0]
+        return {"state": record["status"], "note": note, "val_bpb": record.get("val_bpb"), "ended_at": record.get("ended_at")}
+    if (folder / STATE).exists():
+        return {"state": "interrupted", "note": f"goes on from a checkpoint; was at step {last_event(folder).get('step', '?')}"}
+    return {"state": "interrupted" if record is not None else "waiting", "note": ""}
+
+
+def left_s(sweeps: list[Sweep], states: Mapping[PlannedCell, Mapping[str, Any]]) -> float | None:
+    """Seconds that the latest sweep still needs at its speed so far; None where nothing tells."""
+    latest = max(sweeps, key=lambda sweep: sweep.started_at)
+    ended = [states[cell]["ended_at"] for cell in latest.cells if (states[cell].get("ended_at") or 0) > latest.started_at]
+    todo = sum(states[cell]["state"] in ("running", "waiting", "interrupted") for cell in latest.cells)
+    running = any(states[cell]["state"] == "running" for cell in latest.cells)
+    return (max(ended) - latest.started_at) / len(ended) * todo if ended and todo and running else None
+
+
+def studies(folder: Path) -> list[Path]:
+    """Folders with a plan: this one or those in it. Raises ConfigError."""
+    found = [folder] if (folder / PLAN).is_file() else sorted(path.parent for path in folder.glob(f"*/{PLAN}"))
+    if not found:
+        raise ConfigError(f"{folder}: holds no sweep ({PLAN} is missing there and one level below). Give the folder of a study")
+    return found
+
+
+def report(folder: Path) -> dict[str, Any]:
+    """The plan of one study with the state of each cell, as JSON has it."""
+    sweeps = read_plan(folder)
+    states = {cell: state_of(folder / cell.folder) for cell in planned_cells(sweeps)}
+    cells = [{"arm": cell.arm, "seed": cell.seed, "folder": str(folder / cell.folder), **state} for cell, state in states.items()]
+    count = dict(Counter(state["state"] for state in states.values()))
+    return {"study": str(folder), "at": time.time(), "count": count, "left_s": left_s(sweeps, states), "cells": cells}
+
+
+def show(found: Mapping[str, Any], console: Console) -> None:
+    count = ", ".join(f"{number} {state}" for state, number in sorted(found["count"].items()))
+    left = "" if found["left_s"] is None else f"; about {found['left_s'] / 60:.0f} min left"
+    table = Table(title=f"{found['study']}: {len(found['cells'])} cells: {count}{left}", title_justify="left")
+    for column in ("arm", "seed", "state", "val bpb", ""):
+        table.add_column(column, justify="right" if column in ("seed", "val bpb") else "left", overflow="fold")
+    for cell in found["cells"]:
+        bpb = "" if cell.get("val_bpb") is None else f"{cell['val_bpb']:.4f}"
+        style = STYLES[cell["state"]]
+        table.add_row(cell["arm"], str(cell["seed"]), f"[{style}]{cell['state']}[/]", bpb, cell["note"])
+    console.print(table)
+
+
+def main() -> int:
+    """Exit code 0, or 2 for a folder without a sweep."""
+    parser = argparse.ArgumentParser(prog="python -m pgolf.status", description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("multirun"), help="a study's folder, or the one above it (multirun)")
+    parser.add_argument("--json", action="store_true", help="a JSON list: study, count, left_s (seconds), cells")
+    args = parser.parse_args()
+    try:
+        found = [report(folder) for folder in studies(args.folder)]
+    except PgolfError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if args.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    for each in found:
+        show(each, Console())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
