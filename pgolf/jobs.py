@@ -9,7 +9,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from pgolf.cells import Planned, held, plan_cell, state_of
 from pgolf.checkpoint import clear
@@ -32,12 +32,13 @@ def task(cfg: DictConfig) -> float:
     register()
     hydra_config = HydraConfig.get()
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
+    overrides: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)  # as typed: ${seed} stays
     if in_sweep and os.getcwd() != hydra_config.runtime.cwd:
         os.chdir(hydra_config.runtime.cwd)
     die_with_parent()  # a launcher's own process ends with the command that started it
     try:
-        inherit(cfg, hydra_config.overrides.task)
-        cell = plan_cell(cfg, hydra_config.overrides.task, hydra_config.runtime.choices, in_sweep=in_sweep)
+        inherit(cfg, overrides)
+        cell = plan_cell(cfg, overrides, hydra_config.runtime.choices, in_sweep=in_sweep)
         sweep = None
         if in_sweep:
             cell, sweep = planned_here(cell)
@@ -45,7 +46,7 @@ def task(cfg: DictConfig) -> float:
                 return float("nan")
         record = run_cell(cell, in_sweep=in_sweep, quiet=sweep is not None)
     except (PgolfError, OSError) as error:  # of the file system: it costs this job and no other
-        print(f"{' '.join(hydra_config.overrides.task)}: {error}", file=sys.stderr, flush=True)
+        print(f"{' '.join(overrides)}: {error}", file=sys.stderr, flush=True)
         return float("nan")
     value = record.get("val_bpb")
     return float("nan") if value is None else float(value)
