@@ -44,9 +44,9 @@ def children(pid: int) -> list[int]:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Processes of pgolf that work below a folder."""
+    """Processes of pgolf that work in a folder."""
     listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
-    return [line for line in listed if "pgolf.worker" in line or ("pgolf.train" in line and str(folder) in line)]
+    return [line for line in listed if "-m pgolf." in line and Path(f"/proc/{line.split()[0]}/cwd").resolve() == folder.resolve()]
 
 
 def start(command: list[str], folder: Path) -> "subprocess.Popen[bytes]":

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from pgolf.checkpoint import WEIGHTS
 from pgolf.config import load
@@ -38,14 +38,14 @@ def _finished(folder: Path) -> bool:
     return record is not None and record["status"] == "ok"
 
 
-def inherit(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Where train.from is set, put the parent's configuration in the place of this one's, in place. Raises ConfigError.
+def inherit(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The configuration as it is, or, where train.from is set, with the parent's in its place. Raises ConfigError.
 
     quant and eval stay this job's where the command chooses them, and follow the parent's otherwise. An override of anything else that the
     parent decides is refused: it could not take effect.
     """
     if cfg.train["from"] is None:
-        return
+        return cfg
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     keys = [override.key_or_group for override in parsed]
     vain = [key for key in keys if key.replace("/", ".").split(".")[0] not in FREE and key not in FREE_KEYS]
@@ -58,8 +58,9 @@ def inherit(cfg: DictConfig, overrides: Sequence[str]) -> None:
     if not (parent / WEIGHTS).is_file():
         raise ConfigError(f"train.from: {parent} kept no weights. Train it again with launch.keep_weights=true launch.rerun=true")
     chosen = {key.replace("/", ".").split(".")[0] for key in keys}
-    with open_dict(cfg):
-        for section in ("model", "optim", "data", "defects", *(s for s in ("quant", "eval") if s not in chosen)):
-            cfg[section] = theirs[section]
-        own = {key: cfg.train[key] for key in OWN_TRAIN}
-        cfg.train = {**OmegaConf.to_container(theirs.train), **own, "from": str(parent)}  # type: ignore[dict-item]
+    made = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))  # without the sections' types, whose slots cannot be replaced
+    assert isinstance(made, DictConfig)
+    for section in ("model", "optim", "data", "defects", *(s for s in ("quant", "eval") if s not in chosen)):
+        made[section] = theirs[section]
+    made.train = {**theirs.train, **{key: made.train[key] for key in OWN_TRAIN}, "from": str(parent)}
+    return made

@@ -37,8 +37,7 @@ def task(cfg: DictConfig) -> float:
         os.chdir(hydra_config.runtime.cwd)
     die_with_parent()  # a launcher's own process ends with the command that started it
     try:
-        inherit(cfg, overrides)
-        cell = plan_cell(cfg, overrides, hydra_config.runtime.choices, in_sweep=in_sweep)
+        cell = plan_cell(inherit(cfg, overrides), overrides, hydra_config.runtime.choices, in_sweep=in_sweep)
         sweep = None
         if in_sweep:
             cell, sweep = planned_here(cell)

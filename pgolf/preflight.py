@@ -174,8 +174,7 @@ def compose_cell(cell: list[str], loader: ConfigLoader, *, in_sweep: bool) -> Ce
         choices = {str(group): choice for group, choice in composed.hydra.runtime.choices.items()}
         with open_dict(composed):
             del composed["hydra"]
-        inherit(composed, cell)
-        return Cell(tuple(cell), composed, choices, in_sweep)
+        return Cell(tuple(cell), inherit(composed, cell), choices, in_sweep)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(readable(error)) from None
 

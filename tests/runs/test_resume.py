@@ -22,7 +22,7 @@ FEATURES = [
     "data.shuffle_seed=${seed}",
     "train.threads=1",
 ]
-SLOW = [*FEATURES, "train.steps=400", "launch.checkpoint_s=0.05"]
+SLOW = [*FEATURES, "train.steps=240", "launch.checkpoint_s=0.05"]
 
 
 def start(tmp_path: Path, argv: list[str]) -> "subprocess.Popen[str]":
@@ -30,7 +30,7 @@ def start(tmp_path: Path, argv: list[str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_checkpoint(folder: Path, steps: int, seconds: float = 60) -> int:
+def wait_for_checkpoint(folder: Path, steps: int, seconds: float = 90) -> int:
     """Wait until some run below has a checkpoint of so many steps; which step it is."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -58,7 +58,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> tu
     return run, record
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_stopped_run_ends_as_an_undisturbed_one(
     how: signal.Signals, tiny: list[str], tmp_path: Path, undisturbed: tuple[Path, dict[str, Any]]
 ) -> None:

@@ -1,65 +1,161 @@
-"""Sweeps: every job a process of its own, one killed job one row."""
+"""Sweeps: every job a process of its own, whatever happens to one costs one row, and every cell is run once."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pgolf import status
+from pgolf.plan import planned_cells, read_plan
 from run_folders import Command, records
 
+Train = Callable[[list[str]], int]
+Capture = pytest.CaptureFixture[str]
+BAD = """
+import os, signal, sys
+from pgolf.quant.unquantized import Unquantized
 
-def test_a_sweep_runs_every_cell(command: Command, tiny: list[str], tmp_path: Path) -> None:
-    done = command("pgolf.train", "--multirun", "model/q_proj=full,low_rank", "quant=none,int6_zstd", *tiny, "train.steps=4")
-    assert done.returncode == 0, done.stdout + done.stderr
+class Exits(Unquantized):
+    def encode(self, name, tensor):
+        sys.exit("left")
+
+class Raises(Unquantized):
+    def encode(self, name, tensor):
+        return bytearray(2**62)
+
+class Dies(Unquantized):
+    def encode(self, name, tensor):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_sweep_runs_every_cell(train_here: Train, command: Command, tiny: list[str], tmp_path: Path, capsys: Capture) -> None:
+    sweep = ["model/q_proj=full,low_rank", "quant=none,int8_zlib", "--multirun", *tiny, "train.steps=4"]
+    assert train_here(sweep) == 0
+    lines = capsys.readouterr().out.splitlines()
     found = [record for _, record in records(tmp_path)]
     assert {(r["choices.model/q_proj"], r["choices.quant"]) for r in found} == {
-        (q, b) for q in ("full", "low_rank") for b in ("none", "int6_zstd")
+        (q, b) for q in ("full", "low_rank") for b in ("none", "int8_zlib")
     }
     assert {r["status"] for r in found} == {"ok"}
     assert {r["threads"] for r in found} == {1}
     by_quant = {(r["choices.model/q_proj"], r["choices.quant"]): r for r in found}
-    assert by_quant["full", "none"]["val_bpb_live"] == by_quant["full", "int6_zstd"]["val_bpb_live"], "one seed, one training"
+    assert by_quant["full", "none"]["val_bpb_live"] == by_quant["full", "int8_zlib"]["val_bpb_live"], "one seed, one training"
     assert by_quant["full", "none"]["quant_gap_bpb"] == 0
-    again = command("pgolf.train", "--multirun", "model/q_proj=full,low_rank", "quant=none,int6_zstd", *tiny, "train.steps=4")
-    assert again.returncode == 0
-    assert "4 already run, 0 to run" in again.stdout
+    assert lines[0] == "4 runs in multirun/adhoc: 0 already run, 4 to run"
+    assert [line.split("]")[0] for line in lines[1:]] == ["[1/4", "[2/4", "[3/4", "[4/4"]
+    assert "model/q_proj=full quant=none: val_bpb" in lines[1]
+    assert "left" in lines[1]
+    assert train_here(sweep) == 0
+    assert "4 already run, 0 to run" in capsys.readouterr().out
+    planned = planned_cells(read_plan(tmp_path / "multirun" / "adhoc"))
+    assert {(cell.arm, cell.fingerprint) for cell in planned} == {(r["arm"], r["fingerprint"]) for r in found}
+    (told,) = json.loads(command("pgolf.status", "--json").stdout)
+    assert told["count"] == {"ok": 4}
+    assert told["left_s"] is None
 
 
-def worker_of(supervisor: int, seconds: float) -> int:
-    """The process id of the first worker that a supervisor starts."""
+def test_status_names_what_it_was_given(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr(sys, "argv", ["pgolf.status", "elsewhere"])
+    assert status.main() == 2
+    assert "elsewhere: holds no sweep" in capsys.readouterr().err
+
+
+def test_a_bad_job_costs_one_row(
+    train_here: Train, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    (tmp_path / "bad.py").write_text(BAD)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    targets = "bad.Exits,bad.Raises,bad.Dies,pgolf.quant.unquantized.Unquantized"
+    sweep = ["--multirun", f"quant._target_={targets}", "quant=none", *tiny, "train.steps=4"]
+    assert train_here(sweep) == 1
+    said = capsys.readouterr().err
+    found = {record["config.quant._target_"].split(".")[-1]: (folder, record) for folder, record in records(tmp_path)}
+    assert {name: record["status"] for name, (_, record) in found.items()} == {
+        "Exits": "failed",
+        "Raises": "failed",
+        "Dies": "failed",
+        "Unquantized": "ok",
+    }
+    assert found["Exits"][1]["error"] == "SystemExit: left"
+    assert "MemoryError" in found["Raises"][1]["error"]
+    assert "SIGKILL" in found["Dies"][1]["error"]
+    assert "3 of 4 runs did not end well" in said
+    for name in ("Exits", "Raises", "Dies"):
+        folder, record = found[name]
+        assert str((folder / "error.txt").relative_to(tmp_path)) in said
+        assert (folder / "error.txt").exists()
+        assert record["git_sha"] is not None or record["git_dirty"] is None
+        assert record["threads"] == 1
+    assert train_here([*sweep, "launch.fail_fast=true"]) == 1
+    said = capsys.readouterr().out
+    assert "4 runs in multirun/adhoc: 1 already run, 3 to continue, 0 to run" in said
+    assert said.count("failed:") == 1, "after the first failure no other run starts"
+
+
+def test_cells_that_resolve_alike_run_once(train_here: Train, tiny: list[str], tmp_path: Path) -> None:
+    assert train_here(["--multirun", "model.rope_base=10000,1e4", *tiny, "train.steps=4"]) == 0
+    assert len(list(records(tmp_path))) == 1
+    planned = planned_cells(read_plan(tmp_path / "multirun" / "adhoc"))
+    assert len({cell.arm for cell in planned}) == 2
+    assert len({cell.folder for cell in planned}) == 1
+
+
+def test_two_sweeps_at_once_run_each_cell_once(tiny: list[str], tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "pgolf.train", "--multirun", "seed=1,2,3", *tiny, "train.steps=12"]
+    both = [subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [each.communicate(timeout=240) for each in both]
+    assert [each.returncode for each in both] == [0, 0], said
+    found = dict(records(tmp_path))
+    assert sorted(record["seed"] for record in found.values()) == [1, 2, 3]
+    for folder in found:
+        assert not list(folder.glob("earlier-*")), "nothing was run twice"
+        steps = [json.loads(line).get("step") for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        assert steps.count(12) == 1
+
+
+def wait_for_record(folder: Path, seconds: float = 90) -> None:
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-        for line in listed.splitlines()[1:]:
-            pid, parent, command = line.split(None, 2)
-            if int(parent) == supervisor and "pgolf.worker" in command:
-                return int(pid)
+    while not list(records(folder)):
+        assert time.monotonic() < until, "no run ended"
         time.sleep(0.05)
-    raise AssertionError("no worker was started")
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_killed_job_costs_one_row(tiny: list[str], tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "pgolf.train", "--multirun", "seed=1,2", *tiny]
+def test_ctrl_c_says_what_is_left(tiny: list[str], tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "pgolf.train", "--multirun", "seed=1,2,3", *tiny, "train.steps=400"]
     sweep = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    os.kill(worker_of(sweep.pid, 60), signal.SIGKILL)
-    out, err = sweep.communicate(timeout=240)
+    wait_for_record(tmp_path)
+    time.sleep(0.5)
+    sweep.send_signal(signal.SIGINT)
+    out, err = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130, out + err
+    assert "2 of 3 runs are left; the same command runs them:\n  seed=2\n  seed=3\n" in err
+    assert [record["seed"] for _, record in records(tmp_path) if record["status"] == "ok"] == [1]
+
+
+def test_a_sweep_stops_when_its_code_changes(tiny: list[str], tmp_path: Path) -> None:
+    source = Path(__file__).resolve().parents[2]
+    for name in ("pgolf", "conf"):
+        shutil.copytree(source / name, tmp_path / "tree" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    argv = [sys.executable, "-m", "pgolf.train", "--multirun", "seed=1,2,3", *tiny, "train.steps=12"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "tree")}
+    sweep = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    wait_for_record(tmp_path)
+    with (tmp_path / "tree" / "pgolf" / "loop.py").open("a") as file:
+        file.write("# another line\n")
+    out, err = sweep.communicate(timeout=120)
     assert sweep.returncode == 1, out + err
-    found = {record["seed"]: (folder, record) for folder, record in records(tmp_path)}
-    folder, killed = found[1]
-    assert killed["status"] == "failed"
-    assert "SIGKILL" in killed["error"]
-    assert found[2][1]["status"] == "ok"
-    assert "1 of 2 runs did not end well" in err
-    assert str((folder / "error.txt").relative_to(tmp_path)) in err
-    assert (folder / "error.txt").exists()
-
-
-def test_an_error_in_a_job_is_listed_with_its_traceback(command: Command, tiny: list[str], tmp_path: Path) -> None:
-    done = command("pgolf.train", "--multirun", "train.seq_len=32,4096", *tiny[:5], *tiny[6:], "train.batch_tokens=8192", "train.steps=2")
-    assert done.returncode in (0, 1), done.stderr
-    assert all(record["status"] == "ok" for _, record in records(tmp_path)) == (done.returncode == 0)
+    assert "the code or conf/ changed since the sweep started" in err
+    assert "seed=3" in err
+    again = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False, timeout=240)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "seed=1: again: code changed (loop.py)" in again.stdout
+    assert len({record["code_sha"] for _, record in records(tmp_path)}) == 1

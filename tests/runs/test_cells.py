@@ -1,0 +1,131 @@
+"""What the next command of a configuration does about what it finds in its run folder, and why."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgolf.cells import held
+from run_folders import records
+
+Train = Callable[[list[str]], int]
+Capture = pytest.CaptureFixture[str]
+
+
+def change(folder: Path, **fields: Any) -> None:
+    """Edit a record as some other history would have left it; a value that is a function gets the old one."""
+    path = folder / "result.json"
+    record = json.loads(path.read_text())
+    for key, value in fields.items():
+        record[key] = value(record[key]) if callable(value) else value
+    path.write_text(json.dumps(record))
+
+
+@pytest.fixture
+def ran(train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture) -> Callable[..., tuple[Path, dict[str, Any]]]:
+    """Run the tiny configuration (again); its only folder and record."""
+
+    def run(*more: str, code: int = 0) -> tuple[Path, dict[str, Any]]:
+        assert train_here([*tiny, "train.steps=6", *more]) == code
+        ((folder, record),) = records(tmp_path)
+        return folder, record
+
+    return run
+
+
+def test_a_finished_run_is_found(ran: Callable[..., Any], capsys: Capture) -> None:
+    _, first = ran()
+    capsys.readouterr()
+    _, second = ran()
+    assert first == second
+    assert "already run (launch.rerun=true runs it again)" in capsys.readouterr().out
+
+
+def test_changed_code_runs_again_and_says_which(ran: Callable[..., Any], capsys: Capture) -> None:
+    folder, first = ran()
+
+    def older(lines: list[str]) -> list[str]:
+        return [f"{line.split()[0]} {'0' * 12}" if line.startswith(("loop.py", "score.py")) else line for line in lines]
+
+    change(folder, code_files=older)
+    capsys.readouterr()
+    _, kept = ran("launch.keep_older_code=true")
+    assert kept["ended_at"] == first["ended_at"]
+    assert "already run" in capsys.readouterr().out
+    _, second = ran()
+    assert "again: code changed (loop.py, score.py)" in capsys.readouterr().out
+    assert second["ended_at"] > first["ended_at"]
+    assert second["val_bpb"] == first["val_bpb"]
+    assert (folder / "earlier-1" / "result.json").exists()
+
+
+def test_changed_data_runs_again(train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture) -> None:
+    source = Path(next(text for text in tiny if text.startswith("data.path=")).partition("=")[2])
+    book = tmp_path / "book.txt"
+    book.write_text(source.read_text()[:200_000])
+    argv = [*tiny, "train.steps=6", f"data.path={book}"]
+    assert train_here(argv) == 0
+    book.write_text(source.read_text()[:180_000])
+    capsys.readouterr()
+    assert train_here(argv) == 0
+    assert "again: data changed" in capsys.readouterr().out
+    ((folder, record),) = records(tmp_path)
+    assert record["data_sha"] != json.loads((folder / "earlier-1" / "result.json").read_text())["data_sha"]
+
+
+def test_a_changed_default_is_named(ran: Callable[..., Any], tmp_path: Path, capsys: Capture) -> None:
+    folder, _ = ran()
+    folder.rename(folder.with_name("seed1-00000000"))
+    change(folder.with_name("seed1-00000000"), fingerprint="0" * 16, **{"config.optim.roles.head.lr": 0.123})
+    capsys.readouterr()
+    with pytest.raises(ValueError, match="too many values"):
+        ran()
+    assert "again: configuration changed since seed1-00000000 (optim.roles.head.lr 0.123 -> 0.008)" in capsys.readouterr().out
+
+
+def test_the_record_of_another_run_is_refused(ran: Callable[..., Any], capsys: Capture) -> None:
+    folder, _ = ran()
+    change(folder, fingerprint="f" * 16)
+    before = (folder / "result.json").read_bytes()
+    ran(code=2)
+    said = capsys.readouterr().err
+    assert "is the record of another run (fingerprint ffffffffffffffff" in said
+    assert (folder / "result.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(("status", "why"), [("failed", "again: it failed"), ("interrupted", "again: it was interrupted")])
+def test_what_did_not_finish_runs_again(ran: Callable[..., Any], capsys: Capture, status: str, why: str) -> None:
+    folder, _ = ran()
+    change(folder, status=status, error="for this test")
+    capsys.readouterr()
+    _, record = ran()
+    assert record["status"] == "ok"
+    assert why in capsys.readouterr().out
+
+
+def test_a_diverged_run_is_finished(ran: Callable[..., Any], capsys: Capture) -> None:
+    folder, _ = ran()
+    change(folder, status="diverged", error="the training loss is nan at step 3")
+    _, record = ran(code=1)
+    assert record["status"] == "diverged"
+    assert "diverged" in capsys.readouterr().err
+
+
+def test_every_record_says_where_it_comes_from(ran: Callable[..., Any]) -> None:
+    _, record = ran()
+    for key in ("git_sha", "git_dirty", "git_diff_sha", "versions.torch", "device", "threads", "data_sha", "code_sha", "seed", "ended_at"):
+        assert key in record
+    assert record["config.model.width"] == 32
+    assert record["config.data.vocab_size"] == 384
+    assert not any(key.startswith(("config.launch", "config.paths", "config.seed")) for key in record)
+    assert all(len(line.split()) == 2 for line in record["code_files"])
+
+
+def test_a_folder_has_one_holder(tmp_path: Path) -> None:
+    from pgolf.status import is_held
+
+    with held(tmp_path / "run", "label"):
+        assert is_held(tmp_path / "run")
+    assert not is_held(tmp_path / "run")
