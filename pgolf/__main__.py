@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-COMMANDS = ("train", "params", "evaluate", "data")
+COMMANDS = ("train", "params", "evaluate", "data", "aggregate", "compare")
 
 
 def main() -> None:

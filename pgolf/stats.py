@@ -1,7 +1,7 @@
 """The statistics of an ablation study, from scipy's t distributions.
 
-Every value that enters is one run's score, so n counts seeds and every standard deviation is between seeds. What cannot be computed is None,
-with the reason beside it: never NaN, and never a number of no meaning.
+Every value that enters is one run's score, so n counts seeds and every standard deviation is between seeds. What cannot be computed is
+None, with the reason beside it: never NaN, and never a number of no meaning.
 """
 
 import math
