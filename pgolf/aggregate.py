@@ -1,6 +1,7 @@
 """`python -m pgolf.aggregate FOLDER`: records -> results.jsonl, table.md, table.csv, table.tex, and the table on the terminal."""
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,4 +114,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    gc.disable()  # a short process that drops nothing: looking for garbage among ten thousand records takes a quarter of the time
     sys.exit(main())

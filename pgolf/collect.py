@@ -15,11 +15,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgolf.errors import PgolfError
 from pgolf.plan import PLAN, PlannedCell, read_plan
 from pgolf.results import RECORD, SCHEMA_VERSION, STATUSES, read_record
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROW_VERSION = 1
 ROWS = "results.jsonl"
@@ -239,6 +242,14 @@ def finite(value: Any) -> Any:
     if isinstance(value, list):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def frame(rows: Iterable[Row]) -> "pd.DataFrame":
+    """Rows as a DataFrame, a column per field, for notebooks. (From the file: pd.read_json(path, lines=True, dtype=False), without which
+    a fingerprint of digits alone becomes a number.)"""
+    import pandas as pd
+
+    return pd.DataFrame.from_records(list(rows))
 
 
 def write_whole(path: Path, lines: Iterable[str]) -> None:

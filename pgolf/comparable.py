@@ -48,9 +48,14 @@ def forbidding(arm: Group, base: Group) -> str | None:
             mine, other = (str(x)[:SHORT] if key == "val_text_sha" else x for x in (mine, other))
             return f"another {what} than the baseline ({mine}, not {other})"
     a, b = arm.mean("val_bytes"), base.mean("val_bytes")
-    if a and b and abs(a - b) > SAME_BYTES * max(a, b):
+    if not same_part(a, b):
         return f"another part of the validation text than the baseline ({a:,.0f} bytes, not {b:,.0f})"
     return None
+
+
+def same_part(a: float | None, b: float | None) -> bool:
+    """Whether two counts of scored bytes are of the same part of a text; what is not known is taken for the same."""
+    return a is None or b is None or abs(a - b) <= SAME_BYTES * max(a, b)
 
 
 def scored(g: Group) -> set[tuple[Any, ...]]:

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pgolf.collect import finite, is_number
-from pgolf.differences import Differences, Pair, Side, differences, read_side
+from pgolf.differences import ABSENT, Differences, Pair, Side, differences, read_side
 from pgolf.errors import PgolfError
 from pgolf.render import clean
 
@@ -44,6 +44,10 @@ def text(value: Any) -> str:
     return f"{value:,.5f}".rstrip("0").rstrip(".") if isinstance(value, float) else clean(str(value))
 
 
+def verbatim_text(value: Any) -> str:
+    return value if value == ABSENT else clean(json.dumps(value))
+
+
 def change(a: Any, b: Any) -> str:
     """B - A, for two numbers."""
     if not (is_number(a) and is_number(b)):
@@ -51,14 +55,14 @@ def change(a: Any, b: Any) -> str:
     return f"{b - a:+,.5f}" if isinstance(a, float) or isinstance(b, float) else f"{b - a:+,}"
 
 
-def pairs_table(title: str, pairs: Mapping[str, Pair], *, verbatim: bool = False) -> Table:
-    """verbatim: values as they stand in the configuration, without a difference."""
+def pairs_table(title: str, pairs: Mapping[str, Pair], *, verbatim: bool = False, apart: Sequence[str] = ()) -> Table:
+    """verbatim: values as they stand in the configuration, without a difference. apart: rows that have none."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("")
     for name in ("A", "B", *([] if verbatim else ["B - A"])):
         table.add_column(name, justify="left" if verbatim else "right", overflow="fold")
     for key, (a, b) in pairs.items():
-        shown = [clean(json.dumps(x)) for x in (a, b)] if verbatim else [text(a), text(b), change(a, b)]
+        shown = [verbatim_text(x) for x in (a, b)] if verbatim else [text(a), text(b), "not comparable" if key in apart else change(a, b)]
         table.add_row(Text(key), *map(Text, shown))
     return table
 
@@ -73,7 +77,7 @@ def show(found: Differences, a: Side, b: Side, console: Console) -> None:
         console.print()
     for title, pairs in (("parameters", found.parameters), ("bytes", found.bytes), ("cost", found.cost), ("final scores", found.scores)):
         if pairs:
-            console.print(pairs_table(title, pairs))
+            console.print(pairs_table(title, pairs, apart=found.incomparable))
             console.print()
     for curve in found.curves:
         every = max(1, -(-len(curve.points) // MOST_POINTS))

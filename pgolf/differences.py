@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pgolf.collect import is_number
+from pgolf.comparable import same_part
 from pgolf.errors import PgolfError
 from pgolf.groups import CONFIG
 from pgolf.results import RECORD, read_record
@@ -30,6 +31,8 @@ PROVENANCE = (
     "eval_mode",
 )
 MACHINE = ("device", "threads", "precision", "compile", "nproc")
+
+ABSENT = "(absent)"
 
 Flat = dict[str, Any]
 Pair = tuple[Any, Any]
@@ -57,13 +60,17 @@ class Curve:
 
 @dataclass(frozen=True)
 class Differences:
-    """Each entry is (value of A, value of B). notes: what forbids or limits a comparison, first to be read."""
+    """Each entry is (value of A, value of B). notes: what forbids or limits a comparison, first to be read.
+
+    incomparable: the scores of which no difference may be made.
+    """
 
     notes: tuple[str, ...]
     config: dict[str, Pair]
     parameters: dict[str, Pair]
     bytes: dict[str, Pair]
     scores: dict[str, Pair]
+    incomparable: tuple[str, ...]
     cost: dict[str, Pair]
     provenance: dict[str, Pair]
     curves: tuple[Curve, ...]
@@ -120,25 +127,32 @@ def differences(a: Side, b: Side) -> Differences:
     """What differs; parameters, bytes, scores and cost stand whether they differ or not."""
     batch = tuple(batch_tokens(side) for side in (a, b))
     axis = "step" if batch[0] == batch[1] else "tokens"
-    notes = [*a.warnings, *b.warnings, *score_notes(a, b)]
+    said, incomparable = score_notes(a, b)
+    notes = [*a.warnings, *b.warnings, *said]
     if axis == "tokens":
         notes.append(f"batches of {batch[0]} and {batch[1]} tokens: curves are compared at equal tokens, not steps")
     if a.record.get("fingerprint") and all(a.record.get(key) == b.record.get(key) for key in ("fingerprint", "seed")):
         notes.append("one configuration and seed: what differs comes from code, data or machine")
-    curves = tuple(curve for kind, names in CURVES.items() for name in names if (curve := curve_of(a, b, kind, name, axis)).points)
+    wanted = [(kind, name) for kind, names in CURVES.items() for name in names if name not in incomparable]
+    curves = tuple(curve for kind, name in wanted if (curve := curve_of(a, b, kind, name, axis)).points)
     if not curves:
-        notes.append(f"no {axis} at which both runs have a metric: no curve")
+        notes.append(f"no {axis} at which both runs have a metric that compares: no curve")
     keys = dict.fromkeys([*a.record, *b.record])
     return Differences(
         tuple(notes),
-        {key: (a.config.get(key), b.config.get(key)) for key in sorted({*a.config, *b.config}) if a.config.get(key) != b.config.get(key)},
+        {key: pair for key, pair in config_pairs(a, b).items() if pair[0] != pair[1]},
         both(a, b, [key for key in keys if key.startswith(PARAMETERS)]),
         both(a, b, BYTES),
         both(a, b, SCORES),
+        tuple(sorted(incomparable)),
         both(a, b, COST),
         {k: v for k, v in both(a, b, [*PROVENANCE, *(k for k in keys if k.startswith("versions.")), *MACHINE]).items() if v[0] != v[1]},
         curves,
     )
+
+
+def config_pairs(a: Side, b: Side) -> dict[str, Pair]:
+    return {key: (a.config.get(key, ABSENT), b.config.get(key, ABSENT)) for key in sorted({*a.config, *b.config})}
 
 
 def both(a: Side, b: Side, keys: Any) -> dict[str, Pair]:
@@ -146,22 +160,35 @@ def both(a: Side, b: Side, keys: Any) -> dict[str, Pair]:
     return {key: (a.record.get(key), b.record.get(key)) for key in keys if key in a.record or key in b.record}
 
 
-def score_notes(a: Side, b: Side) -> list[str]:
-    """Why two scores must not be compared, or only in bits per byte."""
-    if not all(side.record.get("status") == "ok" for side in (a, b)):
-        return [
-            f"{side.folder}: {side.record['status']}, {side.record.get('error')}"
-            for side in (a, b)
-            if side.record.get("status", "ok") != "ok"
+def score_notes(a: Side, b: Side) -> tuple[list[str], set[str]]:
+    """Why two runs' scores must not be compared, or only in bits per byte; and the names of those scores and metrics."""
+    ended = [
+        f"{side.folder}: {side.record['status']}, {side.record.get('error')}" for side in (a, b) if side.record.get("status", "ok") != "ok"
+    ]
+    if ended or not (a.record and b.record):  # without both records the configuration has to tell
+        other = [
+            key
+            for key, (x, y) in config_pairs(a, b).items()
+            if key.startswith(("eval.", "data.")) and x != y and key != "data.shuffle_seed"
         ]
-    notes = []
-    for key, what in (("eval_mode", "evaluation modes"), ("val_text_sha", "validation texts")):
-        if a.record.get(key) != b.record.get(key):
-            notes.append(f"scored in other {what} ({a.record.get(key)}, {b.record.get(key)}): final scores do not compare")
-    counts = [(side.record.get("val_targets"), side.record.get("val_bytes")) for side in (a, b)]
-    if not notes and counts[0] != counts[1]:
-        notes.append("other targets or bytes scored (another tokenizer): compare bpb, not nats")
-    return notes
+        told = [f"{', '.join(other)} differ: scores are not compared"] if other else []
+        return [*ended, *told], {*SCORES, "train_nats"} if other else set()
+    notes = [
+        f"scored in other {what} ({a.record.get(key)}, {b.record.get(key)}): scores are not compared"
+        for key, what in (("eval_mode", "evaluation modes"), ("val_text_sha", "validation texts"))
+        if a.record.get(key) != b.record.get(key)
+    ]
+    targets, sizes = ([side.record.get(key) for side in (a, b)] for key in ("val_targets", "val_bytes"))
+    if notes:
+        return notes, {*SCORES, "train_nats"}
+    if not same_part(*sizes):
+        return [f"other parts of the validation text scored ({sizes[0]} and {sizes[1]} bytes): scores are not compared"], {
+            *SCORES,
+            "train_nats",
+        }
+    if targets[0] != targets[1] or sizes[0] != sizes[1]:
+        return ["other targets or bytes scored (another tokenizer): bpb is compared, nats are not"], {"val_nats", "train_nats"}
+    return [], set()
 
 
 def batch_tokens(side: Side) -> Any:
@@ -172,13 +199,13 @@ def curve_of(a: Side, b: Side, kind: str, name: str, axis: str) -> Curve:
     """The points that both runs have, exactly: nothing is interpolated."""
     found = []
     for side in (a, b):
-        points = {}
+        points: dict[int, float] = {}
         for event in side.metrics.get(kind, []):
             at = event.get(axis)
             if at is None and is_number(event.get("step")) and is_number(batch_tokens(side)):
                 at = event["step"] * batch_tokens(side)
-            if is_number(at) and is_number(event.get(name)):
+            if isinstance(at, int) and is_number(event.get(name)):
                 points[at] = float(event[name])
         found.append(points)
     common = sorted(found[0].keys() & found[1].keys())
-    return Curve(name, axis, tuple((int(at), found[0][at], found[1][at]) for at in common))
+    return Curve(name, axis, tuple((at, found[0][at], found[1][at]) for at in common))

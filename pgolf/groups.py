@@ -58,8 +58,8 @@ class Group:
 
     def only(self, key: str) -> Any:
         """The value that all counted records share, None where they differ or lack it."""
-        found = {repr(row.get(key)): row.get(key) for row in self.used.values()}
-        return next(iter(found.values())) if len(found) == 1 else None
+        found = [row.get(key) for row in self.used.values()]
+        return found[0] if found and found.count(found[0]) == len(found) else None
 
 
 def group(rows: Iterable[Row]) -> list[Group]:
@@ -176,9 +176,9 @@ def refusal(used: Mapping[int, Row]) -> str | None:
 def differing_keys(groups: Sequence[Group]) -> dict[str, list[Any]]:
     """Configuration keys that differ between groups, each with a value per group (None where a group has none).
 
-    What follows the seed is no difference: it reads "the seed". Records without `config.*` are told apart by their choices.
+    What follows the seed is no difference: it reads "the seed"; two seeds tell, as all else is one configuration. Records without `config.*` are told apart by their choices.
     """
-    rows = [[row for row in g.rows if row["status"] in STATUSES] for g in groups]
+    rows = [list({row["seed"]: row for row in g.rows if row["status"] in STATUSES}.values())[:2] for g in groups]
     flat = [row for found in rows for row in found]
     names = set().union(*flat)
     prefix = CONFIG if any(key.startswith(CONFIG) for key in names) else CHOICES

@@ -63,8 +63,8 @@ def introduction(table: FamilyTable) -> str:
     base = f"Baseline: {' and '.join(labels)}" if labels else "No baseline"
     shared = f" All arms: {', '.join(table.shared)}." if table.shared else ""
     return (
-        f"{base}.{shared} Scores are bits per byte of the packed model; sd, intervals and tests are between seeds. Differences are arm - baseline "
-        f"with {LEVEL} interval, p two-sided; Holm's p corrects over the family's planned comparisons."
+        f"{base}.{shared} Scores are bits per byte of the packed model; sd, intervals and tests are between seeds. Differences are "
+        f"arm - baseline with {LEVEL} interval, p two-sided; Holm's p corrects over the family's planned comparisons."
     )
 
 
@@ -85,9 +85,10 @@ def interval(test: TTest | None) -> str:
 
 
 def difference(row: ArmRow) -> str:
+    """The decisive test's; `none` where it is refused, and the notes say why."""
     if row.comparison is None:
         return "baseline" if row.is_baseline else ""
-    return interval(row.comparison.test) if row.comparison.refused is None else f"none: {row.comparison.refused}"
+    return interval(row.comparison.test) if row.comparison.refused is None else "none"
 
 
 def seeds(row: ArmRow) -> str:

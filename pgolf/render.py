@@ -32,6 +32,8 @@ LATEX = {
 
 def clean(text: str) -> str:
     """One line without control characters or lone surrogates, which a name or an error message may hold."""
+    if text.isprintable():
+        return text
     return re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+", " ", text).strip()
 
 
