@@ -23,7 +23,10 @@ PER_STUDY = 100  # arms
 
 def record(study: str, arm: str, number: int, seed: int, keys: int, draw: random.Random) -> dict[str, object]:
     bpb = draw.gauss(1.2 + 0.001 * (number % 17), 0.002)
-    config = {f"config.section{k % 10}.key{k}": k for k in range(keys)} | {"config.model.head.rank": number, "config.data.shuffle_seed": seed}
+    config = {f"config.section{k % 10}.key{k}": k for k in range(keys)} | {
+        "config.model.head.rank": number,
+        "config.data.shuffle_seed": seed,
+    }
     return {
         "status": "ok",
         "error": None,

@@ -59,6 +59,7 @@ def collect(source: Path) -> Collected:
 
 def read_folder(root: Path) -> Collected:
     """Rows of every run folder and plan at or below `root`. Raises PgolfError where there is neither."""
+    root = Path(os.path.abspath(root))  # names of studies are names of folders, also of `.`
     warnings: list[str] = []
     runs, plans = [], []
     for folder, files in walk(root, warnings):

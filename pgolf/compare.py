@@ -55,16 +55,18 @@ def change(a: Any, b: Any) -> str:
     return f"{b - a:+,.5f}" if isinstance(a, float) or isinstance(b, float) else f"{b - a:+,}"
 
 
-def pairs_table(title: str, pairs: Mapping[str, Pair], *, verbatim: bool = False, apart: Sequence[str] = ()) -> Table:
+def show_pairs(console: Console, title: str, pairs: Mapping[str, Pair], *, verbatim: bool = False, apart: Sequence[str] = ()) -> None:
     """verbatim: values as they stand in the configuration, without a difference. apart: rows that have none."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("")
     for name in ("A", "B", *([] if verbatim else ["B - A"])):
         table.add_column(name, justify="left" if verbatim else "right", overflow="fold")
     for key, (a, b) in pairs.items():
         shown = [verbatim_text(x) for x in (a, b)] if verbatim else [text(a), text(b), "not comparable" if key in apart else change(a, b)]
         table.add_row(Text(key), *map(Text, shown))
-    return table
+    console.print(Text(title, style="bold"))
+    console.print(table)
+    console.print()
 
 
 def show(found: Differences, a: Side, b: Side, console: Console) -> None:
@@ -73,17 +75,17 @@ def show(found: Differences, a: Side, b: Side, console: Console) -> None:
         console.print(Text(f"note: {clean(note)}"))
     console.print()
     for title, pairs in (("configuration that differs", found.config), ("provenance that differs", found.provenance)):
-        console.print(pairs_table(title, pairs, verbatim=True) if pairs else Text(f"{title}: none"))
-        console.print()
+        if pairs:
+            show_pairs(console, title, pairs, verbatim=True)
+        else:
+            console.print(Text(f"{title}: none\n"))
     for title, pairs in (("parameters", found.parameters), ("bytes", found.bytes), ("cost", found.cost), ("final scores", found.scores)):
         if pairs:
-            console.print(pairs_table(title, pairs, apart=found.incomparable))
-            console.print()
+            show_pairs(console, title, pairs, apart=found.incomparable)
     for curve in found.curves:
         every = max(1, -(-len(curve.points) // MOST_POINTS))
         points = curve.points[::-1][::every][::-1]  # the last one always
-        console.print(pairs_table(f"{curve.name} at equal {curve.axis}", {f"{at:,}": (x, y) for at, x, y in points}))
-        console.print()
+        show_pairs(console, f"{curve.name} at equal {curve.axis}", {f"{at:,}": (x, y) for at, x, y in points})
 
 
 def main() -> int:

@@ -176,7 +176,8 @@ def refusal(used: Mapping[int, Row]) -> str | None:
 def differing_keys(groups: Sequence[Group]) -> dict[str, list[Any]]:
     """Configuration keys that differ between groups, each with a value per group (None where a group has none).
 
-    What follows the seed is no difference: it reads "the seed"; two seeds tell, as all else is one configuration. Records without `config.*` are told apart by their choices.
+    What follows the seed is no difference: it reads "the seed". Two seeds of a group tell, as all else is one configuration. Records
+    without `config.*` are told apart by their choices.
     """
     rows = [list({row["seed"]: row for row in g.rows if row["status"] in STATUSES}.values())[:2] for g in groups]
     flat = [row for found in rows for row in found]

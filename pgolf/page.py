@@ -62,9 +62,10 @@ def introduction(table: FamilyTable) -> str:
     labels = list(dict.fromkeys(row.label for row in table.rows if row.is_baseline))
     base = f"Baseline: {' and '.join(labels)}" if labels else "No baseline"
     shared = f" All arms: {', '.join(table.shared)}." if table.shared else ""
+    test = "the paired t test over common seeds" if table.settings.pairs else "Welch's test, or the paired t where the notes say so"
     return (
         f"{base}.{shared} Scores are bits per byte of the packed model; sd, intervals and tests are between seeds. Differences are "
-        f"arm - baseline with {LEVEL} interval, p two-sided; Holm's p corrects over the family's planned comparisons."
+        f"arm - baseline with {LEVEL} interval and two-sided p by {test}; Holm's p corrects over the family's comparisons."
     )
 
 
@@ -207,7 +208,9 @@ def noise_line(resolution: Resolution) -> str:
         return f"Noise of {resolution.what}: not known ({noise.reason})."
     line = f"Noise of {resolution.what}: sd {noise.sd:.5f} bpb, pooled over {noise.groups} arms ({noise.df} df)."
     if resolution.detectable_bpb is not None:
-        line += f" {resolution.seeds} seeds detect {resolution.detectable_bpb:.4f} bpb at {POWER:.0%} power, uncorrected p < {ALPHA}."
+        line += (
+            f" {resolution.seeds} seeds an arm detect {resolution.detectable_bpb:.4f} bpb at {POWER:.0%} power, uncorrected p < {ALPHA}."
+        )
     if resolution.smallest_effect_bpb is not None:
         needed = "more than a million" if resolution.seeds_needed is None else f"{resolution.seeds_needed:,}"
         line += f" The smallest effect, {resolution.smallest_effect_bpb:g} bpb, needs {needed} seeds an arm."

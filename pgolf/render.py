@@ -16,6 +16,7 @@ from pgolf.table import ArmRow, FamilyTable, Report
 
 MOST_LINES = 20  # of one section on a terminal
 LONGEST_LINE = 600
+WIDEST = 48  # characters of a column there
 LATEX = {
     "\\": r"\textbackslash{}",
     **{c: "\\" + c for c in "&%$#_{}"},
@@ -24,7 +25,7 @@ LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"\symbol{34}",
     "[": "{[}",  # after a row's end a bare bracket would be its optional argument
     "]": "{]}",
 }
@@ -34,7 +35,8 @@ def clean(text: str) -> str:
     """One line without control characters or lone surrogates, which a name or an error message may hold."""
     if text.isprintable():
         return text
-    return re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+", " ", text).strip()
+    told = re.sub(r"[\ud800-\udfff]", "?", text)
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", told).strip()
 
 
 def markdown_text(text: str) -> str:
@@ -113,20 +115,28 @@ def show(sections: Sequence[Section], console: Console) -> None:
         if len(section.lines) > MOST_LINES:
             console.print(f"  ... and {len(section.lines) - MOST_LINES} more in table.md")
         if section.grid:
-            rows = section.grid.rows
-            console.print(terminal_grid(Grid(section.grid.columns, section.grid.numeric, rows[: 5 * MOST_LINES])))
-            if len(rows) > 5 * MOST_LINES:
-                console.print(f"  ... and {len(rows) - 5 * MOST_LINES} more rows in table.md")
+            show_grid(section.grid, console)
         console.print()
 
 
-def terminal_grid(grid: Grid) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title, numeric in zip(grid.columns, grid.numeric, strict=True):
-        table.add_column(Text(title), justify="right" if numeric else "left", overflow="fold")
-    for row in grid.rows:
-        table.add_row(*(Text(clean(cell)) for cell in row))
-    return table
+def show_grid(grid: Grid, console: Console) -> None:
+    """Columns that do not fit side by side follow below, each time after the first column."""
+    rows = grid.rows[: 5 * MOST_LINES]
+    widths = [min(WIDEST, max(len(clean(cell)) for cell in column)) + 2 for column in zip(grid.columns, *rows, strict=True)]
+    parts: list[list[int]] = [[]]
+    for at in range(1, len(widths)):
+        if parts[-1] and widths[0] + sum(widths[i] for i in parts[-1]) + widths[at] > console.width:
+            parts.append([])
+        parts[-1].append(at)
+    for part in parts:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for at in (0, *part):
+            table.add_column(Text(grid.columns[at]), justify="right" if grid.numeric[at] else "left", overflow="fold", max_width=WIDEST)
+        for row in rows:
+            table.add_row(*(Text(clean(row[at])) for at in (0, *part)))
+        console.print(table)
+    if len(grid.rows) > len(rows):
+        console.print(f"  ... and {len(grid.rows) - len(rows)} more rows in table.md")
 
 
 def csv_text(report: Report) -> str:

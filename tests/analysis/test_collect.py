@@ -148,7 +148,9 @@ def test_damaged_lines_of_a_file_are_named(tmp_path: Path) -> None:
     assert [w.split("line ")[1].split(":")[0] for w in made.warnings] == ["5", "7", "8"]
 
 
-@pytest.mark.parametrize(("make", "said"), [("gone", "is no folder"), ("empty", "holds no run and no plan"), ("x.json", "is neither a folder")])
+@pytest.mark.parametrize(
+    ("make", "said"), [("gone", "is no folder"), ("empty", "holds no run and no plan"), ("x.json", "is neither a folder")]
+)
 def test_nothing_to_read(make: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.json").write_text("{}")

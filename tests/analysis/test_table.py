@@ -213,7 +213,9 @@ def test_duplicates_that_agree_count_once_and_others_not_at_all(tmp_path: Path) 
 def test_identical_arms_are_marked_and_are_one_hypothesis(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"tied": TIED, "mos": MOS})
     cells = [
-        PlannedCell(STUDY, alias, s, print_of(arm), cell_folder(arm, s)) for s in (1, 2, 3) for alias, arm in (("also", "mos"), ("plain", "tied"))
+        PlannedCell(STUDY, alias, s, print_of(arm), cell_folder(arm, s))
+        for s in (1, 2, 3)
+        for alias, arm in (("also", "mos"), ("plain", "tied"))
     ]
     add_to_plan(study, Sweep(("aliases",), 1.0, "c0de", False, tuple(cells)))
     rows = rows_of(study)
