@@ -93,10 +93,12 @@ def walk(folder: Path, warnings: list[str], depth: int = 0) -> Iterator[tuple[Pa
         return
     files = {name for name, is_dir in found if not is_dir} | {RECORD for name, is_dir in found if is_dir and name == RECORD}
     yield folder, files
-    if files & RUN_FILES or RUN_NAME.fullmatch(folder.name) or depth == DEEPEST:
+    if files & RUN_FILES or RUN_NAME.fullmatch(folder.name) or depth == DEEPEST:  # the first where a run's folder was renamed
         return
     for name in sorted(name for name, is_dir in found if is_dir):
-        if not name.startswith((".", "earlier-")):
+        if RUN_NAME.fullmatch(name):
+            yield folder / name, set()  # its name tells enough
+        elif not name.startswith((".", "earlier-")):
             yield from walk(folder / name, warnings, depth + 1)
 
 
@@ -129,7 +131,10 @@ def read_plans(folders: Iterable[Path], warnings: list[str]) -> tuple[Places, se
 def row_of(folder: Path, root: Path, cells: list[tuple[PlannedCell, int, int]], planning: set[Path]) -> Row | None:
     """The row of one run folder; None for an unplanned folder without a record."""
     known = cells or any(parent in planning for parent in folder.parents)
-    place = {"folder": os.path.relpath(folder, root), "planned": [[c.arm, sweep, at] for c, sweep, at in cells] if known else None}
+    place = {
+        "folder": "." if folder == root else str(folder).removeprefix(f"{root}{os.sep}"),
+        "planned": [[c.arm, sweep, at] for c, sweep, at in cells] if known else None,
+    }
     named = RUN_NAME.fullmatch(folder.name)
     if cells:
         identity: Row = {key: getattr(cells[0][0], key) for key in ("study", "arm", "seed", "fingerprint")}

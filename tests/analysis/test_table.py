@@ -263,6 +263,16 @@ def test_an_ok_record_without_a_score_counts_nowhere(tmp_path: Path) -> None:
     assert "seed 2 has no finite score" in texts(row)
 
 
+@pytest.mark.parametrize("score", ["NaN", "Infinity", "1e999", "-1.0"])
+def test_a_score_that_is_no_score_counts_nowhere(score: str, tmp_path: Path) -> None:
+    study = study_of(tmp_path, SCORES)
+    path = study / cell_folder("mos", 2) / "result.json"
+    path.write_text(path.read_text().replace(f'"val_bpb": {MOS[1]}', f'"val_bpb": {score}'))
+    row = rows_of(study)["mos"]
+    assert row.mean_bpb == pytest.approx(fmean([MOS[0], MOS[2]]))
+    assert "seed 2 has no finite score" in texts(row)
+
+
 def test_warnings_of_records_and_mixed_code_are_told(tmp_path: Path) -> None:
     study = study_of(tmp_path, SCORES)
     put(study, record("mos", 2, MOS[1], warnings=["no snapshot was taken"], code_sha="other"))
