@@ -77,6 +77,10 @@ def p_text(p: float | None) -> str:
     return "" if p is None else "<0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
+def p_of(test: TTest | None) -> str:
+    return "" if test is None else p_text(test.p)
+
+
 def interval(test: TTest | None) -> str:
     """`+0.0130 [+0.0100, +0.0160]`, or the difference with the reason why it has no interval."""
     if test is None or test.difference is None:
@@ -157,7 +161,7 @@ def main_grid(table: FamilyTable) -> Grid:
         Column("n", seeds),
         *(Column(f"mean {title} (sd)", score(kind)) for title, kind in score_columns(table.rows).items()),
         Column(f"difference, bpb [{LEVEL}]", difference),
-        Column("p", lambda row: p_text(decisive(row.comparison).p if decisive(row.comparison) else None)),  # type: ignore[union-attr]
+        Column("p", lambda row: p_of(decisive(row.comparison))),
         Column("Holm p", lambda row: p_text(row.holm_p)),
         Column("nats/token", lambda row: number(comparable_nats(row, table.rows))),
         Column("parameters (frozen)", parameters),
@@ -196,7 +200,7 @@ DETAILS = (
     Column("test", lambda row: test_text(decisive(row.comparison)), numeric=False),
     Column("other test", lambda row: test_text(row.comparison.other_test if row.comparison else None), numeric=False),
     Column(f"its difference, bpb [{LEVEL}]", lambda row: interval(row.comparison.other_test if row.comparison else None)),
-    Column("its p", lambda row: p_text(row.comparison.other_test.p if row.comparison and row.comparison.other_test else None)),
+    Column("its p", lambda row: p_of(row.comparison.other_test if row.comparison else None)),
     Column("correlation over seeds", lambda row: number(row.comparison.correlation if row.comparison else None, 2, sign=True)),
 )
 
@@ -234,16 +238,21 @@ def gate_verdict(row: ArmRow) -> str:
     return {None: f"not judged: {found.gate.test.reason}", True: "passed", False: "not passed"}[found.gate.passed]
 
 
-GATE = (
-    Column("arm", lambda row: row.label, numeric=False),
-    Column("improvement, nats/token", lambda row: number(gate_test(row).difference if gate_test(row) else None, sign=True)),  # type: ignore[union-attr]
-    Column("p", lambda row: p_text(gate_test(row).p if gate_test(row) else None)),  # type: ignore[union-attr]
-    Column("gate", gate_verdict, numeric=False),
-)
-
-
 def gate_test(row: ArmRow) -> TTest | None:
     return row.comparison.gate.test if row.comparison and row.comparison.gate else None
+
+
+def improvement(row: ArmRow) -> str:
+    test = gate_test(row)
+    return "" if test is None else number(test.difference, sign=True)
+
+
+GATE = (
+    Column("arm", lambda row: row.label, numeric=False),
+    Column("improvement, nats/token", improvement),
+    Column("p", lambda row: p_of(gate_test(row))),
+    Column("gate", gate_verdict, numeric=False),
+)
 
 
 def configuration(table: FamilyTable) -> Section:
