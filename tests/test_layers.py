@@ -6,10 +6,24 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "pgolf"
-COMMANDS = ("train", "worker", "rerun", "status", "params", "evaluate", "data.__main__", "__main__")
+COMMANDS = ("train", "worker", "rerun", "status", "aggregate", "compare", "params", "evaluate", "data.__main__", "__main__")
 LAYERS: dict[float, tuple[str, ...]] = {
     0: ("errors", ""),
-    1: ("schema", "slots", "results", "plan", "stats"),
+    1: (
+        "schema",
+        "slots",
+        "results",
+        "plan",
+        "stats",
+        "collect",
+        "groups",
+        "comparable",
+        "contrast",
+        "table",
+        "page",
+        "render",
+        "differences",
+    ),
     2: (
         "nn",
         "nn.primitives",

@@ -1,0 +1,102 @@
+"""Seconds to aggregate 10,000 records: read, group, test, write, as `python -m pgolf.aggregate` does it, start of Python included.
+
+    python benchmarks/aggregate.py [--records 10000] [--seeds 5] [--keys 170]
+
+Makes the records in a temporary folder first, outside the clock: `--records / --seeds` arms of `--seeds` seeds, each record as large as a
+real one (configuration keys, source files, measured fields).
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from pgolf.plan import PlannedCell, Sweep, add_to_plan
+from pgolf.results import write_record
+
+PER_STUDY = 100  # arms
+
+
+def record(study: str, arm: str, number: int, seed: int, keys: int, draw: random.Random) -> dict[str, object]:
+    bpb = draw.gauss(1.2 + 0.001 * (number % 17), 0.002)
+    config = {f"config.section{k % 10}.key{k}": k for k in range(keys)} | {
+        "config.model.head.rank": number,
+        "config.data.shuffle_seed": seed,
+    }
+    return {
+        "status": "ok",
+        "error": None,
+        "study": study,
+        "arm": arm,
+        "fingerprint": f"{number:016x}"[::-1],
+        "overrides": [f"model.head.rank={number}"],
+        **{f"choices.group{k}": "choice" for k in range(20)},
+        "seed": seed,
+        "git_sha": "a" * 40,
+        "git_dirty": False,
+        **{f"versions.library{k}": "1.2.3" for k in range(6)},
+        "code_sha": "b" * 64,
+        "code_files": [f"nn/module{k}/file.py" for k in range(60)],
+        "data_sha": "c" * 64,
+        "val_text_sha": "d" * 64,
+        "device": "cpu",
+        "params.total": 100_000 + number,
+        "params.frozen": 0,
+        **{f"params.slot{k}": 1000 for k in range(8)},
+        "steps": 100,
+        "step_ms_median": draw.uniform(20, 30),
+        "val_bpb": bpb,
+        "val_nats": bpb * 1.6,
+        "val_targets": 50_000,
+        "val_bytes": 120_000,
+        "eval_mode": "plain256",
+        "total_bytes": 500_000 + draw.randrange(1000),
+        "under_cap": True,
+        **{f"budget.{key}": value for key, value in (("steps", 100), ("tokens", None), ("seconds", None), ("batch_tokens", 4096))},
+        "warnings": [],
+        **config,
+    }
+
+
+def make(root: Path, records: int, seeds: int, keys: int) -> None:
+    draw = random.Random(0)
+    cells: dict[str, list[PlannedCell]] = {}
+    for number in range(records // seeds):
+        study, arm = f"study{number // PER_STUDY}", f"head=mos,model.head.rank={number}"
+        for seed in range(1, seeds + 1):
+            made = record(study, arm, number, seed, keys, draw)
+            name = f"{arm}/seed{seed}-{str(made['fingerprint'])[:8]}"
+            (root / study / name).mkdir(parents=True)
+            write_record(root / study / name, made)
+            cells.setdefault(study, []).append(PlannedCell(study, arm, seed, str(made["fingerprint"]), name))
+    for study, planned in cells.items():
+        add_to_plan(root / study, Sweep((study,), 0.0, "b" * 64, False, tuple(planned)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("records", 10_000), ("seeds", 5), ("keys", 170)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder), args.records, args.seeds, args.keys)
+        os.sync()  # the disk should not be at work on what was made
+        began, cpu = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        done = subprocess.run([sys.executable, "-m", "pgolf.aggregate", folder, "--quiet"], capture_output=True, text=True, check=True)
+        took, cpu = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - cpu
+        rows = [json.loads(line)["status"] for line in (Path(folder) / "results.jsonl").open()]
+        size = (Path(folder) / "results.jsonl").stat().st_size
+    print(done.stdout.strip())
+    print(
+        f"{rows.count('ok'):,} records, {args.records // args.seeds:,} arms, {size / 1e6:.0f} MB: {took:.2f} s ({cpu:.2f} s of computing)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""Run folders -> rows: one per run, whatever became of it, and one per planned cell without a record.
+
+A row is the run's record and four fields more: `row_version`, `folder` (relative to what was read), `planned` (below), and for a row
+without a usable record a `status` that no run writes: missing, damaged (unreadable), foreign (readable, but not this run's).
+
+planned: None where nothing is known of a plan; else [arm, sweep, position] for each planned cell that the run answers, [] for a run of a
+configuration or seed that no sweep plans (any more). sweep and position number the sweeps and the cells of the study's plan.
+"""
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pgolf.errors import PgolfError
+from pgolf.plan import PLAN, PlannedCell, read_plan
+from pgolf.results import RECORD, SCHEMA_VERSION, STATUSES, read_record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROW_VERSION = 1
+ROWS = "results.jsonl"
+WITHOUT_RECORD = ("missing", "damaged", "foreign")
+RUN_FILES = {RECORD, "config.yaml", "metrics.jsonl"}
+RUN_NAME = re.compile(r"seed(\d+)-([0-9a-f]{8})")
+DEEPEST = 6
+
+Row = dict[str, Any]
+Places = dict[Path, list[tuple[PlannedCell, int, int]]]  # run folder -> its cells, each with sweep and position
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a folder or a file of rows holds: planned rows in plan order, then the others by path; warnings name what cannot be a row."""
+
+    rows: list[Row]
+    warnings: list[str]
+
+
+def collect(source: Path) -> Collected:
+    """Rows of a study's folder, of a folder of such, of a run folder, or of a results.jsonl file.
+
+    Raises PgolfError where there is nothing to read.
+    """
+    if source.is_file():
+        if source.suffix != ".jsonl":
+            raise PgolfError(f"{source}: is neither a folder of runs nor a {ROWS}. Give a run's study folder, multirun or a {ROWS}")
+        return read_rows(source)
+    if not source.is_dir():
+        raise PgolfError(f"{source}: is no folder. Give a study's folder, as multirun/STUDY, or a {ROWS}")
+    return read_folder(source)
+
+
+def read_folder(root: Path) -> Collected:
+    """Rows of every run folder and plan at or below `root`. Raises PgolfError where there is neither."""
+    root = Path(os.path.abspath(root))  # names of studies are names of folders, also of `.`
+    warnings: list[str] = []
+    runs, plans = [], []
+    for folder, files in walk(root, warnings):
+        if files & RUN_FILES or RUN_NAME.fullmatch(folder.name):
+            runs.append(folder)
+        if PLAN in files:
+            plans.append(folder)
+    places, planning = read_plans(sorted(plans), warnings)
+    if not runs and not places:
+        raise PgolfError(f"{root}: holds no run and no plan. Give a study's folder, as multirun/STUDY, or a {ROWS}")
+    rows = [made for folder in places if (made := row_of(folder, root, places[folder], planning))]
+    unfinished = []
+    for folder in sorted(set(runs) - set(places)):
+        made = row_of(folder, root, [], planning)
+        if made is None:
+            unfinished.append(str(folder.relative_to(root)))
+        else:
+            rows.append(made)
+    if unfinished:
+        warnings.append(f"run folders without a record that no sweep plans, left out: {', '.join(unfinished)}")
+    return Collected(rows, warnings)
+
+
+def walk(folder: Path, warnings: list[str], depth: int = 0) -> Iterator[tuple[Path, set[str]]]:
+    """(folder, names of its files), down to run folders and not into them, nor into hidden ones or an `earlier-<n>`."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.is_dir()) for entry in entries]
+    except OSError as error:
+        warnings.append(f"{folder}: cannot be read ({error.strerror}); its runs are left out")
+        return
+    files = {name for name, is_dir in found if not is_dir} | {RECORD for name, is_dir in found if is_dir and name == RECORD}
+    yield folder, files
+    if files & RUN_FILES or RUN_NAME.fullmatch(folder.name) or depth == DEEPEST:  # the first where a run's folder was renamed
+        return
+    for name in sorted(name for name, is_dir in found if is_dir):
+        if RUN_NAME.fullmatch(name):
+            yield folder / name, set()  # its name tells enough
+        elif not name.startswith((".", "earlier-")):
+            yield from walk(folder / name, warnings, depth + 1)
+
+
+def read_plans(folders: Iterable[Path], warnings: list[str]) -> tuple[Places, set[Path]]:
+    """The planned cells by run folder, and the study folders that have a plan. A damaged plan is a warning."""
+    places: Places = {}
+    planning = set()
+    position = 0
+    for folder in folders:
+        try:
+            sweeps = read_plan(folder)
+            for cell in (cell for sweep in sweeps for cell in sweep.cells):
+                if not isinstance(cell.seed, int) or not all(
+                    isinstance(x, str) for x in (cell.study, cell.arm, cell.fingerprint, cell.folder)
+                ):
+                    raise PgolfError(
+                        f"{folder / PLAN}: is no readable plan of sweeps ({cell}). Move it away; the next sweep writes it anew"
+                    )
+        except PgolfError as error:
+            warnings.append(f"{error}. Cells that are missing cannot be known")
+            continue
+        planning.add(folder)
+        for number, sweep in enumerate(sweeps):
+            for cell in sweep.cells:
+                places.setdefault(folder / cell.folder, []).append((cell, number, position))
+                position += 1
+    return places, planning
+
+
+def row_of(folder: Path, root: Path, cells: list[tuple[PlannedCell, int, int]], planning: set[Path]) -> Row | None:
+    """The row of one run folder; None for an unplanned folder without a record."""
+    known = cells or any(parent in planning for parent in folder.parents)
+    place = {
+        "folder": "." if folder == root else str(folder).removeprefix(f"{root}{os.sep}"),
+        "planned": [[c.arm, sweep, at] for c, sweep, at in cells] if known else None,
+    }
+    named = RUN_NAME.fullmatch(folder.name)
+    if cells:
+        identity: Row = {key: getattr(cells[0][0], key) for key in ("study", "arm", "seed", "fingerprint")}
+    else:
+        seed, short = (int(named[1]), named[2]) if named else (None, "")
+        identity = {"study": folder.parent.parent.name, "arm": folder.parent.name, "seed": seed, "fingerprint": short}
+    without: Row = {"row_version": ROW_VERSION, "schema_version": SCHEMA_VERSION, **identity, **place}
+    try:
+        record = read_record(folder)
+    except (PgolfError, RecursionError) as error:
+        return {**without, "status": "damaged", "error": str(error)}
+    if record is None:
+        if not cells:
+            return None
+        begun = any((folder / name).exists() for name in RUN_FILES)
+        return {**without, "status": "missing", "error": "begun, without a record" if begun else "not begun"}
+    fault = fault_of(record) or misplaced(record, identity, planned=bool(cells))
+    if fault:
+        return {**without, "status": "foreign", "error": f"{folder / RECORD}: {fault}. Move it away, or run with launch.rerun=true"}
+    return {"row_version": ROW_VERSION, **record, **place}
+
+
+def misplaced(record: Mapping[str, Any], identity: Mapping[str, Any], *, planned: bool) -> str | None:
+    """What shows that a record is not of the run that its folder is for."""
+    if planned and record["study"] != identity["study"]:
+        return f"is of study {record['study']}, its folder of {identity['study']}"
+    if identity["seed"] is not None and record["seed"] != identity["seed"]:
+        return f"is of seed {record['seed']}, its folder of seed {identity['seed']}"
+    if not record["fingerprint"].startswith(identity["fingerprint"]):
+        return f"is of configuration {record['fingerprint'][:8]}, its folder of {identity['fingerprint'][:8]}"
+    return None
+
+
+def fault_of(record: Mapping[str, Any]) -> str | None:
+    """What keeps a readable record from being one of ours, None for a sound one."""
+    for key in ("study", "arm", "fingerprint"):
+        if not isinstance(record.get(key), str) or not record[key]:
+            return f"{key} is no name ({record.get(key)!r})"
+    if not isinstance(record.get("seed"), int) or isinstance(record["seed"], bool):
+        return f"seed is no whole number ({record.get('seed')!r})"
+    if record["status"] != "ok":
+        return None
+    for key in ("val_text_sha", "eval_mode"):
+        if not isinstance(record.get(key), str):
+            return f"{key} is missing, so that its score cannot be compared"
+    for key in ("val_bpb", "val_nats"):
+        if key not in record or (record[key] is not None and not is_number(record[key])):
+            return f"{key} is no number ({record.get(key)!r})"
+    return None
+
+
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is a number that a float can hold."""
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**1000)
+
+
+def read_rows(path: Path) -> Collected:
+    """Rows of a results.jsonl. A line that is no row of ours becomes a warning that names it. Raises PgolfError where no line is one."""
+    rows, warnings = [], []
+    try:
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+    except OSError as error:
+        raise PgolfError(f"{path}: cannot be read ({error.strerror})") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            fault = row_fault(row)
+        except (ValueError, RecursionError) as error:
+            fault = f"is no JSON, perhaps cut short ({error})"
+        if fault:
+            warnings.append(f"{path} line {number}: {fault}; left out")
+        else:
+            rows.append(row)
+    if not rows:
+        raise PgolfError(f"{path}: holds no row of schema {SCHEMA_VERSION}. Give a file that pgolf.aggregate wrote, or a study's folder")
+    return Collected(rows, warnings)
+
+
+def row_fault(row: Any) -> str | None:
+    if not isinstance(row, dict) or row.get("schema_version") != SCHEMA_VERSION or row.get("row_version") != ROW_VERSION:
+        return f"is no row of schema {SCHEMA_VERSION}, row version {ROW_VERSION}"
+    if row.get("status") not in (*STATUSES, *WITHOUT_RECORD):
+        return f"has no known status ({row.get('status')!r})"
+    planned = row.get("planned")
+    if planned is not None and not (isinstance(planned, list) and all(map(is_place, planned))):
+        return f"planned is no list of [arm, sweep, position] ({planned!r})"
+    if row["status"] in WITHOUT_RECORD:
+        sound = all(isinstance(row.get(key), str) for key in ("study", "arm", "fingerprint")) and isinstance(row.get("seed"), int | None)
+        return None if sound else "names no study, arm, seed and fingerprint"
+    return fault_of(row)
+
+
+def is_place(place: Any) -> bool:
+    return isinstance(place, list) and len(place) == 3 and isinstance(place[0], str) and all(isinstance(x, int) for x in place[1:])
+
+
+def row_lines(rows: Iterable[Row]) -> Iterator[str]:
+    """The lines of a results.jsonl; a non-finite number, which JSON has not, becomes null."""
+    for row in rows:
+        try:
+            yield json.dumps(row, allow_nan=False) + "\n"
+        except ValueError:
+            yield json.dumps(finite(row), allow_nan=False) + "\n"
+
+
+def finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def frame(rows: Iterable[Row]) -> "pd.DataFrame":
+    """Rows as a DataFrame, a column per field, for notebooks. (From the file: pd.read_json(path, lines=True, dtype=False), without which
+    a fingerprint of digits alone becomes a number.)"""
+    import pandas as pd
+
+    return pd.DataFrame.from_records(list(rows))
+
+
+def write_whole(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file by rename: there is the old one, or the new one whole. Raises PgolfError where it cannot be written."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(lines)
+        partial.replace(path)
+    except OSError as error:
+        raise PgolfError(f"{path}: cannot be written ({error.strerror}). Choose another folder with --out") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

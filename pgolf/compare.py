@@ -1,0 +1,110 @@
+"""`python -m pgolf.compare A B [--json]`: what differs between two runs, and their scores at equal steps."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pgolf.collect import finite, is_number
+from pgolf.differences import ABSENT, Differences, Pair, Side, differences, read_side
+from pgolf.errors import PgolfError
+from pgolf.render import clean
+
+MOST_POINTS = 12  # of a curve on a terminal
+WIDE = 160  # columns, where there is no terminal to ask
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m pgolf.compare", description=__doc__, allow_abbrev=False)
+    made.add_argument("a", type=Path, metavar="A", help="a run's folder, or its result.json")
+    made.add_argument("b", type=Path, metavar="B", help="another")
+    made.add_argument("--json", action="store_true", help="all of it as JSON, curves whole: each entry [of A, of B]")
+    return made
+
+
+def load_config(path: Path) -> Mapping[str, Any]:
+    """A saved config.yaml; OmegaConf is imported only where a record holds no configuration."""
+    from pgolf.config import load
+
+    return load(path)
+
+
+def text(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: ""}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.5f}".rstrip("0").rstrip(".") if isinstance(value, float) else clean(str(value))
+
+
+def verbatim_text(value: Any) -> str:
+    return value if value == ABSENT else clean(json.dumps(value))
+
+
+def change(a: Any, b: Any) -> str:
+    """B - A, for two numbers."""
+    if not (is_number(a) and is_number(b)):
+        return ""
+    return f"{b - a:+,.5f}" if isinstance(a, float) or isinstance(b, float) else f"{b - a:+,}"
+
+
+def show_pairs(console: Console, title: str, pairs: Mapping[str, Pair], *, verbatim: bool = False, apart: Sequence[str] = ()) -> None:
+    """verbatim: values as they stand in the configuration, without a difference. apart: rows that have none."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("")
+    for name in ("A", "B", *([] if verbatim else ["B - A"])):
+        table.add_column(name, justify="left" if verbatim else "right", overflow="fold")
+    for key, (a, b) in pairs.items():
+        shown = [verbatim_text(x) for x in (a, b)] if verbatim else [text(a), text(b), "not comparable" if key in apart else change(a, b)]
+        table.add_row(Text(key), *map(Text, shown))
+    console.print(Text(title, style="bold"))
+    console.print(table)
+    console.print()
+
+
+def show(found: Differences, a: Side, b: Side, console: Console) -> None:
+    console.print(Text(f"A {a.folder}\nB {b.folder}"), soft_wrap=True)
+    for note in found.notes:
+        console.print(Text(f"note: {clean(note)}"))
+    console.print()
+    for title, pairs in (("configuration that differs", found.config), ("provenance that differs", found.provenance)):
+        if pairs:
+            show_pairs(console, title, pairs, verbatim=True)
+        else:
+            console.print(Text(f"{title}: none\n"))
+    for title, pairs in (("parameters", found.parameters), ("bytes", found.bytes), ("cost", found.cost), ("final scores", found.scores)):
+        if pairs:
+            show_pairs(console, title, pairs, apart=found.incomparable)
+    for curve in found.curves:
+        every = max(1, -(-len(curve.points) // MOST_POINTS))
+        points = curve.points[::-1][::every][::-1]  # the last one always
+        show_pairs(console, f"{curve.name} at equal {curve.axis}", {f"{at:,}": (x, y) for at, x, y in points})
+
+
+def main() -> int:
+    """Exit code 0, or 2 where there is no such run."""
+    args = parser().parse_args()
+    try:
+        a, b = (read_side(path, load_config) for path in (args.a, args.b))
+    except PgolfError as error:
+        print(error, file=sys.stderr)
+        return 2
+    found = differences(a, b)
+    if args.json:
+        print(
+            json.dumps(finite({"a": str(a.folder), "b": str(b.folder), **json.loads(json.dumps(asdict(found)))}), indent=1, allow_nan=False)
+        )
+    else:
+        show(found, a, b, Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+"""A report as a page: sections of lines and grids of text cells, the same for every format that `render` writes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pgolf.contrast import Comparison, Resolution
+from pgolf.stats import ALPHA, POWER, TTest
+from pgolf.table import ArmRow, FamilyTable, Report
+
+LEVEL = f"{1 - ALPHA:.0%}"
+WIDEST_GRID = 6  # differing keys that stand as columns; more are listed
+
+
+@dataclass(frozen=True)
+class Grid:
+    """columns: titles; numeric: which of them hold numbers, set to the right; rows of text cells."""
+
+    columns: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    heading: str
+    lines: tuple[str, ...] = ()
+    grid: Grid | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    title: str
+    cell: Callable[[ArmRow], str]
+    numeric: bool = True
+
+
+def page(report: Report) -> list[Section]:
+    """Warnings, then each family: table, noise, gate, details, configuration; then the runs without a score."""
+    sections = [Section("Warnings", report.warnings or ("none",))]
+    for table in report.families:
+        sections += family_sections(table)
+    if report.unscored:
+        rows = tuple((run.label, str(run.seed), run.status, run.error) for run in report.unscored)
+        grid = Grid(("arm", "seed", "status", "why"), (False, True, False, False), rows)
+        sections.append(Section("Runs without a score", (), grid))
+    return sections
+
+
+def family_sections(table: FamilyTable) -> list[Section]:
+    made = [Section(table.family.name, (introduction(table), *map(noise_line, table.noise)), main_grid(table))]
+    compared = [row for row in table.rows if row.comparison is not None and row.comparison.test is not None]
+    if compared:
+        made.append(gate_section(table, compared))
+        made.append(Section(f"{table.family.name}: details", (), grid_of(DETAILS, compared)))
+    if any(row.differing for row in table.rows):
+        made.append(configuration(table))
+    return made
+
+
+def introduction(table: FamilyTable) -> str:
+    labels = list(dict.fromkeys(row.label for row in table.rows if row.is_baseline))
+    base = f"Baseline: {' and '.join(labels)}" if labels else "No baseline"
+    shared = f" All arms: {', '.join(table.shared)}." if table.shared else ""
+    test = "the paired t test over common seeds" if table.settings.pairs else "Welch's test, or the paired t where the notes say so"
+    return (
+        f"{base}.{shared} Scores are bits per byte of the packed model; sd, intervals and tests are between seeds. Differences are "
+        f"arm - baseline with {LEVEL} interval and two-sided p by {test}; Holm's p corrects over the family's comparisons."
+    )
+
+
+def number(value: float | None, digits: int = 4, *, sign: bool = False) -> str:
+    return "" if value is None else f"{value:{'+' if sign else ''},.{digits}f}"
+
+
+def p_text(p: float | None) -> str:
+    return "" if p is None else "<0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def p_of(test: TTest | None) -> str:
+    return "" if test is None else p_text(test.p)
+
+
+def interval(test: TTest | None) -> str:
+    """`+0.0130 [+0.0100, +0.0160]`, or the difference with the reason why it has no interval."""
+    if test is None or test.difference is None:
+        return "" if test is None else test.reason or ""
+    bounds = f"({test.reason})" if test.low is None else f"[{number(test.low, sign=True)}, {number(test.high, sign=True)}]"
+    return f"{number(test.difference, sign=True)} {bounds}"
+
+
+def difference(row: ArmRow) -> str:
+    """The decisive test's; `none` where it is refused, and the notes say why."""
+    if row.comparison is None:
+        return "baseline" if row.is_baseline else ""
+    return interval(row.comparison.test) if row.comparison.refused is None else "none"
+
+
+def seeds(row: ArmRow) -> str:
+    done, planned = row.group.n, row.group.planned_seeds
+    return str(done) if planned <= done else f"{done} of {planned}"
+
+
+def parameters(row: ArmRow) -> str:
+    total, frozen = row.group.only("params.total"), row.group.only("params.frozen")
+    return "" if total is None else f"{total:,} ({frozen or 0:,})"
+
+
+def size(row: ArmRow) -> str:
+    """Mean bytes of model and code, and whether every seed is under the cap."""
+    mean, under = row.group.mean("total_bytes"), [run.get("under_cap") for run in row.group.used.values()]
+    if mean is None:
+        return ""
+    return f"{mean:,.0f}, {'under' if all(under) else f'OVER in {under.count(False)} of {len(under)}'}"
+
+
+def notes(row: ArmRow) -> str:
+    return "; ".join(dict.fromkeys(mark.text for mark in row.marks))
+
+
+def scoring(row: ArmRow) -> tuple[str, str]:
+    """What a score depends on beside the model: scores of two kinds never share a column."""
+    return str(row.group.only("eval_mode")), str(row.group.only("val_text_sha"))
+
+
+def score_columns(rows: Sequence[ArmRow]) -> dict[str, tuple[str, str]]:
+    """The title of a score's column for each way of scoring; plainly `bpb` where there is one."""
+    kinds = list(dict.fromkeys(scoring(row) for row in rows if row.mean_bpb is not None))
+    if len(kinds) <= 1:
+        return {"bpb": kinds[0] if kinds else ("", "")}
+    several_texts = len({sha for _, sha in kinds}) > 1
+    return {f"bpb {mode}{f' text {sha[:8]}' if several_texts else ''}": (mode, sha) for mode, sha in kinds}
+
+
+def comparable_nats(row: ArmRow, rows: Sequence[ArmRow]) -> float | None:
+    """Nats per token, where they may stand in one column with the baseline's (without one, the first arm's)."""
+    if row.mean_bpb is None:
+        return None
+    reference = next((r for r in rows if r.is_baseline and r.mean_bpb is not None), None)
+    reference = reference or next(r for r in rows if r.mean_bpb is not None)
+
+    def tokens(r: ArmRow) -> set[tuple[Any, Any]]:
+        return {(run.get("val_targets"), run.get("val_bytes")) for run in r.group.used.values()}
+
+    same = scoring(row) == scoring(reference) and tokens(row) == tokens(reference)
+    return row.group.mean("val_nats") if same else None
+
+
+def main_grid(table: FamilyTable) -> Grid:
+    def score(kind: tuple[str, str]) -> Callable[[ArmRow], str]:
+        def cell(row: ArmRow) -> str:
+            if row.mean_bpb is None or scoring(row) != kind:
+                return ""
+            return number(row.mean_bpb) + ("" if row.sd_bpb is None else f" ({number(row.sd_bpb)})")
+
+        return cell
+
+    extra = list(dict.fromkeys(title for row in table.rows for title in row.extra))
+    columns = [
+        Column("arm", lambda row: row.label, numeric=False),
+        Column("n", seeds),
+        *(Column(f"mean {title} (sd)", score(kind)) for title, kind in score_columns(table.rows).items()),
+        Column(f"difference, bpb [{LEVEL}]", difference),
+        Column("p", lambda row: p_of(decisive(row.comparison))),
+        Column("Holm p", lambda row: p_text(row.holm_p)),
+        Column("nats/token", lambda row: number(comparable_nats(row, table.rows))),
+        Column("parameters (frozen)", parameters),
+        Column("bytes, cap", size),
+        Column("step, ms", lambda row: number(row.group.mean("step_ms_median"), 1)),
+        *(Column(title, extra_cell(title)) for title in extra),
+        Column("notes", notes, numeric=False),
+    ]
+    return grid_of(columns, table.rows)
+
+
+def extra_cell(title: str) -> Callable[[ArmRow], str]:
+    return lambda row: row.extra.get(title, "")
+
+
+def decisive(comparison: Comparison | None) -> TTest | None:
+    return None if comparison is None else comparison.test
+
+
+def grid_of(columns: Sequence[Column], rows: Sequence[ArmRow]) -> Grid:
+    cells = tuple(tuple(column.cell(row) for column in columns) for row in rows)
+    return Grid(tuple(c.title for c in columns), tuple(c.numeric for c in columns), cells)
+
+
+def test_text(test: TTest | None) -> str:
+    """`Welch: t = 2.31, df 3.9`, with the seeds of each side."""
+    if test is None:
+        return ""
+    n = " and ".join(map(str, test.n))
+    return f"{test.name}, n {n}: {test.reason}" if test.t is None else f"{test.name}, n {n}: t = {test.t:.2f}, df {test.df:.1f}"
+
+
+DETAILS = (
+    Column("arm", lambda row: row.label, numeric=False),
+    Column("against", lambda row: row.comparison.baseline if row.comparison else "", numeric=False),
+    Column("test", lambda row: test_text(decisive(row.comparison)), numeric=False),
+    Column("other test", lambda row: test_text(row.comparison.other_test if row.comparison else None), numeric=False),
+    Column(f"its difference, bpb [{LEVEL}]", lambda row: interval(row.comparison.other_test if row.comparison else None)),
+    Column("its p", lambda row: p_of(row.comparison.other_test if row.comparison else None)),
+    Column("correlation over seeds", lambda row: number(row.comparison.correlation if row.comparison else None, 2, sign=True)),
+)
+
+
+def noise_line(resolution: Resolution) -> str:
+    """The sd, what the seeds at hand detect, and the seeds that the smallest effect needs."""
+    noise = resolution.noise
+    if noise.sd is None:
+        return f"Noise of {resolution.what}: not known ({noise.reason})."
+    line = f"Noise of {resolution.what}: sd {noise.sd:.5f} bpb, pooled over {noise.groups} arms ({noise.df} df)."
+    if resolution.detectable_bpb is not None:
+        line += (
+            f" {resolution.seeds} seeds an arm detect {resolution.detectable_bpb:.4f} bpb at {POWER:.0%} power, uncorrected p < {ALPHA}."
+        )
+    if resolution.smallest_effect_bpb is not None:
+        needed = "more than a million" if resolution.seeds_needed is None else f"{resolution.seeds_needed:,}"
+        line += f" The smallest effect, {resolution.smallest_effect_bpb:g} bpb, needs {needed} seeds an arm."
+    return line
+
+
+def gate_section(table: FamilyTable, rows: Sequence[ArmRow]) -> Section:
+    """The challenge's gate, apart from the table: another question with another test."""
+    settings = table.settings
+    line = (
+        f"Improvement over {settings.gate_nats:g} nats per token, one-sided on that shifted null, p < {settings.gate_p:g}, not corrected "
+        f"for the number of arms."
+    )
+    return Section(f"{table.family.name}: gate", (line,), grid_of(GATE, rows))
+
+
+def gate_verdict(row: ArmRow) -> str:
+    found = row.comparison
+    if found is None or found.gate is None:
+        return f"not judged: {found.nats_refused}" if found else ""
+    return {None: f"not judged: {found.gate.test.reason}", True: "passed", False: "not passed"}[found.gate.passed]
+
+
+def gate_test(row: ArmRow) -> TTest | None:
+    return row.comparison.gate.test if row.comparison and row.comparison.gate else None
+
+
+def improvement(row: ArmRow) -> str:
+    test = gate_test(row)
+    return "" if test is None else number(test.difference, sign=True)
+
+
+GATE = (
+    Column("arm", lambda row: row.label, numeric=False),
+    Column("improvement, nats/token", improvement),
+    Column("p", lambda row: p_of(gate_test(row))),
+    Column("gate", gate_verdict, numeric=False),
+)
+
+
+def configuration(table: FamilyTable) -> Section:
+    """The configuration keys that differ: as columns where they are few, else by arm, what is not as in the first arm."""
+    heading, rows = f"{table.family.name}: configuration keys that differ", table.rows
+    keys = list(dict.fromkeys(key for row in rows for key in row.differing))
+    if len(keys) <= WIDEST_GRID:
+        columns = [Column("arm", lambda row: row.label, numeric=False), *(Column(key, key_cell(key), numeric=False) for key in keys)]
+        return Section(heading, (), grid_of(columns, rows))
+    reference = next((row for row in rows if row.is_baseline), rows[0])
+    lines = []
+    for row in rows:
+        told = {k: v for k, v in row.differing.items() if row is not reference and repr(v) != repr(reference.differing.get(k))}
+        lines.append(f"{row.label}: {listed(told) or ('what the others differ from' if row is reference else 'no record tells')}")
+    return Section(heading, tuple(lines))
+
+
+def listed(told: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value_text(value)}" for key, value in told.items())
+
+
+def key_cell(key: str) -> Callable[[ArmRow], str]:
+    return lambda row: value_text(row.differing.get(key))
+
+
+def value_text(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,183 @@
+"""A page as Markdown, LaTeX and terminal text; a report as CSV, numbers unrounded."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pgolf.page import Grid, Section, comparable_nats, notes, score_columns, scoring
+from pgolf.stats import TTest
+from pgolf.table import ArmRow, FamilyTable, Report
+
+MOST_LINES = 20  # of one section on a terminal
+LONGEST_LINE = 600
+WIDEST = 48  # characters of a column there
+LATEX = {
+    "\\": r"\textbackslash{}",
+    **{c: "\\" + c for c in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\symbol{34}",
+    "[": "{[}",  # after a row's end a bare bracket would be its optional argument
+    "]": "{]}",
+}
+
+
+def clean(text: str) -> str:
+    """One line without control characters or lone surrogates, which a name or an error message may hold."""
+    if text.isprintable():
+        return text
+    told = re.sub(r"[\ud800-\udfff]", "?", text)
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", told).strip()
+
+
+def markdown_text(text: str) -> str:
+    return re.sub(r"([\\`*_|~\[\]])", r"\\\1", clean(text)).replace("<", "&lt;").replace(">", "&gt;")
+
+
+def latex_text(text: str) -> str:
+    return re.sub(r"[\\&%$#_{}~^<>|\"\[\]]", lambda found: LATEX[found[0]], clean(text))
+
+
+def latex_number(text: str) -> str:
+    """As latex_text, with the minus of a number set as one."""
+    return re.sub(r"(?<![\w.-])-(?=\d)", "$-$", latex_text(text))
+
+
+def markdown(sections: Sequence[Section]) -> str:
+    lines = []
+    for section in sections:
+        lines += [f"## {markdown_text(section.heading)}", ""]
+        lines += [f"- {markdown_text(line)}" for line in section.lines] + [""] * bool(section.lines)
+        if section.grid:
+            lines += [*markdown_grid(section.grid), ""]
+    return "\n".join(lines)
+
+
+def markdown_grid(grid: Grid) -> list[str]:
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    rule = line(["---:" if numeric else "---" for numeric in grid.numeric])
+    return [line([*map(markdown_text, grid.columns)]), rule, *(line([*map(markdown_text, row)]) for row in grid.rows)]
+
+
+def latex(sections: Sequence[Section]) -> str:
+    """A fragment to \\input, of standard LaTeX without packages."""
+    lines = ["% \\input this fragment; it needs no package"]
+    for section in sections:
+        lines += ["", rf"\paragraph{{{latex_text(section.heading)}}}"]
+        if section.lines:
+            lines += [r"\begin{itemize}", *(rf"\item {latex_number(line)}" for line in section.lines), r"\end{itemize}"]
+        if section.grid:
+            lines += latex_grid(section.grid)
+    return "\n".join(lines) + "\n"
+
+
+def latex_grid(grid: Grid) -> list[str]:
+    last = len(grid.columns) - 1
+    kinds = "".join(
+        "r" if numeric else r"p{0.25\linewidth}" if at == last and at else "l" for at, numeric in enumerate(grid.numeric)
+    )  # the last column of words breaks its lines
+    rows = [
+        " & ".join(latex_number(cell) if numeric else latex_text(cell) for cell, numeric in zip(row, grid.numeric, strict=True)) + r" \\"
+        for row in grid.rows
+    ]
+    head = " & ".join(map(latex_text, grid.columns)) + r" \\"
+    return [
+        r"\begin{center}\footnotesize",
+        rf"\begin{{tabular}}{{{kinds}}}",
+        r"\hline",
+        head,
+        r"\hline",
+        *rows,
+        r"\hline",
+        r"\end{tabular}",
+        r"\end{center}",
+    ]
+
+
+def show(sections: Sequence[Section], console: Console) -> None:
+    """Print a page; long sections are cut, and say so."""
+    for section in sections:
+        console.print(Text(clean(section.heading), style="bold"))
+        for line in section.lines[:MOST_LINES]:
+            told = clean(line)
+            console.print(Text("  " + (told if len(told) <= LONGEST_LINE else f"{told[:LONGEST_LINE]} ... (whole in table.md)")))
+        if len(section.lines) > MOST_LINES:
+            console.print(f"  ... and {len(section.lines) - MOST_LINES} more in table.md")
+        if section.grid:
+            show_grid(section.grid, console)
+        console.print()
+
+
+def show_grid(grid: Grid, console: Console) -> None:
+    """Columns that do not fit side by side follow below, each time after the first column."""
+    rows = grid.rows[: 5 * MOST_LINES]
+    widths = [min(WIDEST, max(len(clean(cell)) for cell in column)) + 2 for column in zip(grid.columns, *rows, strict=True)]
+    parts: list[list[int]] = [[]]
+    for at in range(1, len(widths)):
+        if parts[-1] and widths[0] + sum(widths[i] for i in parts[-1]) + widths[at] > console.width:
+            parts.append([])
+        parts[-1].append(at)
+    for part in parts:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for at in (0, *part):
+            table.add_column(Text(grid.columns[at]), justify="right" if grid.numeric[at] else "left", overflow="fold", max_width=WIDEST)
+        for row in rows:
+            table.add_row(*(Text(clean(row[at])) for at in (0, *part)))
+        console.print(table)
+    if len(grid.rows) > len(rows):
+        console.print(f"  ... and {len(grid.rows) - len(rows)} more rows in table.md")
+
+
+def csv_text(report: Report) -> str:
+    """A line per arm and family. What is missing is an empty cell; why stands under `refused` or `notes`."""
+    lines = [line for table in report.families for line in csv_lines(table)]
+    columns = list(dict.fromkeys(key for line in lines for key in line))
+    tail = [key for key in columns if key.startswith("config.")]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [key for key in columns if key not in tail] + sorted(tail), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: clean(value) if isinstance(value, str) else value for key, value in line.items()} for line in lines)
+    return out.getvalue()
+
+
+def csv_lines(table: FamilyTable) -> list[dict[str, Any]]:
+    titles = score_columns(table.rows)
+    return [csv_line(table, row, {kind: title.replace(" ", "_") for title, kind in titles.items()}) for row in table.rows]
+
+
+def csv_line(table: FamilyTable, row: ArmRow, titles: dict[tuple[str, str], str]) -> dict[str, Any]:
+    found, group = row.comparison, row.group
+    line: dict[str, Any] = {"family": table.family.name, "study": group.study, "arm": group.arm, "fingerprint": group.fingerprint}
+    line |= {"baseline": found.baseline if found else "", "n": group.n, "n_planned": group.planned_seeds if group.planned else None}
+    line |= {"planned": group.planned, "eval_mode": group.only("eval_mode"), "val_text_sha": group.only("val_text_sha")}
+    for kind, title in titles.items():
+        mine = row.mean_bpb is not None and scoring(row) == kind
+        line |= {f"mean_{title}": row.mean_bpb if mine else None, f"sd_{title}": row.sd_bpb if mine else None}
+    line |= {"refused": found.refused if found else group.refused, **test_cells("", found.test if found else None), "holm_p": row.holm_p}
+    line |= {**test_cells("other_", found.other_test if found else None), "correlation": found.correlation if found else None}
+    gate = found.gate if found else None
+    line |= {"gate_improvement_nats": gate.test.difference if gate else None, "gate_p": gate.test.p if gate else None}
+    line |= {"gate_passed": gate.passed if gate else None, "mean_nats": comparable_nats(row, table.rows)}
+    line |= {"params_total": group.only("params.total"), "params_frozen": group.only("params.frozen")}
+    line |= {
+        "mean_total_bytes": group.mean("total_bytes"),
+        "under_cap": all(r.get("under_cap") for r in group.used.values()) if group.n else None,
+    }
+    line |= {"mean_step_ms": group.mean("step_ms_median"), **row.extra, "notes": notes(row)}
+    return line | {f"config.{key}": value for key, value in row.differing.items()}
+
+
+def test_cells(prefix: str, test: TTest | None) -> dict[str, Any]:
+    names = {"name": "test", "difference": "difference_bpb", "low": "low_bpb", "high": "high_bpb", "t": "t", "df": "df", "p": "p"}
+    return {prefix + title: getattr(test, name) if test else None for name, title in names.items()}

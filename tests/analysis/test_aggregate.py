@@ -1,0 +1,132 @@
+"""The command: four files, its messages and exit codes, and what it never overwrites."""
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+
+from made_records import cell_folder, failed, plan, put, read_lines, record, study_of
+from pgolf import aggregate
+
+SCORES = {"tied": [2.00, 2.01, 2.03], "mos": [1.90, 1.93, 1.91]}
+FILES = ("results.jsonl", "table.md", "table.csv", "table.tex")
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *argv: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["pgolf.aggregate", *map(str, argv)])
+    return aggregate.main()
+
+
+def test_four_files_and_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    study = study_of(tmp_path, SCORES)
+    assert run(monkeypatch, study, "--smallest-effect-bpb", "0.01") == 0
+    said = capsys.readouterr().out
+    for part in ("Warnings", "none", "-0.1000 [", "Noise of seeds within an arm", "gate", "details", "written:"):
+        assert part in said
+    assert all((study / name).stat().st_size for name in FILES)
+    assert [row["status"] for row in read_lines(study / "results.jsonl")] == ["ok"] * 6
+    assert not list(study.glob(".*.[0-9]*")), "no half-written file stays"
+    before = {name: (study / name).read_bytes() for name in FILES}
+    assert run(monkeypatch, study, "--smallest-effect-bpb", "0.01") == 0
+    assert before == {name: (study / name).read_bytes() for name in FILES}, "the same again"
+
+
+def test_a_file_of_rows_gives_the_same_tables_and_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = study_of(tmp_path, SCORES)
+    plan(study, list(SCORES), range(1, 5))
+    assert run(monkeypatch, study) == 0
+    rows = study / "results.jsonl"
+    with rows.open("a") as file:
+        file.write('{"cut": ')
+    before = rows.read_bytes()
+    assert run(monkeypatch, rows, "--out", tmp_path / "out") == 0
+    assert (tmp_path / "out" / "table.csv").read_text() == (study / "table.csv").read_text()
+    assert run(monkeypatch, rows) == 0
+    assert rows.read_bytes() == before, "the input is never written"
+    assert "line 9" in (study / "table.md").read_text()
+
+
+def test_a_richer_file_of_rows_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    study = study_of(tmp_path, SCORES)
+    put(study, record("extra", 1, 1.0))
+    assert run(monkeypatch, study) == 0
+    richer = (study / "results.jsonl").read_bytes()
+    (study / cell_folder("extra", 1) / "result.json").unlink()
+    assert run(monkeypatch, study) == 0
+    assert (study / "results-earlier-1.jsonl").read_bytes() == richer
+    assert "kept as results-earlier-1.jsonl" in capsys.readouterr().out.replace("\n", " ")
+    assert len(read_lines(study / "results.jsonl")) == 6
+
+
+def test_several_studies_have_a_table_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study_of(tmp_path / "multirun", SCORES)
+    other = tmp_path / "multirun" / "adhoc"
+    put(other, record("x", 1, 3.0, study="adhoc"))
+    assert run(monkeypatch, tmp_path / "multirun", "--baseline", "mos") == 0
+    with (tmp_path / "multirun" / "table.csv").open() as file:
+        found = {(line["study"], line["arm"]): line["baseline"] for line in csv.DictReader(file)}
+    assert found == {("heads", "tied"): "mos", ("heads", "mos"): "", ("adhoc", "x"): ""}
+
+
+def test_only_failures_still_make_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = tmp_path / "heads"
+    plan(study, ["tied", "mos"], [1, 2])
+    put(study, failed("tied", 1))
+    assert run(monkeypatch, study) == 0
+    text = (study / "table.md").read_text()
+    assert "4 of 4 planned cells have no ok record" in text
+    assert "tied fell over" in text
+
+
+def test_quiet_prints_warnings_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, study_of(tmp_path, SCORES), "--quiet") == 0
+    assert "Noise" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["nowhere"], ["nowhere: is no folder", "multirun/STUDY"]),
+        (["empty"], ["holds no run and no plan"]),
+        (["heads", "--baseline", "tide"], ["--baseline: no such arm (tide)", "Did you mean tied?"]),
+        (["heads", "--out", "file"], ["file/results.jsonl: cannot be written", "--out"]),
+    ],
+)
+def test_a_mistake_is_named(
+    argv: list[str], said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study_of(tmp_path, SCORES)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, *argv) == 2
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    for part in said:
+        assert part in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--smallest-effect-bpb", "0"], "must be above 0 (0)"),
+        (["--smallest-effect-bpb", "nan"], "must be finite"),
+        (["--gate-p", "2"], "between 0 and 1"),
+        (["--gate-nats", "x"], "needs a number (x)"),
+        (["--bas", "tied"], "unrecognized"),
+    ],
+)
+def test_a_value_that_cannot_be(argv: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(monkeypatch, "somewhere", *argv)
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_help_names_every_option_with_its_unit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--help")
+    said = " ".join(capsys.readouterr().out.split())
+    for part in ("--baseline", "--paired", "bits per byte", "nats per token", "from 0 to 1", "--out", "--quiet"):
+        assert part in said

@@ -1,0 +1,115 @@
+"""Study folders made by hand: records, plans and what can go wrong with them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pgolf.collect import collect
+from pgolf.contrast import Settings
+from pgolf.plan import PlannedCell, Sweep, add_to_plan
+from pgolf.results import write_record
+from pgolf.table import ArmRow, Report, tabulate
+
+STUDY = "heads"
+
+
+def print_of(arm: str) -> str:
+    """A fingerprint for an arm, the same every time."""
+    return f"{sum(ord(c) * 31**i for i, c in enumerate(arm)) % 16**8:08x}" * 2
+
+
+def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, Any]:
+    """An ok record as pgolf.ending leaves it; other fields by keyword, dots as double underscores."""
+    made: dict[str, Any] = {
+        "status": "ok",
+        "error": None,
+        "study": STUDY,
+        "arm": arm,
+        "fingerprint": print_of(arm),
+        "overrides": [f"model/head={arm}"],
+        "choices.model/head": arm,
+        "seed": seed,
+        "git_sha": "a" * 40,
+        "git_dirty": False,
+        "code_sha": "c0de",
+        "code_files": ["run.py"],
+        "data_sha": "da7a",
+        "val_text_sha": "7e47" * 16,
+        "device": "cpu",
+        "params.total": 1000,
+        "params.frozen": 10,
+        "val_bpb": bpb,
+        "val_nats": None if bpb is None else bpb * 1.5,
+        "val_targets": 5000,
+        "val_bytes": 11000,
+        "eval_mode": "plain64",
+        "total_bytes": 500_000,
+        "under_cap": True,
+        "step_ms_median": 20.0,
+        "budget.steps": 100,
+        "budget.tokens": None,
+        "budget.seconds": None,
+        "budget.batch_tokens": 4096,
+        "warnings": [],
+        "config.model.head.name": arm,
+        "config.model.layers": 3,
+        "config.data.shuffle_seed": seed,
+        "config.seed": seed,
+    }
+    return made | {key.replace("__", "."): value for key, value in other.items()}
+
+
+def failed(arm: str, seed: int, status: str = "failed") -> dict[str, Any]:
+    kept = ("study", "arm", "fingerprint", "overrides", "choices.model/head", "seed", "git_sha", "git_dirty", "code_sha", "code_files")
+    whole = record(arm, seed, None)
+    return {k: v for k, v in whole.items() if k in kept or k.startswith("config.")} | {"status": status, "error": f"{arm} fell over\nbadly"}
+
+
+def cell_folder(arm: str, seed: int) -> str:
+    return f"{arm}/seed{seed}-{print_of(arm)[:8]}"
+
+
+def put(study: Path, made: Mapping[str, Any], folder: str | None = None) -> Path:
+    """Write a record into its run folder (or another one) of a study's folder."""
+    where = study / (folder or f"{made['arm']}/seed{made['seed']}-{made['fingerprint'][:8]}")
+    where.mkdir(parents=True, exist_ok=True)
+    return write_record(where, made)
+
+
+def plan(study: Path, arms: Sequence[str], seeds: Sequence[int], command: str = "sweep") -> None:
+    """Plan arms x seeds, seeds first."""
+    cells = [PlannedCell(study.name, arm, seed, print_of(arm), cell_folder(arm, seed)) for seed in seeds for arm in arms]
+    add_to_plan(study, Sweep((command,), 0.0, "c0de", False, tuple(cells)))
+
+
+def study_of(root: Path, scores: Mapping[str, Sequence[float]], **other: Any) -> Path:
+    """A planned study with an ok record for each score; seeds from 1."""
+    study = root / STUDY
+    for arm, values in scores.items():
+        for seed, bpb in enumerate(values, 1):
+            put(study, record(arm, seed, bpb, **other))
+    plan(study, list(scores), range(1, max(map(len, scores.values())) + 1))
+    return study
+
+
+def report_of(folder: Path, baseline: str | None = None, **settings: Any) -> Report:
+    return tabulate(collect(folder), baseline=baseline, settings=Settings(**settings))
+
+
+def rows_of(folder: Path, **settings: Any) -> dict[str, ArmRow]:
+    return {row.label: row for table in report_of(folder, **settings).families for row in table.rows}
+
+
+def texts(row: ArmRow) -> str:
+    return "; ".join(mark.text for mark in row.marks)
+
+
+def damage(path: Path, keep: float = 0.5) -> None:
+    """Cut a file short."""
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep)])
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
