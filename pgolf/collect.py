@@ -84,7 +84,7 @@ def read_folder(root: Path) -> Collected:
 
 
 def walk(folder: Path, warnings: list[str], depth: int = 0) -> Iterator[tuple[Path, set[str]]]:
-    """(folder, names of its files), down to run folders and not into them, nor into hidden ones or an `earlier-<n>`."""
+    """(folder, names of its files), down to run folders and not into them, nor into hidden ones an `earlier-<n>` or an `again-<n>`."""
     try:
         with os.scandir(folder) as entries:
             found = [(entry.name, entry.is_dir()) for entry in entries]
@@ -98,7 +98,7 @@ def walk(folder: Path, warnings: list[str], depth: int = 0) -> Iterator[tuple[Pa
     for name in sorted(name for name, is_dir in found if is_dir):
         if RUN_NAME.fullmatch(name):
             yield folder / name, set()  # its name tells enough
-        elif not name.startswith((".", "earlier-")):
+        elif not name.startswith((".", "earlier-", "again-")):
             yield from walk(folder / name, warnings, depth + 1)
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pgolf.groups import BUDGET, SHORT, Group, Mark
 
 IDENTICAL = "same configuration as the baseline"
+LISTED = 3  # file names in a mark
 SAME_BYTES = 0.01  # scored bytes may differ by this fraction: another tokenizer's first token, a dropped tail
 
 
@@ -25,7 +25,7 @@ def comparability(arm: Group, base: Group) -> Comparability:
     if refused:
         return Comparability(refused, refused, ())
     nats_refused = None
-    if scored(arm) != scored(base):
+    if tokenizers(arm) != tokenizers(base):
         nats_refused = "another tokenizer than the baseline: nats per token do not compare, bpb does"
     marks = [*code_marks(arm, base), *budget_marks(arm, base)]
     if nats_refused:
@@ -58,9 +58,9 @@ def same_part(a: float | None, b: float | None) -> bool:
     return a is None or b is None or abs(a - b) <= SAME_BYTES * max(a, b)
 
 
-def scored(g: Group) -> set[tuple[Any, ...]]:
-    """Targets and bytes scored: both are the same for one tokenizer on one text."""
-    return {(row.get("val_targets"), row.get("val_bytes")) for row in g.used.values()}
+def tokenizers(g: Group) -> set[object]:
+    """Which tokenizers a group's texts were cut by; where a record does not say, targets and bytes tell."""
+    return {row.get("tokenizer_sha") or (row.get("val_targets"), row.get("val_bytes")) for row in g.used.values()}
 
 
 def values(g: Group, key: str) -> set[str]:
@@ -72,16 +72,28 @@ def text(g: Group, key: str) -> str:
 
 
 def code_marks(arm: Group, base: Group) -> Sequence[Mark]:
-    """Whether the same code ran. code_sha tells where both loaded the same files; an arm of other modules is judged by its commit."""
+    """Whether the same code ran: every file that both loaded, by its sum. What only one of them loaded is its variant."""
     kind = "arms whose code is not their baseline's, or cannot be shown to be"
-    if values(arm, "code_files") == values(base, "code_files"):
-        return [] if values(arm, "code_sha") == values(base, "code_sha") else [Mark(kind, "other code than the baseline")]
-    commits = {(row.get("git_sha"), row.get("git_dirty")) for g in (arm, base) for row in g.used.values()}
-    if len({sha for sha, _ in commits}) > 1:
-        return [Mark(kind, "another commit than the baseline")]
-    if any(sha is None or dirty is not False for sha, dirty in commits):
-        return [Mark(kind, "loads other modules than the baseline from uncommitted code: cannot be shown to be the same")]
-    return []
+    if values(arm, "code_sha") == values(base, "code_sha"):
+        return []
+    mine, theirs = file_sums(arm), file_sums(base)
+    if mine is None or theirs is None:
+        return [Mark(kind, "its record does not say file by file which code ran: cannot be shown to be the baseline's")]
+    changed = sorted(name for name in mine.keys() & theirs.keys() if mine[name] != theirs[name])
+    more = f" and {len(changed) - LISTED} more" if len(changed) > LISTED else ""
+    return [Mark(kind, f"other code than the baseline ({', '.join(changed[:LISTED])}{more})")] if changed else []
+
+
+def file_sums(g: Group) -> dict[str, set[str]] | None:
+    """{source file: its sums over a group's runs}; None where a record has no sums."""
+    found: dict[str, set[str]] = {}
+    for row in g.used.values():
+        for line in row.get("code_files") or [""]:
+            name, _, sha = str(line).rpartition(" ")
+            if not name:
+                return None
+            found.setdefault(name, set()).add(sha)
+    return found
 
 
 def budget_marks(arm: Group, base: Group) -> Sequence[Mark]:

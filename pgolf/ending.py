@@ -114,6 +114,7 @@ def fields_of(
         **code,
         "data_sha": corpus.data_sha,
         "val_text_sha": corpus.val_text_sha,
+        "tokenizer_sha": corpus.tokenizer_sha,
         "device": torch.cuda.get_device_name() if config["device"] == "cuda" else "cpu",
         "params.total": costs.total,
         "params.trained": costs.trained,

@@ -33,7 +33,7 @@ def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, An
         "git_sha": "a" * 40,
         "git_dirty": False,
         "code_sha": "c0de",
-        "code_files": ["run.py"],
+        "code_files": ["run.py 1111", "loop.py 2222"],
         "data_sha": "da7a",
         "val_text_sha": "7e47" * 16,
         "device": "cpu",

@@ -154,8 +154,8 @@ def test_a_mean_is_never_silently_wrong(cells: list[tuple[str, float]]) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(data=st.data())
-def test_a_file_of_rows_cut_anywhere_loses_lines_with_a_warning(data: st.DataObject) -> None:
+@given(share=st.floats(0, 1))  # of a length that the temporary folder's name enters
+def test_a_file_of_rows_cut_anywhere_loses_lines_with_a_warning(share: float) -> None:
     with tempfile.TemporaryDirectory() as name:
         study = Path(name) / STUDY
         for seed in SEEDS:
@@ -164,7 +164,7 @@ def test_a_file_of_rows_cut_anywhere_loses_lines_with_a_warning(data: st.DataObj
         write_rows(path, collect(study).rows)
         content = path.read_bytes()
         first = content.index(b"\n") + 1
-        cut = data.draw(st.integers(first, len(content)))
+        cut = first + round(share * (len(content) - first))
         path.write_bytes(content[:cut])
         made = collect(path)
         whole = content[:cut].count(b"\n") + (content[cut : cut + 1] == b"\n")

@@ -118,9 +118,8 @@ def test_scores_that_do_not_compare_have_no_difference(change: dict[str, Any], s
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"code_sha": "other"}, "other code than the baseline"),
-        ({"code_files": ["mos.py"], "git_sha": "b" * 40}, "another commit"),
-        ({"code_files": ["mos.py"], "git_dirty": True}, "cannot be shown to be the same"),
+        ({"code_sha": "other", "code_files": ["run.py 1111", "loop.py 9999"]}, "other code than the baseline (loop.py)"),
+        ({"code_sha": "other", "code_files": ["run.py", "loop.py"]}, "cannot be shown to be the baseline's"),
         ({"budget.steps": 200}, "budget: steps 200, baseline 100"),
         ({"budget.seconds": 60.0}, "budget: seconds 60.0, baseline None"),
         ({"budget.batch_tokens": 8192}, "batch_tokens 8192, baseline 4096"),
@@ -143,10 +142,10 @@ def test_what_else_differs_is_marked(change: dict[str, Any], said: str, tmp_path
     assert (row.comparison.gate is None) == ("tokenizer" in said)
 
 
-def test_arms_of_other_modules_at_one_clean_commit_are_not_marked(tmp_path: Path) -> None:
+def test_arms_that_differ_in_their_own_modules_alone_are_not_marked(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"tied": TIED})
     for seed, bpb in enumerate(MOS, 1):
-        put(study, record("mos", seed, bpb, code_files=["mos.py"], code_sha="differs"))
+        put(study, record("mos", seed, bpb, code_files=["run.py 1111", "mos.py 3333"], code_sha="differs", git_dirty=True))
     assert "code" not in texts(rows_of(study)["mos"])
 
 
