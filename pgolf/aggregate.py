@@ -3,17 +3,14 @@
 import argparse
 import gc
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from pgolf.collect import ROWS, Row, collect, row_lines, write_whole
+from pgolf.aggregation import FILES, aggregate, write_tables
 from pgolf.contrast import Settings
 from pgolf.errors import PgolfError
-from pgolf.page import page
-from pgolf.render import csv_text, latex, markdown, show
-from pgolf.table import tabulate
+from pgolf.render import show
 
 WIDE = 200  # columns, where there is no terminal to ask
 
@@ -38,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--gate-p", type=fraction, default=0.01, metavar="P", help="the gate's one-sided p, from 0 to 1; default 0.01")
     made.add_argument("--out", type=Path, metavar="DIR", help="where the four files go; default: FOLDER, or beside the results.jsonl given")
+    made.add_argument("--curves", action="store_true", help="also write curves.jsonl: training and validation scores by step, for pictures")
     made.add_argument("--quiet", action="store_true", help="write the files and print warnings alone")
     return made
 
@@ -66,47 +64,23 @@ def fraction(text: str) -> float:
     return value
 
 
-def write_rows(path: Path, rows: Sequence[Row]) -> list[str]:
-    """Write results.jsonl; one with more lines, whose runs may be gone by now, is kept aside. Returns warnings."""
-    warnings = []
-    if path.exists():
-        with path.open("rb") as file:
-            before = sum(1 for line in file if line.strip())
-        if before > len(rows):
-            aside = next(p for n in range(1, before + 10**6) if not (p := path.with_name(f"{path.stem}-earlier-{n}{path.suffix}")).exists())
-            path.rename(aside)
-            warnings.append(f"{path} had {before:,} rows, {len(rows):,} are found now: the earlier file is kept as {aside.name}")
-    write_whole(path, row_lines(rows))
-    return warnings
-
-
-def aggregate(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Read, compute, print, write. Raises PgolfError."""
-    collected = collect(args.folder)
     settings = Settings(args.paired, args.smallest_effect_bpb, args.gate_nats, args.gate_p)
-    report = tabulate(collected, baseline=args.baseline, settings=settings)
-    sections = page(report)
+    made = aggregate(args.folder, baseline=args.baseline, settings=settings, with_curves=args.curves)
+    sections = made.sections()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
-    show(sections[:1] if args.quiet else sections, console)
+    show([s for s in sections if s.heading == "Warnings"] if args.quiet else sections, console)
     out = args.out or (args.folder.parent if args.folder.is_file() else args.folder)
-    target = out / ROWS
-    if not (args.folder.is_file() and target.exists() and target.samefile(args.folder)):  # the input stays as it is
-        try:
-            said = write_rows(target, collected.rows)
-        except OSError as error:
-            raise PgolfError(f"{target}: cannot be read or kept aside ({error.strerror}). Choose another folder with --out") from None
-        for warning in said:
-            console.print(warning, markup=False)
-    write_whole(out / "table.md", [markdown(sections)])
-    write_whole(out / "table.csv", [csv_text(report)])
-    write_whole(out / "table.tex", [latex(sections)])
-    console.print(f"written: {out}/{{{ROWS}, table.md, table.csv, table.tex}}", markup=False, soft_wrap=True)
+    for warning in write_tables(made, out):
+        console.print(warning, markup=False)
+    console.print(f"written: {out}/{{{', '.join(FILES)}}}", markup=False, soft_wrap=True)
 
 
 def main() -> int:
     """Exit code 0, or 2 for what a user can mend."""
     try:
-        aggregate(parser().parse_args())
+        run(parser().parse_args())
     except PgolfError as error:
         print(error, file=sys.stderr)
         return 2

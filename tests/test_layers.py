@@ -23,6 +23,10 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "page",
         "render",
         "differences",
+        "study",
+        "verdicts",
+        "curves",
+        "aggregation",
     ),
     2: (
         "nn",

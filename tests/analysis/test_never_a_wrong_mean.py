@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from made_records import STUDY, cell_folder, damage, failed, plan, print_of, put, record, report_of, texts
-from pgolf.aggregate import write_rows
+from pgolf.aggregation import write_rows
 from pgolf.collect import collect
 from pgolf.page import page
 from pgolf.render import csv_text, latex, markdown

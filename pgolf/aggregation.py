@@ -1,0 +1,139 @@
+"""From a folder of runs, or a file of rows, to a study's tables and verdicts, computed once for every command that shows them."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pgolf.collect import ROWS, Collected, Row, collect, row_lines, write_whole
+from pgolf.contrast import Settings
+from pgolf.curves import Curve, curve_lines, load_curves, read_curves
+from pgolf.errors import PgolfError
+from pgolf.page import Grid, Section, number, page
+from pgolf.render import csv_text, latex, markdown
+from pgolf.stats import ALPHA
+from pgolf.study import STUDY, Study, read_study, write_study
+from pgolf.table import ArmRow, Family, Report, tabulate
+from pgolf.verdicts import Verdict, rules_used, verdicts
+
+CURVES = "curves.jsonl"
+PUBLISHED_SCALE = "published"
+FILES = (ROWS, "table.md", "table.csv", "table.tex")
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """Everything that a table, a report or a notebook shows. study: None for runs of no study."""
+
+    source: Path
+    collected: Collected
+    report: Report
+    study: Study | None
+    verdicts: tuple[Verdict, ...]
+    curves: tuple[Curve, ...]
+
+    def sections(self) -> list[Section]:
+        """The page: question, warnings, tables, verdicts."""
+        found = page(self.report)
+        if self.study is not None:
+            lines = (self.study.question, f"Published: {self.study.source}. Size of these runs: scale={self.study.scale}.")
+            found = [Section(self.study.name, lines), *found]
+        return [*found, *([verdict_section(self.verdicts)] if self.verdicts else [])]
+
+
+def beside(source: Path, name: str) -> Path:
+    """Where a file about a source lies: in a folder of runs, or beside rows.jsonl as rows.<name>, else under its plain name."""
+    if source.is_dir():
+        return source / name
+    own = source.with_name(f"{source.stem}.{name}")
+    return own if own.exists() or source.name != ROWS else source.with_name(name)
+
+
+def aggregate(source: Path, *, baseline: str | None = None, settings: Settings | None = None, with_curves: bool = False) -> Aggregate:
+    """Read and compute. The study's own test and smallest effect hold where `settings` names none. Raises PgolfError."""
+    collected = collect(source)
+    where = beside(source, STUDY)
+    study = read_study(where.parent, where.name)
+    settings = settings or Settings()
+    families = None
+    if study is not None and baseline is None:
+        families = [Family(f.name, study.name, f.arms, f.baseline) for f in study.families]
+        smallest = study.smallest_effect_bpb if settings.smallest_effect_bpb is None else settings.smallest_effect_bpb
+        settings = replace(settings, pairs=settings.pairs or study.test == "paired", smallest_effect_bpb=smallest)
+    report = tabulate(collected, families=families, baseline=baseline, settings=settings)
+    judged: tuple[Verdict, ...] = ()
+    if study is not None and families is not None:
+        report = with_published(report, study)
+        judged = tuple(verdicts(study, report))
+    curves: list[Curve] = []
+    if with_curves:
+        curves = read_curves(source, collected.rows) if source.is_dir() else load_curves(beside(source, CURVES))
+    return Aggregate(source, collected, report, study, judged, tuple(curves))
+
+
+def with_published(report: Report, study: Study) -> Report:
+    """The published value of each arm and what the differences say, as further columns."""
+
+    def more(row: ArmRow) -> ArmRow:
+        published = study.published.get(row.group.arm, {}).get("val_bpb")
+        cells = {"published bpb": number(published)}
+        if study.scale == PUBLISHED_SCALE and published is not None and row.mean_bpb is not None:
+            cells["measured - published"] = number(row.mean_bpb - published, sign=True)
+        return replace(row, extra={**row.extra, **cells, "verdict": arm_verdict(row, study.smallest_effect_bpb)})
+
+    tables = [
+        replace(table, rows=tuple(more(row) for row in table.rows)) if table.family.baseline is not None else table
+        for table in report.families
+    ]
+    return replace(report, families=tuple(tables))
+
+
+def arm_verdict(row: ArmRow, smallest: float) -> str:
+    """What an arm's difference to its baseline says."""
+    test = None if row.comparison is None else row.comparison.test
+    if test is None or test.difference is None or test.low is None or test.high is None or row.holm_p is None:
+        return ""
+    if row.holm_p < ALPHA:
+        return "worse" if test.difference > 0 else "better"
+    return "no difference that matters" if -smallest < test.low and test.high < smallest else "undecided"
+
+
+def verdict_section(found: tuple[Verdict, ...]) -> Section:
+    grid = Grid(
+        ("published claim", "family", "verdict", "numbers", "what the published material shows"),
+        (False,) * 5,
+        tuple((v.claim.text, v.test.family, v.verdict, v.why, v.claim.note) for v in found),
+    )
+    return Section("Published claims", tuple(rules_used(found)), grid)
+
+
+def write_tables(made: Aggregate, out: Path) -> list[str]:
+    """Write rows, tables and, for a study, its description and curves into a folder. Returns warnings. Raises PgolfError."""
+    warnings: list[str] = []
+    target = out / ROWS
+    if not (made.source.is_file() and target.exists() and target.samefile(made.source)):  # the input stays as it is
+        try:
+            warnings = write_rows(target, made.collected.rows)
+        except OSError as error:
+            raise PgolfError(f"{target}: cannot be read or kept aside ({error.strerror}). Choose another folder with --out") from None
+    sections = made.sections()
+    write_whole(out / "table.md", [markdown(sections)])
+    write_whole(out / "table.csv", [csv_text(made.report)])
+    write_whole(out / "table.tex", [latex(sections)])
+    if made.curves and made.source.is_dir():
+        write_whole(out / CURVES, curve_lines(made.curves))
+    if made.study is not None and out.resolve() != made.source.resolve():
+        write_study(out, made.study)
+    return warnings
+
+
+def write_rows(path: Path, rows: list[Row]) -> list[str]:
+    """Write results.jsonl; one with more lines, whose runs may be gone by now, is kept aside. Returns warnings."""
+    warnings = []
+    if path.exists():
+        with path.open("rb") as file:
+            before = sum(1 for line in file if line.strip())
+        if before > len(rows):
+            aside = next(p for n in range(1, before + 10**6) if not (p := path.with_name(f"{path.stem}-earlier-{n}{path.suffix}")).exists())
+            path.rename(aside)
+            warnings.append(f"{path} had {before:,} rows, {len(rows):,} are found now: the earlier file is kept as {aside.name}")
+    write_whole(path, row_lines(rows))
+    return warnings

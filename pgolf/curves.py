@@ -1,0 +1,75 @@
+"""What runs scored on the way, from their metrics.jsonl: curves for pictures, one JSON line a run."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+METRICS = "metrics.jsonl"
+DIGITS = 5  # of a score in a picture
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run: trained tokens with training bits per byte of the step, and steps with live validation bits per byte."""
+
+    study: str
+    arm: str
+    seed: int
+    fingerprint: str
+    train_steps: tuple[int, ...]
+    train_tokens: tuple[int, ...]
+    train_bpb: tuple[float, ...]
+    train_nats: tuple[float, ...]
+    val_steps: tuple[int, ...]
+    val_bpb_live: tuple[float, ...]
+
+
+def read_curve(run: Path, row: Mapping[str, Any]) -> Curve | None:
+    """The curve of one run, with its final live score as the last point; None where there are no metrics."""
+    try:
+        lines = (run / METRICS).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    events = []
+    for line in lines:
+        try:
+            events.append(json.loads(line))
+        except ValueError:  # a line that is being written
+            continue
+    train = [e for e in events if e.get("event") == "train"]
+    val = [(e["step"], e["val_bpb_live"]) for e in events if e.get("event") == "val"]
+    val += [(row["steps"], row["val_bpb_live"])] if row.get("val_bpb_live") is not None else []
+    return Curve(
+        row["study"],
+        row["arm"],
+        row["seed"],
+        row["fingerprint"],
+        tuple(e["step"] for e in train),
+        tuple(e["tokens"] for e in train),
+        tuple(round(e["train_bpb"], DIGITS) for e in train),
+        tuple(round(e["train_nats"], DIGITS) for e in train),
+        tuple(step for step, _ in val),
+        tuple(round(bpb, DIGITS) for _, bpb in val),
+    )
+
+
+def read_curves(root: Path, rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
+    """Curves of the scored runs below a folder; rows as `collect` gives them, `folder` relative to root."""
+    found = [read_curve(root / row["folder"], row) for row in rows if row["status"] == "ok" and row.get("folder")]
+    return [curve for curve in found if curve is not None]
+
+
+def curve_lines(curves: Sequence[Curve]) -> list[str]:
+    return [json.dumps(asdict(curve)) + "\n" for curve in curves]
+
+
+def load_curves(path: Path) -> list[Curve]:
+    """Curves from a file that `curve_lines` made; none where there is no file."""
+    if not path.exists():
+        return []
+    made: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    for curve in made:
+        curve |= {key: tuple(value) for key, value in curve.items() if isinstance(value, list)}
+    return [Curve(**curve) for curve in made]

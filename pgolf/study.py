@@ -1,0 +1,120 @@
+"""A study as its records are read: question, families, published rows and claims. It lies as study.json beside the plan of its sweep."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pgolf.errors import PgolfError
+
+STUDY = "study.json"
+STUDY_SCHEMA = 1
+TESTS = ("welch", "paired")
+KINDS = ("worse", "better", "no_better", "order", "untestable")
+
+
+@dataclass(frozen=True)
+class FamilyPlan:
+    """Arms that are compared with one baseline, in the order shown. title: what the family is, in a phrase."""
+
+    name: str
+    title: str
+    baseline: str
+    arms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClaimTest:
+    """How a claim is put to the test in one family. kind: what it says of `arms` against the family's baseline, or of their order (best
+    first); `untestable` needs no arms."""
+
+    family: str
+    kind: str
+    arms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published claim in our words, what the published material itself shows of it, and its tests."""
+
+    text: str
+    note: str
+    tests: tuple[ClaimTest, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """published: {arm: {field: value}}, values of val_bpb, val_nats, total_bytes, steps, step_ms_median, params.total as published.
+
+    scale: the size that was run; published values may be subtracted at `published` alone. smallest_effect_bpb: the smallest difference that
+    matters at this scale. test: named before the runs.
+    """
+
+    name: str
+    question: str
+    source: str
+    scale: str
+    test: str
+    smallest_effect_bpb: float
+    families: tuple[FamilyPlan, ...]
+    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
+
+
+def study_from(made: Mapping[str, Any]) -> Study:
+    """A study from plain containers. Raises KeyError, TypeError, ValueError for others."""
+    families = tuple(FamilyPlan(**{**f, "arms": tuple(f["arms"])}) for f in made["families"])
+    claims = tuple(
+        Claim(c["text"], c["note"], tuple(ClaimTest(t["family"], t["kind"], tuple(t.get("arms", ()))) for t in c["tests"]))
+        for c in made.get("claims", ())
+    )
+    whole = Study(**{**made, "families": families, "claims": claims})
+    problems = list(problems_of(whole))
+    if problems:
+        raise ValueError("; ".join(problems))
+    return whole
+
+
+def problems_of(study: Study) -> list[str]:
+    """What contradicts itself in a study's description."""
+    arms = {family.name: family.arms for family in study.families}
+    found = [f"test {study.test} is none of {', '.join(TESTS)}"] if study.test not in TESTS else []
+    found += [f"family {f.name} does not hold its baseline {f.baseline}" for f in study.families if f.baseline not in f.arms]
+    known = {arm for names in arms.values() for arm in names}
+    found += [f"published values of {arm}, an arm of no family" for arm in study.published if arm not in known]
+    for claim in study.claims:
+        for test in claim.tests:
+            if test.kind not in KINDS:
+                found.append(f"claim {claim.text!r}: kind {test.kind} is none of {', '.join(KINDS)}")
+            elif test.kind != "untestable" and test.family not in arms:
+                found.append(f"claim {claim.text!r}: no family {test.family}")
+            elif test.kind != "untestable" and (strange := [arm for arm in test.arms if arm not in arms[test.family]] or not test.arms):
+                found.append(f"claim {claim.text!r}: arms {strange} are not in family {test.family}")
+    return found
+
+
+def write_study(folder: Path, study: Study) -> None:
+    """Write study.json by rename. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{STUDY}.{os.getpid()}"
+    try:
+        partial.write_text(json.dumps({"schema_version": STUDY_SCHEMA, **asdict(study)}, indent=1) + "\n", encoding="utf-8")
+        partial.replace(folder / STUDY)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_study(folder: Path, name: str = STUDY) -> Study | None:
+    """The study that a folder's file describes, None where there is none. Raises PgolfError for a damaged one."""
+    path = folder / name
+    try:
+        made = json.loads(path.read_text(encoding="utf-8"))
+        if (version := made.pop("schema_version")) != STUDY_SCHEMA:
+            raise ValueError(f"schema {version}, not {STUDY_SCHEMA}")
+        return study_from(made)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PgolfError(f"{path}: describes no study ({error}). Move it away; the study's command writes it anew") from None

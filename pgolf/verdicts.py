@@ -1,0 +1,88 @@
+"""Published claims against what was measured: holds, does not hold, undecided, not testable here, each by a stated rule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pgolf.stats import ALPHA, Order, order_agreement
+from pgolf.study import Claim, ClaimTest, Study
+from pgolf.table import ArmRow, FamilyTable, Report
+
+HOLDS, FAILS, UNDECIDED, UNTESTABLE = "holds", "does not hold", "undecided", "not testable here"
+RULES = {
+    "worse": f"holds: every arm worse than the baseline, Holm p < {ALPHA}; does not hold: one better with p < {ALPHA}, or its interval"
+    " within the smallest effect that matters",
+    "better": f"holds: every arm better than the baseline, Holm p < {ALPHA}; does not hold: one worse with p < {ALPHA}, or its interval"
+    " within the smallest effect that matters",
+    "no_better": "holds: every arm's interval excludes an improvement by the smallest effect that matters;"
+    f" does not hold: one better with Holm p < {ALPHA}",
+    "order": "Kendall's tau-b of the published and the measured order, pairs within their interval as ties; holds: no pair is reversed and"
+    " half of them are told apart; does not hold: a pair is reversed beyond its interval",
+    "untestable": "",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One claim in one family. why: the numbers it rests on; order: of claims about an order."""
+
+    claim: Claim
+    test: ClaimTest
+    verdict: str
+    why: str
+    order: Order | None = None
+
+
+def verdicts(study: Study, report: Report) -> list[Verdict]:
+    """Every claim, in every family that tests it."""
+    tables = {table.family.name: table for table in report.families}
+    return [judge(study, claim, test, tables.get(test.family)) for claim in study.claims for test in claim.tests]
+
+
+def judge(study: Study, claim: Claim, test: ClaimTest, table: FamilyTable | None) -> Verdict:
+    if test.kind == "untestable" or table is None:
+        return Verdict(claim, test, UNTESTABLE, claim.note if test.kind == "untestable" else f"family {test.family} has not been run")
+    rows = {row.group.arm: row for row in table.rows}
+    missing = [arm for arm in test.arms if arm not in rows or rows[arm].mean_bpb is None]
+    if missing:
+        return Verdict(claim, test, UNDECIDED, f"without a score: {', '.join(missing)}")
+    if test.kind == "order":
+        return judge_order(claim, test, rows)
+    singles = [judge_arm(test.kind, rows[arm], study.smallest_effect_bpb) for arm in test.arms]
+    found = [verdict for verdict, _ in singles]
+    whole = FAILS if FAILS in found else UNDECIDED if UNDECIDED in found else HOLDS
+    return Verdict(claim, test, whole, "; ".join(f"{arm} {why}" for arm, (_, why) in zip(test.arms, singles, strict=True)))
+
+
+def judge_arm(kind: str, row: ArmRow, smallest: float) -> tuple[str, str]:
+    """(verdict, numbers) of one arm. Differences are arm - baseline: positive is worse."""
+    test = None if row.comparison is None else row.comparison.test
+    if test is None or test.difference is None or test.p is None or test.low is None or test.high is None:
+        return UNDECIDED, "has no difference to the baseline"
+    holm = row.holm_p if row.holm_p is not None else test.p
+    why = f"{test.difference:+.4f} [{test.low:+.4f}, {test.high:+.4f}], Holm p {holm:.2g}"
+    if kind == "no_better":
+        if test.difference < 0 and holm < ALPHA:
+            return FAILS, why
+        return (HOLDS if test.low > -smallest else UNDECIDED), why
+    sign = 1 if kind == "worse" else -1
+    if sign * test.difference > 0 and holm < ALPHA:
+        return HOLDS, why
+    wrong = sign * test.difference < 0 and test.p < ALPHA
+    inside = -smallest < test.low and test.high < smallest
+    return (FAILS if wrong or inside else UNDECIDED), why
+
+
+def judge_order(claim: Claim, test: ClaimTest, rows: dict[str, ArmRow]) -> Verdict:
+    """test.arms is the published order, best first."""
+    order = order_agreement([rows[arm].group.values("val_bpb") for arm in test.arms], range(len(test.arms)))
+    pairs = order.concordant + order.discordant + order.ties
+    if order.tau_b is None:
+        return Verdict(claim, test, UNDECIDED, str(order.reason), order)
+    verdict = FAILS if order.discordant else HOLDS if 2 * order.concordant >= pairs else UNDECIDED
+    why = f"tau-b {order.tau_b:+.2f}: of {pairs} pairs {order.concordant} as published, {order.discordant} reversed, {order.ties} ties"
+    return Verdict(claim, test, verdict, why, order)
+
+
+def rules_used(found: Sequence[Verdict]) -> list[str]:
+    """The rules of the kinds at hand, to stand under the table."""
+    return [f"{kind}: {RULES[kind]}" for kind in dict.fromkeys(v.test.kind for v in found) if RULES[kind]]
