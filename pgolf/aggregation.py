@@ -16,6 +16,7 @@ from pgolf.verdicts import Verdict, rules_used, verdicts
 
 CURVES = "curves.jsonl"
 PUBLISHED_SCALE = "published"
+WIDE = 200  # columns of a page, where there is no terminal to ask
 FILES = (ROWS, "table.md", "table.csv", "table.tex")
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ from pgolf.check import lacks_of, problems_of
 from pgolf.config import CONFIG_NAME, composer, plain
 from pgolf.errors import ConfigError
 from pgolf.inherit import inherit
+from pgolf.runs import config_fingerprint
 from pgolf.schema import slot_paths
 
 HYDRA_OWN = ("hydra",)
 MANY = "side_inputs"  # the group of which several may be chosen
 
 
+ARM, STUDY = "arm", "study"
 LAUNCHER = "hydra/launcher"
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}  # launchers that are not Hydra's own
 
@@ -43,6 +45,7 @@ class Cell:
     in_sweep: bool
     lacks: tuple[str, ...] = ()
     is_whole: bool = True  # False: another sweeper than Hydra's basic one chooses the rest
+    overruled: tuple[str, ...] = ()  # keys that a study sweeps and the command line gives itself
 
 
 def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = False) -> list[Cell]:
@@ -64,7 +67,8 @@ def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = Fals
             raise_if([several.format(o.key_or_group, (o.input_line or "").partition("=")[2]) for o in swept])
         cells = sweep_cells(arguments, overrides, hydra, loader) if in_sweep else [list(arguments)]
         made = check_cells(cells, loader, lacking, in_sweep=in_sweep, anywhere=anywhere)
-        return [replace(cell, is_whole=not in_sweep or is_basic(hydra)) for cell in made]
+        is_whole = not in_sweep or is_basic(hydra)
+        return [replace(cell, is_whole=is_whole, overruled=overruled(overrides, hydra)) for cell in made]
 
 
 def quoted(arguments: Sequence[str]) -> list[str]:
@@ -106,13 +110,18 @@ def hydra_section(fixed: list[str]) -> DictConfig:
 
 def check_cells(cells: list[list[str]], loader: ConfigLoader, lacking: list[str], *, in_sweep: bool, anywhere: bool) -> list[Cell]:
     made: list[Cell] = []
+    known = Composed()
+    checked: dict[str, list[str]] = {}  # seeds of one arm have the same problems
     seen: dict[str, list[int]] = {}
     for number, cell in enumerate(cells):
         found: Sequence[str]
         try:
-            composed = compose_cell(cell, loader, in_sweep=in_sweep)
+            composed = compose_cell(cell, loader, known, in_sweep=in_sweep)
             config = plain(composed.composed)
-            found = problems_of(config)
+            but_seed = config_fingerprint(composed.composed, in_sweep=in_sweep)
+            if but_seed not in checked:
+                checked[but_seed] = problems_of(config)
+            found = checked[but_seed]
             lacks = [] if found else lacks_of(config)
             made.append(replace(composed, lacks=(*lacking, *lacks)))
             found = found if anywhere else [*found, *lacks]
@@ -152,11 +161,18 @@ def is_basic(hydra: DictConfig) -> bool:
     return str(hydra.sweeper._target_).endswith("BasicSweeper")
 
 
+def overruled(overrides: Sequence[Override], hydra: DictConfig) -> tuple[str, ...]:
+    """Keys of hydra.sweeper.params that the command line gives too: it beats the study."""
+    params = hydra.sweeper.get("params") or {}
+    return tuple(key for key in params if any(override.key_or_group == key for override in overrides))
+
+
 def sweep_cells(arguments: Sequence[str], overrides: list[Override], hydra: DictConfig, loader: ConfigLoader) -> list[list[str]]:
     """Cells as Hydra's basic sweeper makes them, from `hydra.sweeper.params` and the arguments; those of another are not known before."""
     if not is_basic(hydra):
         return [[a for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]]
-    params = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
+    given = overruled(overrides, hydra)
+    params = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items() if key not in given]
     try:
         (cells,) = BasicSweeper.split_arguments(OverridesParser.create(config_loader=loader).parse_overrides([*params, *arguments]), None)
     except HydraException as error:
@@ -164,16 +180,34 @@ def sweep_cells(arguments: Sequence[str], overrides: list[Override], hydra: Dict
     return cells
 
 
-def compose_cell(cell: list[str], loader: ConfigLoader, *, in_sweep: bool) -> Cell:
+@dataclass
+class Composed:
+    """What cells of one command line have in common. bases: configurations by choices alone, against which the keys of values are checked;
+    wholes: configurations with their groups' choices, by all overrides but the seed."""
+
+    bases: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
+    wholes: dict[tuple[str, ...], tuple[DictConfig, dict[str, Any]]] = field(default_factory=dict)
+
+
+def compose_cell(cell: list[str], loader: ConfigLoader, known: Composed, *, in_sweep: bool) -> Cell:
     overrides = parse(cell, loader)
-    chosen = [text for text, o in zip(cell, overrides, strict=True) if is_group(o, loader)]
+    chosen = tuple(text for text, o in zip(cell, overrides, strict=True) if is_group(o, loader))
+    but_seed = tuple(text for text, o in zip(cell, overrides, strict=True) if o.key_or_group != "seed")
     try:
-        base = compose(CONFIG_NAME, chosen)
+        base = known.bases.get(chosen) or known.bases.setdefault(chosen, compose(CONFIG_NAME, list(chosen)))
         raise_if([p for o in overrides if not is_group(o, loader) for p in key_problems(o, base)])
-        composed = compose(CONFIG_NAME, cell, return_hydra_config=True)
-        choices = {str(group): choice for group, choice in composed.hydra.runtime.choices.items()}
-        with open_dict(composed):
-            del composed["hydra"]
+        if but_seed in known.wholes:
+            whole, choices = known.wholes[but_seed]
+            composed = whole.copy()
+            for override in overrides:
+                if override.key_or_group == "seed":
+                    composed.seed = override.value()
+        else:
+            composed = compose(CONFIG_NAME, cell, return_hydra_config=True)
+            choices = {str(group): choice for group, choice in composed.hydra.runtime.choices.items()}
+            with open_dict(composed):
+                del composed["hydra"]
+            known.wholes[but_seed] = composed.copy(), choices
         return Cell(tuple(cell), inherit(composed, cell), choices, in_sweep)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(readable(error)) from None
@@ -187,6 +221,14 @@ def is_group(override: Override, loader: ConfigLoader) -> bool:
 def group_exists(group: str, loader: ConfigLoader) -> bool:
     parent, _, name = group.rpartition("/")
     return name in loader.list_groups(parent)
+
+
+def options_of(group: str, loader: ConfigLoader) -> list[str]:
+    """The choices of a group; an arm is chosen with its study's name before it."""
+    found = loader.get_group_options(group, results_filter=ObjectType.CONFIG)
+    if group == ARM:
+        found += [f"{study}/{name}" for study in loader.list_groups(ARM) for name in loader.get_group_options(f"{ARM}/{study}")]
+    return found
 
 
 def all_groups(loader: ConfigLoader, parent: str = "") -> list[str]:
@@ -205,7 +247,9 @@ def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
         return []
     if not group_exists(group, loader):
         return [f"{group}: no such config group ({override.get_value_element_as_str()}).{suggest(group, all_groups(loader))}"]
-    choices = loader.get_group_options(group, results_filter=ObjectType.CONFIG)
+    choices = options_of(group, loader)
+    if group == STUDY and override.is_sweep_override():
+        return [f"{STUDY}: cannot be swept ({override.get_value_element_as_str()}). Give one command a study"]
     values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
     flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
     if any(isinstance(value, list) for value in values) and not group.endswith(MANY):

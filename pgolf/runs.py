@@ -14,7 +14,7 @@ from pgolf.config import load, plain
 from pgolf.provenance import fingerprint
 
 SEED_MARK = -1  # no seed that a user can choose
-NOT_AN_ARM = ("seed", "launch", "paths", "hydra")
+NOT_AN_ARM = ("seed", "launch", "paths", "study", "hydra")
 LONGEST_NAME = 120
 
 
@@ -53,8 +53,8 @@ def config_fingerprint(cfg: DictConfig, *, in_sweep: bool) -> str:
 def identify(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, in_sweep: bool) -> dict[str, Any]:
     """What a record says of a run before it runs."""
     return {
-        "study": "adhoc",
-        "arm": arm_name(overrides),
+        "study": cfg.study.name,
+        "arm": cfg.study.arm or arm_name(overrides),
         "fingerprint": config_fingerprint(cfg, in_sweep=in_sweep),
         "overrides": sorted(overrides),
         **{f"choices.{group}": choice for group, choice in sorted(choices.items()) if not group.startswith("hydra/")},

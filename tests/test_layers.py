@@ -63,6 +63,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "inherit",
         "devices",
         "processes",
+        "studies",
     ),
     6: ("loop",),
     6.25: ("evaluation",),
