@@ -35,14 +35,19 @@ def arm_name(overrides: Sequence[str]) -> str:
     return name
 
 
+def marked(cfg: DictConfig) -> DictConfig:
+    """A configuration with the mark in the place of its seed, the same for every seed of an arm."""
+    made = cfg.copy()
+    made.seed = SEED_MARK
+    return made
+
+
 def config_fingerprint(cfg: DictConfig, *, in_sweep: bool) -> str:
     """The fingerprint of a composed configuration: what follows from the seed by interpolation follows the mark.
 
     A run that takes another's weights has that run's fingerprint in the place of all that the other decides.
     """
-    marked = cfg.copy()
-    marked.seed = SEED_MARK
-    config = decide_auto(plain(marked), in_sweep=in_sweep)
+    config = decide_auto(plain(marked(cfg)), in_sweep=in_sweep)
     if (parent := config["train"]["from"]) is not None:
         theirs = load(Path(parent) / "config.yaml")["run"]["fingerprint"]
         train = {key: config["train"][key] for key in ("threads", "compile", "precision")} | {"from": theirs}

@@ -54,6 +54,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "build",
         "check",
         "preflight",
+        "overrides",
         "runs",
         "artifact",
         "account",
