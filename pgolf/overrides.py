@@ -55,7 +55,7 @@ def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
         return [f"{group}: no such config group ({override.get_value_element_as_str()}).{suggest(group, all_groups(loader))}"]
     choices = options_of(group, loader)
     if group == STUDY and override.is_sweep_override():
-        return [f"{STUDY}: cannot be swept ({override.get_value_element_as_str()}). Give one command a study"]
+        return [f"{STUDY}: cannot be swept ({(override.input_line or '').partition('=')[2]}). Give one command a study"]
     values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
     flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
     if any(isinstance(value, list) for value in values) and not group.endswith(MANY):
