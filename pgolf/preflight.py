@@ -63,6 +63,15 @@ def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = Fals
         return [replace(cell, is_whole=is_whole, overruled=overruled(overrides, hydra)) for cell in made]
 
 
+def only_cell(arguments: Sequence[str], *, anywhere: bool = False) -> Cell:
+    """The cell of one configuration, whatever its seed: of a study's arms the command line must leave one. Raises ConfigError."""
+    cells = preflight(arguments, multirun=False, anywhere=anywhere)
+    meant = {json.dumps(plain(marked(cell.composed)), sort_keys=True) for cell in cells}
+    if len(meant) > 1:
+        raise ConfigError(f"{len(meant)} configurations are meant ({' '.join(arguments)}). Name one, as with arm=...")
+    return cells[0]
+
+
 def quoted(arguments: Sequence[str]) -> list[str]:
     """Existing paths whose names hold what means something to Hydra, as arms' folders do, in quotes."""
     made = []

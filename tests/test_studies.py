@@ -34,8 +34,7 @@ def test_an_arm_is_named_as_its_file(study: str, arm: str) -> None:
     assert config["study"]["arm"] == arm
     assert config["data"]["shuffle_seed"] == config["seed"], "arms of one seed see the same batches"
     frozen = frozen_by(build_model(config["model"]), config)
-    is_published_fault = config["defects"]["frozen"] != []
-    assert bool(frozen) == is_published_fault
+    assert not frozen or config["defects"]["frozen"], "nothing is frozen but what was frozen in the published runs"
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -49,9 +48,8 @@ def test_the_command_has_every_arm_and_three_seeds(name: str) -> None:
 
 
 def test_the_command_line_beats_the_study() -> None:
-    cells = preflight(
-        ["study=higher_rank_heads", "seed=7", "arm=higher_rank_heads/T0_tied,higher_rank_heads/T6_simplex_d4"], multirun=False
-    )
+    arms = "arm=higher_rank_heads/T0_tied,higher_rank_heads/T6_simplex_d4"
+    cells = preflight(["study=higher_rank_heads", "seed=7", arms], multirun=False)
     assert [(c.composed.study.arm, c.composed.seed) for c in cells] == [("T0_tied", 7), ("T6_simplex_d4", 7)]
     assert set(cells[0].overruled) == {"seed", "arm"}
 
@@ -71,9 +69,36 @@ def test_mistakes_are_named(argv: list[str], said: str) -> None:
     assert said in str(refusal.value)
 
 
-def test_published_heads_have_their_published_parameters() -> None:
-    study = study_of(preflight(["study=higher_rank_heads", "seed=1"], multirun=False)[0])
-    assert study is not None
+@pytest.mark.parametrize("name", STUDIES)
+def test_published_arms_have_their_published_parameters(name: str) -> None:
+    study = described(plain(compose_config([f"study={name}"]))["study"], "cpu")
     for arm, row in study.published.items():
-        config = plain(compose_config(["study=higher_rank_heads", f"arm=higher_rank_heads/{arm}", "scale=published"]))
+        config = plain(compose_config([f"study={name}", f"arm={name}/{arm}", "scale=published"]))
         assert account(config).total == row["params.total"]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_independent_blocks_of_equal_parameters_are_equal_within_two_percent(scale: str) -> None:
+    shared, independent = (
+        account(plain(compose_config(["study=shared_weights", f"arm=shared_weights/{arm}", f"scale={scale}"])))
+        for arm in ("S0_shared", "S2_independent_parameters")
+    )
+    assert abs(independent.total / shared.total - 1) < 0.02
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_half_the_length_is_half(scale: str) -> None:
+    whole, half, windows = (
+        plain(compose_config(["study=shared_weights", f"arm=shared_weights/{arm}", f"scale={scale}"]))
+        for arm in ("S0_shared", "S4_half_length", "S5_shared_scored_at_half")
+    )
+    assert half["train"]["seq_len"] * 2 == whole["train"]["seq_len"]
+    assert windows["eval"]["window_tokens"] == half["train"]["seq_len"]
+    assert half["train"]["batch_tokens"] == whole["train"]["batch_tokens"]
+
+
+def test_a_size_that_a_study_does_not_know_is_named() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        preflight(["study=shared_weights", "arm=shared_weights/S4_half_length", "train.batch_tokens=8192"], multirun=False)
+    assert "seq_len" in str(refusal.value)
+    assert "8192" in str(refusal.value)
