@@ -131,6 +131,7 @@ class StudyConfig:
     smallest_effect_bpb: dict[str, float] = MISSING  # the smallest difference that matters, by scale
     families: dict[str, Any] = MISSING  # {name: {title, baseline, arms}}
     published: dict[str, Any] = MISSING  # {arm: {field: value}}
+    published_test: str = MISSING  # one_sample, or nothing
     claims: list[Any] = MISSING  # each {text, note, tests: [{family, kind, arms}]}
 
 

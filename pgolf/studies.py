@@ -27,7 +27,7 @@ def described(section: Mapping[str, Any], scale: str) -> Study:
             f"study.smallest_effect_bpb: has no value for scale={scale} ({smallest}). Add the smallest difference that matters"
         )
     families = [{"name": name, **family} for name, family in section["families"].items()]
-    kept = {key: section[key] for key in ("name", "question", "source", "test", "published", "claims")}
+    kept = {key: section[key] for key in ("name", "question", "source", "test", "published", "published_test", "claims")}
     try:
         return study_from({**kept, "scale": scale, "smallest_effect_bpb": smallest[scale], "families": families})
     except (KeyError, TypeError, ValueError) as error:

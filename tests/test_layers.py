@@ -27,6 +27,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "verdicts",
         "curves",
         "aggregation",
+        "study_page",
     ),
     2: (
         "nn",

@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import pytest
+from hydra import compose
+from hydra.types import RunMode
 
 from pgolf.account import account
 from pgolf.build import build_model, frozen_by
-from pgolf.config import compose_config, conf_dir, plain
+from pgolf.check import problems_of
+from pgolf.config import CONFIG_NAME, compose_config, composer, conf_dir, plain
 from pgolf.errors import ConfigError
 from pgolf.preflight import preflight
-from pgolf.studies import described, study_of
+from pgolf.studies import described
 
 STUDIES = sorted(path.stem for path in (Path(conf_dir()) / "study").glob("*.yaml") if path.stem != "adhoc")
 SCALES = ("cpu", "gpu1", "published")
@@ -31,6 +34,7 @@ def test_a_study_describes_itself(name: str, scale: str) -> None:
 @pytest.mark.parametrize(("study", "arm"), ARMS)
 def test_an_arm_is_named_as_its_file(study: str, arm: str) -> None:
     config = plain(compose_config([f"study={study}", f"arm={study}/{arm}"]))
+    assert problems_of(config) == []
     assert config["study"]["arm"] == arm
     assert config["data"]["shuffle_seed"] == config["seed"], "arms of one seed see the same batches"
     frozen = frozen_by(build_model(config["model"]), config)
@@ -39,12 +43,12 @@ def test_an_arm_is_named_as_its_file(study: str, arm: str) -> None:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_command_has_every_arm_and_three_seeds(name: str) -> None:
-    cells = preflight([f"study={name}"], multirun=False)
-    assert {(c.composed.study.arm, c.composed.seed) for c in cells} == {(arm, seed) for s, arm in ARMS if s == name for seed in (1, 2, 3)}
-    assert [c.composed.seed for c in cells] == sorted(c.composed.seed for c in cells), "an interrupted sweep has whole pairs"
-    study = study_of(cells[0])
-    assert study is not None
-    assert study.scale == "cpu"
+    with composer():
+        hydra = compose(CONFIG_NAME, [f"study={name}"], return_hydra_config=True).hydra
+    assert hydra.mode == RunMode.MULTIRUN
+    assert list(hydra.sweeper.params) == ["seed", "arm"], "the seed first: an interrupted sweep has whole pairs"
+    assert hydra.sweeper.params.seed == "1,2,3"
+    assert set(hydra.sweeper.params.arm.split(",")) == {f"{name}/{arm}" for study, arm in ARMS if study == name}
 
 
 def test_the_command_line_beats_the_study() -> None:
@@ -74,7 +78,7 @@ def test_published_arms_have_their_published_parameters(name: str) -> None:
     study = described(plain(compose_config([f"study={name}"]))["study"], "cpu")
     for arm, row in study.published.items():
         config = plain(compose_config([f"study={name}", f"arm={name}/{arm}", "scale=published"]))
-        assert account(config).total == row["params.total"]
+        assert sum(p.numel() for p in build_model(config["model"]).parameters()) == row["params.total"]
 
 
 @pytest.mark.parametrize("scale", SCALES)
