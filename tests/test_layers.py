@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "pgolf"
-COMMANDS = ("train", "worker", "rerun", "status", "aggregate", "compare", "params", "evaluate", "data.__main__", "__main__")
+COMMANDS = ("train", "worker", "rerun", "status", "aggregate", "compare", "bench", "params", "evaluate", "data.__main__", "__main__")
 LAYERS: dict[float, tuple[str, ...]] = {
     0: ("errors", ""),
     1: (

@@ -1,0 +1,177 @@
+"""`python -m pgolf.bench [overrides] [--against OVERRIDE ...]`: step time, tokens/s, memory, evaluation and packing speed on this machine.
+
+With --against, the steps of two models alternate in one process, so that whatever else the machine does hits both alike; the ratio of their
+median steps is given with an interval over pairs of steps. Nothing is written.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from pgolf.account import account
+from pgolf.artifact import pack
+from pgolf.build import build_averaging, build_data, build_model, build_optimizers, build_quantizer, start_weights
+from pgolf.check import decide_auto
+from pgolf.config import plain
+from pgolf.data.loaded import LoadedCorpus, load_corpus
+from pgolf.errors import ConfigError, PgolfError
+from pgolf.evaluation import Evaluation
+from pgolf.loop import set_rates, synchronise, take_step
+from pgolf.parallel import Ranks
+from pgolf.preflight import only_cell
+from pgolf.roles import GradientWatch
+from pgolf.run import loop_settings, make_job, make_stream
+
+WARM_UP_STEPS = 3
+RESAMPLES = 2000
+
+
+class Subject:
+    """One model with its optimizers on one corpus, ready to take steps."""
+
+    def __init__(self, overrides: Sequence[str]):
+        cell = only_cell(overrides)
+        self.name = " ".join(overrides) or "the default configuration"
+        self.config = decide_auto(plain(cell.composed), in_sweep=False)
+        self.device = torch.device(self.config["device"])
+        self.corpus: LoadedCorpus = load_corpus(build_data(self.config).prepare())
+        self.model, self.ranks = build_model(self.config["model"]), Ranks()
+        start_weights(self.model, self.config["model"], self.config["seed"], self.device)
+        optimizers, averaging = build_optimizers(self.model, self.config, self.ranks), build_averaging(self.config["optim"])
+        self.evaluation = Evaluation(self.config, self.corpus, self.ranks)
+        stream = make_stream(self.config, self.corpus)
+        self.job = make_job(self.config, self.model, optimizers, averaging, stream, self.corpus, self.evaluation)
+        self.job.averaging.start(self.job.trained)
+        self.settings = loop_settings(self.config)
+        self.base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.job.optimizers]
+        self.watch = GradientWatch({})
+        self.step = 0
+
+    def step_ms(self) -> float:
+        """Take one training step, averaging included; its milliseconds."""
+        began = time.perf_counter()
+        set_rates(self.job.optimizers, self.base_lr, self.job.schedule(self.step, 0.0))
+        take_step(self.job, self.settings, self.ranks, self.step, False, self.watch)
+        self.job.averaging.update(self.step + 1, 1.0, self.job.trained)
+        synchronise(self.device)
+        self.step += 1
+        return (time.perf_counter() - began) * 1000
+
+    def figures(self, times_ms: Sequence[float]) -> dict[str, Any]:
+        """Speed of training, evaluation and packing."""
+        costs, tokens = account(self.config), self.config["train"]["batch_tokens"]
+        began = time.perf_counter()
+        score = self.evaluation(self.model)
+        eval_s = time.perf_counter() - began
+        began = time.perf_counter()
+        with TemporaryDirectory() as folder:
+            quantizer = build_quantizer(self.config)
+            size = pack(self.model, self.config["model"], self.corpus.corpus.tokenizer, quantizer, Path(folder) / "artifact")
+        pack_s = time.perf_counter() - began
+        return {
+            "name": self.name,
+            "parameters": costs.total,
+            "flops_per_token": costs.flops_per_token,
+            "steps": len(times_ms),
+            "step_ms_median": median(times_ms),
+            "tokens_per_s": tokens / median(times_ms) * 1000,
+            "flops_per_s": costs.flops_per_token * tokens / median(times_ms) * 1000,
+            "eval_targets_per_s": score.targets / eval_s,
+            "pack_s": pack_s,
+            "packed_bytes": size,
+        }
+
+
+def interleaved(subjects: Sequence[Subject], steps: int) -> list[list[float]]:
+    """Step times of each subject, taken in turn after a warm-up."""
+    for _ in range(WARM_UP_STEPS):
+        for subject in subjects:
+            subject.step_ms()
+    times: list[list[float]] = [[] for _ in subjects]
+    for number in range(steps):
+        order = range(len(subjects)) if number % 2 == 0 else reversed(range(len(subjects)))
+        for which in order:
+            times[which].append(subjects[which].step_ms())
+    return times
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
+    """(median of the pairs' ratios ours / theirs, and its 95% interval by resampling pairs)."""
+    pairs = np.asarray(ours) / np.asarray(theirs)
+    drawn = np.random.default_rng(0).choice(pairs, (RESAMPLES, len(pairs)))
+    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
+    return float(np.median(pairs)), float(low), float(high)
+
+
+def bench(ours: Sequence[str], theirs: Sequence[str] | None, steps: int) -> dict[str, Any]:
+    """All figures as JSON has them. Raises PgolfError."""
+    subjects = [Subject(ours)] + ([] if theirs is None else [Subject([*ours, *theirs])])
+    if len({subject.config["train"]["threads"] for subject in subjects}) > 1:
+        raise ConfigError("train.threads: must be the same for both models. Leave it out, or give it once")
+    torch.set_num_threads(subjects[0].config["train"]["threads"])
+    times = interleaved(subjects, steps)
+    peak = torch.cuda.max_memory_allocated() if subjects[0].device.type == "cuda" else peak_rss_bytes()
+    made: dict[str, Any] = {
+        "device": subjects[0].config["device"],
+        "threads": subjects[0].config["train"]["threads"],
+        "peak_mem_bytes": peak,
+        "models": [subject.figures(own) for subject, own in zip(subjects, times, strict=True)],
+    }
+    if theirs is not None:
+        made["step_time_ratio"] = dict(zip(("median", "low", "high"), ratio(times[1], times[0]), strict=True))
+    return made
+
+
+def peak_rss_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def shown(made: Mapping[str, Any]) -> str:
+    lines = [f"{made['device']}, {made['threads']} threads, peak memory {made['peak_mem_bytes'] / 1e6:,.0f} MB"]
+    for model in made["models"]:
+        lines += [
+            f"{model['name']}",
+            f"  {model['parameters']:,} parameters, {model['flops_per_token']:,} training FLOPs per token",
+            f"  step    {model['step_ms_median']:.1f} ms (median of {model['steps']}), {model['tokens_per_s']:,.0f} tokens/s, "
+            f"{model['flops_per_s'] / 1e9:,.1f} GFLOP/s",
+            f"  score   {model['eval_targets_per_s']:,.0f} targets/s",
+            f"  pack    {model['pack_s']:.2f} s, {model['packed_bytes']:,} bytes",
+        ]
+    if "step_time_ratio" in made:
+        found = made["step_time_ratio"]
+        lines.append(f"second / first step time: {found['median']:.3f} (95% of resampled pairs {found['low']:.3f} to {found['high']:.3f})")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Exit code 0, or 2 for a configuration that is refused."""
+    parser = argparse.ArgumentParser(prog="python -m pgolf.bench", description=__doc__)
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as for pgolf.train: model/head=mos train.threads=1 ...")
+    parser.add_argument("--against", nargs="+", metavar="OVERRIDE", help="a second model: these overrides after the first one's")
+    parser.add_argument("--steps", type=int, default=30, help="timed steps of each model (30)")
+    parser.add_argument("--json", action="store_true", help="times in ms and s, sizes in bytes")
+    args = parser.parse_args()
+    try:
+        if args.steps < 1:
+            raise ConfigError(f"--steps: must be 1 or more ({args.steps})")
+        made = bench(args.overrides, args.against, args.steps)
+    except PgolfError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps(made, indent=1) if args.json else shown(made))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

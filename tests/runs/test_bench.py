@@ -1,0 +1,31 @@
+"""The benchmark takes real steps of both models, in turn."""
+
+import pytest
+
+from pgolf.bench import bench, main, ratio, shown
+
+
+def test_two_models_take_turns(tiny: list[str]) -> None:
+    made = bench([*tiny, "train.threads=1"], ["model/q_proj=low_rank"], steps=3)
+    first, second = made["models"]
+    assert first["parameters"] > second["parameters"]
+    assert first["steps"] == second["steps"] == 3
+    assert first["packed_bytes"] > second["packed_bytes"]
+    assert first["tokens_per_s"] == pytest.approx(256 / first["step_ms_median"] * 1000)
+    found = made["step_time_ratio"]
+    assert found["low"] <= found["median"] <= found["high"]
+    assert "second / first step time" in shown(made)
+
+
+def test_the_ratio_is_of_pairs() -> None:
+    assert ratio([2.0, 20.0, 200.0], [1.0, 10.0, 100.0]) == (2.0, 2.0, 2.0)
+
+
+def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for argv, said in ((["--steps", "0"], "--steps: must be 1 or more (0)"), (["model/head=moss"], "Did you mean mos?")):
+        monkeypatch.setattr("sys.argv", ["pgolf.bench", *argv])
+        assert main() == 2
+        assert said in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["pgolf.bench", "study=low_rank_q"])
+    assert main() == 2
+    assert "4 configurations are meant" in capsys.readouterr().err
