@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "pgolf"
-COMMANDS = ("train", "worker", "rerun", "status", "aggregate", "compare", "params", "evaluate", "data.__main__", "__main__")
+COMMANDS = ("train", "worker", "rerun", "status", "aggregate", "report", "compare", "params", "evaluate", "data.__main__", "__main__")
 LAYERS: dict[float, tuple[str, ...]] = {
     0: ("errors", ""),
     1: (
@@ -27,6 +27,11 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "verdicts",
         "curves",
         "aggregation",
+        "comparison_options",
+        "figures",
+        "figures.*",
+        "webpage",
+        "webpage.*",
     ),
     2: (
         "nn",
