@@ -46,7 +46,7 @@ def svg(picture: Picture) -> str:
     assert box is not None, picture.name
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box[0]} role="img"'
-        f' aria-labelledby="{picture.name}-title" aria-describedby="{picture.name}-desc" style="width: 100%; max-width: 34rem">'
+        f' aria-labelledby="{picture.name}-title" aria-describedby="{picture.name}-desc" style="width: 100%; max-width: 30rem">'
         f'\n<title id="{picture.name}-title">{escape(clean(picture.title))}</title>'
         f'\n<desc id="{picture.name}-desc">{escape(clean(picture.description))}</desc>'
     )

@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pgolf.figures.numbers import Effect, off_scale
-from pgolf.figures.style import INK, MUTED, RULE, SHADE, SMALL, Looks, axes, blank, shorten, width_of, write, x_title
+from pgolf.figures.style import FONT, INK, MUTED, RULE, SHADE, Looks, axes, blank, shorten, width_of, write, x_title
 
-ROW, TOP, BOTTOM, RIGHT = 22.0, 22.0, 38.0, 14.0
+ROW, TOP, BOTTOM, RIGHT = 23.0, 24.0, 40.0, 14.0
 BEYOND = 1.0  # an interval may reach this many times the estimates' span beyond them; what is wider ends in an arrow
 LONGEST_REASON = 34
 
@@ -34,7 +34,7 @@ def is_far(effect: Effect, effects: Sequence[Effect]) -> bool:
 def draw(effects: Sequence[Effect], looks: Looks, baseline: str, smallest: float | None) -> Figure:
     """The picture of one family, arms from top to bottom as its table has them; effects must not be empty."""
     names = shorten([effect.label for effect in effects])
-    left = 22 + max(width_of(name, SMALL) for name in names)
+    left = 22 + max(width_of(name) for name in names)
     figure = blank(TOP + BOTTOM + ROW * len(effects))
     made = axes(figure, left=left, right=RIGHT, top=TOP, bottom=BOTTOM)
     low, high = limits(effects, smallest)
@@ -50,14 +50,14 @@ def draw(effects: Sequence[Effect], looks: Looks, baseline: str, smallest: float
     height = 72 * float(figure.get_size_inches()[1])
     for at, (effect, name) in enumerate(zip(effects, names, strict=True)):
         look = looks[effect.key]
-        write(figure, left - 8, height - TOP - ROW * (at + 0.5), name, size=SMALL, ha="right", va="center_baseline")
+        write(figure, left - 8, height - TOP - ROW * (at + 0.5), name, ha="right", va="center_baseline")
         if effect.difference is None:
             reason = effect.reason if len(effect.reason) <= LONGEST_REASON else effect.reason[: LONGEST_REASON - 1] + "…"
-            made.text(low, at, f" {reason}", fontsize=SMALL, color=MUTED, va="center", parse_math=False)
+            made.text(low, at, f" {reason}", fontsize=FONT, color=MUTED, va="center", parse_math=False)
             continue
         if is_far(effect, effects):
             text = f"{effect.difference:+.3f} →"
-            made.text(high, at, text, fontsize=SMALL, color=look.colour, ha="right", va="center", parse_math=False)
+            made.text(high, at, text, fontsize=FONT, color=look.colour, ha="right", va="center", parse_math=False)
             continue
         whole = effect.low is not None and effect.high is not None
         if effect.low is not None and effect.high is not None:
@@ -67,7 +67,7 @@ def draw(effects: Sequence[Effect], looks: Looks, baseline: str, smallest: float
                     made.plot([edge], [at], arrow, color=look.colour, markersize=6, clip_on=False)
         fill = look.colour if whole else "none"
         made.plot([effect.difference], [at], look.marker, color=look.colour, markersize=6.5, clip_on=False, markerfacecolor=fill)
-    write(figure, left, height - 13, "← better", size=SMALL, colour=MUTED)
-    write(figure, 420 - RIGHT, height - 13, "worse →", size=SMALL, colour=MUTED, ha="right")
+    write(figure, left, height - 13, "← better", colour=MUTED)
+    write(figure, 420 - RIGHT, height - 13, "worse →", colour=MUTED, ha="right")
     x_title(figure, (left + 420 - RIGHT) / 2, f"bpb, difference to {shorten([baseline])[0]}")
     return figure

@@ -73,7 +73,7 @@ def curves(made: Aggregate, whole: Sequence[Part], kind: str, looks: Looks) -> E
     )
     cut = f" {CUT}" if any(map(lines.cut_off, drawn.values())) else ""
     cut += f" {FAR}" if any(off_scale([line.mean[-1] for line in found]) is not None for found in drawn.values()) else ""
-    return Exhibit(kind, f"{kind.capitalize()} scores along training", f"{what} {BAND}{cut}{uneven(drawn.values())}", panels)
+    return Exhibit(kind, f"{kind.capitalize()} curves", f"{what} {BAND}{cut}{uneven(drawn.values())}", panels)
 
 
 def uneven(drawn: Iterable[Sequence[Series]]) -> str:

@@ -10,7 +10,6 @@ from pgolf.figures.numbers import Series, off_scale
 from pgolf.figures.style import (
     MUTED,
     RULE,
-    SMALL,
     Looks,
     apart,
     axes,
@@ -25,9 +24,9 @@ from pgolf.figures.style import (
     y_title,
 )
 
-LEFT, TOP, BOTTOM = 40.0, 26.0, 38.0
-LEADER = 28.0  # from the axes to a name
-LINE = 14.0  # between names
+LEFT, TOP, BOTTOM = 42.0, 28.0, 40.0
+LEADER = 26.0  # from the axes to a name
+LINE = 15.0  # between names
 SHORTEST = 264.0
 START = 0.25  # of a run: its first quarter does not set the scale
 MARGIN = 0.06
@@ -36,7 +35,7 @@ MARGIN = 0.06
 def draw(series: Sequence[Series], looks: Looks, y: str) -> Figure:
     """The picture of one panel; series must not be empty."""
     names = end_names(series)
-    right = LEADER + 6 + max(width_of(name, SMALL) for name in names)
+    right = LEADER + 6 + max(width_of(name) for name in names)
     figure = blank(max(SHORTEST, TOP + BOTTOM + LINE * (len(names) + 1)))
     made = axes(figure, left=LEFT, right=right, top=TOP, bottom=BOTTOM)
     made.grid(axis="y", color=RULE, linewidth=0.8)
@@ -92,11 +91,11 @@ def name_ends(figure: Figure, made: Axes, series: Sequence[Series], names: Seque
     """Each name beside the last point of its line, moved apart where they would touch, with a thread from one to the other."""
     to_points = made.transData + points(figure).inverted()
     box = made.get_window_extent().transformed(points(figure).inverted())
-    ends = [to_points.transform((line.tokens[-1], line.mean[-1])) for line in series]
-    ends = [(float(x), min(float(y), box.y1)) for x, y in ends]
+    lasts = [to_points.transform((line.tokens[-1], line.mean[-1])) for line in series]
+    ends = [(float(x), min(float(y), box.y1)) for x, y in lasts]
     heights = apart([y for _, y in ends], LINE, box.y0 + 2, box.y1)
     for line, name, (x, y), height in zip(series, names, ends, heights, strict=True):
         look = looks[line.key]
         stroke(figure, (x + 1, box.x1 + 5, box.x1 + 12), (y, y, height), color=MUTED, linewidth=0.5)
         stroke(figure, (box.x1 + 12, box.x1 + LEADER - 2), (height, height), color=look.colour, linestyle=look.dash, linewidth=2.2)
-        write(figure, box.x1 + LEADER + 1, height, name, size=SMALL, va="center_baseline")
+        write(figure, box.x1 + LEADER + 1, height, name, va="center_baseline")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from pgolf.figures.numbers import Pair
-from pgolf.figures.style import MUTED, SMALL, WIDTH, Looks, apart, blank, shorten, stroke, width_of, write
+from pgolf.figures.style import MUTED, WIDTH, Looks, apart, blank, shorten, stroke, width_of, write
 
 LINE, TOP, BOTTOM = 17.0, 30.0, 10.0
 ROW = 26.0  # of the whole height, an arm
@@ -27,15 +27,15 @@ def draw(pairs: Sequence[Pair], looks: Looks) -> Figure:
     tall = max(SHORTEST, TOP + BOTTOM + ROW * len(pairs))
     figure = blank(tall)
     low, high = BOTTOM + LINE / 2, tall - TOP - LINE / 2
-    value = width_of("0.0000", SMALL)
-    left = 4 + max(width_of(name, SMALL) for name in names.values()) + 8 + value + THREAD
+    value = width_of("0.0000")
+    left = 4 + max(width_of(name) for name in names.values()) + 8 + value + THREAD
     told = names if WIDTH - 2 * left >= NARROWEST else None
     right = WIDTH - left if told else WIDTH - 4 - value - THREAD
     at_left = side(figure, pairs, [p.published for p in pairs], looks, (left, low, high), names, leftwards=True)
-    write(figure, left, tall - 14, "published, bpb", size=SMALL, colour=MUTED, ha="right")
-    write(figure, right if told else WIDTH - 4, tall - 14, "measured, bpb", size=SMALL, colour=MUTED, ha="left" if told else "right")
+    write(figure, left, tall - 14, "published, bpb", colour=MUTED, ha="right")
+    write(figure, right if told else WIDTH - 4, tall - 14, "measured, bpb", colour=MUTED, ha="left" if told else "right")
     if not measured:
-        write(figure, right + THREAD, (low + high) / 2, "nothing yet", size=SMALL, colour=MUTED, va="center_baseline")
+        write(figure, right + THREAD, (low + high) / 2, "nothing yet", colour=MUTED, va="center_baseline")
         return figure
     at_right = side(figure, measured, [p.measured or 0.0 for p in measured], looks, (right, low, high), told, leftwards=False)
     for pair in measured:
@@ -65,5 +65,5 @@ def side(
         stroke(figure, (x,), (mark,), color=look.colour, marker=look.marker, markersize=6)
         parts = [f"{value:.4f}", *([names[pair.key]] if names is not None else [])]
         text = "  ".join(reversed(parts) if leftwards else parts)
-        write(figure, x + THREAD * away, label, text, size=SMALL, ha="right" if leftwards else "left", va="center_baseline")
+        write(figure, x + THREAD * away, label, text, ha="right" if leftwards else "left", va="center_baseline")
     return {pair.key: mark for pair, mark in zip(pairs, marks, strict=True)}

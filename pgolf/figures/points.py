@@ -9,10 +9,10 @@ from matplotlib.transforms import Bbox
 
 from pgolf.figures.numbers import Sized, off_scale
 from pgolf.figures.style import (
+    FONT,
     INK,
     MUTED,
     RULE,
-    SMALL,
     WIDTH,
     Looks,
     axes,
@@ -26,9 +26,9 @@ from pgolf.figures.style import (
     y_title,
 )
 
-LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 44.0, 14.0, 26.0, 38.0, 300.0
-LINE = 15.0  # of the legend
-TALL = 11.0  # a label
+LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 50.0, 14.0, 28.0, 40.0, 300.0
+LINE = 17.0  # of the legend
+TALL = 12.5  # a label
 # Where a label may stand beside its point, the nearest first: (dx, dy, side of the label that is turned to the point)
 AROUND = ((1, 0, "left"), (-1, 0, "right"), (0, 1.1, "center"), (0, -1.1, "center"))
 CORNERS = ((0.8, 0.8, "left"), (-0.8, 0.8, "right"), (0.8, -0.8, "left"), (-0.8, -0.8, "right"))
@@ -60,18 +60,18 @@ def draw(found: Sequence[Sized], looks: Looks, cap: float | None) -> Figure:
     boxes = name_places(figure, figure.axes[0], found, names)
     if boxes is not None:
         for (x, y, side, anchor), name in zip(boxes, names, strict=True):
-            if max(abs(x - anchor[0]), abs(y - anchor[1])) > 16:
+            if max(abs(x - anchor[0]), abs(y - anchor[1])) > 12:
                 stroke(figure, (anchor[0], x), (anchor[1], y), color=MUTED, linewidth=0.5)
-            write(figure, x, y, name, size=SMALL, ha=side, va="center_baseline")
+            write(figure, x, y, name, ha=side, va="center_baseline")
         return figure
-    columns = max(1, int((WIDTH - 8) // (24 + max(width_of(name, SMALL) for name in names))))
+    columns = max(1, int((WIDTH - 8) // (24 + max(width_of(name) for name in names))))
     rows = -(-len(names) // columns)
     figure = panel(found, looks, cap, LINE * rows + 6)
     for at, (point, name) in enumerate(zip(found, names, strict=True)):
         x, y = 10 + (at // rows) * (WIDTH - 8) / columns, LINE * (rows - at % rows) - 6
         look = looks[point.key]
         stroke(figure, (x,), (y,), color=look.colour, marker=look.marker, markersize=6.5)
-        write(figure, x + 9, y, name, size=SMALL, va="center_baseline")
+        write(figure, x + 9, y, name, va="center_baseline")
     return figure
 
 
@@ -92,7 +92,7 @@ def panel(found: Sequence[Sized], looks: Looks, cap: float | None, below: float)
         beyond = cap > sum(made.get_xlim()) / 2
         made.annotate(
             "cap", (cap, 1), (-4 if beyond else 4, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
-            ha="right" if beyond else "left", va="top", fontsize=SMALL, color=MUTED,
+            ha="right" if beyond else "left", va="top", fontsize=FONT, color=MUTED,
         )  # fmt: skip
     for point in found:
         look = looks[point.key]
@@ -102,7 +102,7 @@ def panel(found: Sequence[Sized], looks: Looks, cap: float | None, below: float)
     made.yaxis.set_major_locator(MaxNLocator(6))
     made.xaxis.set_major_formatter(FuncFormatter(quantity))
     y_title(figure, "bits per byte")
-    write(figure, (LEFT + WIDTH - RIGHT) / 2, below + 5, "bytes of model and code", size=SMALL, colour=MUTED, ha="center")
+    write(figure, (LEFT + WIDTH - RIGHT) / 2, below + 5, "bytes of model and code", colour=MUTED, ha="center")
     return figure
 
 
@@ -123,7 +123,7 @@ def name_places(figure: Figure, made: Axes, found: Sequence[Sized], names: Seque
     taken = [Bbox([[x - 4, min(low, y - 4)], [x + 4, max(high, y + 4)]]) for (x, y), (low, high) in zip(places, bars, strict=True)]
     chosen: list[Place] = []
     for (x, y), name in zip(places, names, strict=True):
-        wide = width_of(name, SMALL)
+        wide = width_of(name)
         for dx, dy, side in PLACES:
             start = x + dx - {"left": 0.0, "right": wide, "center": wide / 2}[side]
             box = Bbox([[start, y + dy - TALL / 2], [start + wide, y + dy + TALL / 2]])

@@ -20,7 +20,7 @@ from pgolf.figures.numbers import Key
 from pgolf.render import clean
 
 WIDTH = 420.0  # of every picture: one column on a desk, the whole width of a phone
-FONT, SMALL = 11.0, 10.0
+FONT = 11.5  # of all text: 10 pixels on a phone, 13 on a desk
 INK, MUTED, RULE, SHADE = "#1c2024", "#59616a", "#dfe3e6", "#edf0f2"  # text; ticks and notes; grid; the smallest effect
 # Six hues that stay apart from one another and from the ink under simulated protanopia, deuteranopia and tritanopia (CIELAB distance 10 or
 # more), 3:1 or better on the page. More arms repeat them with another dash and marker; no arm is told by colour alone.
@@ -62,9 +62,9 @@ def quiet() -> Iterator[None]:
 
 
 @lru_cache(maxsize=4096)
-def width_of(text: str, size: float) -> float:
+def width_of(text: str) -> float:
     """Width in DejaVu Sans, which is wider than the fonts that browsers choose."""
-    return float(TextToPath().get_text_width_height_descent(text, FontProperties(family="DejaVu Sans", size=size), ismath=False)[0])
+    return float(TextToPath().get_text_width_height_descent(text, FontProperties(family="DejaVu Sans", size=FONT), ismath=False)[0])
 
 
 def shorten(labels: Sequence[str], longest: int = LONGEST) -> list[str]:
@@ -121,14 +121,14 @@ def axes(figure: Figure, *, left: float, right: float, top: float, bottom: float
     for side in ("left", "bottom"):
         made.spines[side].set_color(MUTED)
         made.spines[side].set_linewidth(0.8)
-    made.tick_params(colors=MUTED, labelsize=SMALL, length=3, width=0.8)
+    made.tick_params(colors=MUTED, labelsize=FONT, length=3, width=0.8)
     made.set_axisbelow(True)
     return made
 
 
-def write(figure: Figure, x: float, y: float, text: str, *, size: float = FONT, colour: str = INK, **more: Any) -> Text:
+def write(figure: Figure, x: float, y: float, text: str, *, colour: str = INK, **more: Any) -> Text:
     """Text at a place in points."""
-    return figure.text(x, y, text, transform=points(figure), fontsize=size, color=colour, parse_math=False, **more)
+    return figure.text(x, y, text, transform=points(figure), fontsize=FONT, color=colour, parse_math=False, **more)
 
 
 def stroke(figure: Figure, xs: Sequence[float], ys: Sequence[float], **more: Any) -> None:
@@ -138,11 +138,11 @@ def stroke(figure: Figure, xs: Sequence[float], ys: Sequence[float], **more: Any
 
 def y_title(figure: Figure, text: str) -> None:
     """The y axis's title, level and above it, where it needs no turned head."""
-    write(figure, 4, 72 * float(figure.get_size_inches()[1]) - 14, text, size=SMALL, colour=MUTED)
+    write(figure, 4, 72 * float(figure.get_size_inches()[1]) - 14, text, colour=MUTED)
 
 
 def x_title(figure: Figure, x: float, text: str) -> None:
-    write(figure, x, 5, text, size=SMALL, colour=MUTED, ha="center")
+    write(figure, x, 5, text, colour=MUTED, ha="center")
 
 
 def quantity(value: float, _: object = None) -> str:

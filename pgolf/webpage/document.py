@@ -66,7 +66,7 @@ def digest(source: str) -> str:
 def bar() -> str:
     """A link past the contents, and the button that the script shows."""
     skip = tag("a", "Skip to the report", href="#main", class_="skip")
-    return skip + tag("div", tag("button", "Dark", type="button", id="theme", aria_pressed="false", hidden=""), class_="bar")
+    return skip + tag("div", tag("button", "Dark theme", type="button", id="theme", hidden=""), class_="bar")
 
 
 def counts(made: Aggregate) -> str:
@@ -98,8 +98,9 @@ def claims(found: Sequence[Verdict]) -> str:
         inside = tag("h3", text(claim.text))
         for verdict in (v for v in found if v.claim == claim):
             badge = tag("span", text(verdict.verdict), class_=f"status {CLASSES.get(verdict.verdict, 'open')}")
-            why = "" if verdict.why == claim.note else text(verdict.why)
-            inside += tag("p", f"{badge} {tag('strong', text(verdict.test.family))} {why}", class_="verdict")
+            numbers = [] if verdict.why == claim.note else verdict.why.split("; ")
+            inside += tag("p", f"{badge} {tag('strong', text(verdict.test.family))}")
+            inside += bullets(numbers, "numbers") if len(numbers) > 1 else paragraphs(numbers, "numbers")
         note = tag("p", text(f"What the published material shows: {claim.note}"), class_="quiet") if claim.note else ""
         articles.append(tag("article", inside + note))
     rules = fold("Rules of the verdicts", bullets(rules_used(found)))

@@ -8,6 +8,7 @@ from pgolf.page import Grid
 from pgolf.render import clean
 
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
+BREAKS = re.compile(r"[_,=/]")  # after which a long name may be broken
 LONG = 28  # characters of a cell from which it is prose and may be broken
 
 
@@ -54,7 +55,7 @@ def table(grid: Grid, caption: str, *, sortable: bool = False, name: str = "") -
     rows = "".join(tag("tr", "".join(cells(row, grid.numeric))) for row in grid.rows)
     made = tag(
         "table",
-        tag("caption", text(caption)) + tag("thead", tag("tr", head)) + tag("tbody", rows),
+        tag("caption", text(caption), class_="unseen") + tag("thead", tag("tr", head)) + tag("tbody", rows),
         class_="sortable" if sortable else None,
     )
     return tag("div", made, class_="scroll", tabindex="0", role="region", aria_label=clean(caption), id=name or None)
@@ -63,7 +64,7 @@ def table(grid: Grid, caption: str, *, sortable: bool = False, name: str = "") -
 def cells(row: Sequence[str], numeric: Sequence[bool]) -> Iterable[str]:
     for at, (cell, is_number) in enumerate(zip(row, numeric, strict=True)):
         if at == 0:
-            yield tag("th", text(cell), scope="row")
+            yield tag("th", BREAKS.sub(r"\g<0><wbr>", text(cell)), scope="row")
             continue
         class_ = "number" if is_number else "prose" if len(cell) > LONG else None
         yield tag("td", text(cell), class_=class_, data_value=sort_value(cell) if is_number else None)

@@ -9,7 +9,7 @@
   };
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
   const show = () => {
-    button.setAttribute("aria-pressed", String(isDark()));
+    button.textContent = isDark() ? "Light theme" : "Dark theme";
   };
   if (["dark", "light"].includes(kept.get())) root.dataset.theme = kept.get();
   button.hidden = false;
