@@ -12,6 +12,7 @@ from pgolf.errors import PgolfError
 from pgolf.figures.style import INK, VARIABLES, quiet
 from pgolf.render import clean
 
+STYLE = "width: 100%; max-width: 30rem; stroke-linejoin: round; stroke-linecap: butt"
 DPI = 160  # of a PNG: sharp on screens with two pixels to a point
 
 
@@ -37,20 +38,27 @@ def svg(picture: Picture) -> str:
     with quiet():
         picture.figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     drawn = out.getvalue()
-    drawn = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<title>.*?</title>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
-    drawn = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{picture.name}-", drawn)
-    drawn = re.sub("|".join(VARIABLES), lambda found: f"var(--fig-{VARIABLES[found[0]]}, {default(found[0])})", drawn)
-    drawn = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1; font-family: var(--fig-font, sans-serif)", drawn)
+    drawn = re.sub(r"<!--.*?-->|<(metadata|title|style)\b.*?</\1>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
+    drawn = re.sub(r"<[^>]*>", lambda found: of_page(found[0], picture.name), drawn)  # tags alone: text may hold anything
     drawn = re.sub(r"\n\s*", "\n", drawn)
     box = re.search(r'viewBox="[^"]*"', drawn)
     assert box is not None, picture.name
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box[0]} role="img"'
-        f' aria-labelledby="{picture.name}-title" aria-describedby="{picture.name}-desc" style="width: 100%; max-width: 30rem">'
+        f' aria-labelledby="{picture.name}-title" aria-describedby="{picture.name}-desc" style="{STYLE}">'
         f'\n<title id="{picture.name}-title">{escape(clean(picture.title))}</title>'
         f'\n<desc id="{picture.name}-desc">{escape(clean(picture.description))}</desc>'
     )
     return head + drawn[drawn.index(">") + 1 :].rstrip()
+
+
+def of_page(found: str, name: str) -> str:
+    """A tag with its ids, colours and font as they should stand in a page."""
+    found = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", found)
+    found = re.sub("|".join(VARIABLES), lambda colour: f"var(--fig-{VARIABLES[colour[0]]}, {default(colour[0])})", found)
+    return re.sub(
+        r"font(?:-size)?: ([\d.]+px)(?:; font-family:)? [^;\"]*", r"font-size: \1; font-family: var(--fig-font, sans-serif)", found
+    )
 
 
 def default(colour: str) -> str:
