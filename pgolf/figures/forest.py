@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pgolf.figures.numbers import Effect, off_scale
-from pgolf.figures.style import FONT, INK, MUTED, RULE, SHADE, Looks, axes, blank, shorten, width_of, write, x_title
+from pgolf.figures.style import FONT, INK, MUTED, RULE, SHADE, WIDTH, Looks, axes, blank, width_of, write, x_title
 
 ROW, TOP, BOTTOM, RIGHT = 23.0, 24.0, 40.0, 14.0
 BEYOND = 1.0  # an interval may reach this many times the estimates' span beyond them; what is wider ends in an arrow
@@ -32,8 +32,8 @@ def is_far(effect: Effect, effects: Sequence[Effect]) -> bool:
 
 
 def draw(effects: Sequence[Effect], looks: Looks, baseline: str, smallest: float | None) -> Figure:
-    """The picture of one family, arms from top to bottom as its table has them; effects must not be empty."""
-    names = shorten([effect.label for effect in effects])
+    """The picture of one family, arms from top to bottom as its table has them, baseline by its name; effects must not be empty."""
+    names = [looks[effect.key].name for effect in effects]
     left = 22 + max(width_of(name) for name in names)
     figure = blank(TOP + BOTTOM + ROW * len(effects))
     made = axes(figure, left=left, right=RIGHT, top=TOP, bottom=BOTTOM)
@@ -68,6 +68,6 @@ def draw(effects: Sequence[Effect], looks: Looks, baseline: str, smallest: float
         fill = look.colour if whole else "none"
         made.plot([effect.difference], [at], look.marker, color=look.colour, markersize=6.5, clip_on=False, markerfacecolor=fill)
     write(figure, left, height - 13, "← better", colour=MUTED)
-    write(figure, 420 - RIGHT, height - 13, "worse →", colour=MUTED, ha="right")
-    x_title(figure, (left + 420 - RIGHT) / 2, f"bpb, difference to {shorten([baseline])[0]}")
+    write(figure, WIDTH - RIGHT, height - 13, "worse →", colour=MUTED, ha="right")
+    x_title(figure, (left + WIDTH - RIGHT) / 2, f"bpb, difference to {baseline}")
     return figure

@@ -1,5 +1,6 @@
 """All pictures of a study, with what each of them says in words."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,11 +12,13 @@ from pgolf.figures.numbers import (
     VALIDATION,
     WINDOW,
     Effect,
+    Key,
     Part,
     Series,
     cap_of,
     curves_of,
     effects,
+    key_of,
     numbered,
     off_scale,
     pairs,
@@ -23,7 +26,7 @@ from pgolf.figures.numbers import (
     series,
     sizes,
 )
-from pgolf.figures.style import Looks, look_of, quiet
+from pgolf.figures.style import Looks, look_of, quiet, shorten
 from pgolf.table import FamilyTable
 
 BAND = "The line is the mean over an arm's counted seeds, the band goes from the lowest to the highest seed."
@@ -43,8 +46,8 @@ class Exhibit:
 
 def gallery(made: Aggregate) -> list[Exhibit]:
     """Every picture that the numbers allow; kinds without any are left out."""
-    looks = {key: look_of(number) for key, number in numbered(made).items()}
     tables = made.report.families
+    looks = looks_of(made)
     whole = [part for table in tables for part in parts(table)]
     with quiet():
         found = [
@@ -55,6 +58,16 @@ def gallery(made: Aggregate) -> list[Exhibit]:
             published(made, looks),
         ]
     return [exhibit for exhibit in found if exhibit.panels]
+
+
+def looks_of(made: Aggregate) -> Looks:
+    """A look for each arm, names shortened once for a whole study: an arm has one name in all pictures."""
+    labels: defaultdict[str, dict[Key, str]] = defaultdict(dict)
+    for table in made.report.families:
+        for row in table.rows:
+            labels[row.group.study][key_of(row.group)] = row.label
+    names = {key: name for found in labels.values() for key, name in zip(found, shorten(list(found.values())), strict=True)}
+    return {key: look_of(number, names[key]) for key, number in numbered(made).items()}
 
 
 def curves(made: Aggregate, whole: Sequence[Part], kind: str, looks: Looks) -> Exhibit:
@@ -88,7 +101,7 @@ def forests(tables: Sequence[FamilyTable], looks: Looks) -> Exhibit:
         if not (found := effects(table)):
             continue
         smallest = table.settings.smallest_effect_bpb
-        baseline = next((row.label for row in table.rows if row.is_baseline), table.family.baseline or "")
+        baseline = next((looks[key_of(row.group)].name for row in table.rows if row.is_baseline), table.family.baseline or "")
         low, high = forest.limits(found, smallest)
         shaded |= smallest is not None
         away = [forest.is_far(e, found) for e in found]

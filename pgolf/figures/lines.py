@@ -16,7 +16,6 @@ from pgolf.figures.style import (
     blank,
     points,
     quantity,
-    shorten,
     stroke,
     width_of,
     write,
@@ -25,7 +24,7 @@ from pgolf.figures.style import (
 )
 
 LEFT, TOP, BOTTOM = 42.0, 28.0, 40.0
-LEADER = 26.0  # from the axes to a name
+LEADER = 30.0  # from the axes to a name
 LINE = 15.0  # between names
 SHORTEST = 264.0
 START = 0.25  # of a run: its first quarter does not set the scale
@@ -34,7 +33,7 @@ MARGIN = 0.06
 
 def draw(series: Sequence[Series], looks: Looks, y: str) -> Figure:
     """The picture of one panel; series must not be empty."""
-    names = end_names(series)
+    names = end_names(series, looks)
     right = LEADER + 6 + max(width_of(name) for name in names)
     figure = blank(max(SHORTEST, TOP + BOTTOM + LINE * (len(names) + 1)))
     made = axes(figure, left=LEFT, right=right, top=TOP, bottom=BOTTOM)
@@ -57,10 +56,10 @@ def draw(series: Sequence[Series], looks: Looks, y: str) -> Figure:
     return figure
 
 
-def end_names(series: Sequence[Series]) -> list[str]:
+def end_names(series: Sequence[Series], looks: Looks) -> list[str]:
     """Names for the lines' ends; what is off the scale with its last score."""
     far = off_scale([line.mean[-1] for line in series])
-    names = shorten([line.label for line in series])
+    names = [looks[line.key].name for line in series]
     return [
         f"{name} ↑ {line.mean[-1]:.3f}" if far is not None and line.mean[-1] >= far else name
         for line, name in zip(series, names, strict=True)
@@ -97,5 +96,5 @@ def name_ends(figure: Figure, made: Axes, series: Sequence[Series], names: Seque
     for line, name, (x, y), height in zip(series, names, ends, heights, strict=True):
         look = looks[line.key]
         stroke(figure, (x + 1, box.x1 + 5, box.x1 + 12), (y, y, height), color=MUTED, linewidth=0.5)
-        stroke(figure, (box.x1 + 12, box.x1 + LEADER - 2), (height, height), color=look.colour, linestyle=look.dash, linewidth=2.2)
+        stroke(figure, (box.x1 + 12, box.x1 + LEADER - 2), (height, height), color=look.colour, linestyle=look.dash, linewidth=look.line)
         write(figure, box.x1 + LEADER + 1, height, name, va="center_baseline")

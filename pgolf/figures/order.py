@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from pgolf.figures.numbers import Pair
-from pgolf.figures.style import MUTED, WIDTH, Looks, apart, blank, shorten, stroke, width_of, write
+from pgolf.figures.style import MUTED, WIDTH, Looks, apart, blank, stroke, width_of, write
 
 LINE, TOP, BOTTOM = 17.0, 30.0, 10.0
 ROW = 26.0  # of the whole height, an arm
@@ -22,16 +22,15 @@ def heights(values: Sequence[float], low: float, high: float) -> list[float]:
 
 def draw(pairs: Sequence[Pair], looks: Looks) -> Figure:
     """The picture of one family. Each side has its own scale; a line that crosses another has changed its place."""
-    names = dict(zip([p.key for p in pairs], shorten([p.label for p in pairs]), strict=True))
     measured = [p for p in pairs if p.measured is not None]
     tall = max(SHORTEST, TOP + BOTTOM + ROW * len(pairs))
     figure = blank(tall)
     low, high = BOTTOM + LINE / 2, tall - TOP - LINE / 2
     value = width_of("0.0000")
-    left = 4 + max(width_of(name) for name in names.values()) + 8 + value + THREAD
-    told = names if WIDTH - 2 * left >= NARROWEST else None
+    left = 4 + max(width_of(looks[p.key].name) for p in pairs) + 8 + value + THREAD
+    told = WIDTH - 2 * left >= NARROWEST
     right = WIDTH - left if told else WIDTH - 4 - value - THREAD
-    at_left = side(figure, pairs, [p.published for p in pairs], looks, (left, low, high), names, leftwards=True)
+    at_left = side(figure, pairs, [p.published for p in pairs], looks, (left, low, high), True, leftwards=True)
     write(figure, left, tall - 14, "published, bpb", colour=MUTED, ha="right")
     write(figure, right if told else WIDTH - 4, tall - 14, "measured, bpb", colour=MUTED, ha="left" if told else "right")
     if not measured:
@@ -50,7 +49,7 @@ def side(
     values: Sequence[float],
     looks: Looks,
     place: tuple[float, float, float],
-    names: dict[tuple[str, str, str], str] | None,
+    named: bool,
     *,
     leftwards: bool,
 ) -> dict[tuple[str, str, str], float]:
@@ -63,7 +62,7 @@ def side(
         look = looks[pair.key]
         stroke(figure, (x + 4 * away, x + (THREAD - 2) * away), (mark, label), color=MUTED, linewidth=0.5)
         stroke(figure, (x,), (mark,), color=look.colour, marker=look.marker, markersize=6)
-        parts = [f"{value:.4f}", *([names[pair.key]] if names is not None else [])]
+        parts = [f"{value:.4f}", *([look.name] if named else [])]
         text = "  ".join(reversed(parts) if leftwards else parts)
         write(figure, x + THREAD * away, label, text, ha="right" if leftwards else "left", va="center_baseline")
     return {pair.key: mark for pair, mark in zip(pairs, marks, strict=True)}

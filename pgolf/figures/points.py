@@ -19,7 +19,6 @@ from pgolf.figures.style import (
     blank,
     points,
     quantity,
-    shorten,
     stroke,
     width_of,
     write,
@@ -54,7 +53,7 @@ def draw(found: Sequence[Sized], looks: Looks, cap: float | None) -> Figure:
     far = off_scale([point.bpb for point in found])
     names = [
         f"{name} ↑ {point.bpb:.3f}" if far is not None and point.bpb >= far else name
-        for point, name in zip(found, shorten([point.label for point in found]), strict=True)
+        for point, name in ((point, looks[point.key].name) for point in found)
     ]
     figure = panel(found, looks, cap, 0.0)
     boxes = name_places(figure, figure.axes[0], found, names)

@@ -1,5 +1,6 @@
 """How the pictures look: colours of both themes, a look for each arm, labels that keep out of each other's way. Lengths are points."""
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,18 +35,20 @@ VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", SHADE: "shade"} | {hue: f
 
 @dataclass(frozen=True)
 class Look:
-    """One arm in every picture. The baseline is ink, drawn heavier."""
+    """One arm in every picture. name: short enough for its label. The baseline is ink, drawn heavier."""
 
+    name: str = ""
     colour: str = INK
     marker: str = "o"
     dash: Any = "solid"
     line: float = 2.0
 
 
-def look_of(number: int | None) -> Look:
+def look_of(number: int | None, name: str = "") -> Look:
+    """By an arm's number, None for a baseline."""
     if number is None:
-        return Look()
-    return Look(HUES[number % len(HUES)], MARKERS[number % len(MARKERS)], DASHES[number // len(HUES) % len(DASHES)], 1.5)
+        return Look(name)
+    return Look(name, HUES[number % len(HUES)], MARKERS[number % len(MARKERS)], DASHES[number // len(HUES) % len(DASHES)], 1.5)
 
 
 Looks = Mapping[Key, Look]
@@ -68,13 +71,30 @@ def width_of(text: str) -> float:
 
 
 def shorten(labels: Sequence[str], longest: int = LONGEST) -> list[str]:
-    """Labels cut in the middle, still different from one another where they were."""
+    """Names short enough for a picture, still different where they were.
+
+    Whole; else without the sections of their keys (`lr=0.1` for `optim.roles.head.lr=0.1`); else also without the words that all begin
+    with; else cut in the middle, and numbered where that makes two alike.
+    """
     told = [clean(label) for label in labels]
+    bare = [re.sub(r"(?<![^,])[\w.]*\.(?=\w+=)", "", text) for text in told]
+    for short in (told, bare, without_beginning(bare)):
+        if max(map(len, short), default=0) <= longest and len(set(short)) == len(set(labels)):
+            return short
     tail = longest // 3
-    short = [text if len(text) <= longest else f"{text[: longest - tail - 1]}…{text[-tail:]}" for text in told]
+    short = [text if len(text) <= longest else f"{text[: longest - tail - 1]}…{text[-tail:]}" for text in bare]
     if len(set(short)) == len(set(labels)):
         return short
     return [f"{number} {text}" for number, text in enumerate(short, 1)]
+
+
+def without_beginning(labels: Sequence[str]) -> list[str]:
+    """Labels without the words that they all begin with."""
+    words = [re.findall(r"[^_,/ =]*[_,/ =]?", label)[:-1] for label in labels]
+    shared = 0
+    while len(labels) > 1 and all(len(told) > shared + 1 and told[shared] == words[0][shared] for told in words):
+        shared += 1
+    return ["…" + "".join(told[shared:]) if shared else "".join(told) for told in words]
 
 
 def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -142,7 +162,8 @@ def y_title(figure: Figure, text: str) -> None:
 
 
 def x_title(figure: Figure, x: float, text: str) -> None:
-    write(figure, x, 5, text, colour=MUTED, ha="center")
+    """The x axis's title, below its middle as far as the picture has room."""
+    write(figure, min(x, WIDTH - 4 - width_of(text) / 2), 5, text, colour=MUTED, ha="center")
 
 
 def quantity(value: float, _: object = None) -> str:

@@ -15,7 +15,7 @@ from pgolf.aggregation import Aggregate, aggregate
 from pgolf.errors import PgolfError
 from pgolf.figures import forest, points
 from pgolf.figures.export import Picture, svg, write_png
-from pgolf.figures.gallery import Exhibit, gallery
+from pgolf.figures.gallery import Exhibit, gallery, looks_of
 from pgolf.figures.numbers import (
     TRAIN,
     VALIDATION,
@@ -193,6 +193,16 @@ def test_an_arm_keeps_its_look_and_no_two_look_alike(tmp_path: Path) -> None:
         assert HUES[2] not in colours
 
 
+def test_an_arm_has_one_name_in_all_pictures(tmp_path: Path) -> None:
+    made = made_of(study_of(tmp_path, {f"{'x' * n}{'long' * 20}{'y' * n}": [2.0, 2.1] for n in range(1, 12)}))
+    names = {key: look.name for key, look in looks_of(made).items()}
+    assert len(set(names.values())) == 11
+    drawn = pictures(gallery(made))
+    for name in ("differences-1", "bytes-1"):
+        shown = {text.get_text() for text in drawn[name].figure.texts}
+        assert set(list(names.values())[1:]) <= shown
+
+
 def test_the_cap_stands_where_it_squashes_nothing(tmp_path: Path) -> None:
     near = [Sized(("s", arm, arm), arm, size, 2.0, 1.9, 2.1) for arm, size in (("a", 500_000), ("b", 560_000))]
     assert points.shows_cap(near, 600_000)
@@ -243,6 +253,9 @@ def test_short_names_stay_different() -> None:
     assert all(len(name) <= 26 for name in shorten(["a" * 90 + "1", "a" * 90 + "2"]))
     alike = shorten(["a" * 40 + "x" + "a" * 40, "a" * 40 + "y" + "a" * 40])
     assert len(set(alike)) == 2
+    sweep = [f"model.head={head},optim.roles.head.lr={lr}" for head in ("tied", "mixture_16") for lr in (0.01, 0.001)]
+    assert shorten(sweep) == ["head=tied,lr=0.01", "head=tied,lr=0.001", "head=mixture_16,lr=0.01", "head=mixture_16,lr=0.001"]
+    assert shorten([f"a_very_long_name_that_all_share_{n}" for n in (1, 2)]) == ["…1", "…2"]
 
 
 def test_svg_follows_its_page_and_is_the_same_each_time(tmp_path: Path) -> None:
