@@ -66,13 +66,15 @@ def kill(sweep: "subprocess.Popen[bytes]", kind: str) -> bool:
 def disturbed(command: list[str], folder: Path, kills: int, dice: random.Random) -> list[str]:
     """Give the command, kill, give it again, until it ends by itself after so many kills. What was done."""
     done: list[str] = []
+    kinds = [KINDS[number % len(KINDS)] for number in range(kills)]
+    dice.shuffle(kinds)
     while True:
         sweep = start(command, folder)
         until = time.monotonic() + dice.uniform(3, 14)
         while sweep.poll() is None and (len(done) == kills or time.monotonic() < until):
             time.sleep(0.02)
         if sweep.poll() is None:
-            kind = dice.choice(KINDS)
+            kind = kinds[len(done)]
             if kill(sweep, kind):
                 done.append(kind)
             if kind == "worker":

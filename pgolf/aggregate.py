@@ -7,12 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pgolf.aggregation import FILES, aggregate, write_tables
+from pgolf.aggregation import FILES, WIDE, aggregate, write_tables
 from pgolf.comparison_options import add_comparison_options, fraction, not_negative, settings_of
 from pgolf.errors import PgolfError
 from pgolf.render import show
-
-WIDE = 200  # columns, where there is no terminal to ask
 
 
 def parser() -> argparse.ArgumentParser:

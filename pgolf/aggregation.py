@@ -11,11 +11,13 @@ from pgolf.page import Grid, Section, number, page
 from pgolf.render import csv_text, latex, markdown
 from pgolf.stats import ALPHA
 from pgolf.study import STUDY, Study, read_study, write_study
+from pgolf.study_page import study_sections
 from pgolf.table import ArmRow, Family, Report, tabulate
 from pgolf.verdicts import Verdict, rules_used, verdicts
 
 CURVES = "curves.jsonl"
 PUBLISHED_SCALE = "published"
+WIDE = 200  # columns of a page, where there is no terminal to ask
 FILES = (ROWS, "table.md", "table.csv", "table.tex")
 
 
@@ -35,7 +37,7 @@ class Aggregate:
         found = page(self.report)
         if self.study is not None:
             lines = (self.study.question, f"Published: {self.study.source}. Size of these runs: scale={self.study.scale}.")
-            found = [Section(self.study.name, lines), *found]
+            found = [Section(self.study.name, lines), *found, *study_sections(self.study, self.report, self.curves)]
         return [*found, *([verdict_section(self.verdicts)] if self.verdicts else [])]
 
 

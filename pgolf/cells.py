@@ -54,6 +54,7 @@ class State:
 def plan_cell(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, in_sweep: bool) -> Planned:
     """The job of a composed configuration."""
     config = decide_auto(plain(cfg), in_sweep=in_sweep)
+    config["study"] = {key: config["study"][key] for key in ("name", "arm")}  # study.json has the rest
     identity = identify(cfg, overrides, choices, in_sweep=in_sweep)
     return Planned(config, identity, run_folder(config, identity), f"{identity['arm']} seed={config['seed']}")
 

@@ -84,6 +84,20 @@ def edge_blocks(*, _root_: Any) -> list[str]:
     return [f"model.{part}.{i}" for i in sorted({0, last}) for part in ("q_proj", "attention", "mlp")]
 
 
+def choose(key: Any, values: Any) -> Any:
+    """values[key]: a number that a study gives for each size it knows."""
+    if key not in values:
+        raise ValueError(f"no value is given for {key}, only for {', '.join(map(str, values))}. Set this option")
+    return values[key]
+
+
+def study_arms(*, _root_: Any) -> str:
+    """Every arm of every family of the study, as `arm=` takes them: `<study>/<arm>,...`."""
+    study = _root_.study
+    arms = [arm for family in study.families.values() for arm in family.arms]
+    return ",".join(f"{study.name}/{arm}" for arm in dict.fromkeys(arms))
+
+
 def head_dim(*, _root_: Any) -> int:
     """Model width over query heads, the size of one head."""
     return int(_root_.model.width) // max(1, int(_root_.model.heads))
@@ -94,7 +108,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="base_config", node=schema.Config)
     scales = (scale_steps, scale_width, scale_area, scale_head_dim, scale_decay)
-    for resolver in (*scales, last_layers, edge_blocks, trained_head, head_dim, cache_dir):
+    for resolver in (*scales, last_layers, edge_blocks, trained_head, head_dim, choose, study_arms, cache_dir):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 
 

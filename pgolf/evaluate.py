@@ -19,7 +19,7 @@ from pgolf.data.loaded import load_corpus
 from pgolf.errors import DataError, PgolfError
 from pgolf.evaluation import Evaluation
 from pgolf.parallel import Ranks
-from pgolf.preflight import preflight
+from pgolf.preflight import only_cell
 
 
 def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
     artifact = unpack(path, torch.device("cpu"))
     length = artifact.section["seq_len"]  # the model's own window, whatever the default model's is
     window = [f"train.seq_len={length}", f"train.batch_tokens={length}", "train.micro_batches=1"]
-    (cell,) = preflight([*window, *overrides], multirun=False)
+    cell = only_cell([*window, *overrides])
     config = decide_auto(plain(cell.composed), in_sweep=False)
     torch.set_num_threads(config["train"]["threads"])
     artifact.model.to(config["device"])

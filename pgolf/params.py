@@ -9,7 +9,7 @@ from pgolf.account import Account, account
 from pgolf.build import build_model, frozen_by
 from pgolf.config import plain
 from pgolf.errors import PgolfError
-from pgolf.preflight import preflight
+from pgolf.preflight import only_cell
 from pgolf.roles import named_tensors, parameter_roles
 
 
@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--names", action="store_true", help="every parameter: name, shape, role, frozen or not")
     args = parser.parse_intermixed_args()
     try:
-        (cell,) = preflight(args.overrides, multirun=False, anywhere=True)
+        cell = only_cell(args.overrides, anywhere=True)
         config = plain(cell.composed)
         if args.names:
             model = build_model(config["model"])

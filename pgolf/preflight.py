@@ -1,8 +1,9 @@
 """Composes and checks every cell of a command line before Hydra starts anything: nothing is on disk when it refuses."""
 
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pgolf.binding import RESERVED, suggest
 from pgolf.check import lacks_of, problems_of
 from pgolf.config import CONFIG_NAME, composer, plain
 from pgolf.errors import ConfigError
 from pgolf.inherit import inherit
-from pgolf.schema import slot_paths
-
-HYDRA_OWN = ("hydra",)
-MANY = "side_inputs"  # the group of which several may be chosen
-
-
-LAUNCHER = "hydra/launcher"
-EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}  # launchers that are not Hydra's own
+from pgolf.overrides import EXTRAS, LAUNCHER, group_problems, is_group, key_problems, readable
+from pgolf.runs import marked
 
 
 @dataclass(frozen=True)
@@ -43,6 +37,7 @@ class Cell:
     in_sweep: bool
     lacks: tuple[str, ...] = ()
     is_whole: bool = True  # False: another sweeper than Hydra's basic one chooses the rest
+    overruled: tuple[str, ...] = ()  # keys that a study sweeps and the command line gives itself
 
 
 def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = False) -> list[Cell]:
@@ -64,7 +59,17 @@ def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = Fals
             raise_if([several.format(o.key_or_group, (o.input_line or "").partition("=")[2]) for o in swept])
         cells = sweep_cells(arguments, overrides, hydra, loader) if in_sweep else [list(arguments)]
         made = check_cells(cells, loader, lacking, in_sweep=in_sweep, anywhere=anywhere)
-        return [replace(cell, is_whole=not in_sweep or is_basic(hydra)) for cell in made]
+        is_whole = not in_sweep or is_basic(hydra)
+        return [replace(cell, is_whole=is_whole, overruled=overruled(overrides, hydra)) for cell in made]
+
+
+def only_cell(arguments: Sequence[str], *, anywhere: bool = False) -> Cell:
+    """The cell of one configuration, whatever its seed: of a study's arms the command line must leave one. Raises ConfigError."""
+    cells = preflight(arguments, multirun=False, anywhere=anywhere)
+    meant = {json.dumps(plain(marked(cell.composed)), sort_keys=True) for cell in cells}
+    if len(meant) > 1:
+        raise ConfigError(f"{len(meant)} configurations are meant ({' '.join(arguments)}). Name one, as with arm=...")
+    return cells[0]
 
 
 def quoted(arguments: Sequence[str]) -> list[str]:
@@ -106,13 +111,18 @@ def hydra_section(fixed: list[str]) -> DictConfig:
 
 def check_cells(cells: list[list[str]], loader: ConfigLoader, lacking: list[str], *, in_sweep: bool, anywhere: bool) -> list[Cell]:
     made: list[Cell] = []
+    known = Composed()
+    checked: dict[str, list[str]] = {}  # seeds of one arm have the same problems
     seen: dict[str, list[int]] = {}
     for number, cell in enumerate(cells):
         found: Sequence[str]
         try:
-            composed = compose_cell(cell, loader, in_sweep=in_sweep)
+            composed = compose_cell(cell, loader, known, in_sweep=in_sweep)
             config = plain(composed.composed)
-            found = problems_of(config)
+            but_seed = json.dumps(plain(marked(composed.composed)), sort_keys=True)
+            if but_seed not in checked:
+                checked[but_seed] = problems_of(config)
+            found = checked[but_seed]
             lacks = [] if found else lacks_of(config)
             made.append(replace(composed, lacks=(*lacking, *lacks)))
             found = found if anywhere else [*found, *lacks]
@@ -152,11 +162,18 @@ def is_basic(hydra: DictConfig) -> bool:
     return str(hydra.sweeper._target_).endswith("BasicSweeper")
 
 
+def overruled(overrides: Sequence[Override], hydra: DictConfig) -> tuple[str, ...]:
+    """Keys of hydra.sweeper.params that the command line gives too: it beats the study."""
+    params = hydra.sweeper.get("params") or {}
+    return tuple(key for key in params if any(override.key_or_group == key for override in overrides))
+
+
 def sweep_cells(arguments: Sequence[str], overrides: list[Override], hydra: DictConfig, loader: ConfigLoader) -> list[list[str]]:
     """Cells as Hydra's basic sweeper makes them, from `hydra.sweeper.params` and the arguments; those of another are not known before."""
     if not is_basic(hydra):
         return [[a for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]]
-    params = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
+    given = overruled(overrides, hydra)
+    params = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items() if key not in given]
     try:
         (cells,) = BasicSweeper.split_arguments(OverridesParser.create(config_loader=loader).parse_overrides([*params, *arguments]), None)
     except HydraException as error:
@@ -164,99 +181,34 @@ def sweep_cells(arguments: Sequence[str], overrides: list[Override], hydra: Dict
     return cells
 
 
-def compose_cell(cell: list[str], loader: ConfigLoader, *, in_sweep: bool) -> Cell:
+@dataclass
+class Composed:
+    """What cells of one command line have in common. bases: configurations by choices alone, against which the keys of values are checked;
+    wholes: configurations with their groups' choices, by all overrides but the seed."""
+
+    bases: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
+    wholes: dict[tuple[str, ...], tuple[DictConfig, dict[str, Any]]] = field(default_factory=dict)
+
+
+def compose_cell(cell: list[str], loader: ConfigLoader, known: Composed, *, in_sweep: bool) -> Cell:
     overrides = parse(cell, loader)
-    chosen = [text for text, o in zip(cell, overrides, strict=True) if is_group(o, loader)]
+    chosen = tuple(text for text, o in zip(cell, overrides, strict=True) if is_group(o, loader))
+    but_seed = tuple(text for text, o in zip(cell, overrides, strict=True) if o.key_or_group != "seed")
     try:
-        base = compose(CONFIG_NAME, chosen)
+        base = known.bases.get(chosen) or known.bases.setdefault(chosen, compose(CONFIG_NAME, list(chosen)))
         raise_if([p for o in overrides if not is_group(o, loader) for p in key_problems(o, base)])
-        composed = compose(CONFIG_NAME, cell, return_hydra_config=True)
-        choices = {str(group): choice for group, choice in composed.hydra.runtime.choices.items()}
-        with open_dict(composed):
-            del composed["hydra"]
+        if but_seed in known.wholes:
+            whole, choices = known.wholes[but_seed]
+            composed = whole.copy()
+            for override in overrides:
+                if override.key_or_group == "seed":
+                    composed.seed = override.value()
+        else:
+            composed = compose(CONFIG_NAME, cell, return_hydra_config=True)
+            choices = {str(group): choice for group, choice in composed.hydra.runtime.choices.items()}
+            with open_dict(composed):
+                del composed["hydra"]
+            known.wholes[but_seed] = composed.copy(), choices
         return Cell(tuple(cell), inherit(composed, cell), choices, in_sweep)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(readable(error)) from None
-
-
-def is_group(override: Override, loader: ConfigLoader) -> bool:
-    """Whether an override chooses from a config group rather than setting a value."""
-    return group_exists(override.key_or_group, loader) or "/" in override.key_or_group or "@" in override.get_key_element()
-
-
-def group_exists(group: str, loader: ConfigLoader) -> bool:
-    parent, _, name = group.rpartition("/")
-    return name in loader.list_groups(parent)
-
-
-def all_groups(loader: ConfigLoader, parent: str = "") -> list[str]:
-    found = []
-    for name in loader.list_groups(parent):
-        path = f"{parent}/{name}" if parent else name
-        if path not in HYDRA_OWN:
-            found += [path, *all_groups(loader, path)]
-    return found
-
-
-def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
-    """An unknown group, or an unknown choice of a known one."""
-    group = override.key_or_group
-    if not is_group(override, loader):
-        return []
-    if not group_exists(group, loader):
-        return [f"{group}: no such config group ({override.get_value_element_as_str()}).{suggest(group, all_groups(loader))}"]
-    choices = loader.get_group_options(group, results_filter=ObjectType.CONFIG)
-    values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
-    flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
-    if any(isinstance(value, list) for value in values) and not group.endswith(MANY):
-        return [f"{group}: takes one choice ({override.get_value_element_as_str()}). Choices: {', '.join(choices)}"]
-    if override.is_add():
-        return [f"+{group}: is chosen without + ({flat[0]}). Write {group}={flat[0]}"]
-    if override.is_delete():
-        return [f"~{group}: cannot be left out. Choose one of {', '.join(choices)}"]
-    if override.package is not None and override.package not in slot_paths():
-        near = suggest(override.package, slot_paths())
-        return [f"{group}@{override.package}: no such place for a choice ({flat[0]}).{near}"]
-    if group == LAUNCHER and (extras := [str(v) for v in flat if str(v) in EXTRAS and str(v) not in choices]):
-        return [f"{group}: {name} is not installed. Run pip install 'pgolf[{EXTRAS[name]}]'" for name in extras]
-    return [
-        f"{group}: no such choice ({value}).{suggest(str(value), choices)} Choices: {', '.join(choices)}"
-        for value in flat
-        if str(value) not in choices
-    ]
-
-
-def key_problems(override: Override, base: DictConfig) -> list[str]:
-    """A value set where the chosen groups have no such key."""
-    path = override.key_or_group
-    keys = path.split(".")
-    if keys[0] in HYDRA_OWN:
-        return []
-    node: Any = base
-    for depth, key in enumerate(keys):
-        known = [str(k) for k in node] if isinstance(node, DictConfig) and not node._is_none() else []
-        if key not in known:
-            prefix = ".".join(keys[:depth])
-            value = override.get_value_element_as_str() if override.value_type is not None else "deleted"
-            near = suggest(key, known).replace("Did you mean ", f"Did you mean {prefix}." if prefix else "Did you mean ")
-            options = ", ".join(k for k in known if k not in RESERVED)
-            there = f"Options of {prefix}: {options}" if prefix else f"Sections: {options}"
-            return [f"{path}: no such option ({value}).{near} {there if known else f'{prefix} has no options'}"]
-        if depth < len(keys) - 1:
-            node = node._get_node(key)
-            node = node._dereference_node() if node._is_interpolation() else node
-    return []
-
-
-def readable(error: Exception) -> str:
-    """Hydra's and OmegaConf's own refusals as `path: what`."""
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    text = str(cause).splitlines()[0].strip()
-    if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text):
-        kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
-        text = f"needs {kinds.get(converted.group(2), converted.group(2))} ({converted.group(1)})"
-    key = getattr(cause, "full_key", None)
-    if not key:
-        found = re.search(r"full_key: (\S+)", str(error))
-        key = found.group(1) if found else None
-    return f"{key}: {text}" if key else text

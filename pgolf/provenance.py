@@ -125,7 +125,7 @@ def versions() -> dict[str, str | None]:
 
 def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a configuration that decides a result: without what is launched and where it is kept."""
-    return {key: value for key, value in config.items() if key not in ("launch", "paths", "run")}
+    return {key: value for key, value in config.items() if key not in ("launch", "paths", "study", "run")}
 
 
 def record_head(config: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, Any]:

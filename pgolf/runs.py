@@ -14,7 +14,7 @@ from pgolf.config import load, plain
 from pgolf.provenance import fingerprint
 
 SEED_MARK = -1  # no seed that a user can choose
-NOT_AN_ARM = ("seed", "launch", "paths", "hydra")
+NOT_AN_ARM = ("seed", "launch", "paths", "study", "hydra")
 LONGEST_NAME = 120
 
 
@@ -35,14 +35,19 @@ def arm_name(overrides: Sequence[str]) -> str:
     return name
 
 
+def marked(cfg: DictConfig) -> DictConfig:
+    """A configuration with the mark in the place of its seed, the same for every seed of an arm."""
+    made = cfg.copy()
+    made.seed = SEED_MARK
+    return made
+
+
 def config_fingerprint(cfg: DictConfig, *, in_sweep: bool) -> str:
     """The fingerprint of a composed configuration: what follows from the seed by interpolation follows the mark.
 
     A run that takes another's weights has that run's fingerprint in the place of all that the other decides.
     """
-    marked = cfg.copy()
-    marked.seed = SEED_MARK
-    config = decide_auto(plain(marked), in_sweep=in_sweep)
+    config = decide_auto(plain(marked(cfg)), in_sweep=in_sweep)
     if (parent := config["train"]["from"]) is not None:
         theirs = load(Path(parent) / "config.yaml")["run"]["fingerprint"]
         train = {key: config["train"][key] for key in ("threads", "compile", "precision")} | {"from": theirs}
@@ -53,8 +58,8 @@ def config_fingerprint(cfg: DictConfig, *, in_sweep: bool) -> str:
 def identify(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, in_sweep: bool) -> dict[str, Any]:
     """What a record says of a run before it runs."""
     return {
-        "study": "adhoc",
-        "arm": arm_name(overrides),
+        "study": cfg.study.name,
+        "arm": cfg.study.arm or arm_name(overrides),
         "fingerprint": config_fingerprint(cfg, in_sweep=in_sweep),
         "overrides": sorted(overrides),
         **{f"choices.{group}": choice for group, choice in sorted(choices.items()) if not group.startswith("hydra/")},

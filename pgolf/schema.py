@@ -120,7 +120,24 @@ class PathsConfig:
 
 
 @dataclass
+class StudyConfig:
+    """What the runs belong to; nothing of it enters a result. pgolf.study says what each part means."""
+
+    name: str = MISSING
+    arm: str | None = MISSING  # null: the sorted overrides
+    question: str = MISSING
+    source: str = MISSING
+    test: str = MISSING  # welch or paired, named before the runs
+    smallest_effect_bpb: dict[str, float] = MISSING  # the smallest difference that matters, by scale
+    families: dict[str, Any] = MISSING  # {name: {title, baseline, arms}}
+    published: dict[str, Any] = MISSING  # {arm: {field: value}}
+    published_test: str = MISSING  # one_sample, or nothing
+    claims: list[Any] = MISSING  # each {text, note, tests: [{family, kind, arms}]}
+
+
+@dataclass
 class Config:
+    study: StudyConfig = MISSING
     seed: int = MISSING
     device: str = MISSING  # auto, cpu or cuda
     model: ModelConfig = MISSING
@@ -143,6 +160,7 @@ SECTIONS: dict[str, type] = {
     "launch": LaunchConfig,
     "defects": DefectsConfig,
     "paths": PathsConfig,
+    "study": StudyConfig,
 }
 
 

@@ -12,6 +12,7 @@ from pgolf.errors import PgolfError
 STUDY = "study.json"
 STUDY_SCHEMA = 1
 TESTS = ("welch", "paired")
+PUBLISHED_TESTS = ("", "one_sample")
 KINDS = ("worse", "better", "no_better", "order", "untestable")
 
 
@@ -49,7 +50,8 @@ class Study:
     """published: {arm: {field: value}}, values of val_bpb, val_nats, total_bytes, steps, step_ms_median, params.total as published.
 
     scale: the size that was run; published values may be subtracted at `published` alone. smallest_effect_bpb: the smallest difference that
-    matters at this scale. test: named before the runs.
+    matters at this scale. test: named before the runs. published_test: `one_sample` where the published study took its baseline's mean for
+    a constant; that comparison is then shown beside the proper one.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Study:
     smallest_effect_bpb: float
     families: tuple[FamilyPlan, ...]
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    published_test: str = ""
     claims: tuple[Claim, ...] = ()
 
 
@@ -81,6 +84,7 @@ def problems_of(study: Study) -> list[str]:
     """What contradicts itself in a study's description."""
     arms = {family.name: family.arms for family in study.families}
     found = [f"test {study.test} is none of {', '.join(TESTS)}"] if study.test not in TESTS else []
+    found += [] if study.published_test in PUBLISHED_TESTS else [f"published_test {study.published_test} is not one_sample"]
     found += [f"family {f.name} does not hold its baseline {f.baseline}" for f in study.families if f.baseline not in f.arms]
     known = {arm for names in arms.values() for arm in names}
     found += [f"published values of {arm}, an arm of no family" for arm in study.published if arm not in known]

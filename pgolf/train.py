@@ -9,10 +9,13 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from rich.console import Console
 
+from pgolf.aggregation import FILES, WIDE, aggregate, write_tables
 from pgolf.cells import plan_cell
 from pgolf.config import CONFIG_NAME, conf_dir, register
 from pgolf.dry_run import dry_run
@@ -21,8 +24,11 @@ from pgolf.help import help_text
 from pgolf.jobs import task
 from pgolf.preflight import Cell, preflight, quoted
 from pgolf.processes import PARENT
+from pgolf.render import show
 from pgolf.signals import sigterm_interrupts
-from pgolf.sweeps import Reporter, announce, as_sweep, close, states_of, write_plan
+from pgolf.studies import study_of
+from pgolf.study import write_study
+from pgolf.sweeps import Reporter, announce, as_sweep, close, plan_folder, states_of, write_plan
 
 
 def arguments(argv: Sequence[str]) -> Namespace:
@@ -51,12 +57,16 @@ def launch(cells: Sequence[Cell], command: Sequence[str]) -> int:
         dry_run(cells, jobs, states)
         return 0
     register()
+    sys.argv += [f"~hydra.sweeper.params.{key}" for key in cells[0].overruled]
     app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)
     if not cells[0].in_sweep or not cells[0].is_whole:
         app()
         return close(jobs) if cells[0].is_whole else 0
     if any(text == "hydra/launcher=joblib" for text in command):
         os.environ[PARENT] = str(os.getpid())  # its processes are to end with this one
+    study = study_of(cells[0])
+    if study is not None:
+        write_study(plan_folder(jobs[0]), study)
     write_plan(command, jobs)
     announce(jobs, states)
     try:
@@ -64,7 +74,18 @@ def launch(cells: Sequence[Cell], command: Sequence[str]) -> int:
             app()
     finally:
         code = close(jobs)
+    if study is not None:
+        show_study(plan_folder(jobs[0]))
     return code
+
+
+def show_study(folder: Path) -> None:
+    """The tables of a study whose runs have ended, written and printed. Raises PgolfError."""
+    made = aggregate(folder, with_curves=True)
+    show(made.sections(), Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
+    for warning in write_tables(made, folder):
+        print(warning)
+    print(f"written: {folder}/{{{', '.join(FILES)}}}; python -m pgolf.report {folder} makes a page of it")
 
 
 def main() -> int:

@@ -47,7 +47,7 @@ class TestPlanAtThePublishedSize:
         assert sum(spans) / FULL_SET == pytest.approx(0.034, abs=1e-3)
 
     def test_the_score_beside_it_is_plain(self):
-        plain = Plain(2048, drop_tail=False, max_targets=None)
+        plain = Plain(2048, drop_tail=False, max_targets=None, window_tokens=None)
         assert self.mode.name == plain.name
         assert self.mode.windows(200_000) == plain.windows(200_000)
 

@@ -32,14 +32,14 @@ class TestWindows:
     @given(**SIZES)
     @QUICK
     def test_plain_scores_every_target_once(self, targets, seq_len):
-        windows = Plain(seq_len, drop_tail=False, max_targets=None).windows(targets)
+        windows = Plain(seq_len, drop_tail=False, max_targets=None, window_tokens=None).windows(targets)
         assert scored(windows) == Counter(range(targets))
         assert all(w.start == w.scored and w.start % seq_len == 0 and 1 <= w.stop - w.start <= seq_len for w in windows)
 
     @given(**SIZES)
     @QUICK
     def test_drop_tail_leaves_out_the_short_window_alone(self, targets, seq_len):
-        windows = Plain(seq_len, drop_tail=True, max_targets=None).windows(targets)
+        windows = Plain(seq_len, drop_tail=True, max_targets=None, window_tokens=None).windows(targets)
         assert scored(windows) == Counter(range(targets - targets % seq_len))
         assert all(w.stop - w.start == seq_len for w in windows)
 
@@ -60,7 +60,7 @@ class TestWindows:
     @QUICK
     def test_max_targets_scores_the_first(self, targets, seq_len, limit, stride, drop_tail):
         want = min(targets, limit)
-        plain = Plain(seq_len, drop_tail=drop_tail, max_targets=limit).windows(targets)
+        plain = Plain(seq_len, drop_tail=drop_tail, max_targets=limit, window_tokens=None).windows(targets)
         assert scored(plain) == Counter(range(want - want % seq_len if drop_tail else want))
         sliding = Sliding(seq_len, stride=min(stride, seq_len), max_targets=limit).windows(targets)
         assert scored(sliding) == Counter(range(want))
@@ -68,7 +68,7 @@ class TestWindows:
     @given(**SIZES)
     @QUICK
     def test_sliding_by_whole_windows_is_plain_but_for_the_tail(self, targets, seq_len):
-        plain = Plain(seq_len, drop_tail=False, max_targets=None).windows(targets)
+        plain = Plain(seq_len, drop_tail=False, max_targets=None, window_tokens=None).windows(targets)
         sliding = Sliding(seq_len, stride=seq_len, max_targets=None).windows(targets)
         assert sliding[:-1] == plain[:-1]
         assert (sliding[-1].scored, sliding[-1].stop) == (plain[-1].scored, plain[-1].stop)
@@ -87,10 +87,10 @@ class TestWindows:
 
     def test_names_tell_modes_apart(self):
         names = [
-            Plain(64, drop_tail=False, max_targets=None).name,
-            Plain(64, drop_tail=True, max_targets=None).name,
-            Plain(64, drop_tail=False, max_targets=100).name,
-            Plain(128, drop_tail=False, max_targets=None).name,
+            Plain(64, drop_tail=False, max_targets=None, window_tokens=None).name,
+            Plain(64, drop_tail=True, max_targets=None, window_tokens=None).name,
+            Plain(64, drop_tail=False, max_targets=100, window_tokens=None).name,
+            Plain(128, drop_tail=False, max_targets=None, window_tokens=None).name,
             Sliding(64, stride=64, max_targets=None).name,
             Sliding(64, stride=8, max_targets=None).name,
             Sliding(64, stride=8, max_targets=100).name,
@@ -102,7 +102,7 @@ class TestWindows:
         with pytest.raises(OptionError, match=next(iter(bad))):
             Sliding(16, **{"stride": 4, "max_targets": None, **bad})
         with pytest.raises(OptionError, match="max_targets"):
-            Plain(16, drop_tail=False, max_targets=0)
+            Plain(16, drop_tail=False, max_targets=0, window_tokens=None)
 
 
 N = 60
@@ -135,7 +135,7 @@ def sliding_context(target: int, seq_len: int, stride: int, targets: int) -> int
 
 @pytest.mark.parametrize("seq_len", [16, 13, 7, 1, 59, 100])
 def test_plain_sums_are_those_of_single_targets(seq_len):
-    got = run(Plain(seq_len, drop_tail=False, max_targets=None))
+    got = run(Plain(seq_len, drop_tail=False, max_targets=None, window_tokens=None))
     want = np.array([nats_of(i, plain_context(i, seq_len)) for i in range(N - 1)])
     np.testing.assert_allclose(got.nats_per_target, want, rtol=1e-5, atol=1e-5)
     assert got.nats_sum == pytest.approx(math.fsum(got.nats_per_target), rel=1e-12)
@@ -154,7 +154,7 @@ def test_sliding_sums_are_those_of_single_targets(seq_len, stride):
 
 def test_context_changes_the_score():
     """The tests above could not tell the modes apart if context did nothing."""
-    plain, sliding = run(Plain(16, drop_tail=False, max_targets=None)), run(Sliding(16, stride=4, max_targets=None))
+    plain, sliding = run(Plain(16, drop_tail=False, max_targets=None, window_tokens=None)), run(Sliding(16, stride=4, max_targets=None))
     assert np.array_equal(plain.nats_per_target[:16], sliding.nats_per_target[:16])
     assert abs(plain.nats_per_target - sliding.nats_per_target)[16:].max() > 0.1
 
@@ -168,7 +168,10 @@ def test_in_fp32_and_with_another_head(stem):
 
 
 def test_drop_tail_leaves_targets_and_bytes_out():
-    whole, cut = run(Plain(16, drop_tail=False, max_targets=None)), run(Plain(16, drop_tail=True, max_targets=None))
+    whole, cut = (
+        run(Plain(16, drop_tail=False, max_targets=None, window_tokens=None)),
+        run(Plain(16, drop_tail=True, max_targets=None, window_tokens=None)),
+    )
     assert (cut.targets, cut.bytes) == (48, int(BYTES[:48].sum()))
     assert np.isnan(cut.nats_per_target[48:]).all()
     np.testing.assert_allclose(cut.nats_per_target[:48], whole.nats_per_target[:48], rtol=1e-9)
@@ -196,7 +199,9 @@ def test_sums_are_float64():
 
     tokens = torch.zeros(40, dtype=torch.long)
     tokens[7] = 1
-    got = run(Plain(16, drop_tail=False, max_targets=None), model=one_each, tokens=tokens, sizes=np.ones(39, dtype=np.int64))
+    got = run(
+        Plain(16, drop_tail=False, max_targets=None, window_tokens=None), model=one_each, tokens=tokens, sizes=np.ones(39, dtype=np.int64)
+    )
     assert got.nats_sum == 2.0**24 + 38
 
 
@@ -214,7 +219,11 @@ class CountingHead(Tied):
 
 @pytest.mark.parametrize(
     "mode",
-    [Sliding(16, stride=3, max_targets=None), Sliding(16, stride=16, max_targets=None), Plain(16, drop_tail=False, max_targets=None)],
+    [
+        Sliding(16, stride=3, max_targets=None),
+        Sliding(16, stride=16, max_targets=None),
+        Plain(16, drop_tail=False, max_targets=None, window_tokens=None),
+    ],
     ids=lambda mode: mode.name,
 )
 def test_logits_are_built_for_scored_positions_only(mode):
@@ -234,7 +243,7 @@ def test_scoring_leaves_no_graph():
         seen.append(MODEL(ids, targets))
         return seen[-1]
 
-    run(Plain(16, drop_tail=False, max_targets=None), model=nll)
+    run(Plain(16, drop_tail=False, max_targets=None, window_tokens=None), model=nll)
     assert all(not t.requires_grad for t in seen)
 
 
@@ -244,7 +253,7 @@ def test_a_mode_that_scores_a_target_twice_is_stopped():
             return [*super().windows(targets), Window(0, 15, 16)]
 
     with pytest.raises(AssertionError, match=r"scored.* 2 times"):
-        run(Twice(16, drop_tail=False, max_targets=None))
+        run(Twice(16, drop_tail=False, max_targets=None, window_tokens=None))
 
 
 @pytest.mark.parametrize("stem", stems("eval"))
@@ -252,3 +261,12 @@ def test_every_yaml_scores_every_target_once(stem):
     config = tiny_config(f"eval={stem}", "train.seq_len=64")
     end = 960 if config["eval"].get("drop_tail") else 1000
     assert scored(build_eval(config).windows(1000)) == Counter(range(end))
+
+
+def test_shorter_windows_have_a_name_of_their_own():
+    plain = Plain(64, drop_tail=False, max_targets=None, window_tokens=16)
+    assert plain.name == Plain(16, drop_tail=False, max_targets=None, window_tokens=None).name == "plain16"
+    assert plain.windows(40) == [Window(0, 0, 16), Window(16, 16, 32), Window(32, 32, 40)]
+    for tokens in (0, 65):
+        with pytest.raises(OptionError, match="window_tokens"):
+            Plain(64, drop_tail=False, max_targets=None, window_tokens=tokens)

@@ -12,6 +12,7 @@ from pgolf.figures.export import svg
 from pgolf.figures.gallery import Exhibit
 from pgolf.figures.style import DARK_HUES, HUES
 from pgolf.page import Section, configuration, family_sections, introduction, main_grid, noise_line, page
+from pgolf.study_page import study_sections
 from pgolf.table import FamilyTable
 from pgolf.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, rules_used
 from pgolf.webpage.elements import bullets, fold, paragraphs, slug, table, tag, text
@@ -126,12 +127,14 @@ def pictures(exhibit: Exhibit) -> Part:
 
 
 def details(made: Aggregate) -> list[Part]:
-    """What differs between arms, the tests in detail, and the runs one by one."""
+    """What the study shows beside its tables, what differs between arms, the tests in detail, and the runs one by one."""
     families = made.report.families
     differing = "".join(section(configuration(t)) for t in families if differs(t))
     tests = "".join(section(part) for t in families for part in family_sections(t)[1 : -1 if differs(t) else None])
     unscored = page(made.report)[-1].grid if made.report.unscored else None
+    further = [] if made.study is None else study_sections(made.study, made.report, made.curves)
     return [
+        ("Further tables", "".join(map(section, further))),
         ("What differs between arms", differing),
         ("Tests in detail", tests),
         ("Runs without a score", "" if unscored is None else table(unscored, "Runs without a score")),

@@ -99,6 +99,7 @@ def test_the_page_in_its_order(tmp_path: Path) -> None:
         "Training curves",
         "Score against bytes",
         "Published against measured",
+        "Further tables",
         "What differs between arms",
         "Tests in detail",
         "Runs without a score",

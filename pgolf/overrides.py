@@ -1,0 +1,112 @@
+"""What is wrong with an override by itself: an unknown group, choice or key, and Hydra's own refusals in our words."""
+
+import re
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from pgolf.binding import RESERVED, suggest
+from pgolf.schema import slot_paths
+
+HYDRA_OWN = ("hydra",)
+MANY = "side_inputs"  # the group of which several may be chosen
+ARM, STUDY = "arm", "study"
+LAUNCHER = "hydra/launcher"
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}  # launchers that are not Hydra's own
+
+
+def is_group(override: Override, loader: ConfigLoader) -> bool:
+    """Whether an override chooses from a config group rather than setting a value."""
+    return group_exists(override.key_or_group, loader) or "/" in override.key_or_group or "@" in override.get_key_element()
+
+
+def group_exists(group: str, loader: ConfigLoader) -> bool:
+    parent, _, name = group.rpartition("/")
+    return name in loader.list_groups(parent)
+
+
+def options_of(group: str, loader: ConfigLoader) -> list[str]:
+    """The choices of a group; an arm is chosen with its study's name before it."""
+    found = loader.get_group_options(group, results_filter=ObjectType.CONFIG)
+    if group == ARM:
+        found += [f"{study}/{name}" for study in loader.list_groups(ARM) for name in loader.get_group_options(f"{ARM}/{study}")]
+    return found
+
+
+def all_groups(loader: ConfigLoader, parent: str = "") -> list[str]:
+    found = []
+    for name in loader.list_groups(parent):
+        path = f"{parent}/{name}" if parent else name
+        if path not in HYDRA_OWN:
+            found += [path, *all_groups(loader, path)]
+    return found
+
+
+def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
+    """An unknown group, or an unknown choice of a known one."""
+    group = override.key_or_group
+    if not is_group(override, loader):
+        return []
+    if not group_exists(group, loader):
+        return [f"{group}: no such config group ({override.get_value_element_as_str()}).{suggest(group, all_groups(loader))}"]
+    choices = options_of(group, loader)
+    if group == STUDY and override.is_sweep_override():
+        return [f"{STUDY}: cannot be swept ({(override.input_line or '').partition('=')[2]}). Give one command a study"]
+    values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+    flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    if any(isinstance(value, list) for value in values) and not group.endswith(MANY):
+        return [f"{group}: takes one choice ({override.get_value_element_as_str()}). Choices: {', '.join(choices)}"]
+    if override.is_add():
+        return [f"+{group}: is chosen without + ({flat[0]}). Write {group}={flat[0]}"]
+    if override.is_delete():
+        return [f"~{group}: cannot be left out. Choose one of {', '.join(choices)}"]
+    if override.package is not None and override.package not in slot_paths():
+        near = suggest(override.package, slot_paths())
+        return [f"{group}@{override.package}: no such place for a choice ({flat[0]}).{near}"]
+    if group == LAUNCHER and (extras := [str(v) for v in flat if str(v) in EXTRAS and str(v) not in choices]):
+        return [f"{group}: {name} is not installed. Run pip install 'pgolf[{EXTRAS[name]}]'" for name in extras]
+    return [
+        f"{group}: no such choice ({value}).{suggest(str(value), choices)} Choices: {', '.join(choices)}"
+        for value in flat
+        if str(value) not in choices
+    ]
+
+
+def key_problems(override: Override, base: DictConfig) -> list[str]:
+    """A value set where the chosen groups have no such key."""
+    path = override.key_or_group
+    keys = path.split(".")
+    if keys[0] in HYDRA_OWN:
+        return []
+    node: Any = base
+    for depth, key in enumerate(keys):
+        known = [str(k) for k in node] if isinstance(node, DictConfig) and not node._is_none() else []
+        if key not in known:
+            prefix = ".".join(keys[:depth])
+            value = override.get_value_element_as_str() if override.value_type is not None else "deleted"
+            near = suggest(key, known).replace("Did you mean ", f"Did you mean {prefix}." if prefix else "Did you mean ")
+            options = ", ".join(k for k in known if k not in RESERVED)
+            there = f"Options of {prefix}: {options}" if prefix else f"Sections: {options}"
+            return [f"{path}: no such option ({value}).{near} {there if known else f'{prefix} has no options'}"]
+        if depth < len(keys) - 1:
+            node = node._get_node(key)
+            node = node._dereference_node() if node._is_interpolation() else node
+    return []
+
+
+def readable(error: Exception) -> str:
+    """Hydra's and OmegaConf's own refusals as `path: what`."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    text = str(cause).splitlines()[0].strip()
+    if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text):
+        kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+        text = f"needs {kinds.get(converted.group(2), converted.group(2))} ({converted.group(1)})"
+    key = getattr(cause, "full_key", None)
+    if not key:
+        found = re.search(r"full_key: (\S+)", str(error))
+        key = found.group(1) if found else None
+    return f"{key}: {text}" if key else text

@@ -1,0 +1,34 @@
+"""A study's description, from its YAML in conf/study to the form that is kept beside its runs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pgolf.config import plain
+from pgolf.errors import ConfigError
+from pgolf.preflight import Cell
+from pgolf.study import Study, study_from
+
+ADHOC = "adhoc"
+
+
+def study_of(cell: Cell) -> Study | None:
+    """The study that a cell belongs to, None for runs of their own. Raises ConfigError for a description that contradicts itself."""
+    section = plain(cell.composed)["study"]
+    if section["name"] == ADHOC:
+        return None
+    return described(section, str(cell.choices["scale"]))
+
+
+def described(section: Mapping[str, Any], scale: str) -> Study:
+    """The description of one study at one scale. Raises ConfigError."""
+    smallest = section["smallest_effect_bpb"]
+    if scale not in smallest:
+        raise ConfigError(
+            f"study.smallest_effect_bpb: has no value for scale={scale} ({smallest}). Add the smallest difference that matters"
+        )
+    families = [{"name": name, **family} for name, family in section["families"].items()]
+    kept = {key: section[key] for key in ("name", "question", "source", "test", "published", "published_test", "claims")}
+    try:
+        return study_from({**kept, "scale": scale, "smallest_effect_bpb": smallest[scale], "families": families})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"study: {section['name']} is not described as pgolf.study has it. {type(error).__name__}: {error}") from None

@@ -1,0 +1,76 @@
+"""What a study's page shows beside its tables: scores apart, scores on the way, and the comparison as it was published."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import fmean
+
+from pgolf.curves import Curve
+from pgolf.page import Grid, Section, number, p_text
+from pgolf.stats import Side, one_sample
+from pgolf.study import Study
+from pgolf.table import ArmRow, FamilyTable, Report
+
+MOST_STEPS = 8  # columns of scores on the way
+
+
+def study_sections(study: Study, report: Report, curves: Sequence[Curve]) -> list[Section]:
+    """Further sections of every family that has been run."""
+    found = []
+    for table in report.families:
+        if table.family.baseline is None or not any(row.mean_bpb is not None for row in table.rows):
+            continue
+        found.append(scores_apart(table))
+        found += on_the_way(table, curves)
+        if study.published_test == "one_sample":
+            found.append(as_a_constant(table))
+    return found
+
+
+def grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Grid:
+    """A grid of numbers, names in its first column."""
+    return Grid(tuple(titles), (False, *(True for _ in titles[1:])), tuple(tuple(row) for row in rows))
+
+
+def scores_apart(table: FamilyTable) -> Section:
+    """Live, averaged and packed scores of every arm, means over its seeds, and the FLOPs of a trained token."""
+
+    def cells(row: ArmRow) -> list[str]:
+        flops = row.group.mean("flops_per_token")
+        scores = [number(row.group.mean(key)) for key in ("val_bpb_live", "val_bpb_averaged", "val_bpb")]
+        return [row.label, *scores, number(row.group.mean("quant_gap_bpb"), sign=True), "" if flops is None else f"{flops / 1e6:,.3f}"]
+
+    titles = ("arm", "live bpb", "averaged bpb", "packed bpb", "packing, bpb", "MFLOPs/token")
+    return Section(f"{table.family.name}: live, averaged and packed", ("Means over seeds.",), grid(titles, [cells(r) for r in table.rows]))
+
+
+def on_the_way(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
+    """Mean live scores at the validation steps that all arms have, at most eight of them; nothing without curves."""
+    by_arm: defaultdict[tuple[str, str], list[dict[int, float]]] = defaultdict(list)
+    for curve in curves:
+        if curve.study == table.family.study:
+            by_arm[curve.arm, curve.fingerprint].append(dict(zip(curve.val_steps, curve.val_bpb_live, strict=True)))
+    runs = {row.label: by_arm.get((row.group.arm, row.group.fingerprint), []) for row in table.rows if row.mean_bpb is not None}
+    seen = [set(run) for members in runs.values() for run in members]
+    if not seen or not all(runs.values()):
+        return []
+    steps = sorted(set.intersection(*seen))
+    steps = [steps[round(i * (len(steps) - 1) / (MOST_STEPS - 1))] for i in range(MOST_STEPS)] if len(steps) > MOST_STEPS else steps
+    rows = [[label, *(number(fmean(run[step] for run in members)) for step in steps)] for label, members in runs.items()]
+    titles = ["arm", *(f"step {step:,}" for step in steps)]
+    return [Section(f"{table.family.name}: live bpb on the way", ("Means over seeds.",), grid(titles, rows))] if steps else []
+
+
+def as_a_constant(table: FamilyTable) -> Section:
+    """Each arm against its baseline's mean as if that were known exactly, as it was published: it leaves the baseline's noise out."""
+    base = next((row for row in table.rows if row.is_baseline and row.mean_bpb is not None), None)
+    rows = []
+    for row in table.rows:
+        if base is None or base.mean_bpb is None or row.is_baseline or row.mean_bpb is None:
+            continue
+        side: Side = "less" if row.mean_bpb < base.mean_bpb else "greater"
+        test = one_sample(row.group.values("val_bpb"), base.mean_bpb, side=side)
+        proper = None if row.comparison is None else row.comparison.test
+        t = f"t = {test.t:.2f}, df {test.df:.0f}" if test.t is not None and test.df is not None else str(test.reason)
+        rows.append([row.label, t, p_text(test.p), "" if proper is None else p_text(proper.p)])
+    line = "The baseline's mean is taken for a constant and the test is one-sided, as published; the proper p is two-sided."
+    return Section(f"{table.family.name}: as published", (line,), grid(("arm", "one-sample test", "its one-sided p", "proper p"), rows))
