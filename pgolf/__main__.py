@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-COMMANDS = ("train", "status", "aggregate", "compare", "rerun", "params", "bench", "evaluate", "data")
+COMMANDS = ("train", "status", "aggregate", "report", "compare", "rerun", "params", "bench", "evaluate", "data")
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pgolf.aggregation import FILES, WIDE, aggregate, write_tables
-from pgolf.contrast import Settings
+from pgolf.comparison_options import add_comparison_options, fraction, not_negative, settings_of
 from pgolf.errors import PgolfError
 from pgolf.render import show
 
@@ -16,18 +16,7 @@ from pgolf.render import show
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m pgolf.aggregate", description=__doc__, allow_abbrev=False)
     made.add_argument("folder", type=Path, metavar="FOLDER", help="a study's folder, a folder of such (multirun), or a results.jsonl")
-    made.add_argument(
-        "--baseline", metavar="ARM", help="the arm that the others are compared with; default: each study's first planned arm"
-    )
-    made.add_argument(
-        "--paired", action="store_true", help="paired t tests over common seeds instead of Welch's; name it before the runs, not after"
-    )
-    made.add_argument(
-        "--smallest-effect-bpb",
-        type=positive,
-        metavar="BPB",
-        help="smallest difference that matters, bits per byte: says the seeds it needs",
-    )
+    add_comparison_options(made)
     made.add_argument(
         "--gate-nats", type=not_negative, default=0.005, metavar="NATS", help="the gate's margin, nats per token; default 0.005"
     )
@@ -38,34 +27,9 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def positive(text: str) -> float:
-    value = not_negative(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError(f"must be above 0 ({text})")
-    return value
-
-
-def not_negative(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"needs a number ({text})") from None
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be finite and not below 0 ({text})")
-    return value
-
-
-def fraction(text: str) -> float:
-    value = positive(text)
-    if value >= 1:
-        raise argparse.ArgumentTypeError(f"must be between 0 and 1 ({text})")
-    return value
-
-
 def run(args: argparse.Namespace) -> None:
     """Read, compute, print, write. Raises PgolfError."""
-    settings = Settings(args.paired, args.smallest_effect_bpb, args.gate_nats, args.gate_p)
-    made = aggregate(args.folder, baseline=args.baseline, settings=settings, with_curves=args.curves)
+    made = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=args.curves)
     sections = made.sections()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     show([s for s in sections if s.heading == "Warnings"] if args.quiet else sections, console)

@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pgolf.collect import is_number
+from pgolf.errors import PgolfError
+
 METRICS = "metrics.jsonl"
 DIGITS = 5  # of a score in a picture
 
@@ -35,11 +38,13 @@ def read_curve(run: Path, row: Mapping[str, Any]) -> Curve | None:
     events = []
     for line in lines:
         try:
-            events.append(json.loads(line))
+            event = json.loads(line)
         except ValueError:  # a line that is being written
             continue
-    train = [e for e in events if e.get("event") == "train"]
-    val = [(e["step"], e["val_bpb_live"]) for e in events if e.get("event") == "val"]
+        if isinstance(event, dict):
+            events.append(event)
+    train = [e for e in events if e.get("event") == "train" and has(e, "step", "tokens", "train_bpb", "train_nats")]
+    val = [(e["step"], e["val_bpb_live"]) for e in events if e.get("event") == "val" and has(e, "step", "val_bpb_live")]
     val += [(row["steps"], row["val_bpb_live"])] if row.get("val_bpb_live") is not None else []
     return Curve(
         row["study"],
@@ -55,6 +60,11 @@ def read_curve(run: Path, row: Mapping[str, Any]) -> Curve | None:
     )
 
 
+def has(event: Mapping[str, Any], *keys: str) -> bool:
+    """Whether an event holds numbers under these names."""
+    return all(is_number(event.get(key)) for key in keys)
+
+
 def read_curves(root: Path, rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
     """Curves of the scored runs below a folder; rows as `collect` gives them, `folder` relative to root."""
     found = [read_curve(root / row["folder"], row) for row in rows if row["status"] == "ok" and row.get("folder")]
@@ -66,10 +76,13 @@ def curve_lines(curves: Sequence[Curve]) -> list[str]:
 
 
 def load_curves(path: Path) -> list[Curve]:
-    """Curves from a file that `curve_lines` made; none where there is no file."""
+    """Curves from a file that `curve_lines` made; none where there is no file. Raises PgolfError for a damaged one."""
     if not path.exists():
         return []
-    made: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    for curve in made:
-        curve |= {key: tuple(value) for key, value in curve.items() if isinstance(value, list)}
-    return [Curve(**curve) for curve in made]
+    try:
+        made: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        for curve in made:
+            curve |= {key: tuple(value) for key, value in curve.items() if isinstance(value, list)}
+        return [Curve(**curve) for curve in made]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise PgolfError(f"{path}: holds no curves ({error}). Move it away, or make it anew with pgolf.aggregate --curves") from None

@@ -200,10 +200,11 @@ def own_marks(g: Group, label: str, namesakes: Sequence[str]) -> list[Mark]:
 def warnings_of(groups: Sequence[Group], tables: Sequence[FamilyTable]) -> list[str]:
     """Everything marked, by kind: `kind: arm (text); arm (text)`."""
     kinds: defaultdict[str, list[str]] = defaultdict(list)
+    one_study = len({table.family.study for table in tables}) == 1
     for table in tables:
         for row in table.rows:
             for mark in row.marks:
-                where = row.label if len(tables) == 1 else f"{row.group.study}/{row.label}"
+                where = row.label if one_study else f"{row.group.study}/{row.label}"
                 kinds[mark.kind].append(f"{where} ({mark.text})")
     lines = [f"{kind}: {'; '.join(dict.fromkeys(told))}" for kind, told in kinds.items()]
     cells = {(g.study, row["folder"]): row["status"] for g in groups for row in g.rows if row["planned"]}

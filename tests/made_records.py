@@ -9,6 +9,7 @@ from pgolf.collect import collect
 from pgolf.contrast import Settings
 from pgolf.plan import PlannedCell, Sweep, add_to_plan
 from pgolf.results import write_record
+from pgolf.study import FamilyPlan, Study, write_study
 from pgolf.table import ArmRow, Report, tabulate
 
 STUDY = "heads"
@@ -91,6 +92,38 @@ def study_of(root: Path, scores: Mapping[str, Sequence[float]], **other: Any) ->
             put(study, record(arm, seed, bpb, **other))
     plan(study, list(scores), range(1, max(map(len, scores.values())) + 1))
     return study
+
+
+def metrics(study: Path, made: Mapping[str, Any], steps: int = 100, every: int = 5) -> None:
+    """A run's metrics.jsonl: both scores fall towards val_bpb_live (or val_bpb) of its record."""
+    end = made.get("val_bpb_live") or made["val_bpb"]
+    lines = []
+    for step in range(every, steps + 1, every):
+        bpb = end + 2.0 * 0.9 ** (step / every) + 0.01 * (made["seed"] * step % 3)
+        lines.append({"event": "train", "step": step, "tokens": step * 4096, "train_bpb": bpb, "train_nats": 1.5 * bpb})
+        if step % (4 * every) == 0 and step < steps:
+            lines.append({"event": "val", "step": step, "val_bpb_live": bpb})
+    folder = study / cell_folder(made["arm"], made["seed"])
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def curved_study(root: Path, scores: Mapping[str, Sequence[float]], **other: Any) -> Path:
+    """As study_of, with metrics and a final live score."""
+    study = study_of(root, scores, **other)
+    for arm, values in scores.items():
+        for seed, bpb in enumerate(values, 1):
+            made = record(arm, seed, bpb, **{"steps": 100, "val_bpb_live": bpb - 0.01, **other})
+            put(study, made)
+            metrics(study, made)
+    return study
+
+
+def describe(study: Path, families: Mapping[str, Sequence[str]], *, smallest: float = 0.01, **other: Any) -> Study:
+    """Write study.json: each family's first arm is its baseline."""
+    plans = tuple(FamilyPlan(name, f"the arms of {name}", arms[0], tuple(arms)) for name, arms in families.items())
+    made = Study(study.name, "Does it help?", "a pull request", "cpu", "welch", smallest, plans, **other)
+    write_study(study, made)
+    return made
 
 
 def report_of(folder: Path, baseline: str | None = None, **settings: Any) -> Report:

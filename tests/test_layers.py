@@ -6,7 +6,20 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "pgolf"
-COMMANDS = ("train", "worker", "rerun", "status", "aggregate", "compare", "bench", "params", "evaluate", "data.__main__", "__main__")
+COMMANDS = (
+    "train",
+    "worker",
+    "rerun",
+    "status",
+    "aggregate",
+    "report",
+    "compare",
+    "bench",
+    "params",
+    "evaluate",
+    "data.__main__",
+    "__main__",
+)
 LAYERS: dict[float, tuple[str, ...]] = {
     0: ("errors", ""),
     1: (
@@ -28,6 +41,11 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "curves",
         "aggregation",
         "study_page",
+        "comparison_options",
+        "figures",
+        "figures.*",
+        "webpage",
+        "webpage.*",
     ),
     2: (
         "nn",

@@ -1,0 +1,62 @@
+"""`python -m pgolf.report FOLDER`: one HTML file with the tables and pictures of a study, which opens without a network."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from pgolf.aggregation import aggregate
+from pgolf.collect import write_whole
+from pgolf.comparison_options import add_comparison_options, settings_of
+from pgolf.errors import PgolfError
+from pgolf.figures.export import write_png
+from pgolf.figures.gallery import gallery
+from pgolf.webpage.document import document
+
+REPORT = "report.html"
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m pgolf.report", description=__doc__, allow_abbrev=False)
+    made.add_argument(
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="a study's folder, a folder of such (multirun), or a results .jsonl, its .study.json and .curves.jsonl beside it",
+    )
+    add_comparison_options(made)
+    made.add_argument("--out", type=Path, metavar="FILE", help=f"the page; default: FOLDER/{REPORT}, or beside the .jsonl given")
+    made.add_argument("--png", type=Path, metavar="DIR", help="also write each picture as a PNG file, on white, for a README")
+    return made
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, compute, draw, write. Raises PgolfError."""
+    made = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=True)
+    exhibits = gallery(made)
+    out = args.out or default_page(args.folder)
+    write_whole(out, [document(made, exhibits)])
+    for exhibit in exhibits:
+        for picture in exhibit.panels.values():
+            if args.png is not None:
+                print(f"written: {write_png(picture, args.png)}")
+    warnings = len(made.report.warnings)
+    print(f"written: {out} ({out.stat().st_size:,} bytes, {warnings} warning{'' if warnings == 1 else 's'} at its top)")
+
+
+def default_page(source: Path) -> Path:
+    """In the folder of runs, or beside the file of rows under its name."""
+    return source / REPORT if source.is_dir() else source.with_suffix(".html")
+
+
+def main() -> int:
+    """Exit code 0, or 2 for what a user can mend."""
+    try:
+        run(parser().parse_args())
+    except PgolfError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
