@@ -15,7 +15,6 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from rich.console import Console
 
-from pgolf.aggregation import FILES, WIDE, aggregate, write_tables
 from pgolf.cells import plan_cell
 from pgolf.config import CONFIG_NAME, conf_dir, register
 from pgolf.dry_run import dry_run
@@ -24,7 +23,6 @@ from pgolf.help import help_text
 from pgolf.jobs import task
 from pgolf.preflight import Cell, preflight, quoted
 from pgolf.processes import PARENT
-from pgolf.render import show
 from pgolf.signals import sigterm_interrupts
 from pgolf.studies import study_of
 from pgolf.study import write_study
@@ -81,6 +79,9 @@ def launch(cells: Sequence[Cell], command: Sequence[str]) -> int:
 
 def show_study(folder: Path) -> None:
     """The tables of a study whose runs have ended, written and printed. Raises PgolfError."""
+    from pgolf.aggregation import FILES, WIDE, aggregate, write_tables  # scipy: half a second that a run does not need
+    from pgolf.render import show
+
     made = aggregate(folder, with_curves=True)
     show(made.sections(), Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
     for warning in write_tables(made, folder):
