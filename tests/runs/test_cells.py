@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pgolf.cells import held
+from pgolf.results import read_record
 from run_folders import records
 
 Train = Callable[[list[str]], int]
@@ -35,30 +36,54 @@ def ran(train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture) -> 
     return run
 
 
-def test_a_finished_run_is_found(ran: Callable[..., Any], capsys: Capture) -> None:
-    _, first = ran()
-    capsys.readouterr()
-    _, second = ran()
-    assert first == second
-    assert "already run (launch.rerun=true runs it again)" in capsys.readouterr().out
-
-
-def test_changed_code_runs_again_and_says_which(ran: Callable[..., Any], capsys: Capture) -> None:
+def test_what_is_done_about_what_is_found(ran: Callable[..., Any], capsys: Capture) -> None:
     folder, first = ran()
+    says_where_it_comes_from(first)
+    capsys.readouterr()
+    assert ran() == (folder, first)
+    said = capsys.readouterr().out
+    assert "already run (launch.rerun=true runs it again)" in said
+    assert f"{first['val_bpb']:.4f}" in said
+    _, again = ran("launch.rerun=true")
+    assert read_record(folder / "earlier-1") == first
+    assert again["val_bpb"] == first["val_bpb"]
 
     def older(lines: list[str]) -> list[str]:
         return [f"{line.split()[0]} {'0' * 12}" if line.startswith(("loop.py", "score.py")) else line for line in lines]
 
     change(folder, code_files=older)
-    capsys.readouterr()
-    _, kept = ran("launch.keep_older_code=true")
-    assert kept["ended_at"] == first["ended_at"]
+    assert ran("launch.keep_older_code=true")[1]["ended_at"] == again["ended_at"]
     assert "already run" in capsys.readouterr().out
     _, second = ran()
     assert "again: code changed (loop.py, score.py)" in capsys.readouterr().out
-    assert second["ended_at"] > first["ended_at"]
+    assert second["ended_at"] > again["ended_at"]
     assert second["val_bpb"] == first["val_bpb"]
-    assert (folder / "earlier-1" / "result.json").exists()
+
+    change(folder, status="failed", error="for this test")
+    assert ran()[1]["status"] == "ok"
+    assert "again: it failed" in capsys.readouterr().out
+    change(folder, status="interrupted", error="for this test")
+    assert ran()[1]["status"] == "ok"
+    assert "again: it was interrupted" in capsys.readouterr().out
+
+    change(folder, status="diverged", error="the training loss is nan at step 3")
+    assert ran(code=1)[1]["status"] == "diverged", "a diverged run is finished"
+    assert "diverged" in capsys.readouterr().err
+
+    change(folder, fingerprint="f" * 16)
+    before = (folder / "result.json").read_bytes()
+    ran(code=2)
+    assert "is the record of another run (fingerprint ffffffffffffffff" in capsys.readouterr().err
+    assert (folder / "result.json").read_bytes() == before
+
+
+def says_where_it_comes_from(record: dict[str, Any]) -> None:
+    for key in ("git_sha", "git_dirty", "git_diff_sha", "versions.torch", "device", "threads", "data_sha", "code_sha", "seed", "ended_at"):
+        assert key in record
+    assert record["config.model.width"] == 32
+    assert record["config.data.vocab_size"] == 384
+    assert not any(key.startswith(("config.launch", "config.paths", "config.study", "config.seed")) for key in record)
+    assert all(len(line.split()) == 2 for line in record["code_files"])
 
 
 def test_changed_data_runs_again(train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture) -> None:
@@ -83,44 +108,6 @@ def test_a_changed_default_is_named(ran: Callable[..., Any], tmp_path: Path, cap
     with pytest.raises(ValueError, match="too many values"):
         ran()
     assert "again: configuration changed since seed1-00000000 (optim.roles.head.lr 0.123 -> 0.008)" in capsys.readouterr().out
-
-
-def test_the_record_of_another_run_is_refused(ran: Callable[..., Any], capsys: Capture) -> None:
-    folder, _ = ran()
-    change(folder, fingerprint="f" * 16)
-    before = (folder / "result.json").read_bytes()
-    ran(code=2)
-    said = capsys.readouterr().err
-    assert "is the record of another run (fingerprint ffffffffffffffff" in said
-    assert (folder / "result.json").read_bytes() == before
-
-
-@pytest.mark.parametrize(("status", "why"), [("failed", "again: it failed"), ("interrupted", "again: it was interrupted")])
-def test_what_did_not_finish_runs_again(ran: Callable[..., Any], capsys: Capture, status: str, why: str) -> None:
-    folder, _ = ran()
-    change(folder, status=status, error="for this test")
-    capsys.readouterr()
-    _, record = ran()
-    assert record["status"] == "ok"
-    assert why in capsys.readouterr().out
-
-
-def test_a_diverged_run_is_finished(ran: Callable[..., Any], capsys: Capture) -> None:
-    folder, _ = ran()
-    change(folder, status="diverged", error="the training loss is nan at step 3")
-    _, record = ran(code=1)
-    assert record["status"] == "diverged"
-    assert "diverged" in capsys.readouterr().err
-
-
-def test_every_record_says_where_it_comes_from(ran: Callable[..., Any]) -> None:
-    _, record = ran()
-    for key in ("git_sha", "git_dirty", "git_diff_sha", "versions.torch", "device", "threads", "data_sha", "code_sha", "seed", "ended_at"):
-        assert key in record
-    assert record["config.model.width"] == 32
-    assert record["config.data.vocab_size"] == 384
-    assert not any(key.startswith(("config.launch", "config.paths", "config.seed")) for key in record)
-    assert all(len(line.split()) == 2 for line in record["code_files"])
 
 
 def test_a_folder_has_one_holder(tmp_path: Path) -> None:

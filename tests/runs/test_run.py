@@ -10,7 +10,6 @@ import torch
 
 from pgolf.artifact import unpack
 from pgolf.config import load
-from pgolf.results import read_record
 from run_folders import Command, events, records
 
 Train = Callable[[list[str]], int]
@@ -43,24 +42,6 @@ def test_trains_packs_rescores_and_records(train_here: Train, tiny: list[str], t
     assert "auto" not in json.dumps(saved)
     assert "${" not in json.dumps(saved)
     assert saved["run"]["fingerprint"] == record["fingerprint"]
-
-
-def test_the_same_command_again_prints_the_record(
-    train_here: Train, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert train_here(tiny) == 0
-    ((folder, record),) = records(tmp_path)
-    before = (folder / "result.json").stat().st_mtime_ns
-    capsys.readouterr()
-    assert train_here(tiny) == 0
-    said = capsys.readouterr().out
-    assert "already run (launch.rerun=true runs it again)" in said
-    assert f"{record['val_bpb']:.4f}" in said
-    assert (folder / "result.json").stat().st_mtime_ns == before
-    assert train_here([*tiny, "launch.rerun=true"]) == 0
-    assert read_record(folder / "earlier-1") == record
-    ((_, again),) = records(tmp_path)
-    assert again["val_bpb"] == record["val_bpb"]
 
 
 def test_same_seed_same_numbers_and_bytes(train_here: Train, tiny: list[str], tmp_path: Path) -> None:
