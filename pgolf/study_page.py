@@ -1,6 +1,5 @@
 """What a study's page shows beside its tables: scores apart, scores on the way, and the comparison as it was published."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -45,11 +44,12 @@ def scores_apart(table: FamilyTable) -> Section:
 
 def on_the_way(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
     """Mean live scores at the validation steps that all arms have, at most eight of them; nothing without curves."""
-    by_arm: defaultdict[tuple[str, str], list[dict[int, float]]] = defaultdict(list)
-    for curve in curves:
-        if curve.study == table.family.study:
-            by_arm[curve.arm, curve.fingerprint].append(dict(zip(curve.val_steps, curve.val_bpb_live, strict=True)))
-    runs = {row.label: by_arm.get((row.group.arm, row.group.fingerprint), []) for row in table.rows if row.mean_bpb is not None}
+    found = {(curve.study, curve.fingerprint, curve.seed): curve for curve in curves}
+    runs: dict[str, list[dict[int, float]]] = {}
+    for row in table.rows:
+        if row.mean_bpb is not None:
+            mine = [found.get((row.group.study, row.group.fingerprint, seed)) for seed in row.group.used]
+            runs[row.label] = [dict(zip(c.val_steps, c.val_bpb_live, strict=True)) for c in mine if c is not None]
     seen = [set(run) for members in runs.values() for run in members]
     if not seen or not all(runs.values()):
         return []
