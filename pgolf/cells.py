@@ -11,11 +11,11 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
 from pgolf.build import build_data
-from pgolf.check import decide_auto
 from pgolf.checkpoint import read_state
 from pgolf.config import plain
 from pgolf.data.loaded import data_sha256
 from pgolf.errors import PgolfError
+from pgolf.machine import decide_auto
 from pgolf.plan import PlannedCell
 from pgolf.provenance import changed_code, decisive, versions
 from pgolf.results import FINISHED, RECORD, flat, read_record
@@ -46,7 +46,7 @@ class Planned:
 class State:
     """What is to be done about a job, and why; `record` where there is nothing to do."""
 
-    kind: Literal["done", "continue", "run"]
+    kind: Literal["done", "continue", "run", "refused"]
     why: str
     record: Mapping[str, Any] | None = None
 
@@ -59,16 +59,25 @@ def plan_cell(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, A
     return Planned(config, identity, run_folder(config, identity), f"{identity['arm']} seed={config['seed']}")
 
 
-def state_of(cell: Planned) -> State:
-    """Raises PgolfError where the folder holds a damaged record or that of another configuration."""
-    record, launch = read_record(cell.folder), cell.config["launch"]
-    if record is not None:
-        refuse_foreign(record, cell)
-        if record["status"] in FINISHED:
-            if launch["rerun"]:
-                return State("run", "launch.rerun=true")
-            changed = changes(record, cell.config, any_code=launch["keep_older_code"])
-            return State("run", f"again: {changed}") if changed else State("done", "already run", record)
+def state_of(cell: Planned, since: float | None = None) -> State:
+    """Raises PgolfError where the folder holds a damaged record or that of another configuration, unless launch.rerun=true sets it aside.
+
+    since: under launch.rerun=true, Unix seconds from which on a record counts as run again; None where none does.
+    """
+    rerun = cell.config["launch"]["rerun"]
+    try:
+        record = read_record(cell.folder)
+        if record is not None:
+            refuse_foreign(record, cell)
+    except PgolfError:
+        if not rerun:
+            raise
+        return State("run", "again: launch.rerun=true")
+    if record is not None and record["status"] in FINISHED:
+        if rerun and (since is None or record["ended_at"] < since):
+            return State("run", "again: launch.rerun=true")
+        changed = changes(record, cell.config, any_code=cell.config["launch"]["keep_older_code"])
+        return State("run", f"again: {changed}") if changed else State("done", "already run", record)
     kept = read_state(cell.folder, mapped=True)
     if kept is not None:
         step, key = kept["trace"]["steps"], kept["key"]
@@ -88,7 +97,8 @@ def refuse_foreign(record: Mapping[str, Any], cell: Planned) -> None:
     for name, wanted in (("fingerprint", cell.identity["fingerprint"]), ("seed", cell.config["seed"])):
         if record.get(name) != wanted:
             raise PgolfError(
-                f"{cell.folder / RECORD}: is the record of another run ({name} {record.get(name)}, not {wanted}). Move its folder away"
+                f"{cell.folder / RECORD}: is the record of another run ({name} {record.get(name)}, not {wanted}). Move its folder away, "
+                "or run with launch.rerun=true, which keeps it aside"
             )
 
 

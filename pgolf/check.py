@@ -2,11 +2,10 @@
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
-
-import torch
 
 from pgolf.binding import bind, suggest
 from pgolf.build import (
@@ -23,6 +22,7 @@ from pgolf.build import (
     trusted_targets,
 )
 from pgolf.errors import ConfigError, LackError, PgolfError
+from pgolf.machine import cores
 from pgolf.roles import named_tensors
 from pgolf.schema import SECTIONS, slot_paths
 
@@ -162,33 +162,12 @@ def choice_problems(config: Resolved) -> Iterator[str]:
         yield f"launch.checkpoint_s: must be 0 or more, or null for none ({launch['checkpoint_s']})"
     if config["model"]["vocab_size"] != config["data"].get("vocab_size", config["model"]["vocab_size"]):
         yield f"model.vocab_size: is not the tokenizer's ({config['model']['vocab_size']}). Set data.vocab_size instead"
+    for key in ("name", "arm"):
+        value = config["study"][key]
+        if value is not None and not re.fullmatch(r"[\w=,@+-][\w=,.@+-]*", value):
+            yield f"study.{key}: must be the name of a folder, of letters, digits and =,.@+- ({value})"
     if config["seed"] < 0:
         yield f"seed: must be 0 or more ({config['seed']})"
-
-
-def lacks_of(config: Resolved) -> list[str]:
-    """What this machine lacks for a configuration that another could run: devices, cores, the files of a corpus."""
-    device, nproc, threads = config["device"], config["launch"]["nproc"], config["train"]["threads"]
-    found, cuda = [], torch.cuda.is_available()
-    if device == "cuda" and not cuda:
-        found.append("device: this machine has no CUDA device that torch can use (cuda). Choose device=cpu")
-    elif device in ("cpu", "auto", "cuda"):
-        on_cuda = device == "cuda" or (device == "auto" and cuda)
-        have, what = (torch.cuda.device_count(), "CUDA devices") if on_cuda else (cores(), "CPU cores")
-        if nproc > have:
-            found.append(f"launch.nproc: this machine has {have} {what} ({nproc}). Choose from 1 to {have}")
-        gpus = config["launch"]["gpus_per_job"]
-        if on_cuda and str(gpus).isdecimal() and int(gpus) > have:
-            found.append(f"launch.gpus_per_job: this machine has {have} CUDA devices ({gpus}). Choose from {max(nproc, 1)} to {have}")
-    if str(threads).isdecimal() and int(threads) > cores():
-        found.append(f"train.threads: must be auto or from 1 to {cores()} ({threads})")
-    try:
-        build_data(config)
-    except LackError as error:
-        found += error.problems
-    except Exception:  # a problem, and told as one
-        pass
-    return found
 
 
 def component_problems(config: Resolved) -> Iterator[str]:
@@ -269,31 +248,3 @@ def problems_of(config: Resolved) -> list[str]:
     found = [*endless_numbers(config), *trust_problems(config)]
     found = found or [*model_problems(config), *train_problems(config), *choice_problems(config), *out_problems(config)]
     return found or list(component_problems(config))
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def decide_auto(config: dict[str, Any], *, in_sweep: bool) -> dict[str, Any]:
-    """Every `auto` replaced by what the rule gives on this device: the stored configuration holds none.
-
-    device: cuda where there is one. threads: one a job in a sweep, else all cores shared by the ranks. compile: on for CUDA.
-    precision: bf16 on CUDA devices that compute in it natively, else fp32. gpus_per_job: one a rank.
-    """
-    train, device = dict(config["train"]), config["device"]
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if train["threads"] == "auto":
-        train["threads"] = 1 if in_sweep else max(1, cores() // config["launch"]["nproc"])
-    train["threads"] = int(train["threads"])
-    if train["compile"] == "auto":
-        train["compile"] = "on" if device == "cuda" else "off"
-    if train["precision"] == "auto":
-        native = device == "cuda" and (not torch.cuda.is_available() or torch.cuda.get_device_capability() >= (8, 0))
-        train["precision"] = "bf16" if native else "fp32"
-    launch = dict(config["launch"])
-    if launch["gpus_per_job"] == "auto":
-        launch["gpus_per_job"] = launch["nproc"] if device == "cuda" else 0
-    return {**config, "device": device, "train": train, "launch": launch}

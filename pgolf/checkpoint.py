@@ -1,5 +1,6 @@
 """The checkpoint of a run: a killed run goes on from it to the same numbers; a finished one leaves its trained weights there."""
 
+import io
 import os
 import shutil
 import time
@@ -8,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from pgolf.errors import PgolfError
@@ -21,13 +23,17 @@ STATE = f"{FOLDER}/state.pt"
 WEIGHTS, AVERAGED = f"{FOLDER}/weights.safetensors", f"{FOLDER}/averaged.safetensors"
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a partial file, bring it to the disk, and give it its name; nothing is left of one that failed."""
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a partial file, bring it to the disk, and give it its name; nothing is left of one that failed. Raises OSError.
+
+    The content is made in memory: the libraries' own writers hide why a disk refused.
+    """
     path.parent.mkdir(exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        write(partial)
-        with partial.open("rb") as file:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     finally:
@@ -93,7 +99,9 @@ class Checkpoints:
         """A disk that is full costs the checkpoint, not the run."""
         whole = {**state, "key": self.key, "offsets": self.log.offsets()}
         try:
-            write_whole(self.folder / STATE, lambda partial: torch.save(whole, partial))
+            content = io.BytesIO()
+            torch.save(whole, content)
+            write_whole(self.folder / STATE, content.getvalue())
         except OSError as error:
             if not self.warnings:
                 self.log.say(f"{self.folder / STATE}: cannot be written ({error.strerror}); the run goes on without checkpoints")
@@ -103,7 +111,7 @@ class Checkpoints:
 
 def save_weights(folder: Path, name: str, weights: Mapping[str, Tensor]) -> None:
     """Trained weights by config path, as safetensors."""
-    write_whole(folder / name, lambda partial: save_file({n: t.detach().cpu().contiguous() for n, t in weights.items()}, partial))
+    write_whole(folder / name, safetensors_bytes({n: t.detach().cpu().contiguous() for n, t in weights.items()}))
 
 
 def load_weights(folder: Path, name: str) -> dict[str, Tensor]:

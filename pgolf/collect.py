@@ -153,7 +153,7 @@ def row_of(folder: Path, root: Path, cells: list[tuple[PlannedCell, int, int]], 
         return {**without, "status": "missing", "error": "begun, without a record" if begun else "not begun"}
     fault = fault_of(record) or misplaced(record, identity, planned=bool(cells))
     if fault:
-        return {**without, "status": "foreign", "error": f"{folder / RECORD}: {fault}. Move it away, or run with launch.rerun=true"}
+        return {**without, "status": "foreign", "error": f"{folder / RECORD}: {fault}. Move it away"}
     return {"row_version": ROW_VERSION, **record, **place}
 
 

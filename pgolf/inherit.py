@@ -11,7 +11,8 @@ from pgolf.config import load
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.results import read_record
 
-FREE = ("quant", "eval", "launch", "paths", "seed", "device", "hydra")  # what the job may choose for itself
+OWN = ("quant", "eval")  # choices that a job makes for itself, or leaves to the parent
+FREE = (*OWN, "launch", "paths", "seed", "device", "study", "arm", "hydra")  # what the parent does not decide
 FREE_KEYS = ("train.from", "train.threads", "train.compile", "train.precision")
 OWN_TRAIN = ("from", "threads", "compile", "precision")
 
@@ -41,8 +42,8 @@ def _finished(folder: Path) -> bool:
 def inherit(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """The configuration as it is, or, where train.from is set, with the parent's in its place. Raises ConfigError.
 
-    quant and eval stay this job's where the command chooses them, and follow the parent's otherwise. An override of anything else that the
-    parent decides is refused: it could not take effect.
+    quant and eval stay this job's where the command chooses them (`quant=...`), and are the parent's otherwise. A value inside one that is
+    not chosen is refused, since it is not sure whose it would be; so is an override of what the parent decides: it could not take effect.
     """
     if cfg.train["from"] is None:
         return cfg
@@ -51,16 +52,21 @@ def inherit(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     vain = [key for key in keys if key.replace("/", ".").split(".")[0] not in FREE and key not in FREE_KEYS]
     if vain:
         raise ConfigError(*(f"{key}: is decided by the run at train.from. Leave it out; quant and eval are free" for key in vain))
+    chosen = {key for key in keys if key in OWN}
+    loose = [key for key in keys if key.split(".")[0] in OWN and key.split(".")[0] not in chosen]
+    if loose:
+        raise ConfigError(
+            *(f"{key}: changes a choice that is not made. Choose too, as in {key.split('.')[0]}=NAME {key}=..." for key in loose)
+        )
     parent = parent_run(Path(cfg.train["from"]).expanduser().absolute(), cfg.seed)
     theirs = OmegaConf.create(load(parent / "config.yaml"))
     if theirs.train["from"] is not None:
         raise ConfigError(f"train.from: {parent} took its weights from another run. Name that one ({theirs.train['from']})")
     if not (parent / WEIGHTS).is_file():
         raise ConfigError(f"train.from: {parent} kept no weights. Train it again with launch.keep_weights=true launch.rerun=true")
-    chosen = {key.replace("/", ".").split(".")[0] for key in keys}
     made = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))  # without the sections' types, whose slots cannot be replaced
     assert isinstance(made, DictConfig)
-    for section in ("model", "optim", "data", "defects", *(s for s in ("quant", "eval") if s not in chosen)):
+    for section in ("model", "optim", "data", "defects", *(s for s in OWN if s not in chosen)):
         made[section] = theirs[section]
     made.train = {**theirs.train, **{key: made.train[key] for key in OWN_TRAIN}, "from": str(parent)}
     return made

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -21,10 +22,8 @@ from pgolf.inherit import inherit
 from pgolf.processes import die_with_parent, start_worker, wait
 from pgolf.provenance import record_head
 from pgolf.results import OF_A_FAILURE, read_record, set_aside, write_record
-from pgolf.run import execute
+from pgolf.run import execute, told
 from pgolf.sweeps import planned_here, stopped
-
-STDERR = "stderr.log"
 
 
 def task(cfg: DictConfig) -> float:
@@ -36,25 +35,28 @@ def task(cfg: DictConfig) -> float:
     if in_sweep and os.getcwd() != hydra_config.runtime.cwd:
         os.chdir(hydra_config.runtime.cwd)
     die_with_parent()  # a launcher's own process ends with the command that started it
+    name = " ".join(overrides)
     try:
         cell = plan_cell(inherit(cfg, overrides), overrides, hydra_config.runtime.choices, in_sweep=in_sweep)
         sweep = None
         if in_sweep:
             cell, sweep = planned_here(cell)
+            name = cell.label
             if sweep is not None and stopped(sweep, cell) is not None:
                 return float("nan")
-        record = run_cell(cell, in_sweep=in_sweep, quiet=sweep is not None)
+        since = None if sweep is None else sweep.rerun_since
+        record = run_cell(cell, in_sweep=in_sweep, quiet=sweep is not None, since=since)
     except (PgolfError, OSError) as error:  # of the file system: it costs this job and no other
-        print(f"{' '.join(overrides)}: {error}", file=sys.stderr, flush=True)
+        print(f"{name}: {told(error, Path.cwd())}", file=sys.stderr, flush=True)
         return float("nan")
     value = record.get("val_bpb")
     return float("nan") if value is None else float(value)
 
 
-def run_cell(cell: Planned, *, in_sweep: bool, quiet: bool = False) -> Mapping[str, Any]:
-    """Run one job, or find its record. quiet: the sweep's own reporter says how it ended."""
+def run_cell(cell: Planned, *, in_sweep: bool, quiet: bool = False, since: float | None = None) -> Mapping[str, Any]:
+    """Run one job, or find its record. quiet: the sweep's own reporter says how it ended. since: as for cells.state_of."""
     with held(cell.folder, cell.label):
-        state = state_of(cell)
+        state = state_of(cell, since)
         if state.record is not None:
             if not quiet:
                 print(f"{cell.label}: already run (launch.rerun=true runs it again)\n{summary(state.record, cell.folder)}", flush=True)
@@ -96,19 +98,25 @@ def leave_failure(folder: Path) -> None:
 def run_process(cell: Planned, *, quiet: bool) -> dict[str, Any]:
     """Start the worker and wait for it; one that dies without a record gets one here."""
     folder, launch = cell.folder, cell.config["launch"]
-    with (folder / STDERR).open("wb") as errors, pinned(gpus_of(cell.config), visible_devices()) as pins:
+    with TemporaryFile() as errors, pinned(gpus_of(cell.config), visible_devices()) as pins:  # not in the folder, whose disk may be full
         environment = {"OMP_NUM_THREADS": str(cell.config["train"]["threads"]), **pins}
         code = wait(start_worker(folder, launch["nproc"], environment, quiet=quiet, errors=errors))
+        errors.seek(0)
+        said = errors.read().decode("utf-8", errors="replace")
     record = read_record(folder)
-    if record is None:
-        how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
-        said = (folder / STDERR).read_text(encoding="utf-8", errors="replace")
-        (folder / ERROR).write_text(f"the worker was {how}\n{said}", encoding="utf-8")
-        last = said.strip().splitlines()[-1:] if code > 0 else []
-        error = ": ".join([f"the worker was {how} before it left a record", *last])
-        write_record(folder, {"status": "failed", "error": error, **record_head(cell.config, cell.identity)})
-        record = read_record(folder)
-        assert record is not None
-    if (folder / STDERR).stat().st_size == 0:
-        (folder / STDERR).unlink()
+    return died(cell, code, said) if record is None else record
+
+
+def died(cell: Planned, code: int, said: str) -> dict[str, Any]:
+    """The record of a worker that ended without one. said: its error stream. Raises PgolfError where the record cannot be written."""
+    how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
+    last = said.strip().splitlines()[-1:] if code > 0 else []
+    error = ": ".join([f"the worker was {how} before it left a record", *last])
+    try:
+        (cell.folder / ERROR).write_text(f"the worker was {how}\n{said}", encoding="utf-8")
+        write_record(cell.folder, {"status": "failed", "error": error, **record_head(cell.config, cell.identity)})
+    except OSError as refusal:
+        raise PgolfError(f"{error}\n{cell.folder}: its record cannot be written ({refusal.strerror})") from None
+    record = read_record(cell.folder)
+    assert record is not None
     return record

@@ -30,13 +30,17 @@ class PlannedCell:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One command's cells. command: its overrides; started_at: Unix seconds; code_sha: of the package's sources when it started."""
+    """One command's cells. command: its overrides; started_at: Unix seconds; code_sha: of the package's sources when it started.
+
+    rerun_since: with launch.rerun=true, Unix seconds of the command that asked first: what ended since then is not run once more.
+    """
 
     command: tuple[str, ...]
     started_at: float
     code_sha: str
     fail_fast: bool
     cells: tuple[PlannedCell, ...]
+    rerun_since: float | None = None
 
 
 def read_plan(folder: Path) -> list[Sweep]:

@@ -19,12 +19,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pgolf.check import lacks_of, problems_of
+from pgolf.check import problems_of
 from pgolf.config import CONFIG_NAME, composer, plain
 from pgolf.errors import ConfigError
 from pgolf.inherit import inherit
+from pgolf.machine import lacks_of
 from pgolf.overrides import EXTRAS, LAUNCHER, group_problems, is_group, key_problems, readable
 from pgolf.runs import marked
+
+DRY = re.compile(r"launch\.dry_run=(true|on|yes|y|1)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Cell:
     in_sweep: bool
     lacks: tuple[str, ...] = ()
     is_whole: bool = True  # False: another sweeper than Hydra's basic one chooses the rest
+    launcher: str = ""  # the class of Hydra's launcher
     overruled: tuple[str, ...] = ()  # keys that a study sweeps and the command line gives itself
 
 
@@ -46,7 +50,7 @@ def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = Fals
     What this machine lacks is a problem too, unless the cells are not to be run here: `anywhere`, or launch.dry_run=true.
     """
     with composer():
-        anywhere = anywhere or any(text.lower() == "launch.dry_run=true" for text in arguments)
+        anywhere = anywhere or any(DRY.fullmatch(text) for text in arguments)
         arguments, lacking = without_launchers(quoted(arguments)) if anywhere else (quoted(arguments), [])
         loader = GlobalHydra.instance().config_loader()
         overrides = parse(arguments, loader)
@@ -58,9 +62,12 @@ def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = Fals
             several = "{}: more than one value ({}). Add --multirun to sweep over them"
             raise_if([several.format(o.key_or_group, (o.input_line or "").partition("=")[2]) for o in swept])
         cells = sweep_cells(arguments, overrides, hydra, loader) if in_sweep else [list(arguments)]
+        if not cells:
+            raise ConfigError(f"--multirun: no cell is left of {' '.join(arguments)}. Check its ranges and globs")
         made = check_cells(cells, loader, lacking, in_sweep=in_sweep, anywhere=anywhere)
         is_whole = not in_sweep or is_basic(hydra)
-        return [replace(cell, is_whole=is_whole, overruled=overruled(overrides, hydra)) for cell in made]
+        launcher, given = str(hydra.launcher._target_), overruled(overrides, hydra)
+        return [replace(cell, is_whole=is_whole, launcher=launcher, overruled=given) for cell in made]
 
 
 def only_cell(arguments: Sequence[str], *, anywhere: bool = False) -> Cell:
@@ -154,7 +161,8 @@ def parse(arguments: Sequence[str], loader: ConfigLoader) -> list[Override]:
             overrides += OverridesParser.create(config_loader=loader).parse_overrides([argument])
         except HydraException as error:
             reason = str(error).splitlines()[0]
-            raise ConfigError(f"{argument}: is no override. Write key=value or group=choice ({reason})") from None
+            quote = " Put a value that holds = or , in quotes of its own: key='\"value\"'" if argument.count("=") > 1 else ""
+            raise ConfigError(f"{argument}: is no override. Write key=value or group=choice ({reason}).{quote}") from None
     return overrides
 
 

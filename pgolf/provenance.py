@@ -23,7 +23,20 @@ def fingerprint(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decisive(config), sort_keys=True).encode()).hexdigest()[:16]
 
 
-WORKER, SUPERVISOR = "worker.py", ("train.py", "__main__.py")
+WORKER = "worker.py"
+OTHERS = (
+    "train",
+    "__main__",
+    "status",
+    "aggregate",
+    "report",
+    "compare",
+    "rerun",
+    "params",
+    "bench",
+    "evaluate",
+    "data/__main__",
+)  # commands
 
 
 def imported_files(start: Iterable[str]) -> set[str]:
@@ -45,13 +58,13 @@ def imported_files(start: Iterable[str]) -> set[str]:
 def loaded_code() -> list[str]:
     """The source files, relative to the package, that a worker has loaded at this point.
 
-    A single run trains inside the supervising command; what only that command imports is left out, so that a result has one code_sha and
-    one size however it was started.
+    A single run trains inside the supervising command; what only a command imports is left out, so that a result has one code_sha and one
+    size however it was started.
     """
     files = {Path(f).resolve() for name, m in sys.modules.items() if name.split(".")[0] == "pgolf" and (f := getattr(m, "__file__", None))}
     loaded = {f.relative_to(PACKAGE).as_posix() for f in files if f.is_relative_to(PACKAGE) and f.suffix == ".py"}
     workers = imported_files([WORKER])
-    return sorted((loaded | {WORKER}) - (imported_files(SUPERVISOR) - workers))
+    return sorted((loaded | {WORKER}) - (imported_files(f"{name}.py" for name in OTHERS) - workers))
 
 
 CodeSums = Mapping[str, tuple[str, int]]

@@ -34,7 +34,10 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
     whole = {"schema_version": SCHEMA_VERSION, **finite, "ended_at": time.time()}
     path, partial = folder / RECORD, folder / f".{RECORD}.{os.getpid()}"
     try:
-        partial.write_text(json.dumps(whole, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(whole, indent=1, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,8 @@ def told(error: BaseException, folder: Path) -> str:
 
 def finish_badly(folder: Path, record: dict[str, Any], ranks: Ranks) -> dict[str, Any]:
     """Keep the traceback of the exception at hand and write the record."""
-    (folder / (ERROR if ranks.is_first else f"error-rank{ranks.rank}.txt")).write_text(traceback.format_exc(), encoding="utf-8")
+    with suppress(OSError):  # the record says as much, and is tried next
+        (folder / (ERROR if ranks.is_first else f"error-rank{ranks.rank}.txt")).write_text(traceback.format_exc(), encoding="utf-8")
     if ranks.is_first:
         write_record(folder, record)
     return record
@@ -130,7 +131,8 @@ def measure(config: Mapping[str, Any], folder: Path, ranks: Ranks, log: RunLog, 
     if ranks.is_first and config["launch"]["keep_weights"] and config["train"]["from"] is None:
         keep_trained(folder, model, trained)
     finish = finish_run(config, folder, model, trained, corpus, evaluation, ranks, log)
-    whole = code_fields({**code_sums(loaded_code()), **code})  # what was loaded at the start is what ran
+    files = {*loaded_code(), *trained.code_files}
+    whole = code_fields({**code_sums(files), **code})  # what was loaded at the start is what ran
     return {**fields_of(config, costs, corpus, stream, trained.trace, finish, whole), **trained.origin}
 
 
@@ -153,7 +155,7 @@ def train_model(
     average = averaging.average()
     if average is None and not isinstance(averaging, NoAveraging):
         trace.warnings.append("optim.averaging took no snapshot: the live weights were packed")
-    return TrainedModel(trace, average, {})
+    return TrainedModel(trace, average)
 
 
 def make_stream(config: Mapping[str, Any], corpus: LoadedCorpus) -> TokenStream:

@@ -9,8 +9,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from pgolf.check import decide_auto
 from pgolf.config import load, plain
+from pgolf.machine import decide_auto
 from pgolf.provenance import fingerprint
 
 SEED_MARK = -1  # no seed that a user can choose

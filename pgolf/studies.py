@@ -14,7 +14,7 @@ ADHOC = "adhoc"
 def study_of(cell: Cell) -> Study | None:
     """The study that a cell belongs to, None for runs of their own. Raises ConfigError for a description that contradicts itself."""
     section = plain(cell.composed)["study"]
-    if section["name"] == ADHOC:
+    if section["name"] == ADHOC or not section["families"]:  # a name alone describes nothing
         return None
     return described(section, str(cell.choices["scale"]))
 

@@ -34,25 +34,38 @@ def plan_folder(cell: Planned) -> Path:
 
 def as_sweep(cells: Sequence[Planned]) -> list[Planned]:
     """Cells that resolve alike, under whatever arm, have the folder of the first of them: they run once. Labels tell what differs."""
-    first: dict[tuple[str, int], Path] = {}
+    first: dict[tuple[Path, str, int], Path] = {}
     common = set.intersection(*(set(cell.identity["overrides"]) for cell in cells))
     made = []
     for cell in cells:
         own = [text for text in cell.identity["overrides"] if text not in common]
-        folder = first.setdefault((cell.identity["fingerprint"], cell.config["seed"]), cell.folder)
+        folder = first.setdefault((plan_folder(cell), cell.identity["fingerprint"], cell.config["seed"]), cell.folder)
         made.append(replace(cell, folder=folder, label=" ".join(own) or cell.label))
     return made
 
 
-def write_plan(command: Sequence[str], cells: Sequence[Planned]) -> None:
-    """Note every cell before the first job starts. Raises PgolfError, OSError."""
+def rerun_since(command: Sequence[str], cells: Sequence[Planned]) -> float | None:
+    """Under launch.rerun=true, from when on records count: since the same command was first given, where it did not come to its end."""
+    if not cells[0].config["launch"]["rerun"]:
+        return None
+    folder = plan_folder(cells[0])
+    for sweep in read_plan(folder):
+        if sweep.command == tuple(sorted(command)) and sweep.rerun_since is not None:
+            ended = [(record_or_none(folder / entry.folder) or {}).get("ended_at", 0) for entry in sweep.cells]
+            if min(ended) < sweep.rerun_since:
+                return sweep.rerun_since
+    return time.time()
+
+
+def write_plan(command: Sequence[str], cells: Sequence[Planned], since: float | None) -> None:
+    """Note every cell before the first job starts. since: what `rerun_since` gives. Raises PgolfError, OSError."""
     by_study: dict[Path, list[Planned]] = {}
     for cell in cells:
         by_study.setdefault(plan_folder(cell), []).append(cell)
     for folder, group in by_study.items():
         entries = tuple(dict.fromkeys(cell.entry(folder) for cell in group))
         fail_fast = bool(group[0].config["launch"]["fail_fast"])
-        add_to_plan(folder, Sweep(tuple(sorted(command)), time.time(), code_now(), fail_fast, entries))
+        add_to_plan(folder, Sweep(tuple(sorted(command)), time.time(), code_now(), fail_fast, entries, since))
 
 
 def planned_here(cell: Planned) -> tuple[Planned, Sweep | None]:
@@ -92,8 +105,9 @@ def minutes(seconds: float) -> str:
 
 def announce(cells: Sequence[Planned], states: Sequence[State]) -> None:
     """What will be done, and for what is not simply new, why."""
-    count = {kind: sum(state.kind == kind for state in states) for kind in ("done", "continue", "run")}
+    count = {kind: sum(state.kind == kind for state in states) for kind in ("done", "continue", "run", "refused")}
     others = f"{count['continue']} to continue, " if count["continue"] else ""
+    others += f"{count['refused']} that cannot be run, " if count["refused"] else ""
     print(f"{len(cells)} runs in {plan_folder(cells[0])}: {count['done']} already run, {others}{count['run']} to run")
     told = [
         f"  {cell.label}: {s.why}"
@@ -113,7 +127,7 @@ class Reporter:
     """While entered, prints a line for every run of a sweep that ends, whichever process runs it, with the time that is left."""
 
     def __init__(self, cells: Sequence[Planned], states: Sequence[State]):
-        todo = {cell.folder: cell for cell, state in zip(cells, states, strict=True) if state.kind != "done"}
+        todo = {cell.folder: cell for cell, state in zip(cells, states, strict=True) if state.kind not in ("done", "refused")}
         self.todo, self.total = todo, len({cell.folder for cell in cells})
         self.known = {folder: stamp(folder) for folder in todo}
         self.started, self.finished = time.monotonic(), 0
@@ -182,6 +196,12 @@ def close(cells: Sequence[Planned]) -> int:
     return 1 if failed or left else 0
 
 
-def states_of(cells: Sequence[Planned]) -> list[State]:
-    """What is to be done about each. Raises PgolfError."""
-    return [state_of(cell) for cell in cells]
+def states_of(cells: Sequence[Planned], since: float | None = None) -> list[State]:
+    """What is to be done about each; a folder that cannot be used costs its own cell alone."""
+    found = []
+    for cell in cells:
+        try:
+            found.append(state_of(cell, since))
+        except PgolfError as error:
+            found.append(State("refused", f"cannot be run: {error}"))
+    return found

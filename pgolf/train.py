@@ -15,7 +15,7 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from rich.console import Console
 
-from pgolf.cells import plan_cell
+from pgolf.cells import plan_cell, state_of
 from pgolf.config import CONFIG_NAME, conf_dir, register
 from pgolf.dry_run import dry_run
 from pgolf.errors import ConfigError, PgolfError
@@ -26,7 +26,7 @@ from pgolf.processes import PARENT
 from pgolf.signals import sigterm_interrupts
 from pgolf.studies import study_of
 from pgolf.study import write_study
-from pgolf.sweeps import Reporter, announce, as_sweep, close, plan_folder, states_of, write_plan
+from pgolf.sweeps import Reporter, announce, as_sweep, close, plan_folder, rerun_since, states_of, write_plan
 
 
 def arguments(argv: Sequence[str]) -> Namespace:
@@ -50,7 +50,8 @@ def flags_first(argv: Sequence[str], overrides: Sequence[str]) -> list[str]:
 def launch(cells: Sequence[Cell], command: Sequence[str]) -> int:
     """Hand the cells to Hydra, whose launcher calls `task` for each. The exit code."""
     jobs = as_sweep([plan_cell(c.composed, c.overrides, c.choices, in_sweep=c.in_sweep) for c in cells])
-    states = states_of(jobs)
+    since = rerun_since(command, jobs) if cells[0].in_sweep else None
+    states = states_of(jobs, since) if cells[0].in_sweep else [state_of(job) for job in jobs]
     if cells[0].composed.launch.dry_run:
         dry_run(cells, jobs, states)
         return 0
@@ -60,12 +61,12 @@ def launch(cells: Sequence[Cell], command: Sequence[str]) -> int:
     if not cells[0].in_sweep or not cells[0].is_whole:
         app()
         return close(jobs) if cells[0].is_whole else 0
-    if any(text == "hydra/launcher=joblib" for text in command):
+    if "joblib" in cells[0].launcher:
         os.environ[PARENT] = str(os.getpid())  # its processes are to end with this one
     study = study_of(cells[0])
     if study is not None:
         write_study(plan_folder(jobs[0]), study)
-    write_plan(command, jobs)
+    write_plan(command, jobs, since)
     announce(jobs, states)
     try:
         with Reporter(jobs, states):
@@ -98,6 +99,8 @@ def main() -> int:
             print(help_text())
             return 0
         with sigterm_interrupts():
+            if args.cfg and args.multirun:
+                raise ConfigError("--cfg: shows one configuration (--multirun). Leave --multirun out")
             cells = [] if args.hydra_help or args.shell_completion else preflight(args.overrides, multirun=args.multirun)
             if not cells or args.cfg or args.info:
                 register()

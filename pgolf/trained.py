@@ -1,8 +1,8 @@
 """A trained model at the door of its ending: as the loop left it, or as another run left it on disk."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ from pgolf.roles import named_tensors
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What the ending needs beside the model: the trace, the average where there is one, and whose weights they are, if another run's."""
+    """What the ending needs beside the model: the trace, the average where there is one, and, for another run's weights, whose they are and
+    the source files that made them."""
 
     trace: Trace
     average: Mapping[str, Tensor] | None
-    origin: Mapping[str, Any]
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    code_files: Sequence[str] = ()
 
 
 def weights_sha(folder: Path) -> str:
@@ -59,4 +61,4 @@ def take_trained(parent: Path, model: GPT, device: torch.device) -> TrainedModel
     trace = Trace(record["steps"], record["train_s"], float("nan"), [record["step_ms_median"]], list(record["warnings"]))
     trace.qat_from_step = record["qat_from_step"]
     origin = {"from.folder": str(parent), "from.fingerprint": record["fingerprint"], "from.weights_sha": weights_sha(parent)}
-    return TrainedModel(trace, average, origin)
+    return TrainedModel(trace, average, origin, [str(line).partition(" ")[0] for line in record["code_files"]])

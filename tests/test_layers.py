@@ -74,6 +74,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "check",
         "preflight",
         "overrides",
+        "machine",
         "runs",
         "artifact",
         "account",

@@ -45,6 +45,17 @@ def test_a_full_disk(train_here: Train, tiny: list[str], small_disk: Path, capsy
     assert [record["status"] for _, record in records(small_disk)] == ["ok", "ok"]
 
 
+def test_a_disk_too_small_for_checkpoints_costs_these_alone(train_here: Train, tiny: list[str], small_disk: Path, capsys: Capture) -> None:
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(1024 * (1024 - 300)))  # a checkpoint has half a megabyte, a run's other files a tenth of one
+    argv = [*tiny, "train.steps=6", f"paths.out={small_disk}", "launch.checkpoint_s=0", "launch.keep_weights=false"]
+    assert train_here(argv) == 0
+    assert "the run goes on without checkpoints" in capsys.readouterr().out
+    ((folder, record),) = records(small_disk)
+    assert record["warnings"] == ["no checkpoint could be written: No space left on device"]
+    assert not list((folder / "checkpoint").glob("*"))
+
+
 def test_a_read_only_folder(train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture) -> None:
     folder = tmp_path / "disk"
     folder.mkdir()

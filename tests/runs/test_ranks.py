@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pgolf.artifact import unpack
-from pgolf.check import cores
+from pgolf.machine import cores
 from run_folders import Command, events, records
 
 

@@ -109,6 +109,42 @@ def test_cells_that_resolve_alike_run_once(train_here: Train, tiny: list[str], t
     assert len({cell.folder for cell in planned}) == 1
 
 
+def test_a_rerun_is_one_run_a_cell_and_goes_on_where_it_was_stopped(
+    train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    sweep = ["--multirun", "seed=1,2", "model.rope_base=10000,1e4", *tiny, "train.steps=4"]
+    assert train_here(sweep) == 0
+    assert train_here([*sweep, "launch.rerun=true"]) == 0
+    folders = {record["seed"]: folder for folder, record in records(tmp_path)}
+    assert [len(list(folders[seed].glob("earlier-*"))) for seed in (1, 2)] == [1, 1], "once each, though each is planned twice"
+    since = max(s.rerun_since or 0 for s in read_plan(tmp_path / "multirun" / "adhoc"))
+    path = folders[2] / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "ended_at": since - 1}))  # as if it had been killed before seed 2
+    capsys.readouterr()
+    assert train_here([*sweep, "launch.rerun=true"]) == 0
+    assert "2 already run, 2 to run" in capsys.readouterr().out
+    assert [len(list(folders[seed].glob("earlier-*"))) for seed in (1, 2)] == [1, 2]
+    path.write_text("{")
+    assert train_here(sweep) == 1, "a damaged record costs its own row"
+    said = capsys.readouterr()
+    assert "2 already run, 2 that cannot be run, 0 to run" in said.out
+    assert "is no readable record" in said.err
+
+
+def test_odd_sweeps(train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture) -> None:
+    assert train_here(["--multirun", "seed=range(1,1)", *tiny]) == 2
+    assert "no cell is left of seed=range(1,1)" in capsys.readouterr().err
+    assert train_here(["--multirun", "--cfg", "job", "seed=1,2"]) == 2
+    assert "--cfg: shows one configuration" in capsys.readouterr().err
+    assert train_here(["train.from=a/b=c,a/b=d"]) == 2
+    assert "in quotes of its own" in capsys.readouterr().err
+    assert train_here(["study.arm=../x", *tiny]) == 2
+    assert "study.arm: must be the name of a folder" in capsys.readouterr().err
+    argv = ["--multirun", f"paths.out={tmp_path / 'a'},{tmp_path / 'b'}", "study.name=mine", *tiny, "train.steps=4"]
+    assert train_here(argv) == 0
+    assert len(list(records(tmp_path / "a" / "mine"))) == len(list(records(tmp_path / "b" / "mine"))) == 1
+
+
 def test_two_sweeps_at_once_run_each_cell_once(tiny: list[str], tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "pgolf.train", "--multirun", "seed=1,2,3", *tiny, "train.steps=12"]
     both = [subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]

@@ -56,6 +56,7 @@ def test_packings_of_one_training_are_paired(train_here: Train, parents: Path, t
             assert same
             assert record["val_bpb"] == parent["val_bpb"], "the parent's own packing, interpolated at its own width"
             assert record["model_bytes"] == parent["model_bytes"]
+            assert set(record["code_files"]) >= set(parent["code_files"]), "the code that trained the weights counts"
     assert len({(r["fingerprint"], r["seed"]) for r in found}) == 6
     assert len({r["fingerprint"] for r in found}) == 3, "one fingerprint for an arm's seeds, whose shuffles differ"
     none = [r for r in found if r["choices.quant"] == "none"]
@@ -73,6 +74,9 @@ def test_what_the_parent_decides_is_refused(train_here: Train, parents: Path, ca
     assert "model/head: is decided by the run at train.from" in said
     assert "train.steps:" in said
     assert "optim.roles.head.lr:" in said
+    said = refusal(train_here, capsys, f"train.from={parents}", "quant.level=3", "eval.max_targets=9", cache)
+    assert "quant.level: changes a choice that is not made. Choose too, as in quant=NAME quant.level=..." in said
+    assert "eval.max_targets: changes a choice that is not made" in said
     said = refusal(train_here, capsys, f"train.from={parents}", "seed=7", cache)
     assert "has no finished run of seed 7" in said
     assert "seed1-" in said

@@ -1,0 +1,63 @@
+"""This machine against a configuration: what `auto` means here, and what is lacking."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from pgolf.build import build_data
+from pgolf.errors import LackError
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def decide_auto(config: dict[str, Any], *, in_sweep: bool) -> dict[str, Any]:
+    """Every `auto` replaced by what the rule gives on this device: the stored configuration holds none.
+
+    device: cuda where there is one. threads: one a job in a sweep, else all cores shared by the ranks. compile: on for CUDA.
+    precision: bf16 on CUDA devices that compute in it natively, else fp32. gpus_per_job: one a rank.
+    """
+    train, device = dict(config["train"]), config["device"]
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if train["threads"] == "auto":
+        train["threads"] = 1 if in_sweep else max(1, cores() // config["launch"]["nproc"])
+    train["threads"] = int(train["threads"])
+    if train["compile"] == "auto":
+        train["compile"] = "on" if device == "cuda" else "off"
+    if train["precision"] == "auto":
+        native = device == "cuda" and (not torch.cuda.is_available() or torch.cuda.get_device_capability() >= (8, 0))
+        train["precision"] = "bf16" if native else "fp32"
+    launch = dict(config["launch"])
+    if launch["gpus_per_job"] == "auto":
+        launch["gpus_per_job"] = launch["nproc"] if device == "cuda" else 0
+    return {**config, "device": device, "train": train, "launch": launch}
+
+
+def lacks_of(config: Mapping[str, Any]) -> list[str]:
+    """What this machine lacks for a configuration that another could run: devices, cores, the files of a corpus."""
+    device, nproc, threads = config["device"], config["launch"]["nproc"], config["train"]["threads"]
+    found, cuda = [], torch.cuda.is_available()
+    if device == "cuda" and not cuda:
+        found.append("device: this machine has no CUDA device that torch can use (cuda). Choose device=cpu")
+    elif device in ("cpu", "auto", "cuda"):
+        on_cuda = device == "cuda" or (device == "auto" and cuda)
+        have, what = (torch.cuda.device_count(), "CUDA devices") if on_cuda else (cores(), "CPU cores")
+        if nproc > have:
+            found.append(f"launch.nproc: this machine has {have} {what} ({nproc}). Choose from 1 to {have}")
+        gpus = config["launch"]["gpus_per_job"]
+        if on_cuda and str(gpus).isdecimal() and int(gpus) > have:
+            found.append(f"launch.gpus_per_job: this machine has {have} CUDA devices ({gpus}). Choose from {max(nproc, 1)} to {have}")
+    if str(threads).isdecimal() and int(threads) > cores():
+        found.append(f"train.threads: must be auto or from 1 to {cores()} ({threads})")
+    try:
+        build_data(config)
+    except LackError as error:
+        found += error.problems
+    except Exception:  # a problem, and told as one
+        pass
+    return found
