@@ -31,7 +31,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk(train_here: Train, tiny: list[str], small_disk: Path, capsys: Capture) -> None:
-    argv = ["--multirun", "seed=1,2", *tiny, "train.steps=12", f"paths.out={small_disk}", "launch.checkpoint_s=0"]
+    argv = ["--multirun", "seed=1", *tiny, "train.steps=12", f"paths.out={small_disk}", "launch.checkpoint_s=0"]
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(1024 * (1024 - 64)))
     assert train_here(argv) == 1
@@ -42,7 +42,7 @@ def test_a_full_disk(train_here: Train, tiny: list[str], small_disk: Path, capsy
     assert not [path for path in small_disk.rglob("*") if "partial" in path.name]
     ballast.unlink()
     assert train_here(argv) == 0
-    assert [record["status"] for _, record in records(small_disk)] == ["ok", "ok"]
+    assert [record["status"] for _, record in records(small_disk)] == ["ok"]
 
 
 def test_a_disk_too_small_for_checkpoints_costs_these_alone(train_here: Train, tiny: list[str], small_disk: Path, capsys: Capture) -> None:

