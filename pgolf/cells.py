@@ -18,12 +18,11 @@ from pgolf.errors import PgolfError
 from pgolf.machine import decide_auto
 from pgolf.plan import PlannedCell
 from pgolf.provenance import changed_code, decisive, versions
-from pgolf.results import FINISHED, RECORD, flat, read_record
+from pgolf.results import FINISHED, LOCK, RECORD, flat, read_record
 from pgolf.runs import identify, run_folder
 from pgolf.slots import Corpus
 from pgolf.trained import weights_sha
 
-LOCK = ".lock"
 SHOWN = 4  # names in a reason before the rest is counted
 
 
@@ -49,6 +48,11 @@ class State:
     kind: Literal["done", "continue", "run", "refused"]
     why: str
     record: Mapping[str, Any] | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether it is more than a first run or a finished one."""
+        return self.kind == "continue" or self.why.startswith(("again", "from"))
 
 
 def plan_cell(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, in_sweep: bool) -> Planned:

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from pgolf.errors import PgolfError
 from pgolf.parallel import Ranks
+from pgolf.results import STATE
 from pgolf.runlog import RunLog
 from pgolf.signals import StopRequest
 
 FOLDER = "checkpoint"
-STATE = f"{FOLDER}/state.pt"
 WEIGHTS, AVERAGED = f"{FOLDER}/weights.safetensors", f"{FOLDER}/averaged.safetensors"
 
 

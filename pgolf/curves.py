@@ -8,8 +8,8 @@ from typing import Any
 
 from pgolf.collect import is_number
 from pgolf.errors import PgolfError
+from pgolf.results import METRICS
 
-METRICS = "metrics.jsonl"
 DIGITS = 5  # of a score in a picture
 
 

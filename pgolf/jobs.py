@@ -66,7 +66,7 @@ def run_cell(cell: Planned, *, in_sweep: bool, quiet: bool = False, since: float
         else:
             set_aside(cell.folder)
             clear(cell.folder)
-        if not quiet and (state.kind == "continue" or state.why.startswith(("again", "from"))):
+        if not quiet and state.is_news:
             print(f"{cell.label}: {state.why}", flush=True)
         save({**cell.config, "run": dict(cell.identity)}, cell.folder / "config.yaml")
         if not in_sweep and cell.config["launch"]["nproc"] == 1:

@@ -12,6 +12,9 @@ from pgolf.errors import PgolfError
 
 SCHEMA_VERSION = 1
 RECORD = "result.json"
+METRICS = "metrics.jsonl"
+STATE = "checkpoint/state.pt"  # of a run under way
+LOCK = ".lock"  # held by whoever decides about a run folder
 STATUSES = ("ok", "failed", "diverged", "interrupted")
 FINISHED = ("ok", "diverged")
 
@@ -58,7 +61,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
-OF_A_RUN = (RECORD, "metrics.jsonl", "artifact.pgolf", "train.log", "error.txt", "stderr.log", "config.yaml")
+OF_A_RUN = (RECORD, METRICS, "artifact.pgolf", "train.log", "error.txt", "stderr.log", "config.yaml")
 OF_A_FAILURE = (RECORD, "error.txt", "stderr.log")
 
 

@@ -25,7 +25,7 @@ from pgolf.build import (
     build_schedule,
     start_weights,
 )
-from pgolf.checkpoint import STATE, Checkpoints
+from pgolf.checkpoint import Checkpoints
 from pgolf.data.loaded import LoadedCorpus, load_corpus
 from pgolf.data.stream import TokenStream
 from pgolf.ending import ERROR, fields_of, finish_run, summary
@@ -36,7 +36,7 @@ from pgolf.loop import Job, LoopSettings, train
 from pgolf.nn.gpt import GPT
 from pgolf.parallel import Ranks, joined_ranks
 from pgolf.provenance import CodeSums, code_fields, code_sums, loaded_code, record_head
-from pgolf.results import write_record
+from pgolf.results import STATE, write_record
 from pgolf.roles import named_tensors, parameter_roles
 from pgolf.runlog import RunLog
 from pgolf.signals import StopRequest, sigterm_interrupts

@@ -13,7 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-METRICS = "metrics.jsonl"
+from pgolf.results import METRICS
+
 LOG = "train.log"
 
 

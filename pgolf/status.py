@@ -18,9 +18,8 @@ from rich.table import Table
 
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.plan import PLAN, PlannedCell, Sweep, planned_cells, read_plan
-from pgolf.results import read_record
+from pgolf.results import LOCK, METRICS, STATE, read_record
 
-LOCK, METRICS, STATE = ".lock", "metrics.jsonl", "checkpoint/state.pt"
 TAIL_BYTES = 20_000
 STYLES = {"ok": "green", "running": "cyan", "failed": "red", "diverged": "red", "damaged": "red", "interrupted": "yellow", "waiting": "dim"}
 

@@ -109,18 +109,10 @@ def announce(cells: Sequence[Planned], states: Sequence[State]) -> None:
     others = f"{count['continue']} to continue, " if count["continue"] else ""
     others += f"{count['refused']} that cannot be run, " if count["refused"] else ""
     print(f"{len(cells)} runs in {plan_folder(cells[0])}: {count['done']} already run, {others}{count['run']} to run")
-    told = [
-        f"  {cell.label}: {s.why}"
-        for cell, s in zip(cells, states, strict=True)
-        if s.kind == "continue" or s.why.startswith(("again", "from"))
-    ]
-    print(
-        *told[:LISTED],
-        *([f"  and {len(told) - LISTED} more"] if len(told) > LISTED else []),
-        sep="\n",
-        end="\n" if told else "",
-        flush=True,
-    )
+    told = [f"  {cell.label}: {state.why}" for cell, state in zip(cells, states, strict=True) if state.is_news]
+    rest = [f"  and {len(told) - LISTED} more"] if len(told) > LISTED else []
+    for line in (*told[:LISTED], *rest):
+        print(line, flush=True)
 
 
 class Reporter:

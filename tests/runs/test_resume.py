@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from pgolf import rerun
-from pgolf.checkpoint import STATE, read_state
-from pgolf.results import read_record
+from pgolf.checkpoint import read_state
+from pgolf.results import STATE, read_record
 from run_folders import events, records
 
 Train = Callable[[list[str]], int]
