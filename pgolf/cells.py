@@ -147,7 +147,7 @@ def other_configuration(cell: Planned) -> str | None:
         there = {key: value for key, value in record.items() if key.startswith("config.")}
         differ = [key for key in sorted(here.keys() | there.keys()) if here.get(key) != there.get(key)]
         told = [f"{key.removeprefix('config.')} {there.get(key)} -> {here.get(key)}" for key in differ]
-        return f"again: configuration changed since {folder.name} ({shown(told) or 'another run of train.from'})"
+        return f"again: configuration changed since {folder.name} ({shown(told) or 'a setting that its record does not show'})"
     return None
 
 

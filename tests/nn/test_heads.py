@@ -14,6 +14,7 @@ from pgolf.nn.head.mos import MixtureOfSoftmaxes
 from pgolf.nn.head.simplex import Simplex
 from pgolf.nn.head.tied import Tied
 from pgolf.nn.head.untied import Untied
+from pgolf.roles import parameter_roles
 from tiny import random_ids, redraw, tiny_config, tiny_dims, tiny_model
 
 DIMS = tiny_dims()
@@ -160,9 +161,25 @@ def test_experts_start_apart():
         assert not torch.equal(head.mixture.down[0].weight, head.mixture.down[1].weight)
 
 
+def albert(rank, *, orthogonal=False, projection_role="matrix"):
+    return Albert(DIMS, rank=rank, init_std=0.005, orthogonal=orthogonal, projection_role=projection_role)
+
+
+def test_an_orthogonal_projection_keeps_lengths():
+    weight = albert(5, orthogonal=True).projection.weight.double()
+    torch.testing.assert_close(weight.T @ weight, torch.eye(5, dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+def test_the_projection_is_trained_by_the_group_it_names():
+    model = tiny_model(tiny_config("model/embedding=albert", "model.embedding.projection_role=head"))
+    roles = parameter_roles(model)
+    assert [name for name, role in roles.items() if role == "head"] == ["model.embedding.projection.weight"]
+    assert roles["model.embedding.table.weight"] == "embedding"
+
+
 @pytest.mark.parametrize("rank", [1, 5, 32])
 def test_albert_goes_back_through_both_factors(rank):
-    embedding = Albert(DIMS, rank=rank, init_std=0.005).double()
+    embedding = albert(rank).double()
     redraw(embedding, 1)
     table, projection = embedding.table.weight, embedding.projection.weight
     x, ids = X.double(), random_ids(2, 5)
@@ -197,8 +214,9 @@ def test_tied_albert_factors_learn_from_input_and_output():
         (lambda: MixtureOfLogits(DIMS, TABLE, rank=33, experts=2, zero_up=True), "rank"),
         (lambda: Simplex(DIMS, TABLE, rank=1, zero_up=True), "rank"),
         (lambda: Simplex(DIMS, TABLE, rank=24, zero_up=True), "rank"),
-        (lambda: Albert(DIMS, rank=0, init_std=0.005), "rank"),
-        (lambda: Albert(DIMS, rank=33, init_std=0.005), "rank"),
+        (lambda: albert(0), "rank"),
+        (lambda: albert(33), "rank"),
+        (lambda: albert(4, projection_role="heads"), "projection_role"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused_by_key(make, key):
