@@ -12,7 +12,9 @@ import torch
 from pgolf.account import Account, account
 from pgolf.build import build_budget, build_data
 from pgolf.cells import Planned, State
+from pgolf.config import plain
 from pgolf.errors import PgolfError
+from pgolf.memory import in_words
 from pgolf.preflight import Cell
 from pgolf.results import RECORD
 from pgolf.sweeps import minutes, plan_folder, record_or_none
@@ -61,9 +63,13 @@ def dry_run(cells: Sequence[Cell], planned: Sequence[Planned], states: Sequence[
     """Print what would run; nothing is started or written."""
     print(f"{len(cells)} cell{'s' if len(cells) > 1 else ''} in {plan_folder(planned[0])}; nothing is started")
     rates: dict[tuple[str, int], tuple[float, str]] = {}
+    memories: dict[str, str] = {}
     total, how, warnings = 0.0, set(), list[str]()
     for number, (cell, job, state) in enumerate(zip(cells, planned, states, strict=True), 1):
-        costs, config = account(job.config), job.config
+        costs, config, asked = account(job.config), job.config, plain(cell.composed)
+        arm = repr({key: asked[key] for key in ("model", "optim", "defects", "train")})
+        if arm not in memories:
+            memories[arm] = in_words(asked)
         where = (config["device"] if torch.cuda.is_available() else "cpu", config["train"]["threads"])
         if where not in rates:
             rates[where] = flops_per_s(Path(config["paths"]["out"]).expanduser(), *where)
@@ -72,11 +78,10 @@ def dry_run(cells: Sequence[Cell], planned: Sequence[Planned], states: Sequence[
         if state.kind != "done" and config["train"]["from"] is None:
             total += seconds
         how.add(source)
-        print(
-            f"{number}/{len(cells)}  {job.label}: {costs.total:,} parameters ({costs.frozen:,} frozen), "
-            f"{costs.payload_bytes['chosen']:,} bytes before compression, about {minutes(seconds)}; {state.why}"
-        )
+        size = f"{costs.total:,} parameters ({costs.frozen:,} frozen), {costs.payload_bytes['chosen']:,} bytes before compression"
+        print(f"{number}/{len(cells)}  {job.label}: {size}, memory {memories[arm]}, about {minutes(seconds)}; {state.why}")
         warnings += [*cell.lacks, *([absent] if (absent := absent_data(config)) else [])]
+    print("memory: weights, gradients, optimizer, averages and the tensors of one micro-batch, a process, not compiled")
     print(f"about {minutes(total)} of training in all, one after another ({'; '.join(sorted(how))})")
     for warning in dict.fromkeys(warnings):
         print(f"warning: this machine cannot run it as it is. {warning}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`python -m pgolf.params [overrides] [--json] [--names]`: parameters, bytes and FLOPs of a configuration, without training."""
+"""`python -m pgolf.params [overrides] [--json] [--names]`: parameters, bytes, FLOPs and memory of a configuration, without training."""
 
 import argparse
 import json
@@ -9,18 +9,19 @@ from pgolf.account import Account, account
 from pgolf.build import build_model, frozen_by
 from pgolf.config import plain
 from pgolf.errors import PgolfError
+from pgolf.memory import in_words
 from pgolf.preflight import only_cell
 from pgolf.roles import named_tensors, parameter_roles
 
 
-def table(costs: Account, chosen: str) -> str:
+def table(costs: Account, chosen: str, memory: str) -> str:
     lines = [f"parameters   {costs.total:>14,}", f"  trained    {costs.trained:>14,}", f"  frozen     {costs.frozen:>14,}", "by slot"]
     lines += [f"  {slot:<24} {count:>12,}" for slot, count in costs.by_slot.items()]
     lines += ["by role", *(f"  {role:<24} {count:>12,}" for role, count in sorted(costs.by_role.items()))]
     lines += ["packed bytes before compression, by quantizer"]
     lines += [f"  {name:<24} {size:>12,}" for name, size in costs.payload_bytes.items() if name != "chosen"]
     lines += [f"  as configured ({chosen})  {costs.payload_bytes['chosen']:,}"]
-    return "\n".join([*lines, f"training FLOPs per token  {costs.flops_per_token:,}"])
+    return "\n".join([*lines, f"training FLOPs per token  {costs.flops_per_token:,}", f"memory of a training process, estimated  {memory}"])
 
 
 def main() -> int:
@@ -43,7 +44,7 @@ def main() -> int:
     except PgolfError as error:
         print(error, file=sys.stderr)
         return 2
-    print(json.dumps(asdict(costs), indent=1) if args.json else table(costs, str(cell.choices["quant"])))
+    print(json.dumps(asdict(costs), indent=1) if args.json else table(costs, str(cell.choices["quant"]), in_words(config)))
     return 0
 
 

@@ -78,6 +78,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "runs",
         "artifact",
         "account",
+        "memory",
         "runlog",
         "help",
         "checkpoint",

@@ -1,0 +1,136 @@
+"""How much memory training takes, from shapes alone: every tensor of one micro-batch is followed on fake tensors, nothing is computed."""
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from pgolf.build import build_averaging, build_model, frozen_by, make, names_by_role
+from pgolf.parallel import Ranks
+from pgolf.roles import ROOT, named_tensors
+
+FP32 = 4
+DIMS = (1, 2)  # of the stand-ins that tell an optimizer's state per weight
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes a process: parameters in fp32, gradients of the trained ones, optimizer states, averages of the weights, and the most that one
+    micro-batch's forward and backward passes hold beside them.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    averages: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.optimizer + self.averages + self.activations
+
+
+class Allocations(TorchDispatchMode):
+    """Follows the storages that operations make: `now` bytes alive, `peak` the most so far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.seen: dict[int, weakref.finalize[Any, Any]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_iter(made):
+            if isinstance(tensor, Tensor):
+                self.follow(tensor.untyped_storage())
+        return made
+
+    def follow(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self.seen:
+            return
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        self.seen[key] = weakref.finalize(storage, self.release, key, size)
+
+    def release(self, key: int, size: int) -> None:
+        self.now -= size
+        del self.seen[key]
+
+    def ignore(self, tensor: Tensor) -> None:
+        """Leave out a tensor that was there before."""
+        storage = tensor.untyped_storage()
+        self.seen[storage._cdata] = weakref.finalize(storage, lambda: None)
+
+
+def activation_bytes(config: Mapping[str, Any], *, bf16: bool) -> int:
+    """The most that the tensors of one micro-batch, forward and backward, take at once beside weights and gradients, not compiled."""
+    train, model_config = config["train"], config["model"]
+    rows = max(1, train["batch_tokens"] // train["micro_batches"] // model_config["seq_len"])
+    model = build_model(model_config)
+    frozen = frozen_by(model, config) if not config["defects"]["keep_frozen_gradients"] else set()
+    with FakeTensorMode():
+        weights = {f"{ROOT}.{n}": torch.empty(p.shape, requires_grad=f"{ROOT}.{n}" not in frozen) for n, p in model.named_parameters()}
+        state = {name.removeprefix(f"{ROOT}."): weight for name, weight in weights.items()}
+        state |= {name: torch.empty(buffer.shape, dtype=buffer.dtype) for name, buffer in model.named_buffers()}
+        ids = torch.zeros(rows, model_config["seq_len"], dtype=torch.long)
+        followed = Allocations()
+        for tensor in (*state.values(), ids):
+            followed.ignore(tensor)
+        with followed:
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss = functional_call(model, state, (ids, ids)).mean()
+            loss.backward()
+            gradients = sum(w.grad.untyped_storage().nbytes() for w in weights.values() if w.grad is not None)
+        return max(0, followed.peak - gradients)
+
+
+def in_words(config: Mapping[str, Any]) -> str:
+    """`0.11 GB in fp32`; of both precisions where the machine is to choose."""
+    chosen = ("fp32", "bf16") if config["train"]["precision"] == "auto" else (config["train"]["precision"],)
+    return ", ".join(f"{memory(config, bf16=name == 'bf16').total / 1e9:.2f} GB in {name}" for name in chosen)
+
+
+def state_per_weight(role: str, node: Mapping[str, Any], ndim: int) -> int:
+    """Bytes that an optimizer keeps per weight: those it keeps of a small stand-in after one step."""
+    p = nn.Parameter(torch.zeros([4] * ndim))
+    optimizer = make(f"optim.roles.{role}", node, [p], Ranks())
+    p.grad = torch.ones_like(p)
+    optimizer.step()
+    kept = (value for value in optimizer.state[p].values() if isinstance(value, Tensor) and value.shape == p.shape)
+    return sum(value.nbytes for value in kept) // p.numel()
+
+
+def averages_per_weight(config: Mapping[str, Any]) -> int:
+    """Bytes that the averaging of the weights keeps per weight."""
+    averaging, p = build_averaging(config["optim"]), torch.zeros(4)
+    averaging.start({"p": p})
+    return sum(value.nbytes for value in tree_iter(averaging.state_dict()) if isinstance(value, Tensor)) // p.numel()
+
+
+def memory(config: Mapping[str, Any], *, bf16: bool) -> Memory:
+    """Estimated memory of one training process; bf16: of autocast to it. Raises ConfigError as the build does.
+
+    Left out: the library's own (some 250 MB on a CPU, more with CUDA), fragmentation, the corpus, evaluation, a packer's copies.
+    """
+    model = build_model(config["model"])
+    tensors, groups = named_tensors(model), names_by_role(model, frozen_by(model, config))
+    trained = sum(tensors[name].numel() for names in groups.values() for name in names)
+    optimizer = 0
+    for role, names in groups.items():
+        for name in names:
+            optimizer += tensors[name].numel() * state_per_weight(role, config["optim"]["roles"][role], 2 if tensors[name].ndim > 1 else 1)
+    return Memory(
+        weights=sum(p.numel() for p in tensors.values()) * FP32,
+        gradients=trained * FP32,
+        optimizer=optimizer,
+        averages=trained * averages_per_weight(config),
+        activations=activation_bytes(config, bf16=bf16),
+    )

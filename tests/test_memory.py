@@ -1,0 +1,68 @@
+"""The memory estimate against what torch's profiler sees of the real thing, and against real optimizers."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from pgolf.build import build_model, build_optimizers, start_weights
+from pgolf.config import compose_config, plain
+from pgolf.memory import activation_bytes, in_words, memory
+from pgolf.parallel import Ranks
+
+SMALL = ("train.seq_len=128", "train.batch_tokens=1024", "train.micro_batches=2")
+
+
+def config_of(*overrides: str) -> dict:
+    return plain(compose_config([*SMALL, *overrides]))
+
+
+def started(config: dict) -> torch.nn.Module:
+    model = build_model(config["model"])
+    start_weights(model, config["model"], 0, torch.device("cpu"))
+    return model
+
+
+def profiled_peak(model: torch.nn.Module, ids: Tensor) -> int:
+    """Most bytes at once that torch's profiler saw allocated by a forward and a backward pass, less the gradients."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        model(ids, ids).mean().backward()
+    now = peak = 0
+    for event in sorted((e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"), key=lambda e: e.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    return peak - sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("overrides", [(), ("model/head=mos",), ("stack=pr908", "scale=cpu"), ("stack=pr470", "scale=cpu")], ids=str)
+def test_activations_are_those_of_a_real_pass(overrides):
+    config = config_of(*overrides)
+    real = profiled_peak(started(config), torch.zeros(4, 128, dtype=torch.long))
+    assert activation_bytes(config, bf16=False) == pytest.approx(real, rel=0.1)
+
+
+def test_optimizer_and_weights_are_those_of_real_ones():
+    config = config_of("stack=pr908", "scale=cpu", "optim.frozen=[model.embedding]")
+    model = started(config)
+    trained = build_optimizers(model, config, Ranks())
+    model(torch.zeros(1, 128, dtype=torch.long), torch.zeros(1, 128, dtype=torch.long)).mean().backward()
+    kept = 0
+    for optimizer in trained.optimizers.values():
+        optimizer.step()
+        kept += sum(v.nbytes for state in optimizer.state.values() for v in state.values() if isinstance(v, Tensor) and v.ndim)
+    costs = memory(config, bf16=False)
+    assert costs.optimizer == pytest.approx(kept, rel=1e-4)  # a scalar's state has the shape of its step count
+    assert costs.weights == sum(p.nbytes for p in model.parameters())
+    assert costs.gradients == costs.averages == sum(p.nbytes for p in model.parameters() if p.requires_grad)
+
+
+def test_bf16_takes_less_and_a_longer_micro_batch_more():
+    config = config_of("model/head=mos")
+    assert activation_bytes(config, bf16=True) < activation_bytes(config, bf16=False)
+    longer = config_of("model/head=mos", "train.micro_batches=1")
+    assert activation_bytes(longer, bf16=False) == pytest.approx(2 * activation_bytes(config, bf16=False), rel=0.1)
+
+
+def test_in_words_speaks_of_the_precision_that_was_asked_for():
+    assert in_words(config_of("train.precision=fp32")).endswith(" GB in fp32")
+    assert " GB in fp32, " in in_words(config_of())
