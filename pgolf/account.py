@@ -16,7 +16,7 @@ from pgolf.artifact import packed_state
 from pgolf.build import build_model, frozen_by, make
 from pgolf.config import conf_dir, register
 from pgolf.nn.gpt import GPT
-from pgolf.roles import named_tensors, parameter_roles
+from pgolf.roles import chosen_roles, named_tensors
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def account(config: Mapping[str, Any]) -> Account:
     total = sum(p.numel() for p in tensors.values())
     held = sum(tensors[name].numel() for name in frozen)
     roles: Counter[str] = Counter()
-    for name, role in parameter_roles(model).items():
+    for name, role in chosen_roles(model, config["optim"]["role_of"]).items():
         roles[role] += tensors[name].numel()
     made = {name: make("quant", node) for name, node in [*quantizers(config), ("chosen", config["quant"])]}
     shapes = {name: tuple(t.shape) for name, t in packed_state(model).items()}

@@ -17,7 +17,7 @@ from pgolf.fake_quant import Fake
 from pgolf.nn.gpt import GPT, Slots, Trunk
 from pgolf.nn.primitives import InitScheme, initialise
 from pgolf.parallel import Ranks
-from pgolf.roles import check_coverage, frozen_names, matches, named_tensors, parameter_roles
+from pgolf.roles import check_coverage, chosen_roles, frozen_names, matches, named_tensors
 from pgolf.schedules import Budget
 from pgolf.schema import TrainConfig
 from pgolf.slots import ROLES, Data, Dims, EvalMode, Quantizer, Role
@@ -121,9 +121,9 @@ class Trained:
     frozen: set[str]
 
 
-def names_by_role(model: nn.Module, frozen: set[str]) -> dict[Role, list[str]]:
+def names_by_role(model: nn.Module, frozen: set[str], chosen: Sequence[str] = ()) -> dict[Role, list[str]]:
     """The trained parameters of each role that has any, after the coverage check."""
-    roles = parameter_roles(model)
+    roles = chosen_roles(model, chosen)
     groups = {role: [name for name, r in roles.items() if r == role and name not in frozen] for role in ROLES}
     groups = {role: names for role, names in groups.items() if names}
     check_coverage(model, groups.values(), frozen)
@@ -138,7 +138,7 @@ def frozen_by(model: nn.Module, config: Section) -> set[str]:
 def build_optimizers(model: nn.Module, config: Section, ranks: Ranks) -> Trained:
     """One optimizer a role; frozen parameters lose their gradient (the defect keeps it). Raises ConfigError, CoverageError."""
     optim, frozen = config["optim"], frozen_by(model, config)
-    groups = names_by_role(model, frozen)
+    groups = names_by_role(model, frozen, optim["role_of"])
     if not groups:
         raise ConfigError(f"optim.frozen: leaves nothing to train ({optim['frozen']}). Freeze less")
     tensors = named_tensors(model)

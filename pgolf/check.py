@@ -193,6 +193,10 @@ def setting_problems(config: Resolved) -> Iterator[str]:
         if not isinstance(name, str):
             yield f"optim.frozen: needs names of parameters ({name}). Write optim.frozen=[model.head,model.mlp.0]"
             return
+    for entry in config["optim"]["role_of"]:
+        if not isinstance(entry, str):
+            yield f"optim.role_of: needs NAME:ROLE ({entry}). Write optim.role_of=[model.embedding.projection:head]"
+            return
     first, steps = config["optim"]["averaging"].get("start_step"), build_budget(config["train"]).steps
     if first is not None and steps is not None and first > steps:
         yield f"optim.averaging.start_step: comes after the last of {steps} steps ({first}). Choose an earlier one"
@@ -208,11 +212,11 @@ def setting_problems(config: Resolved) -> Iterator[str]:
 
 def optimizer_problems(config: Resolved) -> Iterator[str]:
     model = build_model(config["model"])
-    problems = list(refused(lambda: names_by_role(model, frozen_by(model, config))))
+    problems = list(refused(lambda: names_by_role(model, frozen_by(model, config), config["optim"]["role_of"])))
     yield from problems
     if not problems:
         tensors = named_tensors(model)
-        groups = names_by_role(model, frozen_by(model, config))
+        groups = names_by_role(model, frozen_by(model, config), config["optim"]["role_of"])
         if not groups:
             yield f"optim.frozen: leaves nothing to train ({config['optim']['frozen']}). Freeze less"
         yield from check_optimizer_settings(

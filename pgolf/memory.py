@@ -121,7 +121,7 @@ def memory(config: Mapping[str, Any], *, bf16: bool) -> Memory:
     Left out: the library's own (some 250 MB on a CPU, more with CUDA), fragmentation, the corpus, evaluation, a packer's copies.
     """
     model = build_model(config["model"])
-    tensors, groups = named_tensors(model), names_by_role(model, frozen_by(model, config))
+    tensors, groups = named_tensors(model), names_by_role(model, frozen_by(model, config), config["optim"]["role_of"])
     trained = sum(tensors[name].numel() for names in groups.values() for name in names)
     optimizer = 0
     for role, names in groups.items():

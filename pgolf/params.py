@@ -11,7 +11,7 @@ from pgolf.config import plain
 from pgolf.errors import PgolfError
 from pgolf.memory import in_words
 from pgolf.preflight import only_cell
-from pgolf.roles import named_tensors, parameter_roles
+from pgolf.roles import chosen_roles, named_tensors
 
 
 def table(costs: Account, chosen: str, memory: str) -> str:
@@ -36,7 +36,7 @@ def main() -> int:
         config = plain(cell.composed)
         if args.names:
             model = build_model(config["model"])
-            roles, frozen = parameter_roles(model), frozen_by(model, config)
+            roles, frozen = chosen_roles(model, config["optim"]["role_of"]), frozen_by(model, config)
             for name, p in named_tensors(model).items():
                 print(f"{name:<44} {'x'.join(map(str, p.shape)):>12}  {roles[name]}{'  frozen' if name in frozen else ''}")
             return 0

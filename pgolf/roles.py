@@ -51,6 +51,20 @@ def parameter_roles(model: nn.Module) -> dict[str, Role]:
     return found
 
 
+def chosen_roles(model: nn.Module, chosen: Sequence[str]) -> dict[str, Role]:
+    """`parameter_roles`, but for the `NAME:ROLE` of `optim.role_of`: the longest name or prefix decides. Raises ConfigError."""
+    roles = parameter_roles(model)
+    for pattern, _, role in sorted((entry.partition(":") for entry in chosen), key=lambda parts: len(parts[0])):
+        met = [name for name in roles if matches(name, pattern)]
+        if not met:
+            raise ConfigError(f"optim.role_of: matches no parameter ({pattern}). `python -m pgolf.params --names` lists them")
+        if role not in ROLES:
+            example = f"optim.role_of=[{pattern}:head]"
+            raise ConfigError(f"optim.role_of: gives {pattern} an unknown role ({role}). Write {example}; roles are {', '.join(ROLES)}")
+        roles.update(dict.fromkeys(met, role))
+    return roles
+
+
 def matches(name: str, pattern: str) -> bool:
     """`pattern` is the name or a prefix of it that ends at a dot."""
     return name == pattern or name.startswith(pattern.removesuffix(".") + ".")

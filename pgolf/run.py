@@ -37,7 +37,7 @@ from pgolf.nn.gpt import GPT
 from pgolf.parallel import Ranks, joined_ranks
 from pgolf.provenance import CodeSums, code_fields, code_sums, loaded_code, record_head
 from pgolf.results import STATE, write_record
-from pgolf.roles import named_tensors, parameter_roles
+from pgolf.roles import chosen_roles, named_tensors
 from pgolf.runlog import RunLog
 from pgolf.signals import StopRequest, sigterm_interrupts
 from pgolf.trained import TrainedModel, keep_trained, take_trained
@@ -178,7 +178,7 @@ def make_job(
     corpus: LoadedCorpus,
     evaluation: Evaluation,
 ) -> Job:
-    tensors, roles = named_tensors(model), parameter_roles(model)
+    tensors, roles = named_tensors(model), chosen_roles(model, config["optim"]["role_of"])
     budget, defects = build_budget(config["train"]), config["defects"]
     optimizers = list(trained.optimizers.values())
     learned = {name: tensors[name] for names in trained.names.values() for name in names}

@@ -58,6 +58,7 @@ class OptimConfig:
     averaging: Any = MISSING
     grad_clip_norm: float | None = MISSING  # global norm over the trained parameters; null is off
     frozen: list[str] = MISSING  # parameter names or prefixes that keep their initial bytes
+    role_of: list[str] = MISSING  # NAME:ROLE of parameter names or prefixes, in the place of their own
 
 
 def with_from(section: type) -> type:

@@ -223,6 +223,13 @@ class TestGradientsThatNeverCome:
             train(job, loop_settings(config), Ranks(), log)
         assert GradientWatch.PROOF_STEPS <= slow.steps < GradientWatch.WATCHED_STEPS
 
+    def test_a_part_can_be_given_another_role(self):
+        config = tiny_config("model/embedding=albert", "optim.role_of=[model.embedding:scalar,model.embedding.projection:head]")
+        trained = build_optimizers(build_model(config["model"]), config, Ranks()).names
+        assert trained["head"] == ["model.embedding.projection.weight"]
+        assert "model.embedding.table.weight" in trained["scalar"]
+        assert "embedding" not in trained
+
     def test_one_gradient_in_time_is_enough(self):
         p = nn.Parameter(torch.zeros(3))
         watch, silent = GradientWatch({"model.p": p}), GradientWatch({"model.p": p})

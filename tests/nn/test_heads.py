@@ -14,7 +14,6 @@ from pgolf.nn.head.mos import MixtureOfSoftmaxes
 from pgolf.nn.head.simplex import Simplex
 from pgolf.nn.head.tied import Tied
 from pgolf.nn.head.untied import Untied
-from pgolf.roles import parameter_roles
 from tiny import random_ids, redraw, tiny_config, tiny_dims, tiny_model
 
 DIMS = tiny_dims()
@@ -161,20 +160,13 @@ def test_experts_start_apart():
         assert not torch.equal(head.mixture.down[0].weight, head.mixture.down[1].weight)
 
 
-def albert(rank, *, orthogonal=False, projection_role="matrix"):
-    return Albert(DIMS, rank=rank, init_std=0.005, orthogonal=orthogonal, projection_role=projection_role)
+def albert(rank, *, orthogonal=False):
+    return Albert(DIMS, rank=rank, init_std=0.005, orthogonal=orthogonal)
 
 
 def test_an_orthogonal_projection_keeps_lengths():
     weight = albert(5, orthogonal=True).projection.weight.double()
     torch.testing.assert_close(weight.T @ weight, torch.eye(5, dtype=torch.float64), rtol=0, atol=1e-6)
-
-
-def test_the_projection_is_trained_by_the_group_it_names():
-    model = tiny_model(tiny_config("model/embedding=albert", "model.embedding.projection_role=head"))
-    roles = parameter_roles(model)
-    assert [name for name, role in roles.items() if role == "head"] == ["model.embedding.projection.weight"]
-    assert roles["model.embedding.table.weight"] == "embedding"
 
 
 @pytest.mark.parametrize("rank", [1, 5, 32])
@@ -216,7 +208,6 @@ def test_tied_albert_factors_learn_from_input_and_output():
         (lambda: Simplex(DIMS, TABLE, rank=24, zero_up=True), "rank"),
         (lambda: albert(0), "rank"),
         (lambda: albert(33), "rank"),
-        (lambda: albert(4, projection_role="heads"), "projection_role"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused_by_key(make, key):

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from pgolf.errors import require
 from pgolf.nn.primitives import Linear, Table
-from pgolf.slots import ROLES, Dims, Role
+from pgolf.slots import Dims
 
 
 class Orthogonal(Linear):
@@ -17,21 +17,15 @@ class Orthogonal(Linear):
 class Albert(nn.Module):
     """x = P E[id] with E [V, R] and P [D, R]; a tied head reads E (P^T x): the effective table is E P^T, of rank at most R.
 
-    rank: R, from 1 to the model width. init_std: of the table. orthogonal: start P with orthonormal columns. projection_role: the
-    optimizer group that trains P; a tied model leaves `head` free, which gives P a rate and an algorithm of its own. There is no zero
-    start: with P = 0 neither P nor the table would ever get a gradient.
+    rank: R, from 1 to the model width. init_std: of the table. orthogonal: start P with orthonormal columns. There is no zero start: with
+    P = 0 neither P nor the table would ever get a gradient.
     """
 
-    def __init__(self, dims: Dims, *, rank: int, init_std: float, orthogonal: bool, projection_role: Role):
+    def __init__(self, dims: Dims, *, rank: int, init_std: float, orthogonal: bool):
         super().__init__()
         require(1 <= rank <= dims.width, "rank", rank, f"choose from 1 to the model width, {dims.width}")
-        require(projection_role in ROLES, "projection_role", projection_role, f"choose one of {', '.join(ROLES)}")
-        self.projection_role = projection_role
         self.table = Table(dims.vocab_size, rank, std=init_std)
         self.projection = (Orthogonal if orthogonal else Linear)(rank, dims.width)
-
-    def roles(self) -> dict[str, Role]:
-        return {"table.weight": "embedding", "projection.weight": self.projection_role}
 
     def forward(self, ids_BT: Tensor) -> Tensor:
         return self.projection(self.table(ids_BT))
