@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pgolf.aggregation import FILES, WIDE, aggregate, write_tables
+from pgolf.aggregation import FILES, WIDE, aggregate, placed, write_tables
 from pgolf.comparison_options import add_comparison_options, fraction, not_negative, settings_of
 from pgolf.errors import PgolfError
 from pgolf.render import show
@@ -21,7 +21,12 @@ def parser() -> argparse.ArgumentParser:
         "--gate-nats", type=not_negative, default=0.005, metavar="NATS", help="the gate's margin, nats per token; default 0.005"
     )
     made.add_argument("--gate-p", type=fraction, default=0.01, metavar="P", help="the gate's one-sided p, from 0 to 1; default 0.01")
-    made.add_argument("--out", type=Path, metavar="DIR", help="where the four files go; default: FOLDER, or beside the results.jsonl given")
+    made.add_argument(
+        "--out",
+        type=Path,
+        metavar="PLACE",
+        help="where the files go: a folder, or NAME.jsonl for the rows with NAME.table.md and so on beside; default: FOLDER",
+    )
     made.add_argument("--curves", action="store_true", help="also write curves.jsonl: training and validation scores by step, for pictures")
     made.add_argument("--quiet", action="store_true", help="write the files and print warnings alone")
     return made
@@ -33,10 +38,10 @@ def run(args: argparse.Namespace) -> None:
     sections = made.sections()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     show([s for s in sections if s.heading == "Warnings"] if args.quiet else sections, console)
-    out = args.out or (args.folder.parent if args.folder.is_file() else args.folder)
+    out = args.out or args.folder
     for warning in write_tables(made, out):
         console.print(warning, markup=False)
-    console.print(f"written: {out}/{{{', '.join(FILES)}}}", markup=False, soft_wrap=True)
+    console.print(f"written: {', '.join(str(placed(out, name)) for name in FILES)}", markup=False, soft_wrap=True)
 
 
 def main() -> int:

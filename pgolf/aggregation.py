@@ -107,23 +107,36 @@ def verdict_section(found: tuple[Verdict, ...]) -> Section:
     return Section("Published claims", tuple(rules_used(found)), grid)
 
 
+def placed(out: Path, name: str) -> Path:
+    """Where a file goes: into a folder under its own name, or beside rows.jsonl as rows.<name>, the rows being that file (see `beside`)."""
+    if out.suffix != Path(ROWS).suffix:
+        return out / name
+    if name == ROWS:
+        return out
+    return out.with_name(name if out.name == ROWS else f"{out.stem}.{name}")
+
+
 def write_tables(made: Aggregate, out: Path) -> list[str]:
-    """Write rows, tables and, for a study, its description and curves into a folder. Returns warnings. Raises PgolfError."""
+    """Write rows, tables and, for a study, its description and curves: into a folder, or under the name of a `.jsonl` file for the rows.
+
+    Returns warnings. Raises PgolfError.
+    """
     warnings: list[str] = []
-    target = out / ROWS
+    target = placed(out, ROWS)
     if not (made.source.is_file() and target.exists() and target.samefile(made.source)):  # the input stays as it is
         try:
             warnings = write_rows(target, made.collected.rows)
         except OSError as error:
-            raise PgolfError(f"{target}: cannot be read or kept aside ({error.strerror}). Choose another folder with --out") from None
+            raise PgolfError(f"{target}: cannot be read or kept aside ({error.strerror}). Choose another place with --out") from None
     sections = made.sections()
-    write_whole(out / "table.md", [markdown(sections)])
-    write_whole(out / "table.csv", [csv_text(made.report)])
-    write_whole(out / "table.tex", [latex(sections)])
+    write_whole(placed(out, "table.md"), [markdown(sections)])
+    write_whole(placed(out, "table.csv"), [csv_text(made.report)])
+    write_whole(placed(out, "table.tex"), [latex(sections)])
     if made.curves and made.source.is_dir():
-        write_whole(out / CURVES, curve_lines(made.curves))
-    if made.study is not None and out.resolve() != made.source.resolve():
-        write_study(out, made.study)
+        write_whole(placed(out, CURVES), curve_lines(made.curves))
+    described = placed(out, STUDY)
+    if made.study is not None and described.resolve() != beside(made.source, STUDY).resolve():
+        write_study(described.parent, made.study, described.name)
     return warnings
 
 

@@ -99,13 +99,13 @@ def problems_of(study: Study) -> list[str]:
     return found
 
 
-def write_study(folder: Path, study: Study) -> None:
-    """Write study.json by rename. Raises OSError."""
+def write_study(folder: Path, study: Study, name: str = STUDY) -> None:
+    """Write a study's file by rename. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{STUDY}.{os.getpid()}"
+    partial = folder / f".{name}.{os.getpid()}"
     try:
         partial.write_text(json.dumps({"schema_version": STUDY_SCHEMA, **asdict(study)}, indent=1) + "\n", encoding="utf-8")
-        partial.replace(folder / STUDY)
+        partial.replace(folder / name)
     finally:
         partial.unlink(missing_ok=True)
 

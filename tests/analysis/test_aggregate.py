@@ -1,6 +1,7 @@
 """The command: four files, its messages and exit codes, and what it never overwrites."""
 
 import csv
+import shutil
 import sys
 from pathlib import Path
 
@@ -57,6 +58,18 @@ def test_a_richer_file_of_rows_is_kept(tmp_path: Path, monkeypatch: pytest.Monke
     assert (study / "results-earlier-1.jsonl").read_bytes() == richer
     assert "kept as results-earlier-1.jsonl" in capsys.readouterr().out.replace("\n", " ")
     assert len(read_lines(study / "results.jsonl")) == 6
+
+
+def test_rows_under_a_name_have_their_tables_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, kept = study_of(tmp_path / "multirun", SCORES), tmp_path / "kept"
+    kept.mkdir()
+    assert run(monkeypatch, study, "--out", kept / "heads.jsonl") == 0
+    names = {"heads.jsonl", "heads.table.md", "heads.table.csv", "heads.table.tex"}
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    assert set(before) == names
+    shutil.rmtree(study)
+    assert run(monkeypatch, kept / "heads.jsonl") == 0
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before, "the rows alone give the same tables, beside them"
 
 
 def test_several_studies_have_a_table_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
