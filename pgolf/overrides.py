@@ -1,6 +1,7 @@
 """What is wrong with an override by itself: an unknown group, choice or key, and Hydra's own refusals in our words."""
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -26,7 +27,13 @@ def is_group(override: Override, loader: ConfigLoader) -> bool:
 
 def group_exists(group: str, loader: ConfigLoader) -> bool:
     parent, _, name = group.rpartition("/")
-    return name in loader.list_groups(parent)
+    return name in groups_below(parent, loader)
+
+
+@lru_cache(maxsize=256)
+def groups_below(parent: str, loader: ConfigLoader) -> frozenset[str]:
+    """Groups directly below one; Hydra lists folders anew at each call, and a command line asks for every word of it."""
+    return frozenset(loader.list_groups(parent))
 
 
 def options_of(group: str, loader: ConfigLoader) -> list[str]:

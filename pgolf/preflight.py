@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = Fals
     What this machine lacks is a problem too, unless the cells are not to be run here: `anywhere`, or launch.dry_run=true.
     """
     with composer():
+        composed_with.cache_clear()  # the files may have changed since
         anywhere = anywhere or any(DRY.fullmatch(text) for text in arguments)
         arguments, lacking = without_launchers(quoted(arguments)) if anywhere else (quoted(arguments), [])
         loader = GlobalHydra.instance().config_loader()
@@ -106,7 +108,7 @@ def without_launchers(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def hydra_section(fixed: list[str]) -> DictConfig:
     """Hydra's own part of the configuration that the unswept overrides give."""
     try:
-        return compose(CONFIG_NAME, fixed, return_hydra_config=True).hydra
+        return composed_with(tuple(fixed)).hydra
     except (HydraException, OmegaConfBaseException) as error:
         groups = [text for text in fixed if "." not in text.split("=")[0]]
         if groups != fixed:  # a value is at fault: the checks of each cell name it better
@@ -114,6 +116,12 @@ def hydra_section(fixed: list[str]) -> DictConfig:
         raise ConfigError(readable(error)) from None
     except (AssertionError, AttributeError) as error:
         raise ConfigError(f"hydra: cannot be composed ({error}). Give sweeps as key=a,b,c on the command line") from None
+
+
+@lru_cache(maxsize=1)
+def composed_with(arguments: tuple[str, ...]) -> DictConfig:
+    """The whole configuration, Hydra's own part included. The last is kept: a single run asks twice for the same."""
+    return compose(CONFIG_NAME, list(arguments), return_hydra_config=True)
 
 
 def check_cells(cells: list[list[str]], loader: ConfigLoader, lacking: list[str], *, in_sweep: bool, anywhere: bool) -> list[Cell]:
@@ -212,7 +220,7 @@ def compose_cell(cell: list[str], loader: ConfigLoader, known: Composed, *, in_s
                 if override.key_or_group == "seed":
                     composed.seed = override.value()
         else:
-            composed = compose(CONFIG_NAME, cell, return_hydra_config=True)
+            composed = composed_with(tuple(cell)).copy()
             choices = {str(group): choice for group, choice in composed.hydra.runtime.choices.items()}
             with open_dict(composed):
                 del composed["hydra"]

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -47,12 +48,21 @@ def imported_files(start: Iterable[str]) -> set[str]:
         if name in found or not (PACKAGE / name).is_file():
             continue
         found.add(name)
-        for node in ast.walk(ast.parse((PACKAGE / name).read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE.name:
-                for dotted in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
-                    inside = "/".join(dotted.split(".")[1:])
-                    todo += [f"{inside}.py", f"{inside}/__init__.py".removeprefix("/")]
+        stat = (PACKAGE / name).stat()
+        todo += imports_of(name, stat.st_mtime_ns, stat.st_size)
     return found
+
+
+@lru_cache(maxsize=1024)
+def imports_of(name: str, _mtime_ns: int, _size: int) -> tuple[str, ...]:
+    """Files that one file of the package may name in its imports, those that do not exist included; read once while it stays as it is."""
+    named: list[str] = []
+    for node in ast.walk(ast.parse((PACKAGE / name).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE.name:
+            for dotted in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                inside = "/".join(dotted.split(".")[1:])
+                named += [f"{inside}.py", f"{inside}/__init__.py".removeprefix("/")]
+    return tuple(named)
 
 
 def loaded_code() -> list[str]:
