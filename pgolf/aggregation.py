@@ -1,5 +1,6 @@
 """From a folder of runs, or a file of rows, to a study's tables and verdicts, computed once for every command that shows them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def aggregate(source: Path, *, baseline: str | None = None, settings: Settings |
         smallest = study.smallest_effect_bpb if settings.smallest_effect_bpb is None else settings.smallest_effect_bpb
         settings = replace(settings, pairs=settings.pairs or study.test == "paired", smallest_effect_bpb=smallest)
     report = tabulate(collected, families=families, baseline=baseline, settings=settings)
+    report = replace(report, warnings=(*doubts(source, collected.rows, study, baseline), *report.warnings))
     judged: tuple[Verdict, ...] = ()
     if study is not None and families is not None:
         report = with_published(report, study)
@@ -71,13 +73,28 @@ def aggregate(source: Path, *, baseline: str | None = None, settings: Settings |
     return Aggregate(source, collected, report, study, judged, tuple(curves))
 
 
+def doubts(source: Path, rows: Sequence[Row], study: Study | None, baseline: str | None) -> list[str]:
+    """What is not as a study's own command has it."""
+    if study is None:
+        described = [name for name in {row["study"] for row in rows} if source.is_dir() and (source / str(name) / STUDY).exists()]
+        named = {str(choice) for row in rows if (choice := row.get("choices.study")) not in (None, "adhoc")}
+        found = [f"{source / name} is described as a study: by itself it has families, published values and verdicts" for name in described]
+        missing = (
+            f"runs of the study {', '.join(sorted(named))} without its description ({beside(source, STUDY)}): no families, no verdicts"
+        )
+        return found or ([missing] if named else [])
+    scales = sorted({str(scale) for row in rows if (scale := row.get("choices.scale")) not in (None, study.scale)})
+    found = [f"runs at scale {', '.join(scales)} in a study at scale {study.scale}"] if scales else []
+    return [*found, f"--baseline {baseline}: the study's own families, published values and verdicts are left out"] if baseline else found
+
+
 def with_published(report: Report, study: Study) -> Report:
     """The published value of each arm and what the differences say, as further columns."""
 
     def more(row: ArmRow) -> ArmRow:
         published = study.published.get(row.group.arm, {}).get("val_bpb")
         cells = {"published bpb": number(published)}
-        if study.scale == PUBLISHED_SCALE and published is not None and row.mean_bpb is not None:
+        if row.group.only("choices.scale") == PUBLISHED_SCALE and published is not None and row.mean_bpb is not None:
             cells["measured - published"] = number(row.mean_bpb - published, sign=True)
         return replace(row, extra={**row.extra, **cells, "verdict": arm_verdict(row, study.smallest_effect_bpb)})
 

@@ -89,12 +89,16 @@ def nats_of(g: Group, seeds: Sequence[int] | None) -> list[float]:
     return g.values("val_nats") if seeds is None else [float(g.used[seed]["val_nats"]) for seed in seeds]
 
 
-def corrections(members: Sequence[Group], comparisons: Sequence[Comparison | None]) -> list[float | None]:
-    """Holm's p over the family's planned comparisons; one configuration under two names is one of them, and refused ones are none."""
+def corrections(members: Sequence[Group], comparisons: Sequence[Comparison | None], absent: Sequence[str] = ()) -> list[float | None]:
+    """Holm's p over the family's planned comparisons; one configuration under two names is one of them, and refused ones are none.
+
+    absent: arms of the family of which nothing has been found. They count: a part of a family must not pass for an easier whole.
+    """
     entered: dict[str, float | None] = {}
     for g, comparison in zip(members, comparisons, strict=True):
         if comparison is not None and g.planned is not False and comparison.refused != IDENTICAL:
             entered.setdefault(g.fingerprint, comparison.test.p if comparison.test else None)
+    entered |= {f"absent {arm}": None for arm in absent}
     adjusted = dict(zip(entered, holm(list(entered.values())), strict=True))
     return [
         adjusted.get(g.fingerprint) if c is not None and g.planned is not False and c.test is not None else None

@@ -75,6 +75,16 @@ def curve_lines(curves: Sequence[Curve]) -> list[str]:
     return [json.dumps(asdict(curve)) + "\n" for curve in curves]
 
 
+def check_curve(curve: Curve) -> None:
+    """Raises ValueError for lists that do not go together."""
+    train = (curve.train_steps, curve.train_tokens, curve.train_bpb, curve.train_nats)
+    for what, lists in (("train", train), ("val", (curve.val_steps, curve.val_bpb_live))):
+        if len({len(values) for values in lists}) > 1:
+            raise ValueError(f"{what} lists of {curve.arm} seed {curve.seed} have unequal lengths")
+        if not all(is_number(value) for values in lists for value in values):
+            raise ValueError(f"{what} lists of {curve.arm} seed {curve.seed} hold more than numbers")
+
+
 def load_curves(path: Path) -> list[Curve]:
     """Curves from a file that `curve_lines` made; none where there is no file. Raises PgolfError for a damaged one."""
     if not path.exists():
@@ -83,6 +93,9 @@ def load_curves(path: Path) -> list[Curve]:
         made: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         for curve in made:
             curve |= {key: tuple(value) for key, value in curve.items() if isinstance(value, list)}
-        return [Curve(**curve) for curve in made]
+        curves = [Curve(**curve) for curve in made]
+        for one in curves:
+            check_curve(one)
+        return curves
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise PgolfError(f"{path}: holds no curves ({error}). Move it away, or make it anew with pgolf.aggregate --curves") from None

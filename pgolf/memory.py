@@ -71,9 +71,10 @@ class Allocations(TorchDispatchMode):
 
 
 def activation_bytes(config: Mapping[str, Any], *, bf16: bool) -> int:
-    """The most that the tensors of one micro-batch, forward and backward, take at once beside weights and gradients, not compiled."""
+    """The most that the tensors of a micro-batch, forward and backward, take at once beside weights and gradients, not compiled."""
     train, model_config = config["train"], config["model"]
     rows = max(1, train["batch_tokens"] // train["micro_batches"] // model_config["seq_len"])
+    mine = max(1, train["micro_batches"] // config["launch"]["nproc"])
     model = build_model(model_config)
     frozen = frozen_by(model, config) if not config["defects"]["keep_frozen_gradients"] else set()
     with FakeTensorMode():
@@ -85,9 +86,11 @@ def activation_bytes(config: Mapping[str, Any], *, bf16: bool) -> int:
         for tensor in (*state.values(), ids):
             followed.ignore(tensor)
         with followed:
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                loss = functional_call(model, state, (ids, ids)).mean()
-            loss.backward()
+            for _ in range(min(2, mine)):  # in the second, the first one's gradients are there from the beginning
+                with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                    loss = functional_call(model, state, (ids, ids)).mean()
+                loss.backward()
+                del loss
             gradients = sum(w.grad.untyped_storage().nbytes() for w in weights.values() if w.grad is not None)
         return max(0, followed.peak - gradients)
 
@@ -118,7 +121,8 @@ def averages_per_weight(config: Mapping[str, Any]) -> int:
 def memory(config: Mapping[str, Any], *, bf16: bool) -> Memory:
     """Estimated memory of one training process; bf16: of autocast to it. Raises ConfigError as the build does.
 
-    Left out: the library's own (some 250 MB on a CPU, more with CUDA), fragmentation, the corpus, evaluation, a packer's copies.
+    Left out: the library's own (some 250 MB on a CPU, more with CUDA), fragmentation, the corpus, evaluation, an optimizer step's own
+    tensors, and the copies that fake quantization and packing make of the weights.
     """
     model = build_model(config["model"])
     tensors, groups = named_tensors(model), names_by_role(model, frozen_by(model, config), config["optim"]["role_of"])

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from pgolf.config import load, plain
 from pgolf.machine import decide_auto
 from pgolf.provenance import fingerprint
+from pgolf.study import study_folder
 
 SEED_MARK = -1  # no seed that a user can choose
 NOT_AN_ARM = ("seed", "launch", "paths", "study", "hydra")
@@ -58,7 +59,7 @@ def config_fingerprint(cfg: DictConfig, *, in_sweep: bool) -> str:
 def identify(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, in_sweep: bool) -> dict[str, Any]:
     """What a record says of a run before it runs."""
     return {
-        "study": cfg.study.name,
+        "study": study_folder(cfg.study.name, str(choices["scale"])) if cfg.study.families else cfg.study.name,
         "arm": cfg.study.arm or arm_name(overrides),
         "fingerprint": config_fingerprint(cfg, in_sweep=in_sweep),
         "overrides": sorted(overrides),

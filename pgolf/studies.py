@@ -6,7 +6,7 @@ from typing import Any
 from pgolf.config import plain
 from pgolf.errors import ConfigError
 from pgolf.preflight import Cell
-from pgolf.study import Study, study_from
+from pgolf.study import Study, study_folder, study_from
 
 ADHOC = "adhoc"
 
@@ -27,8 +27,16 @@ def described(section: Mapping[str, Any], scale: str) -> Study:
             f"study.smallest_effect_bpb: has no value for scale={scale} ({smallest}). Add the smallest difference that matters"
         )
     families = [{"name": name, **family} for name, family in section["families"].items()]
-    kept = {key: section[key] for key in ("name", "question", "source", "test", "published", "published_test", "claims")}
+    kept = {key: section[key] for key in ("question", "source", "test", "published", "published_test", "claims")}
     try:
-        return study_from({**kept, "scale": scale, "smallest_effect_bpb": smallest[scale], "families": families})
+        return study_from(
+            {
+                **kept,
+                "name": study_folder(section["name"], scale),
+                "scale": scale,
+                "smallest_effect_bpb": smallest[scale],
+                "families": families,
+            }
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"study: {section['name']} is not described as pgolf.study has it. {type(error).__name__}: {error}") from None

@@ -7,13 +7,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pgolf.collect import is_number
 from pgolf.errors import PgolfError
 
 STUDY = "study.json"
 STUDY_SCHEMA = 1
 TESTS = ("welch", "paired")
 PUBLISHED_TESTS = ("", "one_sample")
+USUAL_SCALE = "cpu"
 KINDS = ("worse", "better", "no_better", "order", "untestable")
+
+
+def study_folder(name: str, scale: str) -> str:
+    """The name that a study's runs go by: its own, with the scale where that is not the usual one, so that sizes never share a table."""
+    return name if scale == USUAL_SCALE else f"{name}-{scale}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,11 @@ def study_from(made: Mapping[str, Any]) -> Study:
 def problems_of(study: Study) -> list[str]:
     """What contradicts itself in a study's description."""
     arms = {family.name: family.arms for family in study.families}
-    found = [f"test {study.test} is none of {', '.join(TESTS)}"] if study.test not in TESTS else []
+    smallest = study.smallest_effect_bpb
+    found = [] if is_number(smallest) and smallest > 0 else [f"smallest_effect_bpb {smallest!r} is no positive number"]
+    values = {f"{arm}.{key}": value for arm, row in study.published.items() for key, value in row.items()}
+    found += [f"published {where} is no number ({value!r})" for where, value in values.items() if not is_number(value)]
+    found += [f"test {study.test} is none of {', '.join(TESTS)}"] if study.test not in TESTS else []
     found += [] if study.published_test in PUBLISHED_TESTS else [f"published_test {study.published_test} is not one_sample"]
     found += [f"family {f.name} does not hold its baseline {f.baseline}" for f in study.families if f.baseline not in f.arms]
     known = {arm for names in arms.values() for arm in names}

@@ -164,7 +164,7 @@ def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, s
         made, said = (None, []) if base is None else compare_groups(g, base, labels[id(base)], settings)
         comparisons.append(made)
         marks.append((*g.marks, *own_marks(g, labels[id(g)], namesakes[g.fingerprint]), *said))
-    corrected = corrections(members, comparisons)
+    corrected = corrections(members, comparisons, [a for a in family.arms if a != family.baseline and all(g.arm != a for g in members)])
     rows = tuple(
         ArmRow(
             labels[id(g)],

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pgolf.stats import ALPHA, Order, order_agreement
 from pgolf.study import Claim, ClaimTest, Study
-from pgolf.table import ArmRow, FamilyTable, Report
+from pgolf.table import FEWEST_SEEDS, ArmRow, FamilyTable, Report
 
 HOLDS, FAILS, UNDECIDED, UNTESTABLE = "holds", "does not hold", "undecided", "not testable here"
 RULES = {
@@ -15,8 +15,8 @@ RULES = {
     " within the smallest effect that matters",
     "no_better": "holds: every arm's interval excludes an improvement by the smallest effect that matters;"
     f" does not hold: one better with Holm p < {ALPHA}",
-    "order": "Kendall's tau-b of the published and the measured order, pairs within their interval as ties; holds: no pair is reversed and"
-    " half of them are told apart; does not hold: a pair is reversed beyond its interval",
+    "order": "Kendall's tau-b of the published and the measured order, pairs within their uncorrected 95% interval as ties;"
+    " holds: no pair is reversed and half of them are told apart; does not hold: a pair is reversed beyond its interval",
     "untestable": "",
 }
 
@@ -41,10 +41,10 @@ def verdicts(study: Study, report: Report) -> list[Verdict]:
 def judge(study: Study, claim: Claim, test: ClaimTest, table: FamilyTable | None) -> Verdict:
     if test.kind == "untestable" or table is None:
         return Verdict(claim, test, UNTESTABLE, claim.note if test.kind == "untestable" else f"family {test.family} has not been run")
-    rows = {row.group.arm: row for row in table.rows}
-    missing = [arm for arm in test.arms if arm not in rows or rows[arm].mean_bpb is None]
-    if missing:
-        return Verdict(claim, test, UNDECIDED, f"without a score: {', '.join(missing)}")
+    named = dict.fromkeys((*test.arms, table.family.baseline or ""))
+    rows = {arm: row for arm in named if (row := row_of(arm, table)) is not None}
+    if why := [f"{arm} {reason}" for arm in named if (reason := unfit(rows.get(arm)))]:
+        return Verdict(claim, test, UNDECIDED, "; ".join(why))
     if test.kind == "order":
         return judge_order(claim, test, rows)
     singles = [judge_arm(test.kind, rows[arm], study.smallest_effect_bpb) for arm in test.arms]
@@ -53,12 +53,29 @@ def judge(study: Study, claim: Claim, test: ClaimTest, table: FamilyTable | None
     return Verdict(claim, test, whole, "; ".join(f"{arm} {why}" for arm, (_, why) in zip(test.arms, singles, strict=True)))
 
 
+def row_of(arm: str, table: FamilyTable) -> ArmRow | None:
+    """The configuration that speaks for an arm: the one of the latest sweep; what no sweep plans any more says nothing."""
+    rows = [row for row in table.rows if row.group.arm == arm and row.group.planned is not False]
+    return max(rows, key=lambda row: max(row.group.sweeps, default=-1), default=None)
+
+
+def unfit(row: ArmRow | None) -> str | None:
+    """Why an arm cannot be judged."""
+    if row is None or row.mean_bpb is None:
+        return "has no score"
+    if row.comparison is not None and row.comparison.refused:
+        return f"cannot be compared: {row.comparison.refused}"
+    if row.group.n < FEWEST_SEEDS:
+        return f"has {row.group.n} of the {FEWEST_SEEDS} seeds that a verdict needs"
+    return None
+
+
 def judge_arm(kind: str, row: ArmRow, smallest: float) -> tuple[str, str]:
     """(verdict, numbers) of one arm. Differences are arm - baseline: positive is worse."""
     test = None if row.comparison is None else row.comparison.test
-    if test is None or test.difference is None or test.p is None or test.low is None or test.high is None:
-        return UNDECIDED, "has no difference to the baseline"
-    holm = row.holm_p if row.holm_p is not None else test.p
+    holm = row.holm_p
+    if test is None or test.difference is None or test.p is None or test.low is None or test.high is None or holm is None:
+        return UNDECIDED, f"has no test against the baseline ({test.reason if test is not None and test.reason else 'not compared'})"
     why = f"{test.difference:+.4f} [{test.low:+.4f}, {test.high:+.4f}], Holm p {holm:.2g}"
     if kind == "no_better":
         if test.difference < 0 and holm < ALPHA:

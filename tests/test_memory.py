@@ -24,9 +24,10 @@ def started(config: dict) -> torch.nn.Module:
 
 
 def profiled_peak(model: torch.nn.Module, ids: Tensor) -> int:
-    """Most bytes at once that torch's profiler saw allocated by a forward and a backward pass, less the gradients."""
+    """Most bytes at once that torch's profiler saw allocated by two micro-batches' passes, less the gradients."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        model(ids, ids).mean().backward()
+        for _ in range(2):
+            model(ids, ids).mean().backward()
     now = peak = 0
     for event in sorted((e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"), key=lambda e: e.start_ns()):
         now += event.nbytes()
@@ -59,8 +60,15 @@ def test_optimizer_and_weights_are_those_of_real_ones():
 def test_bf16_takes_less_and_a_longer_micro_batch_more():
     config = config_of("model/head=mos")
     assert activation_bytes(config, bf16=True) < activation_bytes(config, bf16=False)
-    longer = config_of("model/head=mos", "train.micro_batches=1")
+    longer = config_of("model/head=mos", "train.batch_tokens=2048")
     assert activation_bytes(longer, bf16=False) == pytest.approx(2 * activation_bytes(config, bf16=False), rel=0.1)
+
+
+def test_gradients_of_earlier_micro_batches_are_there_all_along():
+    """A wide model on few tokens: what one micro-batch holds beside the gradients is less than what the second does."""
+    wide = ("model.width=256", "train.batch_tokens=256")
+    one, two = (activation_bytes(config_of(*wide, f"train.micro_batches={n}", f"train.seq_len={128}"), bf16=False) for n in (1, 2))
+    assert two > one / 2
 
 
 def test_in_words_speaks_of_the_precision_that_was_asked_for():

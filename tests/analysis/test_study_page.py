@@ -1,5 +1,6 @@
 """A study's description, its claims judged by their rules, and its further sections, on made records."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def folder_of(tmp_path: Path, made: Study) -> Path:
     folder = tmp_path / "heads"
     for arm, scores in {"base": BASE, "worse": WORSE, "same": SAME, "noisy": NOISY}.items():
         for seed, bpb in enumerate(scores, 1):
-            put(folder, record(arm, seed, bpb) | {"study": "heads"})
+            put(folder, record(arm, seed, bpb) | {"study": "heads", "choices.scale": made.scale})
     plan(folder, ["base", "worse", "same", "noisy"], (1, 2, 3))
     write_study(folder, made)
     return folder
@@ -67,10 +68,55 @@ def test_flipping_an_arm_turns_its_verdict(tmp_path: Path) -> None:
     assert found.verdict == FAILS
 
 
+def test_the_latest_sweep_speaks_for_an_arm_and_what_none_plans_says_nothing(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, study(claim("worse", "worse")))
+    for seed, bpb in enumerate((1.8, 1.804, 1.803), 1):
+        put(folder, record("worse", seed, bpb) | {"study": "heads", "fingerprint": "b" * 16})
+    found = aggregate(folder)
+    assert found.verdicts[0].verdict == HOLDS, "the better one is not planned"
+    assert any("not planned" in warning for warning in found.report.warnings)
+
+
+def test_two_seeds_give_no_verdict(tmp_path: Path) -> None:
+    made = study(claim("worse", "worse"), claim("order", "base", "same", "worse"))
+    folder = folder_of(tmp_path, made)
+    for record_of_3 in folder.glob("worse/seed3*/result.json"):
+        record_of_3.unlink()
+    for verdict in aggregate(folder).verdicts:
+        assert verdict.verdict == UNDECIDED
+        assert "worse has 2 of the 3 seeds that a verdict needs" in verdict.why
+
+
+def test_an_order_needs_scores_that_can_be_compared(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, study(claim("order", "base", "same", "worse")))
+    for path in folder.glob("worse/seed*/result.json"):
+        path.write_text(path.read_text().replace(json.loads(path.read_text())["eval_mode"], "sliding"))
+    (verdict,) = aggregate(folder).verdicts
+    assert verdict.verdict == UNDECIDED
+    assert "worse cannot be compared" in verdict.why
+
+
+def test_holm_counts_the_arms_of_the_family_that_were_not_run(tmp_path: Path) -> None:
+    family = FamilyPlan("all", "every arm", "base", ("base", "worse", "same", "noisy", "absent", "another"))
+    whole = aggregate(folder_of(tmp_path / "a", study(families=(family,)))).report.families[0]
+    part = aggregate(folder_of(tmp_path / "b", study())).report.families[0]
+    more, fewer = (next(row.holm_p for row in table.rows if row.label == "worse") for table in (whole, part))
+    assert more == pytest.approx(fewer * 5 / 3)
+
+
+def test_what_is_not_as_the_study_has_it_is_said(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, study(scale="gpu1"))
+    for path in folder.glob("worse/seed1*/result.json"):
+        path.write_text(path.read_text().replace('"gpu1"', '"published"'))
+    assert "runs at scale published in a study at scale gpu1" in aggregate(folder).report.warnings
+    assert any("--baseline same: the study's own" in w for w in aggregate(folder, baseline="same").report.warnings)
+    assert any("heads is described as a study" in w for w in aggregate(tmp_path).report.warnings)
+
+
 def test_a_claim_about_what_was_not_run_is_undecided(tmp_path: Path) -> None:
     family = FamilyPlan("all", "every arm", "base", ("base", "worse", "same", "noisy", "absent"))
     (found,) = aggregate(folder_of(tmp_path, study(claim("worse", "absent"), families=(family,)))).verdicts
-    assert (found.verdict, found.why) == (UNDECIDED, "without a score: absent")
+    assert (found.verdict, found.why) == (UNDECIDED, "absent has no score")
 
 
 def test_the_page_has_every_part(tmp_path: Path) -> None:
