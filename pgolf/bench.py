@@ -1,7 +1,7 @@
 """`python -m pgolf.bench [overrides] [--against OVERRIDE ...]`: step time, tokens/s, memory, evaluation and packing speed on this machine.
 
-With --against, the steps of two models alternate in one process, so that whatever else the machine does hits both alike; the ratio of their
-median steps is given with an interval over pairs of steps. Nothing is written.
+With --against, the steps of two models alternate in one process, so that whatever else the machine does hits both alike; the median ratio
+of neighbouring steps is given with an interval. Nothing is written.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from pgolf.run import loop_settings, make_job, make_stream
 
 WARM_UP_STEPS = 3
 RESAMPLES = 2000
+FEWEST_PAIRS = 10
 
 
 class Subject:
@@ -83,6 +84,7 @@ class Subject:
             "parameters": costs.total,
             "flops_per_token": costs.flops_per_token,
             "steps": len(times_ms),
+            "tokens_per_step": tokens,
             "step_ms_median": median(times_ms),
             "tokens_per_s": tokens / median(times_ms) * 1000,
             "flops_per_s": costs.flops_per_token * tokens / median(times_ms) * 1000,
@@ -105,10 +107,18 @@ def interleaved(subjects: Sequence[Subject], steps: int) -> list[list[float]]:
     return times
 
 
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
-    """(median of the pairs' ratios ours / theirs, and its 95% interval by resampling pairs)."""
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float | None, float | None]:
+    """(median of the pairs' ratios ours / theirs, and its 95% interval by resampling blocks of pairs; None for fewer than FEWEST_PAIRS).
+
+    What else a machine does lasts for several steps, so that neighbouring pairs are no independent draws: blocks of neighbours are drawn,
+    on a circle (Politis and Romano 1992), each of n^(1/2) pairs.
+    """
     pairs = np.asarray(ours) / np.asarray(theirs)
-    drawn = np.random.default_rng(0).choice(pairs, (RESAMPLES, len(pairs)))
+    n, block = len(pairs), max(1, round(len(pairs) ** 0.5))
+    if n < FEWEST_PAIRS:
+        return float(np.median(pairs)), None, None
+    starts = np.random.default_rng(0).integers(n, size=(RESAMPLES, -(-n // block)))
+    drawn = pairs[(starts[:, :, None] + np.arange(block)) % n].reshape(RESAMPLES, -1)[:, :n]
     low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
     return float(np.median(pairs)), float(low), float(high)
 
@@ -150,7 +160,10 @@ def shown(made: Mapping[str, Any]) -> str:
         ]
     if "step_time_ratio" in made:
         found = made["step_time_ratio"]
-        lines.append(f"second / first step time: {found['median']:.3f} (95% of resampled pairs {found['low']:.3f} to {found['high']:.3f})")
+        interval = f"95% {found['low']:.3f} to {found['high']:.3f}" if found["low"] is not None else f"--steps {FEWEST_PAIRS} or more"
+        lines.append(f"second / first step time: {found['median']:.3f} ({interval})")
+        if len({model["tokens_per_step"] for model in made["models"]}) > 1:
+            lines.append("the two train on different numbers of tokens a step: compare tokens/s")
     return "\n".join(lines)
 
 

@@ -15,7 +15,10 @@ DIGITS = 5  # of a score in a picture
 
 @dataclass(frozen=True)
 class Curve:
-    """One run: trained tokens with training bits per byte of the step, and steps with live validation bits per byte."""
+    """One run: trained tokens with training bits per byte of the step, and steps with live validation bits per byte.
+
+    train_lr_scale: the schedule's learning-rate scale at each training point; empty where it was not kept.
+    """
 
     study: str
     arm: str
@@ -27,6 +30,7 @@ class Curve:
     train_nats: tuple[float, ...]
     val_steps: tuple[int, ...]
     val_bpb_live: tuple[float, ...]
+    train_lr_scale: tuple[float, ...] = ()
 
 
 def read_curve(run: Path, row: Mapping[str, Any]) -> Curve | None:
@@ -57,6 +61,7 @@ def read_curve(run: Path, row: Mapping[str, Any]) -> Curve | None:
         tuple(round(e["train_nats"], DIGITS) for e in train),
         tuple(step for step, _ in val),
         tuple(round(bpb, DIGITS) for _, bpb in val),
+        tuple(round(e["lr_scale"], DIGITS) for e in train) if all(has(e, "lr_scale") for e in train) else (),
     )
 
 
@@ -77,7 +82,8 @@ def curve_lines(curves: Sequence[Curve]) -> list[str]:
 
 def check_curve(curve: Curve) -> None:
     """Raises ValueError for lists that do not go together."""
-    train = (curve.train_steps, curve.train_tokens, curve.train_bpb, curve.train_nats)
+    train = [curve.train_steps, curve.train_tokens, curve.train_bpb, curve.train_nats]
+    train += [curve.train_lr_scale] if curve.train_lr_scale else []
     for what, lists in (("train", train), ("val", (curve.val_steps, curve.val_bpb_live))):
         if len({len(values) for values in lists}) > 1:
             raise ValueError(f"{what} lists of {curve.arm} seed {curve.seed} have unequal lengths")

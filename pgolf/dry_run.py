@@ -64,6 +64,7 @@ def dry_run(cells: Sequence[Cell], planned: Sequence[Planned], states: Sequence[
     print(f"{len(cells)} cell{'s' if len(cells) > 1 else ''} in {plan_folder(planned[0])}; nothing is started")
     rates: dict[tuple[str, int], tuple[float, str]] = {}
     memories: dict[str, str] = {}
+    seen: set[Path] = set()  # cells that resolve alike share a folder and run once
     total, how, warnings = 0.0, set(), list[str]()
     for number, (cell, job, state) in enumerate(zip(cells, planned, states, strict=True), 1):
         costs, config, asked = account(job.config), job.config, plain(cell.composed)
@@ -75,8 +76,9 @@ def dry_run(cells: Sequence[Cell], planned: Sequence[Planned], states: Sequence[
             rates[where] = flops_per_s(Path(config["paths"]["out"]).expanduser(), *where)
         rate, source = rates[where]
         seconds = seconds_of(config, costs, rate)
-        if state.kind != "done" and config["train"]["from"] is None:
+        if state.kind != "done" and config["train"]["from"] is None and job.folder not in seen:
             total += seconds
+        seen.add(job.folder)
         how.add(source)
         size = f"{costs.total:,} parameters ({costs.frozen:,} frozen), {costs.payload_bytes['chosen']:,} bytes before compression"
         print(f"{number}/{len(cells)}  {job.label}: {size}, memory {memories[arm]}, about {minutes(seconds)}; {state.why}")

@@ -25,7 +25,7 @@ from pgolf.config import CONFIG_NAME, composer, plain
 from pgolf.errors import ConfigError
 from pgolf.inherit import inherit
 from pgolf.machine import lacks_of
-from pgolf.overrides import EXTRAS, LAUNCHER, group_problems, is_group, key_problems, readable
+from pgolf.overrides import ARM, EXTRAS, LAUNCHER, STUDY, group_problems, is_group, key_problems, readable
 from pgolf.runs import marked
 
 DRY = re.compile(r"launch\.dry_run=(true|on|yes|y|1)", re.IGNORECASE)
@@ -136,7 +136,7 @@ def check_cells(cells: list[list[str]], loader: ConfigLoader, lacking: list[str]
             config = plain(composed.composed)
             but_seed = json.dumps(plain(marked(composed.composed)), sort_keys=True)
             if but_seed not in checked:
-                checked[but_seed] = problems_of(config)
+                checked[but_seed] = [*misplaced(composed), *problems_of(config)]
             found = checked[but_seed]
             lacks = [] if found else lacks_of(config)
             made.append(replace(composed, lacks=(*lacking, *lacks)))
@@ -155,6 +155,17 @@ def check_cells(cells: list[list[str]], loader: ConfigLoader, lacking: list[str]
             lines.append(f"  in {len(numbers)} of {len(cells)} cells, the first: {where}")
     raise_if(lines)
     return made
+
+
+def misplaced(cell: Cell) -> list[str]:
+    """An arm outside its study, or on another corpus than the one that it is about."""
+    arm, study, data, wanted = cell.choices[ARM], cell.choices[STUDY], cell.choices["data"], cell.composed.study.data
+    if arm is not None and (own := str(arm).split("/")[0]) != study:
+        return [f"arm: belongs to study={own}, not to study={study} ({arm}). Write study={own} arm={arm}"]
+    if wanted and data != wanted:
+        rest = f"Leave data= out for this arm, and give the others a command of their own: study={study} data={data} arm=..."
+        return [f"data: the arm {arm} is about data={wanted} ({data}). {rest}"]
+    return []
 
 
 def raise_if(problems: Sequence[str]) -> None:

@@ -54,7 +54,10 @@ def parameter_roles(model: nn.Module) -> dict[str, Role]:
 def chosen_roles(model: nn.Module, chosen: Sequence[str]) -> dict[str, Role]:
     """`parameter_roles`, but for the `NAME:ROLE` of `optim.role_of`: the longest name or prefix decides. Raises ConfigError."""
     roles = parameter_roles(model)
-    for pattern, _, role in sorted((entry.partition(":") for entry in chosen), key=lambda parts: len(parts[0])):
+    moves = [(name.removesuffix("."), role) for name, _, role in (entry.partition(":") for entry in chosen)]
+    if twice := sorted({name for name, _ in moves if [n for n, _ in moves].count(name) > 1}):
+        raise ConfigError(f"optim.role_of: names {', '.join(twice)} more than once ({', '.join(chosen)}). Give each part one role")
+    for pattern, role in sorted(moves, key=lambda move: len(move[0])):
         met = [name for name in roles if matches(name, pattern)]
         if not met:
             raise ConfigError(f"optim.role_of: matches no parameter ({pattern}). `python -m pgolf.params --names` lists them")

@@ -126,6 +126,7 @@ class StudyConfig:
 
     name: str = MISSING
     arm: str | None = MISSING  # null: the sorted overrides
+    data: str = ""  # the corpus that the arm is about, a choice of data; empty: any
     question: str = MISSING
     source: str = MISSING
     test: str = MISSING  # welch or paired, named before the runs

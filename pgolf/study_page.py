@@ -20,6 +20,8 @@ def study_sections(study: Study, report: Report, curves: Sequence[Curve]) -> lis
             continue
         found.append(scores_apart(table))
         found += on_the_way(table, curves)
+        found += by_phase(table, curves)
+        found += bytes_saved(table, study.smallest_effect_bpb)
         if study.published_test == "one_sample":
             found.append(as_a_constant(table))
     return found
@@ -58,6 +60,61 @@ def on_the_way(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
     rows = [[label, *(number(fmean(run[step] for run in members)) for step in steps)] for label, members in runs.items()]
     titles = ["arm", *(f"step {step:,}" for step in steps)]
     return [Section(f"{table.family.name}: live bpb on the way", ("Means over seeds.",), grid(titles, rows))] if steps else []
+
+
+def phases_of(curve: Curve) -> list[tuple[str, int, float]]:
+    """(phase of the schedule, step, live bpb) at the last validation of each phase: `constant`, `rising`, `falling` or `zero` rate."""
+    last: dict[str, tuple[int, float]] = {}
+    for step, bpb in zip(curve.val_steps, curve.val_bpb_live, strict=True):
+        scales = [scale for at, scale in zip(curve.train_steps, curve.train_lr_scale, strict=True) if at <= step]
+        if scales:
+            now, before = scales[-1], scales[-2] if len(scales) > 1 else scales[-1]
+            last["zero" if now == 0 else "falling" if now < before else "rising" if now > before else "constant"] = (step, bpb)
+    return [(phase, *at) for phase, at in sorted(last.items(), key=lambda item: item[1])]
+
+
+def by_phase(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
+    """Mean live scores at the last validation of each phase of the schedule; nothing where no arm has two phases with a validation."""
+    found = {(curve.study, curve.fingerprint, curve.seed): curve for curve in curves if curve.train_lr_scale}
+    rows, titles = [], list[str]()
+    for row in table.rows:
+        mine = [found.get((row.group.study, row.group.fingerprint, seed)) for seed in row.group.used]
+        runs = [phases_of(curve) for curve in mine if curve is not None]
+        if not runs or len(runs) < len(mine) or len({tuple(phase[:2] for phase in run) for run in runs}) > 1:
+            continue
+        cells, before = {}, None
+        for at, (phase, step, _) in enumerate(runs[0]):
+            mean = fmean(run[at][2] for run in runs)
+            cells[phase] = f"{number(mean)} at {step:,}" + ("" if before is None else f" ({number(mean - before, sign=True)})")
+            before = mean
+        titles += [phase for phase in cells if phase not in titles]
+        rows.append((row.label, cells))
+    if len(titles) < 2:
+        return []
+    lines = (
+        "Live bpb at the last validation of each phase of the learning rate, at its step, and the change since the phase before; means.",
+    )
+    told = [[label, *(cells.get(phase, "") for phase in titles)] for label, cells in rows]
+    return [Section(f"{table.family.name}: by phase of the schedule", lines, grid(("arm", *(f"{t} rate" for t in titles)), told))]
+
+
+def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
+    """Packed bytes against the baseline's, and whether they are saved at an equal score: its whole interval within the smallest effect."""
+    base = next((row for row in table.rows if row.is_baseline), None)
+    if base is None or base.mean_bpb is None or (base_bytes := base.group.mean("total_bytes")) is None:
+        return []
+    rows = []
+    for row in table.rows:
+        test, size = (None if row.comparison is None else row.comparison.test), row.group.mean("total_bytes")
+        if row.is_baseline or size is None or test is None or test.difference is None or test.low is None or test.high is None:
+            continue
+        equal = -smallest < test.low and test.high < smallest
+        verdict = "yes" if equal else "no, better" if test.high < 0 else "no, worse" if test.low > 0 else "cannot be told"
+        cells = (f"{size:,.0f}", f"{size - base_bytes:+,.0f}", f"{100 * (size / base_bytes - 1):+.1f}%")
+        rows.append([row.label, *cells, f"{test.difference:+.4f} [{test.low:+.4f}, {test.high:+.4f}]", verdict])
+    titles = ("arm", "bytes", f"against {base.label}", "share", "difference in bpb", "equal score")
+    line = f"Equal: the whole 95% interval lies within {smallest} bpb, the smallest effect that matters at this size."
+    return [Section(f"{table.family.name}: bytes at an equal score", (line,), grid(titles, rows))] if rows else []
 
 
 def as_a_constant(table: FamilyTable) -> Section:

@@ -52,6 +52,7 @@ def launch(cells: Sequence[Cell], command: Sequence[str]) -> int:
     jobs = as_sweep([plan_cell(c.composed, c.overrides, c.choices, in_sweep=c.in_sweep) for c in cells])
     since = rerun_since(command, jobs) if cells[0].in_sweep else None
     states = states_of(jobs, since) if cells[0].in_sweep else [state_of(job) for job in jobs]
+    study = study_of(cells[0])
     if cells[0].composed.launch.dry_run:
         dry_run(cells, jobs, states)
         return 0
@@ -63,7 +64,6 @@ def launch(cells: Sequence[Cell], command: Sequence[str]) -> int:
         return close(jobs) if cells[0].is_whole else 0
     if "joblib" in cells[0].launcher:
         os.environ[PARENT] = str(os.getpid())  # its processes are to end with this one
-    study = study_of(cells[0])
     if study is not None:
         write_study(plan_folder(jobs[0]), study)
     write_plan(command, jobs, since)

@@ -55,6 +55,13 @@ CASES = {
     "optim.role_of=[model.haed:head]": ["optim.role_of:", "(model.haed)", "pgolf.params --names"],
     "optim.role_of=[model.embedding:heads]": ["optim.role_of:", "(heads)", "roles are embedding, head"],
     "optim.role_of=[[model]]": ["optim.role_of"],
+    "optim.role_of=[model.mlp:head,model.mlp.:scalar]": ["optim.role_of:", "model.mlp more than once"],
+    "arm=low_rank_q/Q0_full": ["arm: belongs to study=low_rank_q", "Write study=low_rank_q arm=low_rank_q/Q0_full"],
+    "study=albert_embedding arm=albert_embedding/V512_full data=fineweb": [
+        "data: the arm",
+        "is about data=docs (fineweb)",
+        "Leave data= out",
+    ],
     "optim.frozen=[model.haed]": ["optim.frozen:", "(model.haed)", "pgolf.params --names"],
     "optim/algorithm@optim.roles.scalar=muon": ["optim.roles.scalar._target_:", "matrices only"],
     "optim/algorithm@optim.roles.haed=muon": ["optim.roles.haed", "Did you mean optim.roles.head?"],

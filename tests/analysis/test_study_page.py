@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from scipy import stats as scipy_stats
 
-from made_records import plan, put, record
+from made_records import plan, print_of, put, record
 from pgolf.aggregation import aggregate, write_tables
 from pgolf.collect import ROWS
+from pgolf.curves import Curve
 from pgolf.errors import PgolfError
 from pgolf.study import Claim, ClaimTest, FamilyPlan, Study, read_study, study_from, write_study
+from pgolf.study_page import by_phase, bytes_saved
 from pgolf.verdicts import FAILS, HOLDS, UNDECIDED, UNTESTABLE
 
 BASE, WORSE, SAME, NOISY = (2.000, 2.004, 2.002), (2.100, 2.104, 2.103), (2.0015, 2.0025, 2.0035), (1.98, 2.06, 2.01)
@@ -111,6 +113,33 @@ def test_what_is_not_as_the_study_has_it_is_said(tmp_path: Path) -> None:
     assert "runs at scale published in a study at scale gpu1" in aggregate(folder).report.warnings
     assert any("--baseline same: the study's own" in w for w in aggregate(folder, baseline="same").report.warnings)
     assert any("heads is described as a study" in w for w in aggregate(tmp_path).report.warnings)
+
+
+def curve(arm: str, seed: int, shift: float) -> Curve:
+    steps, scales = (10, 20, 30, 40), (1.0, 1.0, 0.5, 0.0)
+    live = tuple(3.0 - step / 40 + shift for step in steps)
+    ones = (1.0,) * 4
+    return Curve("heads", arm, seed, print_of(arm), steps, steps, ones, ones, steps, live, scales)
+
+
+def test_scores_by_phase_of_the_schedule(tmp_path: Path) -> None:
+    made = aggregate(folder_of(tmp_path, study()))
+    curves = [curve(arm, seed, seed / 10) for arm in ("base", "worse") for seed in (1, 2, 3)]
+    (section,) = by_phase(made.report.families[0], curves)
+    assert section.grid.columns == ("arm", "constant rate", "falling rate", "zero rate")
+    assert section.grid.rows[0] == ("base", "2.7000 at 20", "2.4500 at 30 (-0.2500)", "2.2000 at 40 (-0.2500)")
+    assert by_phase(made.report.families[0], [replace(c, train_lr_scale=()) for c in curves]) == []
+
+
+def test_bytes_are_saved_at_an_equal_score_only_within_the_smallest_effect(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, study())
+    for path in folder.glob("same/seed*/result.json"):
+        path.write_text(path.read_text().replace('"total_bytes": 500000', '"total_bytes": 450000'))
+    (section,) = bytes_saved(aggregate(folder).report.families[0], 0.01)
+    told = {row[0]: (row[2], row[3], row[5]) for row in section.grid.rows}
+    assert told["same"] == ("-50,000", "-10.0%", "yes")
+    assert told["worse"] == ("+0", "+0.0%", "no, worse")
+    assert told["noisy"][2] == "cannot be told"
 
 
 def test_a_claim_about_what_was_not_run_is_undecided(tmp_path: Path) -> None:
