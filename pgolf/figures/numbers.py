@@ -122,9 +122,10 @@ def line_of(row: ArmRow, kind: str, curves: Found) -> Series | None:
 
 def training(curve: Curve) -> Iterator[tuple[float, float]]:
     """(trained tokens, bits per byte of the batches around), each point the mean of itself and as many logged points on either side, up to
-    WINDOW in all."""
+    WINDOW in all. A long curve ends where that many follow: one batch's luck is no end of a line."""
     logged = [(at, bpb) for at, bpb in zip(curve.train_tokens, curve.train_bpb, strict=True) if math.isfinite(bpb)]
-    for number, (at, _) in enumerate(logged):
+    last = len(logged) - (WINDOW // 2 if len(logged) > 2 * WINDOW else 0)
+    for number, (at, _) in enumerate(logged[:last]):
         reach = min(WINDOW // 2, number, len(logged) - 1 - number)
         yield at, fmean(bpb for _, bpb in logged[number - reach : number + reach + 1])
 

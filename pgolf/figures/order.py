@@ -27,7 +27,7 @@ def draw(pairs: Sequence[Pair], looks: Looks) -> Figure:
     figure = blank(tall)
     low, high = BOTTOM + LINE / 2, tall - TOP - LINE / 2
     value = width_of("0.0000")
-    left = 4 + max(width_of(looks[p.key].name) for p in pairs) + 8 + value + THREAD
+    left = 4 + max(width_of(looks[p.key].name) for p in pairs) + 16 + value + THREAD
     told = WIDTH - 2 * left >= NARROWEST
     right = WIDTH - left if told else WIDTH - 4 - value - THREAD
     at_left = side(figure, pairs, [p.published for p in pairs], looks, (left, low, high), True, leftwards=True)

@@ -76,9 +76,10 @@ def test_training_points_are_means_of_neighbours(tmp_path: Path) -> None:
     (curve,) = made.curves
     (part,) = parts(made.report.families[0])
     (line,) = series(part, TRAIN, curves_of(made.curves))
-    assert line.tokens == tuple(map(float, curve.train_tokens))
-    assert line.mean[0] == curve.train_bpb[0], "the ends stand as they are"
-    assert line.mean[-1] == curve.train_bpb[-1]
+    assert len(curve.train_tokens) > 2 * WINDOW
+    assert line.tokens == tuple(map(float, curve.train_tokens))[: -(WINDOW // 2)]
+    assert line.mean[0] == curve.train_bpb[0], "the first stands as it is"
+    assert line.mean[-1] == pytest.approx(fmean(curve.train_bpb[-WINDOW:])), "the last is a mean of as many as the others"
     assert line.mean[7] == pytest.approx(fmean(curve.train_bpb[7 - WINDOW // 2 : 8 + WINDOW // 2]))
 
 
@@ -92,7 +93,7 @@ def test_only_counted_seeds_and_common_points_enter_a_curve(tmp_path: Path) -> N
     (part,) = parts(made.report.families[0])
     line = next(x for x in series(part, TRAIN, curves_of(made.curves)) if x.label == "mos")
     assert line.seeds == 2
-    assert max(line.tokens) == 60 * 4096
+    assert max(line.tokens) <= 60 * 4096
 
 
 def test_what_is_drawn_is_what_was_computed(tmp_path: Path) -> None:
