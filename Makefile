@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.installed
-	$(BIN)/python -m pgolf.train
+	$(BIN)/python -m pgolf.train study.name=demo
 
 test: lint
 	$(BIN)/python -m pytest -n 2

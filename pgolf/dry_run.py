@@ -14,7 +14,8 @@ from pgolf.build import build_budget, build_data
 from pgolf.cells import Planned, State
 from pgolf.config import plain
 from pgolf.errors import PgolfError
-from pgolf.memory import in_words
+from pgolf.machine import memory_bytes
+from pgolf.memory import Memory, estimates, in_words
 from pgolf.preflight import Cell
 from pgolf.results import RECORD
 from pgolf.sweeps import minutes, plan_folder, record_or_none
@@ -42,12 +43,21 @@ def flops_per_s(out: Path, device: str, threads: int) -> tuple[float, str]:
     return GUESS * times * 2 * MATRIX**3 / (time.perf_counter() - began), "a guess from the speed of a matrix product"
 
 
-def seconds_of(config: Mapping[str, Any], costs: Account, rate: float) -> float:
-    """Training time of one run: the budget's where it is in seconds, else by its FLOPs."""
-    budget = build_budget(config["train"])
+def duration(config: Mapping[str, Any], costs: Account, rate: float) -> tuple[float, str]:
+    """Training time of one run, and in words: by its FLOPs, or where the budget is in seconds, that and the steps that fit into it here."""
+    budget, step_s = build_budget(config["train"]), costs.flops_per_token * config["train"]["batch_tokens"] / rate
     if budget.steps is None:
-        return budget.limit_s
-    return costs.flops_per_token * budget.steps * config["train"]["batch_tokens"] / rate
+        return budget.limit_s, f"stops after {minutes(budget.limit_s)}, about {budget.limit_s / step_s:,.3g} steps here"
+    return step_s * budget.steps, f"about {minutes(step_s * budget.steps)}"
+
+
+def too_large(config: Mapping[str, Any], found: Mapping[str, Memory]) -> list[str]:
+    """A line where the estimated memory is more than this machine has."""
+    have, name = memory_bytes(config["device"]), config["train"]["precision"]
+    need = found[name].total * (1 if config["device"] == "cuda" else config["launch"]["nproc"])
+    if have is None or need <= have:
+        return []
+    return [f"memory: about {need / 1e9:.1f} GB in {name} are needed, {have / 1e9:.1f} GB are there. Raise train.micro_batches"]
 
 
 def absent_data(config: Mapping[str, Any]) -> str | None:
@@ -63,26 +73,26 @@ def dry_run(cells: Sequence[Cell], planned: Sequence[Planned], states: Sequence[
     """Print what would run; nothing is started or written."""
     print(f"{len(cells)} cell{'s' if len(cells) > 1 else ''} in {plan_folder(planned[0])}; nothing is started")
     rates: dict[tuple[str, int], tuple[float, str]] = {}
-    memories: dict[str, str] = {}
+    memories: dict[str, dict[str, Memory]] = {}
     seen: set[Path] = set()  # cells that resolve alike share a folder and run once
     total, how, warnings = 0.0, set(), list[str]()
     for number, (cell, job, state) in enumerate(zip(cells, planned, states, strict=True), 1):
         costs, config, asked = account(job.config), job.config, plain(cell.composed)
         arm = repr({key: asked[key] for key in ("model", "optim", "defects", "train")})
         if arm not in memories:
-            memories[arm] = in_words(asked)
+            memories[arm] = estimates(asked)
         where = (config["device"] if torch.cuda.is_available() else "cpu", config["train"]["threads"])
         if where not in rates:
             rates[where] = flops_per_s(Path(config["paths"]["out"]).expanduser(), *where)
         rate, source = rates[where]
-        seconds = seconds_of(config, costs, rate)
+        seconds, told = duration(config, costs, rate)
         if state.kind != "done" and config["train"]["from"] is None and job.folder not in seen:
             total += seconds
         seen.add(job.folder)
         how.add(source)
         size = f"{costs.total:,} parameters ({costs.frozen:,} frozen), {costs.payload_bytes['chosen']:,} bytes before compression"
-        print(f"{number}/{len(cells)}  {job.label}: {size}, memory {memories[arm]}, about {minutes(seconds)}; {state.why}")
-        warnings += [*cell.lacks, *([absent] if (absent := absent_data(config)) else [])]
+        print(f"{number}/{len(cells)}  {job.label}: {size}, memory {in_words(memories[arm])}, {told}; {state.why}")
+        warnings += [*cell.lacks, *too_large(config, memories[arm]), *([absent] if (absent := absent_data(config)) else [])]
     print("memory: weights, gradients, optimizer, averages and the tensors of one micro-batch, a process, not compiled")
     print(f"about {minutes(total)} of training in all, one after another ({'; '.join(sorted(how))})")
     for warning in dict.fromkeys(warnings):

@@ -15,6 +15,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory_bytes(device: str) -> int | None:
+    """Memory of this machine's first CUDA device, or its own; None where the system does not tell."""
+    if device == "cuda" and torch.cuda.is_available():
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
 def decide_auto(config: dict[str, Any], *, in_sweep: bool) -> dict[str, Any]:
     """Every `auto` replaced by what the rule gives on this device: the stored configuration holds none.
 

@@ -95,10 +95,15 @@ def activation_bytes(config: Mapping[str, Any], *, bf16: bool) -> int:
         return max(0, followed.peak - gradients)
 
 
-def in_words(config: Mapping[str, Any]) -> str:
-    """`0.11 GB in fp32`; of both precisions where the machine is to choose."""
+def estimates(config: Mapping[str, Any]) -> dict[str, Memory]:
+    """{precision: memory}: of the one that is asked for, or of both where the machine is to choose."""
     chosen = ("fp32", "bf16") if config["train"]["precision"] == "auto" else (config["train"]["precision"],)
-    return ", ".join(f"{memory(config, bf16=name == 'bf16').total / 1e9:.2f} GB in {name}" for name in chosen)
+    return {name: memory(config, bf16=name == "bf16") for name in chosen}
+
+
+def in_words(found: Mapping[str, Memory]) -> str:
+    """`0.11 GB in fp32, 0.08 GB in bf16`."""
+    return ", ".join(f"{costs.total / 1e9:.2f} GB in {name}" for name, costs in found.items())
 
 
 def state_per_weight(role: str, node: Mapping[str, Any], ndim: int) -> int:

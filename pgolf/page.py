@@ -39,7 +39,7 @@ def page(report: Report) -> list[Section]:
     """Warnings, then each family: table, noise, gate, details, configuration; then the runs without a score."""
     sections = [Section("Warnings", report.warnings or ("none",))]
     for table in report.families:
-        sections += family_sections(table)
+        sections += family_sections(table) if table.rows else [Section(table.family.name, ("Nothing of this family has been run.",))]
     if report.unscored:
         rows = tuple((run.label, str(run.seed), run.status, run.error) for run in report.unscored)
         grid = Grid(("arm", "seed", "status", "why"), (False, True, False, False), rows)

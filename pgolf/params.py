@@ -9,7 +9,7 @@ from pgolf.account import Account, account
 from pgolf.build import build_model, frozen_by
 from pgolf.config import plain
 from pgolf.errors import PgolfError
-from pgolf.memory import in_words
+from pgolf.memory import estimates, in_words
 from pgolf.preflight import only_cell
 from pgolf.roles import chosen_roles, named_tensors
 
@@ -44,7 +44,7 @@ def main() -> int:
     except PgolfError as error:
         print(error, file=sys.stderr)
         return 2
-    print(json.dumps(asdict(costs), indent=1) if args.json else table(costs, str(cell.choices["quant"]), in_words(config)))
+    print(json.dumps(asdict(costs), indent=1) if args.json else table(costs, str(cell.choices["quant"]), in_words(estimates(config))))
     return 0
 
 

@@ -7,7 +7,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from pgolf.build import build_model, build_optimizers, start_weights
 from pgolf.config import compose_config, plain
-from pgolf.memory import activation_bytes, in_words, memory
+from pgolf.memory import activation_bytes, estimates, in_words, memory
 from pgolf.parallel import Ranks
 
 SMALL = ("train.seq_len=128", "train.batch_tokens=1024", "train.micro_batches=2")
@@ -72,5 +72,5 @@ def test_gradients_of_earlier_micro_batches_are_there_all_along():
 
 
 def test_in_words_speaks_of_the_precision_that_was_asked_for():
-    assert in_words(config_of("train.precision=fp32")).endswith(" GB in fp32")
-    assert " GB in fp32, " in in_words(config_of())
+    assert in_words(estimates(config_of("train.precision=fp32"))).endswith(" GB in fp32")
+    assert " GB in fp32, " in in_words(estimates(config_of()))
