@@ -47,7 +47,8 @@ def duration(config: Mapping[str, Any], costs: Account, rate: float) -> tuple[fl
     """Training time of one run, and in words: by its FLOPs, or where the budget is in seconds, that and the steps that fit into it here."""
     budget, step_s = build_budget(config["train"]), costs.flops_per_token * config["train"]["batch_tokens"] / rate
     if budget.steps is None:
-        return budget.limit_s, f"stops after {minutes(budget.limit_s)}, about {budget.limit_s / step_s:,.3g} steps here"
+        steps = budget.limit_s / step_s
+        return budget.limit_s, f"stops after {minutes(budget.limit_s)}, about {steps:,.{0 if steps >= 10 else 1}f} steps here"
     return step_s * budget.steps, f"about {minutes(step_s * budget.steps)}"
 
 
