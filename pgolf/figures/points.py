@@ -58,9 +58,9 @@ def draw(found: Sequence[Sized], looks: Looks, cap: float | None) -> Figure:
     figure = panel(found, looks, cap, 0.0)
     boxes = name_places(figure, figure.axes[0], found, names)
     if boxes is not None:
-        for (x, y, side, anchor), name in zip(boxes, names, strict=True):
-            if max(abs(x - anchor[0]), abs(y - anchor[1])) > 12:
-                stroke(figure, (anchor[0], x), (anchor[1], y), color=MUTED, linewidth=0.5)
+        for point, (x, y, side, anchor), name in zip(found, boxes, names, strict=True):
+            if max(abs(x - anchor[0]), abs(y - anchor[1])) > 12:  # in the mark's colour: the line may pass another mark
+                stroke(figure, (anchor[0], x), (anchor[1], y), color=looks[point.key].colour, linewidth=1.0)
             write(figure, x, y, name, ha=side, va="center_baseline")
         return figure
     columns = max(1, int((WIDTH - 8) // (24 + max(width_of(name) for name in names))))
