@@ -159,7 +159,7 @@ def wait_for_record(folder: Path, seconds: float = 90) -> None:
 
 
 def test_ctrl_c_says_what_is_left(tiny: list[str], tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "pgolf.train", "--multirun", "seed=1,2,3", *tiny, "train.steps=40"]
+    argv = [sys.executable, "-m", "pgolf.train", "--multirun", "seed=1,2,3", *tiny, "train.steps=400"]
     sweep = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for_record(tmp_path)
     time.sleep(0.5)
