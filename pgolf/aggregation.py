@@ -11,7 +11,7 @@ from pgolf.errors import PgolfError
 from pgolf.page import Grid, Section, number, page
 from pgolf.render import csv_text, latex, markdown
 from pgolf.stats import ALPHA
-from pgolf.study import STUDY, Study, read_study, write_study
+from pgolf.study import ADHOC, STUDY, Study, read_study, write_study
 from pgolf.study_page import study_sections
 from pgolf.table import ArmRow, Family, Report, tabulate
 from pgolf.verdicts import Verdict, rules_used, verdicts
@@ -77,7 +77,7 @@ def doubts(source: Path, rows: Sequence[Row], study: Study | None, baseline: str
     """What is not as a study's own command has it."""
     if study is None:
         described = [name for name in {row["study"] for row in rows} if source.is_dir() and (source / str(name) / STUDY).exists()]
-        named = {str(choice) for row in rows if (choice := row.get("choices.study")) not in (None, "adhoc")}
+        named = {str(choice) for row in rows if (choice := row.get("choices.study")) not in (None, ADHOC)}
         found = [f"{source / name} is described as a study: by itself it has families, published values and verdicts" for name in described]
         missing = (
             f"runs of the study {', '.join(sorted(named))} without its description ({beside(source, STUDY)}): no families, no verdicts"
@@ -112,7 +112,7 @@ def arm_verdict(row: ArmRow, smallest: float) -> str:
         return ""
     if row.holm_p < ALPHA:
         return "worse" if test.difference > 0 else "better"
-    return "no difference that matters" if -smallest < test.low and test.high < smallest else "undecided"
+    return "no difference that matters" if test.within(smallest) else "undecided"
 
 
 def verdict_section(found: tuple[Verdict, ...]) -> Section:

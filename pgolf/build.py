@@ -135,6 +135,11 @@ def frozen_by(model: nn.Module, config: Section) -> set[str]:
     return frozen_names(model, config["optim"]["frozen"], config["defects"]["frozen"])
 
 
+def trained_by_role(model: nn.Module, config: Section) -> dict[Role, list[str]]:
+    """`names_by_role` as this configuration freezes parts and gives them roles. Raises ConfigError, CoverageError."""
+    return names_by_role(model, frozen_by(model, config), config["optim"]["role_of"])
+
+
 def build_optimizers(model: nn.Module, config: Section, ranks: Ranks) -> Trained:
     """One optimizer a role; frozen parameters lose their gradient (the defect keeps it). Raises ConfigError, CoverageError."""
     optim, frozen = config["optim"], frozen_by(model, config)

@@ -17,8 +17,7 @@ from pgolf.build import (
     build_quantizer,
     build_schedule,
     check_optimizer_settings,
-    frozen_by,
-    names_by_role,
+    trained_by_role,
     trusted_targets,
 )
 from pgolf.errors import ConfigError, LackError, PgolfError
@@ -212,11 +211,11 @@ def setting_problems(config: Resolved) -> Iterator[str]:
 
 def optimizer_problems(config: Resolved) -> Iterator[str]:
     model = build_model(config["model"])
-    problems = list(refused(lambda: names_by_role(model, frozen_by(model, config), config["optim"]["role_of"])))
+    problems = list(refused(lambda: trained_by_role(model, config)))
     yield from problems
     if not problems:
         tensors = named_tensors(model)
-        groups = names_by_role(model, frozen_by(model, config), config["optim"]["role_of"])
+        groups = trained_by_role(model, config)
         if not groups:
             yield f"optim.frozen: leaves nothing to train ({config['optim']['frozen']}). Freeze less"
         yield from check_optimizer_settings(

@@ -8,6 +8,7 @@ from typing import Any
 
 from pgolf.collect import is_number
 from pgolf.errors import PgolfError
+from pgolf.groups import Group
 from pgolf.results import METRICS
 
 DIGITS = 5  # of a score in a picture
@@ -74,6 +75,22 @@ def read_curves(root: Path, rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
     """Curves of the scored runs below a folder; rows as `collect` gives them, `folder` relative to root."""
     found = [read_curve(root / row["folder"], row) for row in rows if row["status"] == "ok" and row.get("folder")]
     return [curve for curve in found if curve is not None]
+
+
+Found = Mapping[tuple[str, str, int], Curve]  # (study, fingerprint, seed) -> its curve
+
+
+def curves_of(curves: Sequence[Curve]) -> Found:
+    """Curves by what identifies a run; of copies the first."""
+    found: dict[tuple[str, str, int], Curve] = {}
+    for curve in curves:
+        found.setdefault((curve.study, curve.fingerprint, curve.seed), curve)
+    return found
+
+
+def of_group(group: Group, curves: Found) -> list[Curve]:
+    """The curves of a group's counted seeds, by seed; those that have none left out."""
+    return [curve for seed in sorted(group.used) if (curve := curves.get((group.study, group.fingerprint, seed)))]
 
 
 def curve_lines(curves: Sequence[Curve]) -> list[str]:

@@ -23,6 +23,7 @@ from pgolf.sweeps import minutes, plan_folder, record_or_none
 LOOKED_AT = 50  # earlier runs whose speed is asked for
 GUESS = 0.5  # of a plain matrix product's speed that training reaches; only where no earlier run tells
 MATRIX = 512
+COSTS = ("model", "optim", "defects", "quant", "train", "launch")  # sections that what a run costs depends on
 
 
 def flops_per_s(out: Path, device: str, threads: int) -> tuple[float, str]:
@@ -74,14 +75,15 @@ def dry_run(cells: Sequence[Cell], planned: Sequence[Planned], states: Sequence[
     """Print what would run; nothing is started or written."""
     print(f"{len(cells)} cell{'s' if len(cells) > 1 else ''} in {plan_folder(planned[0])}; nothing is started")
     rates: dict[tuple[str, int], tuple[float, str]] = {}
-    memories: dict[str, dict[str, Memory]] = {}
+    known: dict[str, tuple[Account, dict[str, Memory]]] = {}  # of an arm, whatever its seeds
     seen: set[Path] = set()  # cells that resolve alike share a folder and run once
     total, how, warnings = 0.0, set(), list[str]()
     for number, (cell, job, state) in enumerate(zip(cells, planned, states, strict=True), 1):
-        costs, config, asked = account(job.config), job.config, plain(cell.composed)
-        arm = repr({key: asked[key] for key in ("model", "optim", "defects", "train")})
-        if arm not in memories:
-            memories[arm] = estimates(asked)
+        config, asked = job.config, plain(cell.composed)
+        arm = repr({key: asked[key] for key in COSTS})
+        if arm not in known:
+            known[arm] = account(config), estimates(asked)
+        costs, memory = known[arm]
         where = (config["device"] if torch.cuda.is_available() else "cpu", config["train"]["threads"])
         if where not in rates:
             rates[where] = flops_per_s(Path(config["paths"]["out"]).expanduser(), *where)
@@ -92,8 +94,8 @@ def dry_run(cells: Sequence[Cell], planned: Sequence[Planned], states: Sequence[
         seen.add(job.folder)
         how.add(source)
         size = f"{costs.total:,} parameters ({costs.frozen:,} frozen), {costs.payload_bytes['chosen']:,} bytes before compression"
-        print(f"{number}/{len(cells)}  {job.label}: {size}, memory {in_words(memories[arm])}, {told}; {state.why}")
-        warnings += [*cell.lacks, *too_large(config, memories[arm]), *([absent] if (absent := absent_data(config)) else [])]
+        print(f"{number}/{len(cells)}  {job.label}: {size}, memory {in_words(memory)}, {told}; {state.why}")
+        warnings += [*cell.lacks, *too_large(config, memory), *([absent] if (absent := absent_data(config)) else [])]
     print("memory: weights, gradients, optimizer, averages and the tensors of one micro-batch, a process, not compiled")
     print(f"about {minutes(total)} of training in all, one after another ({'; '.join(sorted(how))})")
     for warning in dict.fromkeys(warnings):

@@ -1,6 +1,7 @@
 """How much memory training takes, from shapes alone: every tensor of one micro-batch is followed on fake tensors, nothing is computed."""
 
 import weakref
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,12 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from pgolf.build import build_averaging, build_model, frozen_by, make, names_by_role
+from pgolf.build import build_averaging, build_model, frozen_by, make, trained_by_role
 from pgolf.parallel import Ranks
 from pgolf.roles import ROOT, named_tensors
+from pgolf.slots import Role
 
 FP32 = 4
-DIMS = (1, 2)  # of the stand-ins that tell an optimizer's state per weight
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,8 @@ def activation_bytes(config: Mapping[str, Any], *, bf16: bool) -> int:
     model = build_model(model_config)
     frozen = frozen_by(model, config) if not config["defects"]["keep_frozen_gradients"] else set()
     with FakeTensorMode():
-        weights = {f"{ROOT}.{n}": torch.empty(p.shape, requires_grad=f"{ROOT}.{n}" not in frozen) for n, p in model.named_parameters()}
-        state = {name.removeprefix(f"{ROOT}."): weight for name, weight in weights.items()}
-        state |= {name: torch.empty(buffer.shape, dtype=buffer.dtype) for name, buffer in model.named_buffers()}
+        weights = {name: torch.empty(p.shape, requires_grad=f"{ROOT}.{name}" not in frozen) for name, p in model.named_parameters()}
+        state = weights | {name: torch.empty(buffer.shape, dtype=buffer.dtype) for name, buffer in model.named_buffers()}
         ids = torch.zeros(rows, model_config["seq_len"], dtype=torch.long)
         followed = Allocations()
         for tensor in (*state.values(), ids):
@@ -123,6 +123,15 @@ def averages_per_weight(config: Mapping[str, Any]) -> int:
     return sum(value.nbytes for value in tree_iter(averaging.state_dict()) if isinstance(value, Tensor)) // p.numel()
 
 
+def optimizer_bytes(groups: Mapping[Role, list[str]], tensors: Mapping[str, Tensor], optim: Mapping[str, Any]) -> int:
+    """States of all trained weights; one stand-in tells of all of a role that have as many dimensions."""
+    weights: Counter[tuple[Role, int]] = Counter()
+    for role, names in groups.items():
+        for name in names:
+            weights[role, 2 if tensors[name].ndim > 1 else 1] += tensors[name].numel()
+    return sum(count * state_per_weight(role, optim["roles"][role], ndim) for (role, ndim), count in weights.items())
+
+
 def memory(config: Mapping[str, Any], *, bf16: bool) -> Memory:
     """Estimated memory of one training process; bf16: of autocast to it. Raises ConfigError as the build does.
 
@@ -130,16 +139,12 @@ def memory(config: Mapping[str, Any], *, bf16: bool) -> Memory:
     tensors, and the copies that fake quantization and packing make of the weights.
     """
     model = build_model(config["model"])
-    tensors, groups = named_tensors(model), names_by_role(model, frozen_by(model, config), config["optim"]["role_of"])
+    tensors, groups = named_tensors(model), trained_by_role(model, config)
     trained = sum(tensors[name].numel() for names in groups.values() for name in names)
-    optimizer = 0
-    for role, names in groups.items():
-        for name in names:
-            optimizer += tensors[name].numel() * state_per_weight(role, config["optim"]["roles"][role], 2 if tensors[name].ndim > 1 else 1)
     return Memory(
         weights=sum(p.numel() for p in tensors.values()) * FP32,
         gradients=trained * FP32,
-        optimizer=optimizer,
+        optimizer=optimizer_bytes(groups, tensors, config["optim"]),
         averages=trained * averages_per_weight(config),
         activations=activation_bytes(config, bf16=bf16),
     )

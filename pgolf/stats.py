@@ -38,6 +38,10 @@ class TTest:
     p: float | None = None
     reason: str | None = None
 
+    def within(self, smallest: float) -> bool:
+        """Whether the whole interval lies inside plus-minus the smallest effect that matters; False where there is none."""
+        return self.low is not None and self.high is not None and -smallest < self.low and self.high < smallest
+
 
 def deviation(values: Sequence[float]) -> float:
     """Sample standard deviation (n - 1). `statistics.stdev` gives the same to the last digits and takes fifty times as long."""

@@ -6,9 +6,7 @@ from typing import Any
 from pgolf.config import plain
 from pgolf.errors import ConfigError
 from pgolf.preflight import Cell
-from pgolf.study import Study, study_folder, study_from
-
-ADHOC = "adhoc"
+from pgolf.study import ADHOC, Study, study_folder, study_from
 
 
 def study_of(cell: Cell) -> Study | None:

@@ -14,6 +14,7 @@ STUDY = "study.json"
 STUDY_SCHEMA = 1
 TESTS = ("welch", "paired")
 PUBLISHED_TESTS = ("", "one_sample")
+ADHOC = "adhoc"  # runs of no study
 USUAL_SCALE = "cpu"
 KINDS = ("worse", "better", "no_better", "order", "untestable")
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from pgolf.curves import Curve
+from pgolf.curves import Curve, curves_of, of_group
 from pgolf.page import Grid, Section, number, p_text
 from pgolf.stats import one_sample
 from pgolf.study import Study
@@ -46,12 +46,12 @@ def scores_apart(table: FamilyTable) -> Section:
 
 def on_the_way(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
     """Mean live scores at the validation steps that all arms have, at most eight of them; nothing without curves."""
-    found = {(curve.study, curve.fingerprint, curve.seed): curve for curve in curves}
-    runs: dict[str, list[dict[int, float]]] = {}
-    for row in table.rows:
-        if row.mean_bpb is not None:
-            mine = [found.get((row.group.study, row.group.fingerprint, seed)) for seed in row.group.used]
-            runs[row.label] = [dict(zip(c.val_steps, c.val_bpb_live, strict=True)) for c in mine if c is not None]
+    found = curves_of(curves)
+    runs = {
+        row.label: [dict(zip(c.val_steps, c.val_bpb_live, strict=True)) for c in of_group(row.group, found)]
+        for row in table.rows
+        if row.mean_bpb is not None
+    }
     seen = [set(run) for members in runs.values() for run in members]
     if not seen or not all(runs.values()):
         return []
@@ -75,12 +75,11 @@ def phases_of(curve: Curve) -> list[tuple[str, int, float]]:
 
 def by_phase(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
     """Mean live scores at the last validation of each phase of the schedule; nothing where no arm has two phases with a validation."""
-    found = {(curve.study, curve.fingerprint, curve.seed): curve for curve in curves if curve.train_lr_scale}
+    found = curves_of([curve for curve in curves if curve.train_lr_scale])
     rows, titles = [], list[str]()
     for row in table.rows:
-        mine = [found.get((row.group.study, row.group.fingerprint, seed)) for seed in row.group.used]
-        runs = [phases_of(curve) for curve in mine if curve is not None]
-        if not runs or len(runs) < len(mine) or len({tuple(phase[:2] for phase in run) for run in runs}) > 1:
+        runs = [phases_of(curve) for curve in of_group(row.group, found)]
+        if not runs or len(runs) < row.group.n or len({tuple(phase[:2] for phase in run) for run in runs}) > 1:
             continue
         cells, before = {}, None
         for at, (phase, step, _) in enumerate(runs[0]):
@@ -108,8 +107,7 @@ def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
         test, size = (None if row.comparison is None else row.comparison.test), row.group.mean("total_bytes")
         if row.is_baseline or size is None or test is None or test.difference is None or test.low is None or test.high is None:
             continue
-        equal = -smallest < test.low and test.high < smallest
-        verdict = "yes" if equal else "no, better" if test.high < 0 else "no, worse" if test.low > 0 else "cannot be told"
+        verdict = "yes" if test.within(smallest) else "no, better" if test.high < 0 else "no, worse" if test.low > 0 else "cannot be told"
         cells = (f"{size:,.0f}", f"{size - base_bytes:+,.0f}", f"{100 * (size / base_bytes - 1):+.1f}%")
         rows.append([row.label, *cells, f"{test.difference:+.4f} [{test.low:+.4f}, {test.high:+.4f}]", verdict])
     titles = ("arm", "bytes", f"against {base.label}", "share", "difference in bpb", "equal score")

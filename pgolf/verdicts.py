@@ -85,8 +85,7 @@ def judge_arm(kind: str, row: ArmRow, smallest: float) -> tuple[str, str]:
     if sign * test.difference > 0 and holm < ALPHA:
         return HOLDS, why
     wrong = sign * test.difference < 0 and test.p < ALPHA
-    inside = -smallest < test.low and test.high < smallest
-    return (FAILS if wrong or inside else UNDECIDED), why
+    return (FAILS if wrong or test.within(smallest) else UNDECIDED), why
 
 
 def judge_order(claim: Claim, test: ClaimTest, rows: dict[str, ArmRow]) -> Verdict:

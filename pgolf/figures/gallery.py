@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgolf.aggregation import Aggregate
+from pgolf.curves import curves_of
 from pgolf.figures import forest, lines, order, points
 from pgolf.figures.export import Picture
 from pgolf.figures.numbers import (
@@ -16,7 +17,6 @@ from pgolf.figures.numbers import (
     Part,
     Series,
     cap_of,
-    curves_of,
     effects,
     key_of,
     numbered,

@@ -5,19 +5,18 @@ is a mean over the counted seeds of one arm, `low` and `high` the lowest and hig
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from pgolf.aggregation import Aggregate
-from pgolf.curves import Curve
+from pgolf.curves import Curve, Found, of_group
 from pgolf.groups import Group
 from pgolf.page import score_columns, scoring
 from pgolf.study import Study
 from pgolf.table import ArmRow, FamilyTable
 
 Key = tuple[str, str, str]  # study, arm, fingerprint: what keeps one colour in all pictures
-Found = Mapping[tuple[str, str, int], Curve]  # (study, fingerprint, seed) -> its curve
 WINDOW = 5  # logged points of training that one shown point is the mean of
 TRAIN, VALIDATION = "training", "validation"
 
@@ -93,14 +92,6 @@ def parts(table: FamilyTable) -> list[Part]:
     return found
 
 
-def curves_of(curves: Sequence[Curve]) -> Found:
-    """Curves by what identifies a run; of copies the first."""
-    found: dict[tuple[str, str, int], Curve] = {}
-    for curve in curves:
-        found.setdefault((curve.study, curve.fingerprint, curve.seed), curve)
-    return found
-
-
 def series(part: Part, kind: str, curves: Found) -> list[Series]:
     """A line for each arm of which a counted seed has a curve."""
     made = (line_of(row, kind, curves) for row in part.rows)
@@ -109,8 +100,9 @@ def series(part: Part, kind: str, curves: Found) -> list[Series]:
 
 def line_of(row: ArmRow, kind: str, curves: Found) -> Series | None:
     group = row.group
-    mine = [curve for seed in sorted(group.used) if (curve := curves.get((group.study, group.fingerprint, seed)))]
-    seeds = [points for curve in mine if (points := dict(training(curve) if kind == TRAIN else validation(curve, group)))]
+    seeds = [
+        points for curve in of_group(group, curves) if (points := dict(training(curve) if kind == TRAIN else validation(curve, group)))
+    ]
     common = sorted(set.intersection(*map(set, seeds))) if seeds else []
     if not common:
         return None

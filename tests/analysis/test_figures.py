@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from made_records import curved_study, describe, failed, metrics, put, record, study_of
 from pgolf.aggregation import Aggregate, aggregate
+from pgolf.curves import curves_of
 from pgolf.errors import PgolfError
 from pgolf.figures import forest, points
 from pgolf.figures.export import Picture, svg, write_png
@@ -23,7 +24,6 @@ from pgolf.figures.numbers import (
     Effect,
     Sized,
     cap_of,
-    curves_of,
     effects,
     numbered,
     off_scale,
