@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m pgolf.train study.name=demo
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -69,10 +69,9 @@ def by_slot(model: GPT) -> dict[str, int]:
 def quantizers(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every choice of conf/quant, interpolations resolved in this configuration."""
     register()  # a worker reads a configuration that is resolved already, these files are not
+    whole = OmegaConf.create(dict(config))
     for path in sorted(Path(conf_dir() / "quant").glob("*.yaml")):
-        whole = OmegaConf.merge(
-            OmegaConf.create(dict(config)), OmegaConf.create({"quant": None}), OmegaConf.create({"quant": OmegaConf.load(path)})
-        )
+        whole.quant = OmegaConf.load(path)
         resolved = OmegaConf.to_container(whole.quant, resolve=True)
         assert isinstance(resolved, dict)
         yield path.stem, {str(key): value for key, value in resolved.items()}

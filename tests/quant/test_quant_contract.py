@@ -1,6 +1,8 @@
 """What every quantizer owes, tried on every YAML of conf/quant: a new one is tested by existing."""
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,8 +33,13 @@ STATE_SHAPES = {
 }
 
 
+@cache
+def composed(stem: str) -> dict[str, Any]:
+    return plain(compose_config([f"quant={stem}", "scale=published"]))
+
+
 def quantizer(stem: str):
-    return build_quantizer(plain(compose_config([f"quant={stem}", "scale=published"])))
+    return build_quantizer(composed(stem))
 
 
 def state(seed: int, size: float = 0.1) -> dict[str, torch.Tensor]:

@@ -1,6 +1,7 @@
 """Two gloo ranks give what one rank with accumulation gives."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,15 +9,16 @@ import torch
 
 from pgolf.artifact import unpack
 from pgolf.machine import cores
-from run_folders import Command, events, records
+from run_folders import events, records
+
+Train = Callable[[list[str]], int]
 
 
 @pytest.mark.skipif(cores() < 2, reason="needs two CPU cores")
-def test_two_ranks_equal_one(command: Command, tiny: list[str], tmp_path: Path) -> None:
+def test_two_ranks_equal_one(train_here: Train, tiny: list[str], tmp_path: Path) -> None:
     short = [*tiny, "quant=none", "train.steps=5", "train.threads=1", "train.log_every=1", "model/head=untied"]
-    for nproc in (1, 2):
-        done = command("pgolf.train", *short, f"launch.nproc={nproc}", f"paths.out={tmp_path / str(nproc)}")
-        assert done.returncode == 0, done.stdout + done.stderr
+    assert train_here([*short, f"paths.out={tmp_path / '1'}"]) == 0
+    assert train_here([*short, f"paths.out={tmp_path / '2'}", "launch.nproc=2"]) == 0, "its ranks are processes of their own"
     ((one, first),), ((two, second),) = records(tmp_path / "1"), records(tmp_path / "2")
     assert (first["nproc"], second["nproc"]) == (1, 2)
     assert first["fingerprint"] == second["fingerprint"]

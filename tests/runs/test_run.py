@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from pgolf import evaluate
 from pgolf.artifact import unpack
 from pgolf.config import load
 from run_folders import Command, events, records
 
 Train = Callable[[list[str]], int]
+MainOf = Callable[..., tuple[int, str, str]]
 
 
 def test_trains_packs_rescores_and_records(train_here: Train, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +80,7 @@ def test_a_run_that_diverges_is_recorded_as_such(train_here: Train, tiny: list[s
     assert not (folder / "artifact.pgolf").exists()
 
 
-def test_evaluate_needs_the_file_alone(train_here: Train, command: Command, tiny: list[str], tmp_path: Path) -> None:
+def test_evaluate_needs_the_file_alone(train_here: Train, command: Command, main_of: MainOf, tiny: list[str], tmp_path: Path) -> None:
     assert train_here([*tiny, "train.threads=1"]) == 0
     ((folder, record),) = records(tmp_path)
     moved = tmp_path / "moved.pgolf"
@@ -87,18 +89,17 @@ def test_evaluate_needs_the_file_alone(train_here: Train, command: Command, tiny
     done = command("pgolf.evaluate", str(moved), *data, "train.threads=1", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["val_bpb"] == record["val_bpb"]
-    slid = command("pgolf.evaluate", str(moved), *data, "eval=sliding", "eval.stride=8", "--json")
-    assert slid.returncode == 0, slid.stderr
-    found = json.loads(slid.stdout)
+    code, out, err = main_of(evaluate, str(moved), *data, "eval=sliding", "eval.stride=8", "--json")
+    assert code == 0, err
+    found = json.loads(out)
     assert found["val_targets"] == record["val_targets"]
     assert found["eval_mode"] == "sliding32-stride8-first3000"
     assert found["val_bpb"] < record["val_bpb"]
     other = [o for o in data if not o.startswith("data.vocab_size")]
-    refused = command("pgolf.evaluate", str(moved), *other, "data.vocab_size=400")
-    assert refused.returncode == 2
-    assert "another tokenizer" in refused.stderr
+    code, _, err = main_of(evaluate, str(moved), *other, "data.vocab_size=400")
+    assert code == 2
+    assert "another tokenizer" in err
     moved.write_bytes(moved.read_bytes()[:-1])
-    damaged = command("pgolf.evaluate", str(moved), *data)
-    assert damaged.returncode == 2
-    assert str(moved) in damaged.stderr
-    assert "Traceback" not in damaged.stderr
+    code, _, err = main_of(evaluate, str(moved), *data)
+    assert code == 2
+    assert str(moved) in err

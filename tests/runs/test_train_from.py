@@ -1,10 +1,12 @@
 """`train.from`: one trained run, packed and scored in several ways."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pgolf import train
 from run_folders import records
 
 Train = Callable[[list[str]], int]
@@ -13,14 +15,8 @@ Train = Callable[[list[str]], int]
 @pytest.fixture(scope="module")
 def parents(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
     """An arm's folder with two seeds, trained with an average, a side input and published numbers that follow the width."""
-    import os
-    import subprocess
-    import sys
-
     root = tmp_path_factory.mktemp("parents")
     argv = [
-        "--multirun",
-        "seed=1,2",
         "model/head=factorized",
         "optim/averaging=ema",
         "quant=int6_zstd_published",
@@ -28,10 +24,11 @@ def parents(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
         *tiny,
     ]
     argv += ["model.head.rank=8", "data.shuffle_seed=${seed}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pgolf.train", *argv], cwd=root, capture_output=True, text=True, env=os.environ, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for seed in (1, 2):
+            patch.setattr(sys, "argv", ["pgolf.train", f"seed={seed}", *argv])
+            assert train.main() == 0
     (arm,) = (root / "multirun" / "adhoc").glob("averaging=*")
     return arm
 
