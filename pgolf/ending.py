@@ -172,4 +172,4 @@ def one_line(record: Mapping[str, Any]) -> str:
     """A run in a line."""
     if record["status"] != "ok":
         return f"{record['status']}: {record['error']}"
-    return f"val_bpb {record['val_bpb']:.4f}, {record['total_bytes']:,} bytes, {record['train_s']:.1f} s"
+    return f"val_bpb {record['val_bpb']:.4f}, {record['total_bytes']:,} bytes, {record['train_s']:.1f} s of training"

@@ -76,11 +76,12 @@ def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
         return [f"{group}@{override.package}: no such place for a choice ({flat[0]}).{near}"]
     if group == LAUNCHER and (extras := [str(v) for v in flat if str(v) in EXTRAS and str(v) not in choices]):
         return [f"{group}: {name} is not installed. Run pip install 'pgolf[{EXTRAS[name]}]'" for name in extras]
-    return [
-        f"{group}: no such choice ({value}).{suggest(str(value), choices)} Choices: {', '.join(choices)}"
-        for value in flat
-        if str(value) not in choices
-    ]
+    return [no_such_choice(group, str(value), choices) for value in flat if str(value) not in choices]
+
+
+def no_such_choice(group: str, value: str, choices: list[str]) -> str:
+    beside = [choice for choice in choices if "/" in value and choice.startswith(f"{value.rpartition('/')[0]}/")]  # an arm's own study
+    return f"{group}: no such choice ({value}).{suggest(value, choices)} Choices: {', '.join(beside or choices)}"
 
 
 def key_problems(override: Override, base: DictConfig) -> list[str]:

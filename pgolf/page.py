@@ -70,7 +70,7 @@ def introduction(table: FamilyTable) -> str:
 
 
 def number(value: float | None, digits: int = 4, *, sign: bool = False) -> str:
-    return "" if value is None else f"{value:{'+' if sign else ''},.{digits}f}"
+    return "" if value is None else f"{value:{'+' if sign else ''}z,.{digits}f}"
 
 
 def p_text(p: float | None) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from pgolf.curves import Curve, curves_of, of_group
-from pgolf.page import Grid, Section, number, p_text
-from pgolf.stats import one_sample
+from pgolf.page import Grid, Section, interval, number, p_text
+from pgolf.stats import one_sample, welch
 from pgolf.study import Study
 from pgolf.table import ArmRow, FamilyTable, Report
 
@@ -33,15 +33,23 @@ def grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Grid:
 
 
 def scores_apart(table: FamilyTable) -> Section:
-    """Live, averaged and packed scores of every arm, means over its seeds, and the FLOPs of a trained token."""
+    """Live, averaged and packed scores of every arm, means over its seeds, and the FLOPs of a trained token.
+
+    The difference between live scores stands beside them: an average or a packer can turn what the packed scores say.
+    """
+    base = next((row.group for row in table.rows if row.is_baseline and row.mean_bpb is not None), None)
 
     def cells(row: ArmRow) -> list[str]:
         flops = row.group.mean("flops_per_token")
-        scores = [number(row.group.mean(key)) for key in ("val_bpb_live", "val_bpb_averaged", "val_bpb")]
-        return [row.label, *scores, number(row.group.mean("quant_gap_bpb"), sign=True), "" if flops is None else f"{flops / 1e6:,.3f}"]
+        live, averaged, packed = (number(row.group.mean(key)) for key in ("val_bpb_live", "val_bpb_averaged", "val_bpb"))
+        told = row.comparison is not None and row.comparison.refused is None
+        test = welch(row.group.values("val_bpb_live"), base.values("val_bpb_live")) if told and base is not None else None
+        packing = number(row.group.mean("quant_gap_bpb"), sign=True)
+        return [row.label, live, interval(test), averaged, packed, packing, "" if flops is None else f"{flops / 1e6:,.3f}"]
 
-    titles = ("arm", "live bpb", "averaged bpb", "packed bpb", "packing, bpb", "MFLOPs/token")
-    return Section(f"{table.family.name}: live, averaged and packed", ("Means over seeds.",), grid(titles, [cells(r) for r in table.rows]))
+    titles = ("arm", "live bpb", "live difference [95%]", "averaged bpb", "packed bpb", "packing, bpb", "MFLOPs/token")
+    lines = ("Means over seeds; the difference to the baseline's live scores has Welch's interval, not corrected.",)
+    return Section(f"{table.family.name}: live, averaged and packed", lines, grid(titles, [cells(row) for row in table.rows]))
 
 
 def on_the_way(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
@@ -109,7 +117,7 @@ def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
             continue
         verdict = "yes" if test.within(smallest) else "no, better" if test.high < 0 else "no, worse" if test.low > 0 else "cannot be told"
         cells = (f"{size:,.0f}", f"{size - base_bytes:+,.0f}", f"{100 * (size / base_bytes - 1):+.1f}%")
-        rows.append([row.label, *cells, f"{test.difference:+.4f} [{test.low:+.4f}, {test.high:+.4f}]", verdict])
+        rows.append([row.label, *cells, interval(test), verdict])
     titles = ("arm", "bytes", f"against {base.label}", "share", "difference in bpb", "equal score")
     line = f"Equal: the whole 95% interval lies within {smallest} bpb, the smallest effect that matters at this size."
     return [Section(f"{table.family.name}: bytes at an equal score", (line,), grid(titles, rows))] if rows else []

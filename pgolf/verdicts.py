@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pgolf.page import interval, p_text
 from pgolf.stats import ALPHA, Order, order_agreement
 from pgolf.study import Claim, ClaimTest, Study
 from pgolf.table import FEWEST_SEEDS, ArmRow, FamilyTable, Report
@@ -40,7 +41,7 @@ def verdicts(study: Study, report: Report) -> list[Verdict]:
 
 def judge(study: Study, claim: Claim, test: ClaimTest, table: FamilyTable | None) -> Verdict:
     if test.kind == "untestable" or table is None:
-        return Verdict(claim, test, UNTESTABLE, claim.note if test.kind == "untestable" else f"family {test.family} has not been run")
+        return Verdict(claim, test, UNTESTABLE, "" if test.kind == "untestable" else f"family {test.family} has not been run")
     named = dict.fromkeys((*test.arms, table.family.baseline or ""))
     rows = {arm: row for arm in named if (row := row_of(arm, table)) is not None}
     if why := [f"{arm} {reason}" for arm in named if (reason := unfit(rows.get(arm)))]:
@@ -76,7 +77,7 @@ def judge_arm(kind: str, row: ArmRow, smallest: float) -> tuple[str, str]:
     holm = row.holm_p
     if test is None or test.difference is None or test.p is None or test.low is None or test.high is None or holm is None:
         return UNDECIDED, f"has no test against the baseline ({test.reason if test is not None and test.reason else 'not compared'})"
-    why = f"{test.difference:+.4f} [{test.low:+.4f}, {test.high:+.4f}], Holm p {holm:.2g}"
+    why = f"{interval(test)}, Holm p {p_text(holm)}"
     if kind == "no_better":
         if test.difference < 0 and holm < ALPHA:
             return FAILS, why

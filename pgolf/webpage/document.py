@@ -99,7 +99,7 @@ def claims(found: Sequence[Verdict]) -> str:
         inside = tag("h3", text(claim.text))
         for verdict in (v for v in found if v.claim == claim):
             badge = tag("span", text(verdict.verdict), class_=f"status {CLASSES.get(verdict.verdict, 'open')}")
-            numbers = [] if verdict.why == claim.note else verdict.why.split("; ")
+            numbers = verdict.why.split("; ") if verdict.why else []
             inside += tag("p", f"{badge} {tag('strong', text(verdict.test.family))}")
             inside += bullets(numbers, "numbers") if len(numbers) > 1 else paragraphs(numbers, "numbers")
         note = tag("p", text(f"What the published material shows: {claim.note}"), class_="quiet") if claim.note else ""

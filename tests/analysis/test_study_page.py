@@ -12,8 +12,10 @@ from pgolf.aggregation import aggregate, write_tables
 from pgolf.collect import ROWS
 from pgolf.curves import Curve
 from pgolf.errors import PgolfError
+from pgolf.page import interval
+from pgolf.stats import welch
 from pgolf.study import Claim, ClaimTest, FamilyPlan, Study, read_study, study_from, write_study
-from pgolf.study_page import by_phase, bytes_saved
+from pgolf.study_page import by_phase, bytes_saved, scores_apart
 from pgolf.verdicts import FAILS, HOLDS, UNDECIDED, UNTESTABLE
 
 BASE, WORSE, SAME, NOISY = (2.000, 2.004, 2.002), (2.100, 2.104, 2.103), (2.0015, 2.0025, 2.0035), (1.98, 2.06, 2.01)
@@ -59,7 +61,7 @@ def folder_of(tmp_path: Path, made: Study) -> Path:
 def test_a_claim_is_judged_by_its_rule(made: Claim, verdict: str, tmp_path: Path) -> None:
     (found,) = aggregate(folder_of(tmp_path, study(made))).verdicts
     assert found.verdict == verdict, found.why
-    assert found.why
+    assert bool(found.why) is (verdict != UNTESTABLE)
 
 
 def test_flipping_an_arm_turns_its_verdict(tmp_path: Path) -> None:
@@ -129,6 +131,19 @@ def test_scores_by_phase_of_the_schedule(tmp_path: Path) -> None:
     assert section.grid.columns == ("arm", "constant rate", "falling rate", "zero rate")
     assert section.grid.rows[0] == ("base", "2.7000 at 20", "2.4500 at 30 (-0.2500)", "2.2000 at 40 (-0.2500)")
     assert by_phase(made.report.families[0], [replace(c, train_lr_scale=()) for c in curves]) == []
+
+
+def test_live_scores_have_a_difference_of_their_own(tmp_path: Path) -> None:
+    """An average can turn what the packed scores say: here the arm that packs worse is the better one live."""
+    folder = folder_of(tmp_path, study())
+    for path in folder.glob("*/seed*/result.json"):
+        record = json.loads(path.read_text())
+        record["val_bpb_live"] = record["val_bpb"] - (0.5 if path.parts[-3] == "worse" else 0.0)
+        path.write_text(json.dumps(record))
+    told = {row[0]: row[2] for row in scores_apart(aggregate(folder).report.families[0]).grid.rows}
+    assert told["base"] == ""
+    assert told["worse"] == interval(welch([bpb - 0.5 for bpb in WORSE], BASE))
+    assert told["same"] == interval(welch(SAME, BASE))
 
 
 def test_bytes_are_saved_at_an_equal_score_only_within_the_smallest_effect(tmp_path: Path) -> None:
