@@ -131,7 +131,7 @@ class StudyConfig:
     source: str = MISSING
     test: str = MISSING  # welch or paired, named before the runs
     smallest_effect_bpb: dict[str, float] = MISSING  # the smallest difference that matters, by scale
-    families: dict[str, Any] = MISSING  # {name: {title, baseline, arms}}
+    families: dict[str, Any] = MISSING  # {name: {title, baseline, arms, line}}
     published: dict[str, Any] = MISSING  # {arm: {field: value}}
     published_test: str = MISSING  # one_sample, or nothing
     claims: list[Any] = MISSING  # each {text, note, tests: [{family, kind, arms}]}

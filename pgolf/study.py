@@ -26,12 +26,16 @@ def study_folder(name: str, scale: str) -> str:
 
 @dataclass(frozen=True)
 class FamilyPlan:
-    """Arms that are compared with one baseline, in the order shown. title: what the family is, in a phrase."""
+    """Arms that are compared with one baseline, in the order shown. title: what the family is, in a phrase.
+
+    line: arms, as of models of several sizes, that tell how many bytes a score costs; the others' bytes are held against it.
+    """
 
     name: str
     title: str
     baseline: str
     arms: tuple[str, ...]
+    line: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Study:
 
 def study_from(made: Mapping[str, Any]) -> Study:
     """A study from plain containers. Raises KeyError, TypeError, ValueError for others."""
-    families = tuple(FamilyPlan(**{**f, "arms": tuple(f["arms"])}) for f in made["families"])
+    families = tuple(FamilyPlan(**{**f, "arms": tuple(f["arms"]), "line": tuple(f.get("line", ()))}) for f in made["families"])
     claims = tuple(
         Claim(c["text"], c["note"], tuple(ClaimTest(t["family"], t["kind"], tuple(t.get("arms", ()))) for t in c["tests"]))
         for c in made.get("claims", ())
@@ -98,6 +102,9 @@ def problems_of(study: Study) -> list[str]:
     found += [f"test {study.test} is none of {', '.join(TESTS)}"] if study.test not in TESTS else []
     found += [] if study.published_test in PUBLISHED_TESTS else [f"published_test {study.published_test} is not one_sample"]
     found += [f"family {f.name} does not hold its baseline {f.baseline}" for f in study.families if f.baseline not in f.arms]
+    for f in study.families:
+        if f.line and (len(f.line) < 2 or not set(f.line) <= set(f.arms)):
+            found.append(f"family {f.name}: a line goes through two or more of its arms ({', '.join(f.line)})")
     known = {arm for names in arms.values() for arm in names}
     found += [f"published values of {arm}, an arm of no family" for arm in study.published if arm not in known]
     for claim in study.claims:

@@ -1,8 +1,10 @@
 """What a study's page shows beside its tables: scores apart, scores on the way, and the comparison as it was published."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean
 
+from pgolf.collect import is_number
 from pgolf.curves import Curve, curves_of, of_group
 from pgolf.page import Grid, Section, interval, number, p_text
 from pgolf.stats import one_sample, welch
@@ -22,6 +24,7 @@ def study_sections(study: Study, report: Report, curves: Sequence[Curve]) -> lis
         found += on_the_way(table, curves)
         found += by_phase(table, curves)
         found += bytes_saved(table, study.smallest_effect_bpb)
+        found += against_the_line(table, next((plan.line for plan in study.families if plan.name == table.family.name), ()))
         if study.published_test == "one_sample":
             found.append(as_a_constant(table))
     return found
@@ -121,6 +124,53 @@ def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
     titles = ("arm", "bytes", f"against {base.label}", "share", "difference in bpb", "equal score")
     line = f"Equal: the whole 95% interval lies within {smallest} bpb, the smallest effect that matters at this size."
     return [Section(f"{table.family.name}: bytes at an equal score", (line,), grid(titles, rows))] if rows else []
+
+
+def bytes_on(line: Sequence[tuple[float, float]], bpb: float) -> float | None:
+    """Bytes at a score on the line through points (bytes, bpb), straight between neighbours; None beyond its ends.
+
+    A point that another beats in both is not on the line: more bytes for a worse score are no price of anything.
+    """
+    front = sorted((p for p in line if not any(o != p and o[0] <= p[0] and o[1] <= p[1] for o in line)), reverse=True)
+    for (more, better), (fewer, worse) in pairwise(front):
+        if better <= bpb <= worse:
+            return fewer + (more - fewer) * (worse - bpb) / (worse - better)
+    return None
+
+
+def against_the_line(table: FamilyTable, line: Sequence[str]) -> list[Section]:
+    """What an arm's score would cost on the line through other arms, seed by seed; nothing where one of these has no comparable score."""
+    rows = {row.group.arm: row for row in table.rows if row.is_baseline or (row.comparison is not None and row.comparison.refused is None)}
+    if not line or not all(arm in rows for arm in line):
+        return []
+    points = {arm: sized_scores(row) for arm, row in rows.items()}
+    others = {arm: row for arm, row in rows.items() if arm not in line and points[arm]}
+    told = [[row.label, *saved_cells(points[arm], [points[other] for other in line])] for arm, row in others.items()]
+    lines = (
+        f"The line goes through {', '.join(rows[arm].label for arm in line)}, straight between neighbours, for each seed by itself;"
+        " the interval is between seeds. Saved: bytes on the line at the arm's score, less the arm's own.",
+    )
+    titles = ("arm", "bytes", "bytes on the line at its score", "saved [95%]", "share")
+    return [Section(f"{table.family.name}: bytes saved at an equal score", lines, grid(titles, told))] if told else []
+
+
+def sized_scores(row: ArmRow) -> dict[int, tuple[float, float]]:
+    """(bytes, bpb) of the counted seeds whose record has both."""
+    return {seed: (run["total_bytes"], run["val_bpb"]) for seed, run in row.group.used.items() if is_number(run.get("total_bytes"))}
+
+
+def saved_cells(points: Mapping[int, tuple[float, float]], line: Sequence[Mapping[int, tuple[float, float]]]) -> list[str]:
+    """Cells of one arm, from (bytes, bpb) by seed of its own and of the line's arms."""
+    own = {seed: point for seed, point in points.items() if all(seed in other for other in line)}
+    costs = [bytes_on([other[seed] for other in line], bpb) for seed, (_, bpb) in own.items()]
+    inside = [cost for cost in costs if cost is not None]
+    size = f"{fmean(size for size, _ in points.values()):,.0f}"
+    if not inside or len(inside) < len(costs):
+        return [size, "", "its score lies beyond the line's ends" if costs else "no seed in common", ""]
+    saved = [cost - size for cost, (size, _) in zip(inside, own.values(), strict=True)]
+    test = one_sample(saved)
+    bounds = f"({test.reason})" if test.low is None or test.high is None else f"[{test.low:+,.0f}, {test.high:+,.0f}]"
+    return [size, f"{fmean(inside):,.0f}", f"{fmean(saved):+,.0f} {bounds}", f"{100 * fmean(saved) / fmean(inside):+.1f}%"]
 
 
 def as_a_constant(table: FamilyTable) -> Section:

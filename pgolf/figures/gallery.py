@@ -54,7 +54,7 @@ def gallery(made: Aggregate) -> list[Exhibit]:
             forests(tables, looks),
             curves(made, whole, VALIDATION, looks),
             curves(made, whole, TRAIN, looks),
-            sized(whole, looks),
+            sized(made, whole, looks),
             published(made, looks),
         ]
     return [exhibit for exhibit in found if exhibit.panels]
@@ -126,8 +126,9 @@ def told(effect: Effect) -> str:
     return f"{effect.label} {effect.difference:+.4f}, {interval}"
 
 
-def sized(whole: Sequence[Part], looks: Looks) -> Exhibit:
-    panels, out_of_range, far = {}, set(), ""
+def sized(made: Aggregate, whole: Sequence[Part], looks: Looks) -> Exhibit:
+    panels, out_of_range, far, joined = {}, set(), "", ""
+    lines_of = {} if made.study is None else {plan.name: plan.line for plan in made.study.families}
     for number, part in enumerate(whole, 1):
         if not (found := sizes(part)):
             continue
@@ -137,10 +138,12 @@ def sized(whole: Sequence[Part], looks: Looks) -> Exhibit:
             out_of_range.add(f"the cap, {cap:,.0f} bytes, lies far to the {'right' if cap > found[0].total_bytes else 'left'}")
         text = "; ".join(f"{p.label} {p.total_bytes:,.0f} bytes, {p.bpb:.4f}" for p in found)
         title = f"{part.title}: bits per byte against packed bytes"
-        panels[part.title] = Picture(f"bytes-{number}", title, f"{text}.", points.draw(found, looks, cap))
+        line = sorted((p for p in found if p.key[1] in lines_of.get(part.table.family.name, ())), key=lambda p: p.total_bytes)
+        joined = " Dotted: the line that tells what a score costs." if line else joined
+        panels[part.title] = Picture(f"bytes-{number}", title, f"{text}.", points.draw(found, looks, cap, line))
     far += f" Not shown: {'; '.join(sorted(out_of_range))}." if out_of_range else ""
-    caption = f"Mean over seeds of the packed model's score and of its bytes with the code; bars from the lowest to the highest seed.{far}"
-    return Exhibit("bytes", "Score against bytes", caption, panels)
+    what = "Mean over seeds of the packed model's score and of its bytes with the code; bars from the lowest to the highest seed."
+    return Exhibit("bytes", "Score against bytes", f"{what}{joined}{far}", panels)
 
 
 def published(made: Aggregate, looks: Looks) -> Exhibit:

@@ -48,14 +48,17 @@ def shows_cap(found: Sequence[Sized], cap: float | None) -> bool:
     return cap is not None and low <= cap <= high
 
 
-def draw(found: Sequence[Sized], looks: Looks, cap: float | None) -> Figure:
-    """The picture of one panel; found must not be empty. Names stand at their points; where they have no room, in a legend below."""
+def draw(found: Sequence[Sized], looks: Looks, cap: float | None, line: Sequence[Sized] = ()) -> Figure:
+    """The picture of one panel; found must not be empty. line: those that tell what a score costs, joined in their order.
+
+    Names stand at their points; where they have no room, in a legend below.
+    """
     far = off_scale([point.bpb for point in found])
     names = [
         f"{name} ↑ {point.bpb:.3f}" if far is not None and point.bpb >= far else name
         for point, name in ((point, looks[point.key].name) for point in found)
     ]
-    figure = panel(found, looks, cap, 0.0)
+    figure = panel(found, looks, cap, line, 0.0)
     boxes = name_places(figure, figure.axes[0], found, names)
     if boxes is not None:
         for point, (x, y, side, anchor), name in zip(found, boxes, names, strict=True):
@@ -65,7 +68,7 @@ def draw(found: Sequence[Sized], looks: Looks, cap: float | None) -> Figure:
         return figure
     columns = max(1, int((WIDTH - 8) // (24 + max(width_of(name) for name in names))))
     rows = -(-len(names) // columns)
-    figure = panel(found, looks, cap, LINE * rows + 6)
+    figure = panel(found, looks, cap, line, LINE * rows + 6)
     for at, (point, name) in enumerate(zip(found, names, strict=True)):
         x, y = 10 + (at // rows) * (WIDTH - 8) / columns, LINE * (rows - at % rows) - 6
         look = looks[point.key]
@@ -74,7 +77,7 @@ def draw(found: Sequence[Sized], looks: Looks, cap: float | None) -> Figure:
     return figure
 
 
-def panel(found: Sequence[Sized], looks: Looks, cap: float | None, below: float) -> Figure:
+def panel(found: Sequence[Sized], looks: Looks, cap: float | None, line: Sequence[Sized], below: float) -> Figure:
     """Axes and points, with room for a legend below."""
     figure = blank(HEIGHT + below)
     made = axes(figure, left=LEFT, right=RIGHT, top=TOP, bottom=BOTTOM + below)
@@ -93,6 +96,8 @@ def panel(found: Sequence[Sized], looks: Looks, cap: float | None, below: float)
             "cap", (cap, 1), (-4 if beyond else 4, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
             ha="right" if beyond else "left", va="top", fontsize=FONT, color=MUTED,
         )  # fmt: skip
+    if line:
+        made.plot([p.total_bytes for p in line], [p.bpb for p in line], color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1)
     for point in found:
         look = looks[point.key]
         made.plot([point.total_bytes] * 2, [point.low, point.high], color=look.colour, linewidth=1.4)

@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -33,6 +34,7 @@ from pgolf.figures.numbers import (
     sizes,
 )
 from pgolf.figures.style import HUES, VARIABLES, apart, look_of, shorten
+from pgolf.study import write_study
 
 SCORES = {"tied": [2.00, 2.01, 2.03], "mos": [1.90, 1.93, 1.91], "low": [2.02, 2.00, 2.01]}
 HOSTILE = ("a$\\frac{b}$", "<script>alert(1)</script>", '"]]>-->&amp;', "模型🙂", "x" * 300, 'url(#no) id="y" #1c2024')
@@ -215,6 +217,22 @@ def test_the_cap_stands_where_it_squashes_nothing(tmp_path: Path) -> None:
     (exhibit,) = (e for e in gallery(made_of(study_of(tmp_path / "b", SCORES, cap_bytes=16_000_000))) if e.name == "bytes")
     assert "the cap, 16,000,000 bytes, lies far to the right" in exhibit.caption
     assert len(sizes(parts(made.report.families[0])[0])) == 3
+
+
+def test_the_line_of_a_family_is_drawn_through_its_arms_alone(tmp_path: Path) -> None:
+    study, sizes_of = study_of(tmp_path, SCORES), {"tied": 500_000, "mos": 700_000, "low": 600_000}
+    for arm, values in SCORES.items():
+        for seed, bpb in enumerate(values, 1):
+            put(study, record(arm, seed, bpb, total_bytes=sizes_of[arm]))
+    plain = describe(study, {"all": tuple(SCORES)})
+    (bare,) = (e for e in gallery(made_of(study)) if e.name == "bytes")
+    (family,) = plain.families
+    write_study(study, replace(plain, families=(replace(family, line=("mos", "tied")),)))
+    (joined,) = (e for e in gallery(made_of(study)) if e.name == "bytes")
+    assert ("Dotted" in bare.caption, "Dotted" in joined.caption) == (False, True)
+    drawn = [[(float(x), float(y)) for x, y in line.get_xydata()] for line in joined.panels["all"].figure.axes[0].lines]
+    assert [(500_000.0, fmean(SCORES["tied"])), (700_000.0, fmean(SCORES["mos"]))] in drawn, "from few bytes to many"
+    assert len(drawn) == len(bare.panels["all"].figure.axes[0].lines) + 1
 
 
 def test_far_worse_arms_stand_at_the_edge() -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from scipy import stats as scipy_stats
@@ -13,9 +14,9 @@ from pgolf.collect import ROWS
 from pgolf.curves import Curve
 from pgolf.errors import PgolfError
 from pgolf.page import interval
-from pgolf.stats import welch
+from pgolf.stats import one_sample, welch
 from pgolf.study import Claim, ClaimTest, FamilyPlan, Study, read_study, study_from, write_study
-from pgolf.study_page import by_phase, bytes_saved, scores_apart
+from pgolf.study_page import against_the_line, by_phase, bytes_on, bytes_saved, scores_apart
 from pgolf.verdicts import FAILS, HOLDS, UNDECIDED, UNTESTABLE
 
 BASE, WORSE, SAME, NOISY = (2.000, 2.004, 2.002), (2.100, 2.104, 2.103), (2.0015, 2.0025, 2.0035), (1.98, 2.06, 2.01)
@@ -155,6 +156,36 @@ def test_bytes_are_saved_at_an_equal_score_only_within_the_smallest_effect(tmp_p
     assert told["same"] == ("-50,000", "-10.0%", "yes")
     assert told["worse"] == ("+0", "+0.0%", "no, worse")
     assert told["noisy"][2] == "cannot be told"
+
+
+@pytest.mark.parametrize(
+    ("bpb", "size"),
+    [(2.0, 200.0), (2.1, 150.0), (2.2, 100.0), (1.9, 300.0), (1.95, 250.0), (1.899, None), (2.201, None)],
+)
+def test_bytes_on_a_line_leave_out_what_another_point_beats(bpb: float, size: float | None) -> None:
+    line = [(200.0, 2.0), (100.0, 2.2), (300.0, 1.9), (250.0, 2.1), (120.0, 2.3)]
+    assert bytes_on(line, bpb) == (None if size is None else pytest.approx(size))
+
+
+def test_bytes_saved_are_told_seed_by_seed(tmp_path: Path) -> None:
+    """The line goes from `worse`, 400,000 bytes, to `base`, 500,000; `noisy` lies between them, `same` beats both in a seed."""
+    folder, between = folder_of(tmp_path, study()), (2.05, 2.06, 2.03)
+    for arm, size in {"worse": 400_000, "noisy": 420_000}.items():
+        for seed, path in enumerate(sorted(folder.glob(f"{arm}/seed*/result.json"))):
+            found = json.loads(path.read_text()) | {"total_bytes": size}
+            path.write_text(json.dumps(found | ({"val_bpb": between[seed]} if arm == "noisy" else {})))
+    table = aggregate(folder).report.families[0]
+    (section,) = against_the_line(table, ("base", "worse"))
+    told = {row[0]: row[1:] for row in section.grid.rows}
+    costs = [400_000 + 100_000 * (worse - bpb) / (worse - base) for base, worse, bpb in zip(BASE, WORSE, between, strict=True)]
+    saved = [cost - 420_000 for cost in costs]
+    test = one_sample(saved)
+    assert test.low is not None
+    assert told["noisy"][:2] == ("420,000", f"{fmean(costs):,.0f}")
+    assert told["noisy"][2] == f"{fmean(saved):+,.0f} [{test.low:+,.0f}, {test.high:+,.0f}]"
+    assert told["noisy"][3] == f"{100 * fmean(saved) / fmean(costs):+.1f}%"
+    assert told["same"] == ("500,000", "", "its score lies beyond the line's ends", "")
+    assert against_the_line(table, ("base", "absent")) == against_the_line(table, ()) == []
 
 
 def test_a_claim_about_what_was_not_run_is_undecided(tmp_path: Path) -> None:
