@@ -155,7 +155,7 @@ def main_grid(table: FamilyTable) -> Grid:
 
         return cell
 
-    extra = list(dict.fromkeys(title for row in table.rows for title in row.extra))
+    extra = list(dict.fromkeys(title for row in table.rows for title, told in row.extra.items() if told))
     columns = [
         Column("arm", lambda row: row.label, numeric=False),
         Column("n", seeds),

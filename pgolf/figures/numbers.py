@@ -185,9 +185,12 @@ def off_scale(values: Sequence[float]) -> float | None:
 
 
 def numbered(made: Aggregate) -> dict[Key, int | None]:
-    """A number for each arm, None for baselines: its place in its family, so that families ordered alike are coloured alike."""
+    """A number for each arm, None for baselines: its place in its family, so that families ordered alike are coloured alike.
+
+    Of an arm's families the largest counts: it has most arms to tell apart.
+    """
     found: dict[Key, int | None] = {}
-    for table in made.report.families:
+    for table in sorted(made.report.families, key=lambda table: -len(table.rows)):
         keys = [key_of(row.group) for row in table.rows]
         for row in table.rows:
             if row.is_baseline:

@@ -1,6 +1,6 @@
 """Scores against packed bytes: a marker an arm, a bar from its lowest to its highest seed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -104,10 +104,16 @@ def panel(found: Sequence[Sized], looks: Looks, cap: float | None, line: Sequenc
         made.plot([point.total_bytes], [min(point.bpb, top)], look.marker, color=look.colour, markersize=6.5, clip_on=False)
     made.xaxis.set_major_locator(MaxNLocator(4))
     made.yaxis.set_major_locator(MaxNLocator(6))
-    made.xaxis.set_major_formatter(FuncFormatter(quantity))
+    made.xaxis.set_major_formatter(FuncFormatter(quantity if are_told_apart(made.get_xticks()) else "{:,.0f}".format))
     y_title(figure, "bits per byte")
     write(figure, (LEFT + WIDTH - RIGHT) / 2, below + 5, "bytes of model and code", colour=MUTED, ha="center")
     return figure
+
+
+def are_told_apart(ticks: Iterable[float]) -> bool:
+    """Whether the short form of these numbers tells them apart."""
+    short = [quantity(tick) for tick in ticks]
+    return len(set(short)) == len(short)
 
 
 Place = tuple[float, float, str, tuple[float, float]]

@@ -219,6 +219,16 @@ def test_the_cap_stands_where_it_squashes_nothing(tmp_path: Path) -> None:
     assert len(sizes(parts(made.report.families[0])[0])) == 3
 
 
+def test_bytes_that_hardly_differ_have_ticks_that_do(tmp_path: Path) -> None:
+    study = study_of(tmp_path, SCORES)
+    for arm, size in (("tied", 635_671), ("mos", 635_788), ("low", 635_700)):
+        for seed, bpb in enumerate(SCORES[arm], 1):
+            put(study, record(arm, seed, bpb, total_bytes=size))
+    drawn = pictures(gallery(made_of(study)))["bytes-1"].figure.axes[0]
+    ticks = [drawn.xaxis.get_major_formatter()(tick) for tick in drawn.get_xticks()]
+    assert len(set(ticks)) == len(ticks) > 1
+
+
 def test_the_line_of_a_family_is_drawn_through_its_arms_alone(tmp_path: Path) -> None:
     study, sizes_of = study_of(tmp_path, SCORES), {"tied": 500_000, "mos": 700_000, "low": 600_000}
     for arm, values in SCORES.items():
