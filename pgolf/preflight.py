@@ -81,6 +81,27 @@ def only_cell(arguments: Sequence[str], *, anywhere: bool = False) -> Cell:
     return cells[0]
 
 
+def for_sweeper(arguments: Sequence[str]) -> dict[str, str]:
+    """Overrides as Hydra's sweeper takes them, where they differ from those given.
+
+    It composes once without what is swept, and a value of a swept choice (`model/head=factorized,mos model.head.rank=8`) has no place
+    there: such values become sweeps over one value.
+    """
+    with composer():
+        loader = GlobalHydra.instance().config_loader()
+        fixed = {text: o for text, o in zip(arguments, parse(arguments, loader), strict=True) if not o.is_sweep_override()}
+        try:
+            compose(CONFIG_NAME, list(fixed), return_hydra_config=True)
+            return {}
+        except (HydraException, OmegaConfBaseException):
+            values = {text: o for text, o in fixed.items() if not o.is_delete() and not is_group(o, loader)}
+            return {
+                text: f"{o.get_key_element()}=choice({o.get_value_element_as_str()})"
+                for text, o in values.items()
+                if not o.key_or_group.startswith("hydra.")
+            }
+
+
 def quoted(arguments: Sequence[str]) -> list[str]:
     """Existing paths whose names hold what means something to Hydra, as arms' folders do, in quotes."""
     made = []

@@ -21,7 +21,7 @@ from pgolf.dry_run import dry_run
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.help import help_text
 from pgolf.jobs import task
-from pgolf.preflight import Cell, preflight, quoted
+from pgolf.preflight import Cell, for_sweeper, preflight, quoted
 from pgolf.processes import PARENT
 from pgolf.signals import sigterm_interrupts
 from pgolf.studies import study_of
@@ -57,6 +57,9 @@ def launch(cells: Sequence[Cell], command: Sequence[str]) -> int:
         dry_run(cells, jobs, states)
         return 0
     register()
+    if cells[0].in_sweep:
+        swept = for_sweeper(command)
+        sys.argv[1:] = [swept.get(text, text) for text in sys.argv[1:]]
     sys.argv += [f"~hydra.sweeper.params.{key}" for key in cells[0].overruled]
     app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)
     if not cells[0].in_sweep or not cells[0].is_whole:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgolf import train
+from pgolf.preflight import for_sweeper
 
 
 def refuse(argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
@@ -119,6 +120,12 @@ def test_a_glob_sweeps_over_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert train.main() == 0
     cells = [line for line in capsys.readouterr().out.splitlines() if re.match(r"\d/2", line)]
     assert [line.split()[1].rstrip(":") for line in cells] == ["model/q_proj=full", "model/q_proj=low_rank"]
+
+
+def test_a_value_of_a_swept_choice_is_swept_with_it() -> None:
+    given = ["model/head=factorized,mos", "model.head.rank=8", "seed=1,2", "hydra.job.chdir=false", "study.name='a b'"]
+    assert for_sweeper(given) == {"model.head.rank=8": "model.head.rank=choice(8)", "study.name='a b'": "study.name=choice('a b')"}
+    assert for_sweeper(["model/head=factorized", "model.head.rank=8", "seed=1,2"]) == {}
 
 
 def test_one_bad_cell_stops_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
