@@ -68,7 +68,7 @@ def aggregate(source: Path, *, baseline: str | None = None, settings: Settings |
         report = with_published(report, study)
         judged = tuple(verdicts(study, report))
     curves: list[Curve] = []
-    if with_curves:
+    if with_curves or study is not None:
         curves = read_curves(source, collected.rows) if source.is_dir() else load_curves(beside(source, CURVES))
     return Aggregate(source, collected, report, study, judged, tuple(curves))
 

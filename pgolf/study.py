@@ -103,8 +103,8 @@ def problems_of(study: Study) -> list[str]:
     found += [] if study.published_test in PUBLISHED_TESTS else [f"published_test {study.published_test} is not one_sample"]
     found += [f"family {f.name} does not hold its baseline {f.baseline}" for f in study.families if f.baseline not in f.arms]
     for f in study.families:
-        if f.line and (len(f.line) < 2 or not set(f.line) <= set(f.arms)):
-            found.append(f"family {f.name}: a line goes through two or more of its arms ({', '.join(f.line)})")
+        if f.line and (len(f.line) < 2 or len(set(f.line)) < len(f.line) or not set(f.line) <= set(f.arms)):
+            found.append(f"family {f.name}: a line goes through two or more of its arms, each once ({', '.join(f.line)})")
     known = {arm for names in arms.values() for arm in names}
     found += [f"published values of {arm}, an arm of no family" for arm in study.published if arm not in known]
     for claim in study.claims:

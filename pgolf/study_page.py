@@ -1,15 +1,14 @@
 """What a study's page shows beside its tables: scores apart, scores on the way, and the comparison as it was published."""
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from statistics import fmean
 
-from pgolf.collect import is_number
 from pgolf.curves import Curve, curves_of, of_group
 from pgolf.page import Grid, Section, interval, number, p_text
 from pgolf.stats import one_sample, welch
 from pgolf.study import Study
-from pgolf.table import ArmRow, FamilyTable, Report
+from pgolf.table import ArmRow, FamilyTable, Report, base_of
+from pgolf.tradeoff import against_the_line
 
 MOST_STEPS = 8  # columns of scores on the way
 
@@ -40,13 +39,12 @@ def scores_apart(table: FamilyTable) -> Section:
 
     The difference between live scores stands beside them: an average or a packer can turn what the packed scores say.
     """
-    base = next((row.group for row in table.rows if row.is_baseline and row.mean_bpb is not None), None)
 
     def cells(row: ArmRow) -> list[str]:
         flops = row.group.mean("flops_per_token")
         live, averaged, packed = (number(row.group.mean(key)) for key in ("val_bpb_live", "val_bpb_averaged", "val_bpb"))
-        told = row.comparison is not None and row.comparison.refused is None
-        test = welch(row.group.values("val_bpb_live"), base.values("val_bpb_live")) if told and base is not None else None
+        base = base_of(row, table)
+        test = None if base is None else welch(row.group.values("val_bpb_live"), base.group.values("val_bpb_live"))
         packing = number(row.group.mean("quant_gap_bpb"), sign=True)
         return [row.label, live, interval(test), averaged, packed, packing, "" if flops is None else f"{flops / 1e6:,.3f}"]
 
@@ -110,75 +108,28 @@ def by_phase(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
 
 def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
     """Packed bytes against the baseline's, and whether they are saved at an equal score: its whole interval within the smallest effect."""
-    base = next((row for row in table.rows if row.is_baseline), None)
-    if base is None or base.mean_bpb is None or (base_bytes := base.group.mean("total_bytes")) is None:
-        return []
     rows = []
     for row in table.rows:
-        test, size = (None if row.comparison is None else row.comparison.test), row.group.mean("total_bytes")
-        if row.is_baseline or size is None or test is None or test.difference is None or test.low is None or test.high is None:
+        base, test = base_of(row, table), None if row.comparison is None else row.comparison.test
+        if base is None or test is None or test.low is None or test.high is None:
+            continue
+        size, base_bytes = row.group.mean("total_bytes"), base.group.mean("total_bytes")
+        if size is None or base_bytes is None:
             continue
         verdict = "yes" if test.within(smallest) else "no, better" if test.high < 0 else "no, worse" if test.low > 0 else "cannot be told"
         cells = (f"{size:,.0f}", f"{size - base_bytes:+,.0f}", f"{100 * (size / base_bytes - 1):+.1f}%")
         rows.append([row.label, *cells, interval(test), verdict])
-    titles = ("arm", "bytes", f"against {base.label}", "share", "difference in bpb", "equal score")
+    titles = ("arm", "bytes", "against the baseline", "share", "difference in bpb", "equal score")
     line = f"Equal: the whole 95% interval lies within {smallest} bpb, the smallest effect that matters at this size."
     return [Section(f"{table.family.name}: bytes at an equal score", (line,), grid(titles, rows))] if rows else []
 
 
-def bytes_on(line: Sequence[tuple[float, float]], bpb: float) -> float | None:
-    """Bytes at a score on the line through points (bytes, bpb), straight between neighbours; None beyond its ends.
-
-    A point that another beats in both is not on the line: more bytes for a worse score are no price of anything.
-    """
-    front = sorted((p for p in line if not any(o != p and o[0] <= p[0] and o[1] <= p[1] for o in line)), reverse=True)
-    for (more, better), (fewer, worse) in pairwise(front):
-        if better <= bpb <= worse:
-            return fewer + (more - fewer) * (worse - bpb) / (worse - better)
-    return None
-
-
-def against_the_line(table: FamilyTable, line: Sequence[str]) -> list[Section]:
-    """What an arm's score would cost on the line through other arms, seed by seed; nothing where one of these has no comparable score."""
-    rows = {row.group.arm: row for row in table.rows if row.is_baseline or (row.comparison is not None and row.comparison.refused is None)}
-    if not line or not all(arm in rows for arm in line):
-        return []
-    points = {arm: sized_scores(row) for arm, row in rows.items()}
-    others = {arm: row for arm, row in rows.items() if arm not in line and points[arm]}
-    told = [[row.label, *saved_cells(points[arm], [points[other] for other in line])] for arm, row in others.items()]
-    lines = (
-        f"The line goes through {', '.join(rows[arm].label for arm in line)}, straight between neighbours, for each seed by itself;"
-        " the interval is between seeds. Saved: bytes on the line at the arm's score, less the arm's own.",
-    )
-    titles = ("arm", "bytes", "bytes on the line at its score", "saved [95%]", "share")
-    return [Section(f"{table.family.name}: bytes saved at an equal score", lines, grid(titles, told))] if told else []
-
-
-def sized_scores(row: ArmRow) -> dict[int, tuple[float, float]]:
-    """(bytes, bpb) of the counted seeds whose record has both."""
-    return {seed: (run["total_bytes"], run["val_bpb"]) for seed, run in row.group.used.items() if is_number(run.get("total_bytes"))}
-
-
-def saved_cells(points: Mapping[int, tuple[float, float]], line: Sequence[Mapping[int, tuple[float, float]]]) -> list[str]:
-    """Cells of one arm, from (bytes, bpb) by seed of its own and of the line's arms."""
-    own = {seed: point for seed, point in points.items() if all(seed in other for other in line)}
-    costs = [bytes_on([other[seed] for other in line], bpb) for seed, (_, bpb) in own.items()]
-    inside = [cost for cost in costs if cost is not None]
-    size = f"{fmean(size for size, _ in points.values()):,.0f}"
-    if not inside or len(inside) < len(costs):
-        return [size, "", "its score lies beyond the line's ends" if costs else "no seed in common", ""]
-    saved = [cost - size for cost, (size, _) in zip(inside, own.values(), strict=True)]
-    test = one_sample(saved)
-    bounds = f"({test.reason})" if test.low is None or test.high is None else f"[{test.low:+,.0f}, {test.high:+,.0f}]"
-    return [size, f"{fmean(inside):,.0f}", f"{fmean(saved):+,.0f} {bounds}", f"{100 * fmean(saved) / fmean(inside):+.1f}%"]
-
-
 def as_a_constant(table: FamilyTable) -> Section:
     """Each arm against its baseline's mean as if that were known exactly, as it was published: it leaves the baseline's noise out."""
-    base = next((row for row in table.rows if row.is_baseline and row.mean_bpb is not None), None)
     rows = []
     for row in table.rows:
-        if base is None or base.mean_bpb is None or row.is_baseline or row.mean_bpb is None:
+        base = base_of(row, table)
+        if base is None or base.mean_bpb is None or row.mean_bpb is None:
             continue
         test = one_sample(row.group.values("val_bpb"), base.mean_bpb, side="less")
         proper = None if row.comparison is None else row.comparison.test

@@ -184,6 +184,20 @@ def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, s
     return FamilyTable(family, rows, shared, resolutions(members, comparisons, settings), settings)
 
 
+def row_of(arm: str, table: FamilyTable) -> ArmRow | None:
+    """The configuration that speaks for an arm: the one of the latest sweep; what no sweep plans any more says nothing."""
+    rows = [row for row in table.rows if row.group.arm == arm and row.group.planned is not False]
+    return max(rows, key=lambda row: max(row.group.sweeps, default=-1), default=None)
+
+
+def base_of(row: ArmRow, table: FamilyTable) -> ArmRow | None:
+    """The row that an arm was compared with: of several configurations of the baseline one of the same sweep. None where there is none."""
+    made = row.comparison
+    if made is None or made.refused is not None:
+        return None
+    return next((other for other in table.rows if other.is_baseline and other.label == made.baseline), None)
+
+
 def own_marks(g: Group, label: str, namesakes: Sequence[str]) -> list[Mark]:
     """What is to be said of a group by itself and beside the family's others."""
     marks = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pgolf.page import interval, p_text
 from pgolf.stats import ALPHA, Order, order_agreement
 from pgolf.study import Claim, ClaimTest, Study
-from pgolf.table import FEWEST_SEEDS, ArmRow, FamilyTable, Report
+from pgolf.table import FEWEST_SEEDS, ArmRow, FamilyTable, Report, row_of
 
 HOLDS, FAILS, UNDECIDED, UNTESTABLE = "holds", "does not hold", "undecided", "not testable here"
 RULES = {
@@ -52,12 +52,6 @@ def judge(study: Study, claim: Claim, test: ClaimTest, table: FamilyTable | None
     found = [verdict for verdict, _ in singles]
     whole = FAILS if FAILS in found else UNDECIDED if UNDECIDED in found else HOLDS
     return Verdict(claim, test, whole, "; ".join(f"{arm} {why}" for arm, (_, why) in zip(test.arms, singles, strict=True)))
-
-
-def row_of(arm: str, table: FamilyTable) -> ArmRow | None:
-    """The configuration that speaks for an arm: the one of the latest sweep; what no sweep plans any more says nothing."""
-    rows = [row for row in table.rows if row.group.arm == arm and row.group.planned is not False]
-    return max(rows, key=lambda row: max(row.group.sweeps, default=-1), default=None)
 
 
 def unfit(row: ArmRow | None) -> str | None:

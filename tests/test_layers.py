@@ -41,6 +41,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "curves",
         "aggregation",
         "study_page",
+        "tradeoff",
         "comparison_options",
         "figures",
         "figures.*",

@@ -16,6 +16,7 @@ from pgolf.figures.numbers import (
     Key,
     Part,
     Series,
+    Sized,
     cap_of,
     effects,
     key_of,
@@ -28,6 +29,7 @@ from pgolf.figures.numbers import (
 )
 from pgolf.figures.style import Looks, look_of, quiet, shorten
 from pgolf.table import FamilyTable
+from pgolf.tradeoff import front, line_rows
 
 BAND = "The line is the mean over an arm's counted seeds, the band goes from the lowest to the highest seed."
 CUT = "The picture is not scaled for the steep first quarter of training."
@@ -138,12 +140,21 @@ def sized(made: Aggregate, whole: Sequence[Part], looks: Looks) -> Exhibit:
             out_of_range.add(f"the cap, {cap:,.0f} bytes, lies far to the {'right' if cap > found[0].total_bytes else 'left'}")
         text = "; ".join(f"{p.label} {p.total_bytes:,.0f} bytes, {p.bpb:.4f}" for p in found)
         title = f"{part.title}: bits per byte against packed bytes"
-        line = sorted((p for p in found if p.key[1] in lines_of.get(part.table.family.name, ())), key=lambda p: p.total_bytes)
+        line = joined_points(part, lines_of.get(part.table.family.name, ()), found)
         joined = " Dotted: the line that tells what a score costs." if line else joined
         panels[part.title] = Picture(f"bytes-{number}", title, f"{text}.", points.draw(found, looks, cap, line))
     far += f" Not shown: {'; '.join(sorted(out_of_range))}." if out_of_range else ""
     what = "Mean over seeds of the packed model's score and of its bytes with the code; bars from the lowest to the highest seed."
     return Exhibit("bytes", "Score against bytes", f"{what}{joined}{far}", panels)
+
+
+def joined_points(part: Part, line: Sequence[str], found: Sequence[Sized]) -> list[Sized]:
+    """The points of a family's line, by bytes; none where the table has no line either."""
+    rows, why_not = line_rows(part.table, line)
+    keys = {key_of(row.group) for row in rows}
+    mine = {(p.total_bytes, p.bpb): p for p in found if p.key in keys}
+    kept = [mine[point] for point in front(list(mine))]
+    return kept if len(kept) > 1 and not why_not else []
 
 
 def published(made: Aggregate, looks: Looks) -> Exhibit:

@@ -14,9 +14,11 @@ from pgolf.collect import ROWS
 from pgolf.curves import Curve
 from pgolf.errors import PgolfError
 from pgolf.page import interval
+from pgolf.plan import PlannedCell, Sweep, add_to_plan
 from pgolf.stats import one_sample, welch
 from pgolf.study import Claim, ClaimTest, FamilyPlan, Study, read_study, study_from, write_study
-from pgolf.study_page import against_the_line, by_phase, bytes_on, bytes_saved, scores_apart
+from pgolf.study_page import as_a_constant, by_phase, bytes_saved, scores_apart
+from pgolf.tradeoff import against_the_line, bytes_on, line_rows
 from pgolf.verdicts import FAILS, HOLDS, UNDECIDED, UNTESTABLE
 
 BASE, WORSE, SAME, NOISY = (2.000, 2.004, 2.002), (2.100, 2.104, 2.103), (2.0015, 2.0025, 2.0035), (1.98, 2.06, 2.01)
@@ -147,6 +149,25 @@ def test_live_scores_have_a_difference_of_their_own(tmp_path: Path) -> None:
     assert told["same"] == interval(welch(SAME, BASE))
 
 
+def test_each_sweep_is_held_against_its_own_baseline(tmp_path: Path) -> None:
+    """The same arms planned again at another setting, where all score one bit better: no difference is to the first sweep's baseline."""
+    folder, cells = folder_of(tmp_path, study()), []
+    for arm, scores in {"base": BASE, "worse": WORSE}.items():
+        for seed, bpb in enumerate(scores, 1):
+            made = record(arm, seed, bpb - 1) | {"study": "heads", "fingerprint": arm[0] * 16, "choices.scale": "cpu"}
+            cells.append(PlannedCell("heads", arm, seed, made["fingerprint"], f"{arm}/seed{seed}-{arm[0] * 8}"))
+            put(folder, made | {"val_bpb_live": bpb - 1, "total_bytes": 300_000 if arm == "base" else 330_000})
+    add_to_plan(folder, Sweep(("again",), 1.0, "c0de", False, tuple(cells)))
+    table = aggregate(folder).report.families[0]
+    again = next(row for row in table.rows if row.group.fingerprint == "w" * 16)
+    live = {row[0]: row[2] for row in scores_apart(table).grid.rows}
+    assert live[again.label] == interval(welch([bpb - 1 for bpb in WORSE], [bpb - 1 for bpb in BASE]))
+    (section,) = bytes_saved(table, 0.01)
+    assert {row[0]: row[3] for row in section.grid.rows}[again.label] == "+10.0%"
+    (constant,) = [row for row in as_a_constant(table).grid.rows if row[0] == again.label]
+    assert constant[1] == f"t = {one_sample([b - 1 for b in WORSE], fmean(BASE) - 1).t:.2f}, df 2"
+
+
 def test_bytes_are_saved_at_an_equal_score_only_within_the_smallest_effect(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, study())
     for path in folder.glob("same/seed*/result.json"):
@@ -163,7 +184,7 @@ def test_bytes_are_saved_at_an_equal_score_only_within_the_smallest_effect(tmp_p
     [(2.0, 200.0), (2.1, 150.0), (2.2, 100.0), (1.9, 300.0), (1.95, 250.0), (1.899, None), (2.201, None)],
 )
 def test_bytes_on_a_line_leave_out_what_another_point_beats(bpb: float, size: float | None) -> None:
-    line = [(200.0, 2.0), (100.0, 2.2), (300.0, 1.9), (250.0, 2.1), (120.0, 2.3)]
+    line = [(200.0, 2.0), (100.0, 2.2), (300.0, 1.9), (300.0, 1.9), (250.0, 2.1), (120.0, 2.3)]
     assert bytes_on(line, bpb) == (None if size is None else pytest.approx(size))
 
 
@@ -176,7 +197,7 @@ def test_bytes_saved_are_told_seed_by_seed(tmp_path: Path) -> None:
             path.write_text(json.dumps(found | ({"val_bpb": between[seed]} if arm == "noisy" else {})))
     table = aggregate(folder).report.families[0]
     (section,) = against_the_line(table, ("base", "worse"))
-    told = {row[0]: row[1:] for row in section.grid.rows}
+    told = {row[0]: row[2:] for row in section.grid.rows}
     costs = [400_000 + 100_000 * (worse - bpb) / (worse - base) for base, worse, bpb in zip(BASE, WORSE, between, strict=True)]
     saved = [cost - 420_000 for cost in costs]
     test = one_sample(saved)
@@ -185,7 +206,23 @@ def test_bytes_saved_are_told_seed_by_seed(tmp_path: Path) -> None:
     assert told["noisy"][2] == f"{fmean(saved):+,.0f} [{test.low:+,.0f}, {test.high:+,.0f}]"
     assert told["noisy"][3] == f"{100 * fmean(saved) / fmean(costs):+.1f}%"
     assert told["same"] == ("500,000", "", "its score lies beyond the line's ends", "")
-    assert against_the_line(table, ("base", "absent")) == against_the_line(table, ()) == []
+    assert [row[1] for row in section.grid.rows] == ["3", "3"]
+    assert against_the_line(table, ()) == []
+    (section,) = against_the_line(table, ("base", "absent"))
+    assert section.grid is None
+    assert "absent has no score" in section.lines[0]
+
+
+def test_a_configuration_that_no_sweep_plans_is_no_part_of_the_line(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, study())
+    for seed in (1, 2, 3):
+        stale = record("worse", seed, 1.0) | {"study": "heads", "choices.scale": "cpu", "fingerprint": "f" * 16, "total_bytes": 9_000_000}
+        put(folder, stale)
+    table = aggregate(folder).report.families[0]
+    assert len([row for row in table.rows if row.group.arm == "worse"]) == 2
+    through, why_not = line_rows(table, ("base", "worse"))
+    assert why_not == []
+    assert [row.group.fingerprint for row in through] == [print_of("base"), print_of("worse")]
 
 
 def test_a_claim_about_what_was_not_run_is_undecided(tmp_path: Path) -> None:

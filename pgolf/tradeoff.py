@@ -1,0 +1,80 @@
+"""What a score costs in bytes: arms of several sizes make a line, and another arm's bytes are held against those on it."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean
+
+from pgolf.collect import is_number
+from pgolf.comparable import IDENTICAL
+from pgolf.page import Grid, Section
+from pgolf.stats import one_sample
+from pgolf.table import ArmRow, FamilyTable, row_of
+
+Point = tuple[float, float]  # packed bytes with the code, bits per byte
+TITLES = ("arm", "n", "bytes", "bytes on the line at its score", "saved [95%]", "share")
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """The points that no other beats in both, by bytes: more bytes for a worse score are no price of anything."""
+    return sorted(p for p in set(points) if not any(o != p and o[0] <= p[0] and o[1] <= p[1] for o in points))
+
+
+def bytes_on(points: Sequence[Point], bpb: float) -> float | None:
+    """Bytes at a score on the line through points, straight between neighbours; None beyond its ends."""
+    for (fewer, worse), (more, better) in pairwise(front(points)):
+        if better <= bpb <= worse:
+            return fewer + (more - fewer) * (worse - bpb) / (worse - better)
+    return None
+
+
+def unfit(arm: str, row: ArmRow | None) -> str | None:
+    """Why an arm's scores cannot stand beside those of the others."""
+    if row is None or row.mean_bpb is None:
+        return f"{arm} has no score"
+    refused = None if row.comparison is None else row.comparison.refused
+    return f"{arm}: {refused}" if refused not in (None, IDENTICAL) else None
+
+
+def line_rows(table: FamilyTable, line: Sequence[str]) -> tuple[list[ArmRow], list[str]]:
+    """(the rows that speak for the line's arms, why there is no line)."""
+    found = {arm: row_of(arm, table) for arm in line}
+    return [row for row in found.values() if row is not None], [why for arm, row in found.items() if (why := unfit(arm, row))]
+
+
+def against_the_line(table: FamilyTable, line: Sequence[str]) -> list[Section]:
+    """What each other arm's score would cost on the line, seed by seed: bytes saved at an equal score."""
+    if not line:
+        return []
+    heading = f"{table.family.name}: bytes saved at an equal score"
+    through, why_not = line_rows(table, line)
+    if why_not:
+        return [Section(heading, (f"There is no line to hold bytes against: {'; '.join(why_not)}.",))]
+    rows = [row for arm in table.family.arms if arm not in line and (row := row_of(arm, table)) is not None and unfit(arm, row) is None]
+    points = [sized_scores(row) for row in through]
+    lines = (
+        f"The line goes through {', '.join(row.label for row in through)}, straight between neighbours, for each seed by itself; the"
+        " interval is between the n seeds that all of them have. Saved: bytes on the line at the arm's score, less the arm's own.",
+    )
+    told = tuple((row.label, *saved_cells(sized_scores(row), points)) for row in rows)
+    return [Section(heading, lines, Grid(TITLES, (False, *(True for _ in TITLES[1:])), told))]
+
+
+def sized_scores(row: ArmRow) -> dict[int, Point]:
+    """(bytes, bpb) of the counted seeds whose record has both."""
+    return {seed: (run["total_bytes"], run["val_bpb"]) for seed, run in row.group.used.items() if is_number(run.get("total_bytes"))}
+
+
+def saved_cells(arm: Mapping[int, Point], line: Sequence[Mapping[int, Point]]) -> tuple[str, ...]:
+    """One arm's cells, from the points by seed of its own and of the line's arms."""
+    own = {seed: point for seed, point in arm.items() if all(seed in other for other in line)}
+    if not own:
+        return "0", "", "", "no seed that all of them have", ""
+    costs = [bytes_on([other[seed] for other in line], bpb) for seed, (_, bpb) in own.items()]
+    n, mean = str(len(own)), f"{fmean(size for size, _ in own.values()):,.0f}"
+    inside = [cost for cost in costs if cost is not None]
+    if len(inside) < len(costs):
+        return n, mean, "", "its score lies beyond the line's ends", ""
+    saved = [cost - size for cost, (size, _) in zip(inside, own.values(), strict=True)]
+    test = one_sample(saved)
+    bounds = f"({test.reason})" if test.low is None or test.high is None else f"[{test.low:+,.0f}, {test.high:+,.0f}]"
+    return n, mean, f"{fmean(inside):,.0f}", f"{fmean(saved):+,.0f} {bounds}", f"{100 * fmean(saved) / fmean(inside):+.1f}%"
