@@ -72,7 +72,8 @@ def wanted(hint: Any) -> str:
 def bind(path: str, node: Any) -> list[str]:
     """Problems of one slot, each `path: what (value). remedy`; none if its class would take its keys."""
     if not isinstance(node, Mapping) or "_target_" not in node:
-        return [f"{path}: not a component ({node}). Choose one of its config group, or give it a _target_"]
+        group = path.replace(".", "/")
+        return [f"{path}: not a component ({node}). Choose one of its config group, as in {group}={node}, or give it a _target_"]
     target = node["_target_"]
     try:
         cls = locate(target)

@@ -98,7 +98,10 @@ def model_problems(config: Resolved) -> Iterator[str]:
         divisors = ", ".join(str(n) for n in range(1, width + 1) if width % n == 0 and (width // n) % 2 == 0)
         yield f"model.heads: does not divide model.width={width} ({heads}). Choose one of {divisors}"
     elif width // heads % 2:
-        yield f"model.heads: leaves an odd head size {width // heads}, which rotary embedding cannot halve ({heads}). Choose fewer heads"
+        yield (
+            f"model.heads: leaves an odd head size {width // heads} of model.width={width}, which rotary embedding cannot halve ({heads})."
+            " Choose another of both"
+        )
     if heads % kv_heads:
         divisors = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
         yield f"model.kv_heads: does not divide model.heads={heads} ({kv_heads}). Choose one of {divisors}"

@@ -69,7 +69,9 @@ def read_folder(root: Path) -> Collected:
             plans.append(folder)
     places, planning = read_plans(sorted(plans), warnings)
     if not runs and not places:
-        raise PgolfError(f"{root}: holds no run and no plan. Give a study's folder, as multirun/STUDY, or a {ROWS}")
+        rows_here = " or ".join(str(path) for path in sorted(root.glob("*.jsonl"))[:3])
+        remedy = rows_here or f"a study's folder, as multirun/STUDY, or a {ROWS}"
+        raise PgolfError(f"{root}: holds no run and no plan. Give {remedy}")
     rows = [made for folder in places if (made := row_of(folder, root, places[folder], planning))]
     unfinished = []
     for folder in sorted(set(runs) - set(places)):

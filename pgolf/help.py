@@ -12,21 +12,22 @@ usage: python -m pgolf.train [GROUP=CHOICE ...] [OPTION=VALUE ...] [--multirun]
 Trains one model, packs it, scores the packed file and leaves one record. With --multirun, comma-separated values are swept.
   python -m pgolf.train model/head=mos optim.roles.head.lr=0.01
   python -m pgolf.train --multirun model/head=tied,factorized,mos seed=1,2,3
---cfg job prints the configuration, launch.dry_run=true what would run. Exit code: 0 ok, 1 a run failed, 2 refused, 130 interrupted."""
+Values below are those of each file; scale=cpu and a stack set some of them anew.
+--cfg job prints the configuration of a run, launch.dry_run=true what would run.
+Exit code: 0 ok, 1 a run failed, 2 refused, 130 interrupted."""
 LINE = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: (?P<value>[^#]*))?(?:# (?P<note>.*))?$")
 FILES = {
     "": "config",
-    "model": "model/baseline",
+    "model": "model/trunk/baseline",
     "optim": "optim/muon",
     "optim.roles.<role>, muon": "optim/algorithm/muon",
     "optim.roles.<role>, adam": "optim/algorithm/adam",
-    "optim.schedule": "optim/schedule/wallclock_warmdown",
-    "quant": "quant/int8_zlib",
-    "eval": "eval/plain",
-    "data": "data/docs",
     "train": "train/baseline",
     "launch": "launch/local",
+    "study": "study/adhoc",
 }
+SLOTS = ("model/q_proj", "model/embedding", "model/head", "model/mlp", "model/depth", "model/side_inputs")
+CHOSEN = (*SLOTS, "optim/schedule", "optim/averaging", "quant", "eval", "data", "defects")  # groups whose choices have options of their own
 SKIPPED = ("defaults", "hydra", "_target_", "_partial_")
 
 
@@ -58,4 +59,8 @@ def help_text() -> str:
     lines += [f"  {group:<20} {', '.join(choices)}" for group, choices in groups(conf)]
     for section, name in FILES.items():
         lines += ["", f"{section or 'top level'} ({name}.yaml):", *options(conf / f"{name}.yaml")]
+    for group in CHOSEN:
+        for path in sorted((conf / group).glob("*.yaml")):
+            if found := list(options(path)):
+                lines += ["", f"{group.replace('/', '.')} ({group}={path.stem}):", *found]
     return "\n".join(lines)

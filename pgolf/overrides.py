@@ -81,10 +81,12 @@ def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
 
 def no_such_choice(group: str, value: str, choices: list[str]) -> str:
     beside = [choice for choice in choices if "/" in value and choice.startswith(f"{value.rpartition('/')[0]}/")]  # an arm's own study
-    return f"{group}: no such choice ({value}).{suggest(value, choices)} Choices: {', '.join(beside or choices)}"
+    whole = [choice for choice in choices if choice.endswith(f"/{value}")]  # an arm without its study
+    near = f" Did you mean {' or '.join(whole)}?" if whole else suggest(value, choices)
+    return f"{group}: no such choice ({value}).{near} Choices: {', '.join(beside or whole or choices)}"
 
 
-def key_problems(override: Override, base: DictConfig) -> list[str]:
+def key_problems(override: Override, base: DictConfig, loader: ConfigLoader) -> list[str]:
     """A value set where the chosen groups have no such key."""
     path = override.key_or_group
     keys = path.split(".")
@@ -98,8 +100,12 @@ def key_problems(override: Override, base: DictConfig) -> list[str]:
             value = override.get_value_element_as_str() if override.value_type is not None else "deleted"
             near = suggest(key, known).replace("Did you mean ", f"Did you mean {prefix}." if prefix else "Did you mean ")
             options = ", ".join(k for k in known if k not in RESERVED)
-            there = f"Options of {prefix}: {options}" if prefix else f"Sections: {options}"
-            return [f"{path}: no such option ({value}).{near} {there if known else f'{prefix} has no options'}"]
+            if not prefix:
+                groups = [group for group in all_groups(loader) if group.rpartition("/")[2] == key]
+                near = f" Did you mean {' or '.join(f'{group}={value}' for group in groups)}?" if groups else near
+                return [f"{path}: no such option ({value}).{near} Sections: {options}"]
+            there = f"Options of {prefix}: {options}" if options else f"{prefix} has no options as chosen"
+            return [f"{path}: no such option ({value}).{near} {there}"]
         if depth < len(keys) - 1:
             node = node._get_node(key)
             node = node._dereference_node() if node._is_interpolation() else node

@@ -163,11 +163,11 @@ def main_grid(table: FamilyTable) -> Grid:
         Column(f"difference, bpb [{LEVEL}]", difference),
         Column("p", lambda row: p_of(decisive(row.comparison))),
         Column("Holm p", lambda row: p_text(row.holm_p)),
+        *(Column(title, extra_cell(title)) for title in extra),
         Column("nats/token", lambda row: number(comparable_nats(row, table.rows))),
         Column("parameters (frozen)", parameters),
         Column("bytes, cap", size),
         Column("step, ms", lambda row: number(row.group.mean("step_ms_median"), 1)),
-        *(Column(title, extra_cell(title)) for title in extra),
         Column("notes", notes, numeric=False),
     ]
     return grid_of(columns, table.rows)

@@ -57,7 +57,7 @@ def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = Fals
         loader = GlobalHydra.instance().config_loader()
         overrides = parse(arguments, loader)
         raise_if([p for override in overrides for p in group_problems(override, loader)])
-        hydra = hydra_section([a for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()])
+        hydra = hydra_section([a for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()], loader)
         in_sweep = multirun or hydra.mode == RunMode.MULTIRUN
         if not in_sweep:
             swept = [o for o in overrides if o.is_sweep_override()]
@@ -126,14 +126,14 @@ def without_launchers(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return kept, lacking
 
 
-def hydra_section(fixed: list[str]) -> DictConfig:
+def hydra_section(fixed: list[str], loader: ConfigLoader) -> DictConfig:
     """Hydra's own part of the configuration that the unswept overrides give."""
     try:
         return composed_with(tuple(fixed)).hydra
     except (HydraException, OmegaConfBaseException) as error:
-        groups = [text for text in fixed if "." not in text.split("=")[0]]
+        groups = [text for text, o in zip(fixed, parse(fixed, loader), strict=True) if is_group(o, loader)]
         if groups != fixed:  # a value is at fault: the checks of each cell name it better
-            return hydra_section(groups)
+            return hydra_section(groups, loader)
         raise ConfigError(readable(error)) from None
     except (AssertionError, AttributeError) as error:
         raise ConfigError(f"hydra: cannot be composed ({error}). Give sweeps as key=a,b,c on the command line") from None
@@ -244,7 +244,7 @@ def compose_cell(cell: list[str], loader: ConfigLoader, known: Composed, *, in_s
     but_seed = tuple(text for text, o in zip(cell, overrides, strict=True) if o.key_or_group != "seed")
     try:
         base = known.bases.get(chosen) or known.bases.setdefault(chosen, compose(CONFIG_NAME, list(chosen)))
-        raise_if([p for o in overrides if not is_group(o, loader) for p in key_problems(o, base)])
+        raise_if([p for o in overrides if not is_group(o, loader) for p in key_problems(o, base, loader)])
         if but_seed in known.wholes:
             whole, choices = known.wholes[but_seed]
             composed = whole.copy()

@@ -78,6 +78,8 @@ def launch(cells: Sequence[Cell], command: Sequence[str]) -> int:
         code = close(jobs)
     if study is not None:
         show_study(plan_folder(jobs[0]))
+    elif code == 0:
+        print(f"python -m pgolf.aggregate {plan_folder(jobs[0])} makes a table of them")
     return code
 
 

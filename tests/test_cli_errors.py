@@ -46,7 +46,11 @@ CASES = {
     "train.steps=0": ["train.steps:", "(0)", "positive"],
     "seed=1,2": ["seed:", "(1,2)", "--multirun"],
     "seed=-1": ["seed:", "(-1)"],
-    "model.head=mos": ["model.head:", "(mos)", "config group"],
+    "model.head=mos": ["model.head:", "(mos)", "config group", "model/head=mos"],
+    "head=mos": ["head:", "(mos)", "Did you mean model/head=mos?"],
+    "model.head.rank=8": ["model.head.rank:", "(8)", "model.head has no options as chosen"],
+    "model.width=100": ["model.heads:", "model.width=100"],
+    "study=higher_rank_heads arm=T0_tied": ["arm:", "(T0_tied)", "Did you mean higher_rank_heads/T0_tied?"],
     "model/head=null": ["model/head:", "no such choice"],
     "~model/head": ["model/head:"],
     "data=shards": ["data.train_glob:", "data.tokenizer:", "has no value"],
@@ -158,5 +162,17 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setattr(sys, "argv", ["pgolf.train", "--help"])
     assert train.main() == 0
     said = capsys.readouterr().out
-    for option in ("steps:", "batch_tokens:", "nproc:", "grad_clip_norm:", "warmdown_steps:", "drop_tail:", "vocab_size:", "seed:"):
+    for option in (
+        "steps:",
+        "batch_tokens:",
+        "nproc:",
+        "grad_clip_norm:",
+        "warmdown_steps:",
+        "drop_tail:",
+        "vocab_size:",
+        "seed:",
+        "width:",
+        "experts:",
+        "name:",
+    ):
         assert option in said
