@@ -47,4 +47,4 @@ def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         assert said in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", ["pgolf.bench", "study=low_rank_q"])
     assert main() == 2
-    assert "4 configurations are meant" in capsys.readouterr().err
+    assert "8 configurations are meant" in capsys.readouterr().err

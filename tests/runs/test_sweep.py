@@ -49,7 +49,8 @@ def test_a_sweep_runs_every_cell(train_here: Train, main_of: MainOf, tiny: list[
     assert by_quant["none"]["val_bpb_live"] == by_quant["int8_zlib"]["val_bpb_live"], "one seed, one training"
     assert by_quant["none"]["quant_gap_bpb"] == 0
     assert lines[0] == "2 runs in multirun/adhoc: 0 already run, 2 to run"
-    assert [line.split("]")[0] for line in lines[1:]] == ["[1/2", "[2/2"]
+    assert [line.split("]")[0] for line in lines[1:-1]] == ["[1/2", "[2/2"]
+    assert lines[-1] == "python -m pgolf.aggregate multirun/adhoc makes a table of them"
     assert "quant=none: val_bpb" in lines[1]
     assert "left" in lines[1]
     assert train_here(sweep) == 0
