@@ -24,6 +24,7 @@ from pgolf.errors import ConfigError, LackError, PgolfError
 from pgolf.machine import cores
 from pgolf.roles import named_tensors
 from pgolf.schema import SECTIONS, slot_paths
+from pgolf.slots import Role
 
 Resolved = Mapping[str, Any]
 
@@ -213,12 +214,11 @@ def setting_problems(config: Resolved) -> Iterator[str]:
 
 
 def optimizer_problems(config: Resolved) -> Iterator[str]:
-    model = build_model(config["model"])
-    problems = list(refused(lambda: trained_by_role(model, config)))
+    model, groups = build_model(config["model"]), dict[Role, list[str]]()
+    problems = list(refused(lambda: groups.update(trained_by_role(model, config))))
     yield from problems
     if not problems:
         tensors = named_tensors(model)
-        groups = trained_by_role(model, config)
         if not groups:
             yield f"optim.frozen: leaves nothing to train ({config['optim']['frozen']}). Freeze less"
         yield from check_optimizer_settings(

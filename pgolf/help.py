@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pgolf.config import conf_dir
+from pgolf.schema import slot_paths
 
 USAGE = """\
 usage: python -m pgolf.train [GROUP=CHOICE ...] [OPTION=VALUE ...] [--multirun]
@@ -26,8 +27,8 @@ FILES = {
     "launch": "launch/local",
     "study": "study/adhoc",
 }
-SLOTS = ("model/q_proj", "model/embedding", "model/head", "model/mlp", "model/depth", "model/side_inputs")
-CHOSEN = (*SLOTS, "optim/schedule", "optim/averaging", "quant", "eval", "data", "defects")  # groups whose choices have options of their own
+SLOTS = [path.replace(".", "/") for path in slot_paths() if not path.startswith("optim.roles.")]
+CHOSEN = (*SLOTS, "model/side_inputs", "defects")  # groups whose choices have options of their own
 SKIPPED = ("defaults", "hydra", "_target_", "_partial_")
 
 

@@ -81,12 +81,12 @@ def p_of(test: TTest | None) -> str:
     return "" if test is None else p_text(test.p)
 
 
-def interval(test: TTest | None) -> str:
+def interval(test: TTest | None, digits: int = 4) -> str:
     """`+0.0130 [+0.0100, +0.0160]`, or the difference with the reason why it has no interval."""
     if test is None or test.difference is None:
         return "" if test is None else test.reason or ""
-    bounds = f"({test.reason})" if test.low is None else f"[{number(test.low, sign=True)}, {number(test.high, sign=True)}]"
-    return f"{number(test.difference, sign=True)} {bounds}"
+    bounds = f"({test.reason})" if test.low is None else f"[{number(test.low, digits, sign=True)}, {number(test.high, digits, sign=True)}]"
+    return f"{number(test.difference, digits, sign=True)} {bounds}"
 
 
 def difference(row: ArmRow) -> str:

@@ -43,6 +43,7 @@ class Cell:
     is_whole: bool = True  # False: another sweeper than Hydra's basic one chooses the rest
     launcher: str = ""  # the class of Hydra's launcher
     overruled: tuple[str, ...] = ()  # keys that a study sweeps and the command line gives itself
+    placeless: tuple[str, ...] = ()  # overrides that Hydra cannot compose without what is swept
 
 
 def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = False) -> list[Cell]:
@@ -57,7 +58,8 @@ def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = Fals
         loader = GlobalHydra.instance().config_loader()
         overrides = parse(arguments, loader)
         raise_if([p for override in overrides for p in group_problems(override, loader)])
-        hydra = hydra_section([a for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()], loader)
+        fixed = [(a, o) for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]
+        hydra, placeless = hydra_section(fixed, loader)
         in_sweep = multirun or hydra.mode == RunMode.MULTIRUN
         if not in_sweep:
             swept = [o for o in overrides if o.is_sweep_override()]
@@ -69,7 +71,7 @@ def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = Fals
         made = check_cells(cells, loader, lacking, in_sweep=in_sweep, anywhere=anywhere)
         is_whole = not in_sweep or is_basic(hydra)
         launcher, given = str(hydra.launcher._target_), overruled(overrides, hydra)
-        return [replace(cell, is_whole=is_whole, launcher=launcher, overruled=given) for cell in made]
+        return [replace(cell, is_whole=is_whole, launcher=launcher, overruled=given, placeless=placeless) for cell in made]
 
 
 def only_cell(arguments: Sequence[str], *, anywhere: bool = False) -> Cell:
@@ -79,27 +81,6 @@ def only_cell(arguments: Sequence[str], *, anywhere: bool = False) -> Cell:
     if len(meant) > 1:
         raise ConfigError(f"{len(meant)} configurations are meant ({' '.join(arguments)}). Name one, as with arm=...")
     return cells[0]
-
-
-def for_sweeper(arguments: Sequence[str]) -> dict[str, str]:
-    """Overrides as Hydra's sweeper takes them, where they differ from those given.
-
-    It composes once without what is swept, and a value of a swept choice (`model/head=factorized,mos model.head.rank=8`) has no place
-    there: such values become sweeps over one value.
-    """
-    with composer():
-        loader = GlobalHydra.instance().config_loader()
-        fixed = {text: o for text, o in zip(arguments, parse(arguments, loader), strict=True) if not o.is_sweep_override()}
-        try:
-            compose(CONFIG_NAME, list(fixed), return_hydra_config=True)
-            return {}
-        except (HydraException, OmegaConfBaseException):
-            values = {text: o for text, o in fixed.items() if not o.is_delete() and not is_group(o, loader)}
-            return {
-                text: f"{o.get_key_element()}=choice({o.get_value_element_as_str()})"
-                for text, o in values.items()
-                if not o.key_or_group.startswith("hydra.")
-            }
 
 
 def quoted(arguments: Sequence[str]) -> list[str]:
@@ -126,17 +107,24 @@ def without_launchers(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return kept, lacking
 
 
-def hydra_section(fixed: list[str], loader: ConfigLoader) -> DictConfig:
-    """Hydra's own part of the configuration that the unswept overrides give."""
+def hydra_section(fixed: Sequence[tuple[str, Override]], loader: ConfigLoader) -> tuple[DictConfig, tuple[str, ...]]:
+    """Hydra's own part of the configuration that the unswept overrides give, and those of them that it had to be composed without:
+    values at fault, or of a swept choice (`model/head=factorized,mos model.head.rank=8`), which has no place for them yet."""
     try:
-        return composed_with(tuple(fixed)).hydra
+        return composed_with(tuple(text for text, _ in fixed)).hydra, ()
     except (HydraException, OmegaConfBaseException) as error:
-        groups = [text for text, o in zip(fixed, parse(fixed, loader), strict=True) if is_group(o, loader)]
-        if groups != fixed:  # a value is at fault: the checks of each cell name it better
-            return hydra_section(groups, loader)
+        groups = [(text, o) for text, o in fixed if is_group(o, loader)]
+        if len(groups) < len(fixed):  # the checks of each cell name a value at fault better
+            return hydra_section(groups, loader)[0], tuple(text for text, o in fixed if not is_group(o, loader))
         raise ConfigError(readable(error)) from None
     except (AssertionError, AttributeError) as error:
         raise ConfigError(f"hydra: cannot be composed ({error}). Give sweeps as key=a,b,c on the command line") from None
+
+
+def as_sweep_of_one(text: str) -> str:
+    """A value as a sweep over it alone: Hydra's sweeper first composes without what is swept."""
+    key, is_value, value = text.partition("=")
+    return f"{key}=choice({value})" if is_value and not key.startswith(("hydra.", "~")) else text
 
 
 @lru_cache(maxsize=1)

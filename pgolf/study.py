@@ -77,6 +77,10 @@ class Study:
     published_test: str = ""
     claims: tuple[Claim, ...] = ()
 
+    def line_of(self, family: str) -> tuple[str, ...]:
+        """The line of a family of this name; empty where there is none."""
+        return next((plan.line for plan in self.families if plan.name == family), ())
+
 
 def study_from(made: Mapping[str, Any]) -> Study:
     """A study from plain containers. Raises KeyError, TypeError, ValueError for others."""

@@ -23,7 +23,7 @@ def study_sections(study: Study, report: Report, curves: Sequence[Curve]) -> lis
         found += on_the_way(table, curves)
         found += by_phase(table, curves)
         found += bytes_saved(table, study.smallest_effect_bpb)
-        found += against_the_line(table, next((plan.line for plan in study.families if plan.name == table.family.name), ()))
+        found += against_the_line(table, study.line_of(table.family.name))
         if study.published_test == "one_sample":
             found.append(as_a_constant(table))
     return found

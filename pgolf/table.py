@@ -190,6 +190,14 @@ def row_of(arm: str, table: FamilyTable) -> ArmRow | None:
     return max(rows, key=lambda row: max(row.group.sweeps, default=-1), default=None)
 
 
+def uncompared(row: ArmRow | None) -> str | None:
+    """Why an arm's scores cannot stand beside its baseline's."""
+    if row is None or row.mean_bpb is None:
+        return "has no score"
+    refused = None if row.comparison is None else row.comparison.refused
+    return f"cannot be compared: {refused}" if refused else None
+
+
 def base_of(row: ArmRow, table: FamilyTable) -> ArmRow | None:
     """The row that an arm was compared with: of several configurations of the baseline one of the same sweep. None where there is none."""
     made = row.comparison

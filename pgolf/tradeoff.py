@@ -6,9 +6,9 @@ from statistics import fmean
 
 from pgolf.collect import is_number
 from pgolf.comparable import IDENTICAL
-from pgolf.page import Grid, Section
+from pgolf.page import Grid, Section, interval
 from pgolf.stats import one_sample
-from pgolf.table import ArmRow, FamilyTable, row_of
+from pgolf.table import ArmRow, FamilyTable, row_of, uncompared
 
 Point = tuple[float, float]  # packed bytes with the code, bits per byte
 TITLES = ("arm", "n", "bytes", "bytes on the line at its score", "saved [95%]", "share")
@@ -28,11 +28,10 @@ def bytes_on(points: Sequence[Point], bpb: float) -> float | None:
 
 
 def unfit(arm: str, row: ArmRow | None) -> str | None:
-    """Why an arm's scores cannot stand beside those of the others."""
-    if row is None or row.mean_bpb is None:
-        return f"{arm} has no score"
-    refused = None if row.comparison is None else row.comparison.refused
-    return f"{arm}: {refused}" if refused not in (None, IDENTICAL) else None
+    """Why an arm's scores cannot stand beside those of the others; those of the baseline's own configuration can."""
+    is_same = row is not None and row.mean_bpb is not None and row.comparison is not None and row.comparison.refused == IDENTICAL
+    why = None if is_same else uncompared(row)
+    return why and f"{arm} {why}"
 
 
 def line_rows(table: FamilyTable, line: Sequence[str]) -> tuple[list[ArmRow], list[str]]:
@@ -75,6 +74,4 @@ def saved_cells(arm: Mapping[int, Point], line: Sequence[Mapping[int, Point]]) -
     if len(inside) < len(costs):
         return n, mean, "", "its score lies beyond the line's ends", ""
     saved = [cost - size for cost, (size, _) in zip(inside, own.values(), strict=True)]
-    test = one_sample(saved)
-    bounds = f"({test.reason})" if test.low is None or test.high is None else f"[{test.low:+,.0f}, {test.high:+,.0f}]"
-    return n, mean, f"{fmean(inside):,.0f}", f"{fmean(saved):+,.0f} {bounds}", f"{100 * fmean(saved) / fmean(inside):+.1f}%"
+    return n, mean, f"{fmean(inside):,.0f}", interval(one_sample(saved), 0), f"{100 * fmean(saved) / fmean(inside):+.1f}%"

@@ -21,7 +21,7 @@ from pgolf.dry_run import dry_run
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.help import help_text
 from pgolf.jobs import task
-from pgolf.preflight import Cell, for_sweeper, preflight, quoted
+from pgolf.preflight import Cell, as_sweep_of_one, preflight, quoted
 from pgolf.processes import PARENT
 from pgolf.signals import sigterm_interrupts
 from pgolf.studies import study_of
@@ -58,8 +58,7 @@ def launch(cells: Sequence[Cell], command: Sequence[str]) -> int:
         return 0
     register()
     if cells[0].in_sweep:
-        swept = for_sweeper(command)
-        sys.argv[1:] = [swept.get(text, text) for text in sys.argv[1:]]
+        sys.argv[1:] = [as_sweep_of_one(text) if text in cells[0].placeless else text for text in sys.argv[1:]]
     sys.argv += [f"~hydra.sweeper.params.{key}" for key in cells[0].overruled]
     app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)
     if not cells[0].in_sweep or not cells[0].is_whole:
@@ -88,7 +87,7 @@ def show_study(folder: Path) -> None:
     from pgolf.aggregation import FILES, WIDE, aggregate, write_tables  # scipy: half a second that a run does not need
     from pgolf.render import show
 
-    made = aggregate(folder, with_curves=True)
+    made = aggregate(folder)
     show(made.sections(), Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
     for warning in write_tables(made, folder):
         print(warning)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pgolf.page import interval, p_text
 from pgolf.stats import ALPHA, Order, order_agreement
 from pgolf.study import Claim, ClaimTest, Study
-from pgolf.table import FEWEST_SEEDS, ArmRow, FamilyTable, Report, row_of
+from pgolf.table import FEWEST_SEEDS, ArmRow, FamilyTable, Report, row_of, uncompared
 
 HOLDS, FAILS, UNDECIDED, UNTESTABLE = "holds", "does not hold", "undecided", "not testable here"
 RULES = {
@@ -56,11 +56,9 @@ def judge(study: Study, claim: Claim, test: ClaimTest, table: FamilyTable | None
 
 def unfit(row: ArmRow | None) -> str | None:
     """Why an arm cannot be judged."""
-    if row is None or row.mean_bpb is None:
-        return "has no score"
-    if row.comparison is not None and row.comparison.refused:
-        return f"cannot be compared: {row.comparison.refused}"
-    if row.group.n < FEWEST_SEEDS:
+    if why := uncompared(row):
+        return why
+    if row is not None and row.group.n < FEWEST_SEEDS:
         return f"has {row.group.n} of the {FEWEST_SEEDS} seeds that a verdict needs"
     return None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgolf import train
-from pgolf.preflight import for_sweeper
+from pgolf.preflight import as_sweep_of_one, preflight
 
 
 def refuse(argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
@@ -127,9 +127,11 @@ def test_a_glob_sweeps_over_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_value_of_a_swept_choice_is_swept_with_it() -> None:
-    given = ["model/head=factorized,mos", "model.head.rank=8", "seed=1,2", "hydra.job.chdir=false", "study.name='a b'"]
-    assert for_sweeper(given) == {"model.head.rank=8": "model.head.rank=choice(8)", "study.name='a b'": "study.name=choice('a b')"}
-    assert for_sweeper(["model/head=factorized", "model.head.rank=8", "seed=1,2"]) == {}
+    given = ["model/head=factorized,mos", "model.head.rank=8", "seed=1,2", "hydra.job.chdir=false", "paths.out='a b'"]
+    placeless = preflight(given, multirun=True)[0].placeless
+    swept = {text: new for text in placeless if (new := as_sweep_of_one(text)) != text}
+    assert swept == {"model.head.rank=8": "model.head.rank=choice(8)", "paths.out='a b'": "paths.out=choice('a b')"}
+    assert preflight(["model/head=factorized", "model.head.rank=8", "seed=1,2"], multirun=True)[0].placeless == ()
 
 
 def test_one_bad_cell_stops_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,6 +63,7 @@ def test_the_command_line_beats_the_study() -> None:
     [
         (["study=higher_rank_heads,adhoc"], "study: cannot be swept"),
         (["study=higher_rank_hats"], "Did you mean higher_rank_heads"),
+        (["study=higher_rank_heads", "arm=higher_rank_heads/T8"], "arm: no such choice (higher_rank_heads/T8)"),
         (["study=higher_rank_heads", "arm=higher_rank_heads/T8"], "Choices: higher_rank_heads/H0_tied"),
         (["study.nmae=x"], "Did you mean study.name"),
     ],

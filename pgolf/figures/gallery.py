@@ -130,7 +130,6 @@ def told(effect: Effect) -> str:
 
 def sized(made: Aggregate, whole: Sequence[Part], looks: Looks) -> Exhibit:
     panels, out_of_range, far, joined = {}, set(), "", ""
-    lines_of = {} if made.study is None else {plan.name: plan.line for plan in made.study.families}
     for number, part in enumerate(whole, 1):
         if not (found := sizes(part)):
             continue
@@ -140,7 +139,7 @@ def sized(made: Aggregate, whole: Sequence[Part], looks: Looks) -> Exhibit:
             out_of_range.add(f"the cap, {cap:,.0f} bytes, lies far to the {'right' if cap > found[0].total_bytes else 'left'}")
         text = "; ".join(f"{p.label} {p.total_bytes:,.0f} bytes, {p.bpb:.4f}" for p in found)
         title = f"{part.title}: bits per byte against packed bytes"
-        line = joined_points(part, lines_of.get(part.table.family.name, ()), found)
+        line = joined_points(part, made.study.line_of(part.table.family.name) if made.study else (), found)
         joined = " Dotted: the line that tells what a score costs." if line else joined
         panels[part.title] = Picture(f"bytes-{number}", title, f"{text}.", points.draw(found, looks, cap, line))
     far += f" Not shown: {'; '.join(sorted(out_of_range))}." if out_of_range else ""

@@ -103,3 +103,4 @@ def test_evaluate_needs_the_file_alone(train_here: Train, command: Command, main
     code, _, err = main_of(evaluate, str(moved), *data)
     assert code == 2
     assert str(moved) in err
+    assert "Traceback" not in err
