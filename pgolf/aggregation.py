@@ -1,17 +1,21 @@
 """From a folder of runs, or a file of rows, to a study's tables and verdicts, computed once for every command that shows them."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 from pgolf.collect import ROWS, Collected, Row, collect, row_lines, write_whole
 from pgolf.contrast import Settings
 from pgolf.curves import Curve, curve_lines, load_curves, read_curves
+from pgolf.doubts import departures, doubts, lacking
 from pgolf.errors import PgolfError
 from pgolf.page import Grid, Section, number, page
 from pgolf.render import csv_text, latex, markdown
+from pgolf.soundness import row_fault
 from pgolf.stats import ALPHA
-from pgolf.study import ADHOC, STUDY, Study, read_study, write_study
+from pgolf.study import STUDY, Study, read_study, write_study
 from pgolf.study_page import study_sections
 from pgolf.table import ArmRow, Family, Report, tabulate
 from pgolf.verdicts import Verdict, rules_used, verdicts
@@ -37,7 +41,8 @@ class Aggregate:
         """The page: question, warnings, tables, verdicts."""
         found = page(self.report)
         if self.study is not None:
-            lines = (self.study.question, f"Published: {self.study.source}. Size of these runs: scale={self.study.scale}.")
+            families = (family.told for family in self.study.families)
+            lines = (self.study.question, f"Published: {self.study.source}. Size of these runs: scale={self.study.scale}.", *families)
             found = [Section(self.study.name, lines), *found, *study_sections(self.study, self.report, self.curves)]
         return [*found, *([verdict_section(self.verdicts)] if self.verdicts else [])]
 
@@ -51,52 +56,43 @@ def beside(source: Path, name: str) -> Path:
 
 
 def aggregate(source: Path, *, baseline: str | None = None, settings: Settings | None = None, with_curves: bool = False) -> Aggregate:
-    """Read and compute. The study's own test and smallest effect hold where `settings` names none. Raises PgolfError."""
+    """Read and compute. The study's own test and smallest effect hold where `settings` names none; by others there is no verdict.
+
+    Raises PgolfError.
+    """
     collected = collect(source)
     where = beside(source, STUDY)
     study = read_study(where.parent, where.name)
     settings = settings or Settings()
-    families = None
+    families, changed = None, [] if study is None else departures(study, baseline, settings)
     if study is not None and baseline is None:
         families = [Family(f.name, study.name, f.arms, f.baseline) for f in study.families]
         smallest = study.smallest_effect_bpb if settings.smallest_effect_bpb is None else settings.smallest_effect_bpb
         settings = replace(settings, pairs=settings.pairs or study.test == "paired", smallest_effect_bpb=smallest)
     report = tabulate(collected, families=families, baseline=baseline, settings=settings)
-    report = replace(report, warnings=(*doubts(source, collected.rows, study, baseline), *report.warnings))
     judged: tuple[Verdict, ...] = ()
+    absent: list[str] = []
     if study is not None and families is not None:
-        report = with_published(report, study)
-        judged = tuple(verdicts(study, report))
+        absent = lacking(study, report)
+        report = with_published(report, study, judged=not changed)
+        judged = () if changed else tuple(verdicts(study, report))
+    report = replace(report, warnings=(*changed, *doubts(source, collected.rows, study), *absent, *report.warnings))
     curves: list[Curve] = []
     if with_curves or study is not None:
         curves = read_curves(source, collected.rows) if source.is_dir() else load_curves(beside(source, CURVES))
     return Aggregate(source, collected, report, study, judged, tuple(curves))
 
 
-def doubts(source: Path, rows: Sequence[Row], study: Study | None, baseline: str | None) -> list[str]:
-    """What is not as a study's own command has it."""
-    if study is None:
-        described = [name for name in {row["study"] for row in rows} if source.is_dir() and (source / str(name) / STUDY).exists()]
-        named = {str(choice) for row in rows if (choice := row.get("choices.study")) not in (None, ADHOC)}
-        found = [f"{source / name} is described as a study: by itself it has families, published values and verdicts" for name in described]
-        missing = (
-            f"runs of the study {', '.join(sorted(named))} without its description ({beside(source, STUDY)}): no families, no verdicts"
-        )
-        return found or ([missing] if named else [])
-    scales = sorted({str(scale) for row in rows if (scale := row.get("choices.scale")) not in (None, study.scale)})
-    found = [f"runs at scale {', '.join(scales)} in a study at scale {study.scale}"] if scales else []
-    return [*found, f"--baseline {baseline}: the study's own families, published values and verdicts are left out"] if baseline else found
-
-
-def with_published(report: Report, study: Study) -> Report:
-    """The published value of each arm and what the differences say, as further columns."""
+def with_published(report: Report, study: Study, *, judged: bool) -> Report:
+    """The published value of each arm and, where arms are judged, what the differences say, as further columns."""
 
     def more(row: ArmRow) -> ArmRow:
         published = study.published.get(row.group.arm, {}).get("val_bpb")
         cells = {"published bpb": number(published)}
         if row.group.only("choices.scale") == PUBLISHED_SCALE and published is not None and row.mean_bpb is not None:
             cells["measured - published"] = number(row.mean_bpb - published, sign=True)
-        return replace(row, extra={**row.extra, **cells, "verdict": arm_verdict(row, study.smallest_effect_bpb)})
+        cells |= {"verdict": arm_verdict(row, study.smallest_effect_bpb)} if judged else {}
+        return replace(row, extra={**row.extra, **cells})
 
     tables = [
         replace(table, rows=tuple(more(row) for row in table.rows)) if table.family.baseline is not None else table
@@ -119,7 +115,7 @@ def verdict_section(found: tuple[Verdict, ...]) -> Section:
     grid = Grid(
         ("published claim", "family", "verdict", "numbers", "what the published material shows"),
         (False,) * 5,
-        tuple((v.claim.text, v.test.family, v.verdict, v.why, v.claim.note) for v in found),
+        tuple((v.claim.text, v.test.family, v.told, v.why, v.claim.note) for v in found),
     )
     return Section("Published claims", tuple(rules_used(found)), grid)
 
@@ -136,11 +132,15 @@ def placed(out: Path, name: str) -> Path:
 def write_tables(made: Aggregate, out: Path) -> list[str]:
     """Write rows, tables and, for a study, its description and curves: into a folder, or under the name of a `.jsonl` file for the rows.
 
-    Returns warnings. Raises PgolfError.
+    Returns warnings. Raises PgolfError, also where another study's tables stand.
     """
     warnings: list[str] = []
-    target = placed(out, ROWS)
-    if not (made.source.is_file() and target.exists() and target.samefile(made.source)):  # the input stays as it is
+    target, described = placed(out, ROWS), placed(out, STUDY)
+    there = read_study(described.parent, described.name)
+    if there is not None and there.name != (made.study.name if made.study else None):
+        raise PgolfError(f"{described}: tables of the study {there.name} stand here. Choose another place with --out")
+    is_input = made.source.is_file() and target.exists() and target.samefile(made.source)
+    if not is_input:  # the input stays as it is
         try:
             warnings = write_rows(target, made.collected.rows)
         except OSError as error:
@@ -149,23 +149,39 @@ def write_tables(made: Aggregate, out: Path) -> list[str]:
     write_whole(placed(out, "table.md"), [markdown(sections)])
     write_whole(placed(out, "table.csv"), [csv_text(made.report)])
     write_whole(placed(out, "table.tex"), [latex(sections)])
-    if made.curves and made.source.is_dir():
+    if made.curves and not is_input:
         write_whole(placed(out, CURVES), curve_lines(made.curves))
-    described = placed(out, STUDY)
     if made.study is not None and described.resolve() != beside(made.source, STUDY).resolve():
         write_study(described.parent, made.study, described.name)
     return warnings
 
 
 def write_rows(path: Path, rows: list[Row]) -> list[str]:
-    """Write results.jsonl; one with more lines, whose runs may be gone by now, is kept aside. Returns warnings."""
+    """Write results.jsonl; one that holds runs which are not found now, and so may be gone, is kept aside. Returns warnings."""
     warnings = []
     if path.exists():
-        with path.open("rb") as file:
-            before = sum(1 for line in file if line.strip())
-        if before > len(rows):
-            aside = next(p for n in range(1, before + 10**6) if not (p := path.with_name(f"{path.stem}-earlier-{n}{path.suffix}")).exists())
+        lines = [line for line in path.read_text(encoding="utf-8", errors="surrogateescape").split("\n") if line.strip()]
+        now = {key for row in rows for key in keys_of(row)}
+        lost = sum(not known_row(line, now) for line in lines)
+        if lost:
+            numbered = (path.with_name(f"{path.stem}-earlier-{n}{path.suffix}") for n in count(1))
+            aside = next(place for place in numbered if not place.exists())
             path.rename(aside)
-            warnings.append(f"{path} had {before:,} rows, {len(rows):,} are found now: the earlier file is kept as {aside.name}")
+            warnings.append(f"{path} had {lost:,} rows of runs that are not found now: the earlier file is kept as {aside.name}")
     write_whole(path, row_lines(rows))
     return warnings
+
+
+def keys_of(row: Row) -> list[tuple[object, ...]]:
+    """What a row is of: a run by itself, and a run with a score where it has one."""
+    run = (row["study"], row["arm"], row["seed"], row["fingerprint"])
+    return [run, (*run, "ok")] if row["status"] == "ok" else [run]
+
+
+def known_row(line: str, now: Collection[tuple[object, ...]]) -> bool:
+    """Whether a line's row is of a run that is found now as well, with a score if it had one. A line that is no row is not."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return row_fault(row) is None and keys_of(row)[-1] in now

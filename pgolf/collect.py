@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from pgolf.errors import PgolfError
 from pgolf.plan import PLAN, PlannedCell, read_plan
-from pgolf.results import RECORD, SCHEMA_VERSION, STATUSES, read_record
+from pgolf.results import RECORD, SCHEMA_VERSION, read_record
+from pgolf.soundness import ROW_VERSION, fault_of, row_fault
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ROW_VERSION = 1
 ROWS = "results.jsonl"
-WITHOUT_RECORD = ("missing", "damaged", "foreign")
 RUN_FILES = {RECORD, "config.yaml", "metrics.jsonl"}
 RUN_NAME = re.compile(r"seed(\d+)-([0-9a-f]{8})")
 DEEPEST = 6
@@ -170,29 +169,6 @@ def misplaced(record: Mapping[str, Any], identity: Mapping[str, Any], *, planned
     return None
 
 
-def fault_of(record: Mapping[str, Any]) -> str | None:
-    """What keeps a readable record from being one of ours, None for a sound one."""
-    for key in ("study", "arm", "fingerprint"):
-        if not isinstance(record.get(key), str) or not record[key]:
-            return f"{key} is no name ({record.get(key)!r})"
-    if not isinstance(record.get("seed"), int) or isinstance(record["seed"], bool):
-        return f"seed is no whole number ({record.get('seed')!r})"
-    if record["status"] != "ok":
-        return None
-    for key in ("val_text_sha", "eval_mode"):
-        if not isinstance(record.get(key), str):
-            return f"{key} is missing, so that its score cannot be compared"
-    for key in ("val_bpb", "val_nats"):
-        if key not in record or (record[key] is not None and not is_number(record[key])):
-            return f"{key} is no number ({record.get(key)!r})"
-    return None
-
-
-def is_number(value: Any) -> bool:
-    """Whether a JSON value is a number that a float can hold."""
-    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**1000)
-
-
 def read_rows(path: Path) -> Collected:
     """Rows of a results.jsonl. A line that is no row of ours becomes a warning that names it. Raises PgolfError where no line is one."""
     rows, warnings = [], []
@@ -215,24 +191,6 @@ def read_rows(path: Path) -> Collected:
     if not rows:
         raise PgolfError(f"{path}: holds no row of schema {SCHEMA_VERSION}. Give a file that pgolf.aggregate wrote, or a study's folder")
     return Collected(rows, warnings)
-
-
-def row_fault(row: Any) -> str | None:
-    if not isinstance(row, dict) or row.get("schema_version") != SCHEMA_VERSION or row.get("row_version") != ROW_VERSION:
-        return f"is no row of schema {SCHEMA_VERSION}, row version {ROW_VERSION}"
-    if row.get("status") not in (*STATUSES, *WITHOUT_RECORD):
-        return f"has no known status ({row.get('status')!r})"
-    planned = row.get("planned")
-    if planned is not None and not (isinstance(planned, list) and all(map(is_place, planned))):
-        return f"planned is no list of [arm, sweep, position] ({planned!r})"
-    if row["status"] in WITHOUT_RECORD:
-        sound = all(isinstance(row.get(key), str) for key in ("study", "arm", "fingerprint")) and isinstance(row.get("seed"), int | None)
-        return None if sound else "names no study, arm, seed and fingerprint"
-    return fault_of(row)
-
-
-def is_place(place: Any) -> bool:
-    return isinstance(place, list) and len(place) == 3 and isinstance(place[0], str) and all(isinstance(x, int) for x in place[1:])
 
 
 def row_lines(rows: Iterable[Row]) -> Iterator[str]:

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pgolf.collect import finite, is_number
+from pgolf.collect import finite
 from pgolf.differences import ABSENT, Differences, Pair, Side, differences, read_side
 from pgolf.errors import PgolfError
 from pgolf.render import clean
+from pgolf.soundness import is_number
 
 MOST_POINTS = 12  # of a curve on a terminal
 WIDE = 160  # columns, where there is no terminal to ask

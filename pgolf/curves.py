@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pgolf.collect import is_number
-from pgolf.errors import PgolfError
+from pgolf.errors import PgolfError, misshapen
 from pgolf.groups import Group
 from pgolf.results import METRICS
+from pgolf.soundness import is_number
 
 DIGITS = 5  # of a score in a picture
 
@@ -121,4 +121,6 @@ def load_curves(path: Path) -> list[Curve]:
             check_curve(one)
         return curves
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise PgolfError(f"{path}: holds no curves ({error}). Move it away, or make it anew with pgolf.aggregate --curves") from None
+        raise PgolfError(
+            f"{path}: holds no curves ({misshapen(error)}). Move it away, or make it anew with pgolf.aggregate --curves"
+        ) from None

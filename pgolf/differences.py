@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pgolf.collect import is_number
 from pgolf.comparable import same_part
 from pgolf.errors import PgolfError
 from pgolf.groups import CONFIG
 from pgolf.results import RECORD, read_record
+from pgolf.soundness import is_number
 
 METRICS = "metrics.jsonl"
 CURVES = {"train": ("train_bpb", "train_nats"), "val": ("val_bpb_live",)}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pgolf.conditions import conditions
 from pgolf.contrast import Comparison, Resolution
 from pgolf.stats import ALPHA, POWER, TTest
 from pgolf.table import ArmRow, FamilyTable, Report
@@ -48,7 +49,7 @@ def page(report: Report) -> list[Section]:
 
 
 def family_sections(table: FamilyTable) -> list[Section]:
-    made = [Section(table.family.name, (introduction(table), *map(noise_line, table.noise)), main_grid(table))]
+    made = [Section(table.family.name, introduction(table), main_grid(table))]
     compared = [row for row in table.rows if row.comparison is not None and row.comparison.test is not None]
     if compared:
         made.append(gate_section(table, compared))
@@ -58,15 +59,18 @@ def family_sections(table: FamilyTable) -> list[Section]:
     return made
 
 
-def introduction(table: FamilyTable) -> str:
+def introduction(table: FamilyTable) -> tuple[str, ...]:
+    """What stands above a family's table: what its columns are, how its runs were made, what they can tell."""
     labels = list(dict.fromkeys(row.label for row in table.rows if row.is_baseline))
-    base = f"Baseline: {' and '.join(labels)}" if labels else "No baseline"
+    base = f"Baseline: {' and '.join(labels)}" if labels else "No baseline: nothing is compared"
     shared = f" All arms: {', '.join(table.shared)}." if table.shared else ""
     test = "the paired t test over common seeds" if table.settings.pairs else "Welch's test, or the paired t where the notes say so"
-    return (
+    columns = (
         f"{base}.{shared} Scores are bits per byte of the packed model; sd, intervals and tests are between seeds. Differences are "
-        f"arm - baseline with {LEVEL} interval and two-sided p by {test}; Holm's p corrects over the family's comparisons."
+        f"arm - baseline with {LEVEL} interval and two-sided p by {test}; Holm's p corrects over the family's comparisons. Bytes "
+        "are those of the packed model and of the code that it needs."
     )
+    return tuple(filter(None, (columns, conditions(table), *map(noise_line, table.noise))))
 
 
 def number(value: float | None, digits: int = 4, *, sign: bool = False) -> str:

@@ -13,6 +13,7 @@ from pgolf.figures.gallery import gallery
 from pgolf.webpage.document import document
 
 REPORT = "report.html"
+SUFFIXES = (".html", ".htm")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +32,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Read, compute, draw, write. Raises PgolfError."""
+    if args.out is not None and args.out.suffix.lower() not in SUFFIXES:
+        raise PgolfError(f"--out: names no page ({args.out}). Choose a file that ends in .html")
     made = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=True)
     exhibits = gallery(made)
     out = args.out or default_page(args.folder)

@@ -143,7 +143,7 @@ def pooled_sd(arms: Sequence[Sequence[float]]) -> Noise:
     told = [values for values in arms if len(values) > 1]
     df = sum(len(values) - 1 for values in told)
     if not told:
-        return Noise(None, 0, 0, "no arm has two seeds")
+        return Noise(None, 0, 0, "no arm that is compared has two seeds")
     return Noise(math.sqrt(sum((len(v) - 1) * spread(v) ** 2 for v in told) / df), df, len(told))
 
 

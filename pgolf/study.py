@@ -7,16 +7,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pgolf.collect import is_number
-from pgolf.errors import PgolfError
+from pgolf.errors import PgolfError, misshapen
+from pgolf.soundness import is_number
 
 STUDY = "study.json"
 STUDY_SCHEMA = 1
 TESTS = ("welch", "paired")
 PUBLISHED_TESTS = ("", "one_sample")
+EXPLORED = " (explored afterwards)"
 ADHOC = "adhoc"  # runs of no study
 USUAL_SCALE = "cpu"
-KINDS = ("worse", "better", "no_better", "order", "untestable")
+OF_PUBLISHED_ROWS = ("published_is", "published_saves", "published_at_most")  # kinds that arithmetic on the published rows answers
+KINDS = ("worse", "better", "no_better", "order", *OF_PUBLISHED_ROWS, "untestable")
 
 
 def study_folder(name: str, scale: str) -> str:
@@ -29,6 +31,7 @@ class FamilyPlan:
     """Arms that are compared with one baseline, in the order shown. title: what the family is, in a phrase.
 
     line: arms, as of models of several sizes, that tell how many bytes a score costs; the others' bytes are held against it.
+    explored: the family was added after scores of its arms had been seen; its verdicts say so.
     """
 
     name: str
@@ -36,16 +39,24 @@ class FamilyPlan:
     baseline: str
     arms: tuple[str, ...]
     line: tuple[str, ...] = ()
+    explored: bool = False
+
+    @property
+    def told(self) -> str:
+        """A line about it."""
+        return f"{self.name}{EXPLORED if self.explored else ''}: {self.title}. Baseline {self.baseline}."
 
 
 @dataclass(frozen=True)
 class ClaimTest:
     """How a claim is put to the test in one family. kind: what it says of `arms` against the family's baseline, or of their order (best
-    first); `untestable` needs no arms."""
+    first), or of a `field` of their published rows and a `value`; `untestable` needs no arms."""
 
     family: str
     kind: str
     arms: tuple[str, ...] = ()
+    field: str = ""
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ def study_from(made: Mapping[str, Any]) -> Study:
     """A study from plain containers. Raises KeyError, TypeError, ValueError for others."""
     families = tuple(FamilyPlan(**{**f, "arms": tuple(f["arms"]), "line": tuple(f.get("line", ()))}) for f in made["families"])
     claims = tuple(
-        Claim(c["text"], c["note"], tuple(ClaimTest(t["family"], t["kind"], tuple(t.get("arms", ()))) for t in c["tests"]))
+        Claim(c["text"], c["note"], tuple(ClaimTest(**{**t, "arms": tuple(t.get("arms", ()))}) for t in c["tests"]))
         for c in made.get("claims", ())
     )
     whole = Study(**{**made, "families": families, "claims": claims})
@@ -119,7 +130,17 @@ def problems_of(study: Study) -> list[str]:
                 found.append(f"claim {claim.text!r}: no family {test.family}")
             elif test.kind != "untestable" and (strange := [arm for arm in test.arms if arm not in arms[test.family]] or not test.arms):
                 found.append(f"claim {claim.text!r}: arms {strange} are not in family {test.family}")
+            elif test.kind in OF_PUBLISHED_ROWS and (without := unpublished(study, test)):
+                found.append(f"claim {claim.text!r}: published values of {', '.join(without)} have no {test.field or 'field'}")
+            elif test.kind in OF_PUBLISHED_ROWS and not is_number(test.value):
+                found.append(f"claim {claim.text!r}: value {test.value!r} is no number")
     return found
+
+
+def unpublished(study: Study, test: ClaimTest) -> list[str]:
+    """Arms that a claim about published rows needs and whose row lacks its field."""
+    baselines = [f.baseline for f in study.families if f.name == test.family and test.kind == "published_saves"]
+    return [arm for arm in (*baselines, *test.arms) if test.field not in study.published.get(arm, {})]
 
 
 def write_study(folder: Path, study: Study, name: str = STUDY) -> None:
@@ -141,7 +162,7 @@ def read_study(folder: Path, name: str = STUDY) -> Study | None:
         if (version := made.pop("schema_version")) != STUDY_SCHEMA:
             raise ValueError(f"schema {version}, not {STUDY_SCHEMA}")
         return study_from(made)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PgolfError(f"{path}: describes no study ({error}). Move it away; the study's command writes it anew") from None
+        raise PgolfError(f"{path}: describes no study ({misshapen(error)}). Move it away; the study's command writes it anew") from None

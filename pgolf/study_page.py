@@ -22,7 +22,7 @@ def study_sections(study: Study, report: Report, curves: Sequence[Curve]) -> lis
         found.append(scores_apart(table))
         found += on_the_way(table, curves)
         found += by_phase(table, curves)
-        found += bytes_saved(table, study.smallest_effect_bpb)
+        found += bytes_saved(table, table.settings.smallest_effect_bpb or study.smallest_effect_bpb)
         found += against_the_line(table, study.line_of(table.family.name))
         if study.published_test == "one_sample":
             found.append(as_a_constant(table))

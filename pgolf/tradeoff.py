@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
 
-from pgolf.collect import is_number
 from pgolf.comparable import IDENTICAL
 from pgolf.page import Grid, Section, interval
+from pgolf.soundness import is_number
 from pgolf.stats import one_sample
 from pgolf.table import ArmRow, FamilyTable, row_of, uncompared
 

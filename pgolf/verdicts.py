@@ -1,45 +1,60 @@
 """Published claims against what was measured: holds, does not hold, undecided, not testable here, each by a stated rule."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pgolf.page import interval, p_text
 from pgolf.stats import ALPHA, Order, order_agreement
-from pgolf.study import Claim, ClaimTest, Study
+from pgolf.study import EXPLORED, OF_PUBLISHED_ROWS, Claim, ClaimTest, Study
 from pgolf.table import FEWEST_SEEDS, ArmRow, FamilyTable, Report, row_of, uncompared
 
 HOLDS, FAILS, UNDECIDED, UNTESTABLE = "holds", "does not hold", "undecided", "not testable here"
+EXACT, ABOUT = 0.01, 0.1  # how far a published value may lie from a claim that names it, and one that says `about`
 RULES = {
-    "worse": f"holds: every arm worse than the baseline, Holm p < {ALPHA}; does not hold: one better with p < {ALPHA}, or its interval"
-    " within the smallest effect that matters",
-    "better": f"holds: every arm better than the baseline, Holm p < {ALPHA}; does not hold: one worse with p < {ALPHA}, or its interval"
-    " within the smallest effect that matters",
-    "no_better": "holds: every arm's interval excludes an improvement by the smallest effect that matters;"
-    f" does not hold: one better with Holm p < {ALPHA}",
+    "worse": f"holds: every arm worse than the baseline, Holm p < {ALPHA}; otherwise does not hold: one better with p < {ALPHA}, or its"
+    " interval within the smallest effect that matters",
+    "better": f"holds: every arm better than the baseline, Holm p < {ALPHA}; otherwise does not hold: one worse with p < {ALPHA}, or its"
+    " interval within the smallest effect that matters",
+    "no_better": f"does not hold: one arm better with Holm p < {ALPHA};"
+    " otherwise holds: every arm's interval excludes an improvement by the smallest effect that matters",
     "order": "Kendall's tau-b of the published and the measured order, pairs within their uncorrected 95% interval as ties;"
     " holds: no pair is reversed and half of them are told apart; does not hold: a pair is reversed beyond its interval",
+    "published_is": f"holds: the published row has the value that is claimed, within {EXACT:.0%}; otherwise does not hold",
+    "published_saves": f"holds: the published rows lie below their baseline's by what is claimed, within {ABOUT:.0%}; otherwise does not"
+    " hold",
+    "published_at_most": "holds: no published row exceeds the value; otherwise does not hold",
     "untestable": "",
 }
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One claim in one family. why: the numbers it rests on; order: of claims about an order."""
+    """One claim in one family. why: the numbers it rests on; order: of claims about an order; explored: by a family added afterwards."""
 
     claim: Claim
     test: ClaimTest
     verdict: str
     why: str
     order: Order | None = None
+    explored: bool = False
+
+    @property
+    def told(self) -> str:
+        """The verdict, and that it explores where it does."""
+        return self.verdict + (EXPLORED if self.explored else "")
 
 
 def verdicts(study: Study, report: Report) -> list[Verdict]:
     """Every claim, in every family that tests it."""
     tables = {table.family.name: table for table in report.families}
-    return [judge(study, claim, test, tables.get(test.family)) for claim in study.claims for test in claim.tests]
+    explored = {family.name for family in study.families if family.explored}
+    found = [judge(study, claim, test, tables.get(test.family)) for claim in study.claims for test in claim.tests]
+    return [replace(verdict, explored=verdict.test.family in explored) for verdict in found]
 
 
 def judge(study: Study, claim: Claim, test: ClaimTest, table: FamilyTable | None) -> Verdict:
+    if test.kind in OF_PUBLISHED_ROWS:
+        return judge_published(study, claim, test)
     if test.kind == "untestable" or table is None:
         return Verdict(claim, test, UNTESTABLE, "" if test.kind == "untestable" else f"family {test.family} has not been run")
     named = dict.fromkeys((*test.arms, table.family.baseline or ""))
@@ -52,6 +67,25 @@ def judge(study: Study, claim: Claim, test: ClaimTest, table: FamilyTable | None
     found = [verdict for verdict, _ in singles]
     whole = FAILS if FAILS in found else UNDECIDED if UNDECIDED in found else HOLDS
     return Verdict(claim, test, whole, "; ".join(f"{arm} {why}" for arm, (_, why) in zip(test.arms, singles, strict=True)))
+
+
+def judge_published(study: Study, claim: Claim, test: ClaimTest) -> Verdict:
+    """A claim that the published rows answer by themselves, whatever has been run."""
+    assert test.value is not None
+    rows = {arm: study.published[arm][test.field] for arm in test.arms}
+    if test.kind == "published_at_most":
+        over = {arm: value for arm, value in rows.items() if value > test.value}
+        told = "; ".join(f"{arm} {value:,.15g}" for arm, value in over.items())
+        return Verdict(claim, test, FAILS if over else HOLDS, f"{len(over)} of {len(rows)} above {test.value:,.15g}{told and ': '}{told}")
+    if test.kind == "published_saves":
+        (base,) = (family.baseline for family in study.families if family.name == test.family)
+        rows = {arm: study.published[base][test.field] - value for arm, value in rows.items()}
+    near = EXACT if test.kind == "published_is" else ABOUT
+    holds = all(abs(value - test.value) <= near * abs(test.value) for value in rows.values())
+    told = "; ".join(f"{arm} {value:,.15g}" for arm, value in rows.items())
+    return Verdict(
+        claim, test, HOLDS if holds else FAILS, f"{test.field}{' saved' if test.kind == 'published_saves' else ''}, published: {told}"
+    )
 
 
 def unfit(row: ArmRow | None) -> str | None:

@@ -28,7 +28,7 @@ def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, An
         "study": STUDY,
         "arm": arm,
         "fingerprint": print_of(arm),
-        "overrides": [f"model/head={arm}"],
+        "overrides": [f"arm={arm}"],
         "choices.model/head": arm,
         "seed": seed,
         "git_sha": "a" * 40,

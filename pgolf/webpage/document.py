@@ -11,7 +11,7 @@ from pgolf.aggregation import Aggregate
 from pgolf.figures.export import svg
 from pgolf.figures.gallery import Exhibit
 from pgolf.figures.style import DARK_HUES, HUES
-from pgolf.page import Section, configuration, family_sections, introduction, main_grid, noise_line, page
+from pgolf.page import Section, configuration, family_sections, introduction, main_grid, page
 from pgolf.study_page import study_sections
 from pgolf.table import FamilyTable
 from pgolf.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, rules_used
@@ -85,7 +85,7 @@ def summary(made: Aggregate) -> list[Part]:
     parts = [("Warnings", bullets(warned, "warnings") if warned else paragraphs(["None."]))]
     if made.study is not None:
         lines = [f"Published: {made.study.source}. Size of these runs: scale={made.study.scale}."]
-        titles = [f"{family.name}: {family.title}. Baseline {family.baseline}." for family in made.study.families]
+        titles = [family.told for family in made.study.families]
         parts.append(("Question", tag("p", text(made.study.question), class_="question") + paragraphs(lines) + bullets(titles)))
     if made.verdicts:
         parts.append(("Published claims", claims(made.verdicts)))
@@ -98,7 +98,7 @@ def claims(found: Sequence[Verdict]) -> str:
     for claim in dict.fromkeys(verdict.claim for verdict in found):
         inside = tag("h3", text(claim.text))
         for verdict in (v for v in found if v.claim == claim):
-            badge = tag("span", text(verdict.verdict), class_=f"status {CLASSES.get(verdict.verdict, 'open')}")
+            badge = tag("span", text(verdict.told), class_=f"status {CLASSES.get(verdict.told, 'open')}")
             numbers = verdict.why.split("; ") if verdict.why else []
             inside += tag("p", f"{badge} {tag('strong', text(verdict.test.family))}")
             inside += bullets(numbers, "numbers") if len(numbers) > 1 else paragraphs(numbers, "numbers")
@@ -115,9 +115,9 @@ def tables(made: Aggregate) -> list[Part]:
 
 
 def family(found: FamilyTable) -> str:
-    noise = bullets(map(noise_line, found.noise)) if found.noise else ""
+    first, *more = introduction(found)
     grid = table(main_grid(found), f"Arms of {found.family.name}", sortable=True)
-    return paragraphs([introduction(found)]) + grid + noise
+    return paragraphs([first]) + grid + (bullets(more) if more else "")
 
 
 def pictures(exhibit: Exhibit) -> Part:

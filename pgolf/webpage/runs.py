@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pgolf.collect import Row, is_number
+from pgolf.collect import Row
+from pgolf.soundness import is_number
 from pgolf.webpage.elements import fold, tag, terms, text
 
 SCORES = ("val_bpb", "val_bpb_live", "val_bpb_averaged", "val_nats", "quant_gap_bpb", "val_targets", "val_bytes", "eval_mode")

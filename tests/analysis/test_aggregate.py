@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from made_records import cell_folder, failed, plan, put, read_lines, record, study_of
+from made_records import cell_folder, describe, failed, plan, put, read_lines, record, study_of
 from pgolf import aggregate
 
 SCORES = {"tied": [2.00, 2.01, 2.03], "mos": [1.90, 1.93, 1.91]}
@@ -58,6 +58,42 @@ def test_a_richer_file_of_rows_is_kept(tmp_path: Path, monkeypatch: pytest.Monke
     assert (study / "results-earlier-1.jsonl").read_bytes() == richer
     assert "kept as results-earlier-1.jsonl" in capsys.readouterr().out.replace("\n", " ")
     assert len(read_lines(study / "results.jsonl")) == 6
+
+
+def test_rows_of_other_runs_are_kept_however_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the number of rows counts: a run that is gone, a score that is gone, a line that cannot be read."""
+    study = study_of(tmp_path, SCORES)
+    plan(study, list(SCORES), range(1, 4))
+    rows = study / "results.jsonl"
+    assert run(monkeypatch, study) == 0
+    assert run(monkeypatch, study) == 0
+    assert not list(study.glob("*-earlier-*")), "the same runs again"
+    before = rows.read_bytes()
+    (study / cell_folder("mos", 1) / "result.json").unlink()
+    assert run(monkeypatch, study) == 0, "as many rows, one of them now missing"
+    assert (study / "results-earlier-1.jsonl").read_bytes() == before
+    put(study, record("mos", 1, 1.9))
+    assert run(monkeypatch, study) == 0
+    assert len(list(study.glob("*-earlier-*"))) == 1, "a run more loses nothing"
+    rows.write_text('{"cut')
+    assert run(monkeypatch, study) == 0
+    assert (study / "results-earlier-2.jsonl").read_text() == '{"cut'
+
+
+def test_another_studys_tables_are_never_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heads, others, kept = study_of(tmp_path / "runs", SCORES), tmp_path / "runs" / "others", tmp_path / "kept" / "heads.jsonl"
+    shutil.copytree(heads, others)
+    for folder in (heads, others):
+        describe(folder, {"heads": tuple(SCORES)})
+    assert run(monkeypatch, heads, "--out", kept) == 0
+    before = {path.name: path.read_bytes() for path in kept.parent.iterdir()}
+    assert "heads.study.json" in before
+    assert run(monkeypatch, others, "--out", kept) == 2
+    said = capsys.readouterr().err
+    assert f"{kept.with_name('heads.study.json')}: tables of the study heads stand here. Choose another place with --out" in said
+    assert {path.name: path.read_bytes() for path in kept.parent.iterdir()} == before
 
 
 def test_rows_under_a_name_have_their_tables_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """A study's description, its claims judged by their rules, and its further sections, on made records."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -67,6 +67,37 @@ def test_a_claim_is_judged_by_its_rule(made: Claim, verdict: str, tmp_path: Path
     assert bool(found.why) is (verdict != UNTESTABLE)
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "verdict", "why"),
+    [
+        ("published_is", 2.21, HOLDS, "val_bpb, published: worse 2.2"),
+        ("published_is", 2.3, FAILS, "val_bpb, published: worse 2.2"),
+        ("published_saves", 0.19, HOLDS, "val_bpb saved, published: worse 0.2"),
+        ("published_saves", 0.12, FAILS, "val_bpb saved, published: worse 0.2"),
+        ("published_at_most", 2.2, HOLDS, "0 of 1 above 2.2"),
+        ("published_at_most", 2.1, FAILS, "1 of 1 above 2.1: worse 2.2"),
+    ],
+)
+def test_published_rows_answer_a_claim_of_arithmetic(kind: str, value: float, verdict: str, why: str, tmp_path: Path) -> None:
+    made = Claim("a claim", "", (ClaimTest("all", kind, ("worse",), "val_bpb", value),))
+    published = {"base": {"val_bpb": 2.4}, "worse": {"val_bpb": 2.2}}
+    write_study(tmp_path, study(made, published=published))
+    put(tmp_path, record("base", 1, 2.0) | {"study": tmp_path.name})
+    (found,) = aggregate(tmp_path).verdicts
+    assert (found.verdict, found.why) == (verdict, why), "whatever has been run"
+    for lacking in ({"worse": {"val_bpb": 2.2}}, {"base": {"val_bpb": 2.4}, "worse": {}}):
+        if kind == "published_saves" or not lacking["worse"]:
+            with pytest.raises(ValueError, match="have no val_bpb"):
+                study_from(asdict(study(made, published=lacking)))
+
+
+def test_a_family_added_afterwards_explores(tmp_path: Path) -> None:
+    family = FamilyPlan("all", "every arm", "base", ("base", "worse", "same", "noisy"), explored=True)
+    made = aggregate(folder_of(tmp_path, study(claim("worse", "worse"), families=(family,))))
+    assert [v.told for v in made.verdicts] == ["holds (explored afterwards)"]
+    assert any("holds (explored afterwards)" in row for row in (made.sections()[-1].grid.rows if made.sections()[-1].grid else ()))
+
+
 def test_flipping_an_arm_turns_its_verdict(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, study(claim("worse", "worse")))
     for seed, bpb in enumerate(WORSE, 1):
@@ -109,15 +140,6 @@ def test_holm_counts_the_arms_of_the_family_that_were_not_run(tmp_path: Path) ->
     part = aggregate(folder_of(tmp_path / "b", study())).report.families[0]
     more, fewer = (next(row.holm_p for row in table.rows if row.label == "worse") for table in (whole, part))
     assert more == pytest.approx(fewer * 5 / 3)
-
-
-def test_what_is_not_as_the_study_has_it_is_said(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, study(scale="gpu1"))
-    for path in folder.glob("worse/seed1*/result.json"):
-        path.write_text(path.read_text().replace('"gpu1"', '"published"'))
-    assert "runs at scale published in a study at scale gpu1" in aggregate(folder).report.warnings
-    assert any("--baseline same: the study's own" in w for w in aggregate(folder, baseline="same").report.warnings)
-    assert any("heads is described as a study" in w for w in aggregate(tmp_path).report.warnings)
 
 
 def curve(arm: str, seed: int, shift: float) -> Curve:
@@ -273,9 +295,18 @@ def test_a_description_that_contradicts_itself(change: dict[str, object], said: 
 
 
 def test_a_damaged_description_is_named(tmp_path: Path) -> None:
-    (tmp_path / "study.json").write_text("{")
-    with pytest.raises(PgolfError, match=r"study\.json: describes no study"):
-        read_study(tmp_path)
+    write_study(tmp_path, study())
+    sound = json.loads((tmp_path / "study.json").read_text())
+    without = {key: value for key, value in sound.items() if key != "families"}
+    for made, said in (
+        ("{", "Expecting"),
+        ([], "other kinds"),
+        (without, "families is missing"),
+        ({**sound, "colour": 1}, "colour is no field"),
+    ):
+        (tmp_path / "study.json").write_text(made if isinstance(made, str) else json.dumps(made))
+        with pytest.raises(PgolfError, match=rf"study\.json: describes no study \(.*{said}"):
+            read_study(tmp_path)
     assert read_study(tmp_path / "elsewhere") is None
     with pytest.raises(KeyError):
         study_from({"name": "x"})
