@@ -117,9 +117,11 @@ def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
         if size is None or base_bytes is None:
             continue
         verdict = "yes" if test.within(smallest) else "no, better" if test.high < 0 else "no, worse" if test.low > 0 else "cannot be told"
-        cells = (f"{size:,.0f}", f"{size - base_bytes:+,.0f}", f"{100 * (size / base_bytes - 1):+.1f}%")
+        model, base_model = row.group.mean("model_bytes"), base.group.mean("model_bytes")
+        alone = "" if not model or not base_model else f"{100 * (model / base_model - 1):+.1f}%"
+        cells = (f"{size:,.0f}", f"{size - base_bytes:+,.0f}", f"{100 * (size / base_bytes - 1):+.1f}%", alone)
         rows.append([row.label, *cells, interval(test), verdict])
-    titles = ("arm", "bytes", "against the baseline", "share", "difference in bpb", "equal score")
+    titles = ("arm", "bytes", "against the baseline", "share", "share of the model alone", "difference in bpb", "equal score")
     line = f"Equal: the whole 95% interval lies within {smallest} bpb, the smallest effect that matters at this size."
     return [Section(f"{table.family.name}: bytes at an equal score", (line,), grid(titles, rows))] if rows else []
 

@@ -10,8 +10,9 @@ from pgolf.soundness import is_number
 from pgolf.stats import one_sample
 from pgolf.table import ArmRow, FamilyTable, row_of, uncompared
 
-Point = tuple[float, float]  # packed bytes with the code, bits per byte
-TITLES = ("arm", "n", "bytes", "bytes on the line at its score", "saved [95%]", "share")
+Point = tuple[float, float]  # packed bytes, bits per byte
+TITLES = ("arm", "n", "bytes", "bytes on the line at its score", "saved [95%]", "share", "share of the model alone")
+TOTAL, MODEL = "total_bytes", "model_bytes"
 
 
 def front(points: Sequence[Point]) -> list[Point]:
@@ -49,18 +50,19 @@ def against_the_line(table: FamilyTable, line: Sequence[str]) -> list[Section]:
     if why_not:
         return [Section(heading, (f"There is no line to hold bytes against: {'; '.join(why_not)}.",))]
     rows = [row for arm in table.family.arms if arm not in line and (row := row_of(arm, table)) is not None and unfit(arm, row) is None]
-    points = [sized_scores(row) for row in through]
+    points, models = ([sized_scores(row, key) for row in through] for key in (TOTAL, MODEL))
     lines = (
         f"The line goes through {', '.join(row.label for row in through)}, straight between neighbours, for each seed by itself; the"
-        " interval is between the n seeds that all of them have. Saved: bytes on the line at the arm's score, less the arm's own.",
+        " interval is between the n seeds that all of them have. Saved: bytes on the line at the arm's score, less the arm's own;"
+        " of model and code, and at last of the packed model alone.",
     )
-    told = tuple((row.label, *saved_cells(sized_scores(row), points)) for row in rows)
+    told = tuple((row.label, *saved_cells(sized_scores(row), points), saved_cells(sized_scores(row, MODEL), models)[-1]) for row in rows)
     return [Section(heading, lines, Grid(TITLES, (False, *(True for _ in TITLES[1:])), told))]
 
 
-def sized_scores(row: ArmRow) -> dict[int, Point]:
+def sized_scores(row: ArmRow, key: str = TOTAL) -> dict[int, Point]:
     """(bytes, bpb) of the counted seeds whose record has both."""
-    return {seed: (run["total_bytes"], run["val_bpb"]) for seed, run in row.group.used.items() if is_number(run.get("total_bytes"))}
+    return {seed: (run[key], run["val_bpb"]) for seed, run in row.group.used.items() if is_number(run.get(key))}
 
 
 def saved_cells(arm: Mapping[int, Point], line: Sequence[Mapping[int, Point]]) -> tuple[str, ...]:

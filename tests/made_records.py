@@ -45,6 +45,7 @@ def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, An
         "val_targets": 5000,
         "val_bytes": 11000,
         "eval_mode": "plain64",
+        "model_bytes": 400_000,
         "total_bytes": 500_000,
         "under_cap": True,
         "step_ms_median": 20.0,

@@ -193,12 +193,12 @@ def test_each_sweep_is_held_against_its_own_baseline(tmp_path: Path) -> None:
 def test_bytes_are_saved_at_an_equal_score_only_within_the_smallest_effect(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, study())
     for path in folder.glob("same/seed*/result.json"):
-        path.write_text(path.read_text().replace('"total_bytes": 500000', '"total_bytes": 450000'))
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"total_bytes": 450_000, "model_bytes": 350_000}))
     (section,) = bytes_saved(aggregate(folder).report.families[0], 0.01)
-    told = {row[0]: (row[2], row[3], row[5]) for row in section.grid.rows}
-    assert told["same"] == ("-50,000", "-10.0%", "yes")
-    assert told["worse"] == ("+0", "+0.0%", "no, worse")
-    assert told["noisy"][2] == "cannot be told"
+    told = {row[0]: (*row[2:5], row[6]) for row in section.grid.rows}
+    assert told["same"] == ("-50,000", "-10.0%", "-12.5%", "yes"), "of 500,000 bytes 100,000 are code"
+    assert told["worse"] == ("+0", "+0.0%", "+0.0%", "no, worse")
+    assert told["noisy"][-1] == "cannot be told"
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_bytes_saved_are_told_seed_by_seed(tmp_path: Path) -> None:
     folder, between = folder_of(tmp_path, study()), (2.05, 2.06, 2.03)
     for arm, size in {"worse": 400_000, "noisy": 420_000}.items():
         for seed, path in enumerate(sorted(folder.glob(f"{arm}/seed*/result.json"))):
-            found = json.loads(path.read_text()) | {"total_bytes": size}
+            found = json.loads(path.read_text()) | {"total_bytes": size, "model_bytes": size - 100_000}
             path.write_text(json.dumps(found | ({"val_bpb": between[seed]} if arm == "noisy" else {})))
     table = aggregate(folder).report.families[0]
     (section,) = against_the_line(table, ("base", "worse"))
@@ -227,7 +227,8 @@ def test_bytes_saved_are_told_seed_by_seed(tmp_path: Path) -> None:
     assert told["noisy"][:2] == ("420,000", f"{fmean(costs):,.0f}")
     assert told["noisy"][2] == f"{fmean(saved):+,.0f} [{test.low:+,.0f}, {test.high:+,.0f}]"
     assert told["noisy"][3] == f"{100 * fmean(saved) / fmean(costs):+.1f}%"
-    assert told["same"] == ("500,000", "", "its score lies beyond the line's ends", "")
+    assert told["noisy"][4] == f"{100 * fmean(saved) / (fmean(costs) - 100_000):+.1f}%", "the model alone"
+    assert told["same"] == ("500,000", "", "its score lies beyond the line's ends", "", "")
     assert [row[1] for row in section.grid.rows] == ["3", "3"]
     assert against_the_line(table, ()) == []
     (section,) = against_the_line(table, ("base", "absent"))
