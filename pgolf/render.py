@@ -32,10 +32,10 @@ LATEX = {
 
 
 def clean(text: str) -> str:
-    """One line without control characters or lone surrogates, which a name or an error message may hold."""
+    """One line without control characters, marks that turn the direction of what follows, or lone surrogates: a name may hold any."""
     if text.isprintable():
         return text
-    told = re.sub(r"[\ud800-\udfff]", "?", text)
+    told = re.sub(r"[\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", "?", text)
     return re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", told).strip()
 
 

@@ -287,6 +287,7 @@ def test_a_command_without_torch_hydra_or_pyplot() -> None:
 def test_elements() -> None:
     assert tag("p", "a", class_="x", data_value="<", id=None) == '<p class="x" data-value="&lt;">a</p>'
     assert text("a\n<b>") == "a &lt;b&gt;"
+    assert text("a\u202e1.25\ud800") == "a?1.25?", "a name turns no number round"
     cells = ("2.0133 (0.0153)", "-0.1000 [-0.2, +0.1]", "+1,234.5", "<0.0001", "baseline", "", "3 of 4", "1.3e-06")
     assert [sort_value(cell) for cell in cells] == ["2.0133", "-0.1000", "1234.5", "0", None, None, "3", "1.3e-06"]
     made = table(Grid(("arm", "n"), (False, True), (("a_b", "3"), ("c", ""))), "Arms", sortable=True)
