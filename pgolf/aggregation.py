@@ -9,7 +9,7 @@ from pathlib import Path
 from pgolf.collect import ROWS, Collected, Row, collect, row_lines, write_whole
 from pgolf.contrast import Settings
 from pgolf.curves import Curve, curve_lines, load_curves, read_curves
-from pgolf.doubts import departures, doubts, lacking
+from pgolf.doubts import departures, doubts, doubts_of_arms
 from pgolf.errors import PgolfError
 from pgolf.page import Grid, Section, number, page
 from pgolf.render import csv_text, latex, markdown
@@ -71,12 +71,12 @@ def aggregate(source: Path, *, baseline: str | None = None, settings: Settings |
         settings = replace(settings, pairs=settings.pairs or study.test == "paired", smallest_effect_bpb=smallest)
     report = tabulate(collected, families=families, baseline=baseline, settings=settings)
     judged: tuple[Verdict, ...] = ()
-    absent: list[str] = []
+    of_arms: list[str] = []
     if study is not None and families is not None:
-        absent = lacking(study, report)
+        of_arms = doubts_of_arms(study, report)
         report = with_published(report, study, judged=not changed)
         judged = () if changed else tuple(verdicts(study, report))
-    report = replace(report, warnings=(*changed, *doubts(source, collected.rows, study), *absent, *report.warnings))
+    report = replace(report, warnings=(*changed, *doubts(source, collected.rows, study), *of_arms, *report.warnings))
     curves: list[Curve] = []
     if with_curves or study is not None:
         curves = read_curves(source, collected.rows) if source.is_dir() else load_curves(beside(source, CURVES))

@@ -1,5 +1,6 @@
 """What is not as a study's own command has it: said first, wherever its tables are shown."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -55,8 +56,17 @@ def departures(study: Study, baseline: str | None, settings: Settings) -> list[s
     return found
 
 
+def doubts_of_arms(study: Study, report: Report) -> list[str]:
+    """What a study's families lack, and arms that were planned in several configurations."""
+    planned = {(row.group.arm, row.group.fingerprint) for table in report.families for row in table.rows if row.group.planned}
+    times = Counter(arm for arm, _ in sorted(planned))
+    several = [arm for arm, configurations in times.items() if configurations > 1]
+    told = f"arms of several configurations, of which the latest sweep's speaks for a claim: {', '.join(several)}"
+    return [*lacking(study, report), *([told] if several else [])]
+
+
 def lacking(study: Study, report: Report) -> list[str]:
-    """Families whose baseline, and arms of which nothing has been found."""
+    """Families whose baseline, and arms of which nothing has a score."""
     scored = {row.group.arm for table in report.families for row in table.rows if row.mean_bpb is not None}
     found = []
     for family in study.families:

@@ -180,7 +180,9 @@ def test_each_sweep_is_held_against_its_own_baseline(tmp_path: Path) -> None:
             cells.append(PlannedCell("heads", arm, seed, made["fingerprint"], f"{arm}/seed{seed}-{arm[0] * 8}"))
             put(folder, made | {"val_bpb_live": bpb - 1, "total_bytes": 300_000 if arm == "base" else 330_000})
     add_to_plan(folder, Sweep(("again",), 1.0, "c0de", False, tuple(cells)))
-    table = aggregate(folder).report.families[0]
+    made = aggregate(folder)
+    assert "arms of several configurations, of which the latest sweep's speaks for a claim: base, worse" in made.report.warnings
+    (table,) = made.report.families
     again = next(row for row in table.rows if row.group.fingerprint == "w" * 16)
     live = {row[0]: row[2] for row in scores_apart(table).grid.rows}
     assert live[again.label] == interval(welch([bpb - 1 for bpb in WORSE], [bpb - 1 for bpb in BASE]))
