@@ -25,7 +25,7 @@ FEATURES = [
     "data.shuffle_seed=${seed}",
     "train.threads=1",
 ]
-SLOW = [*FEATURES, "train.steps=240", "launch.checkpoint_s=0.05"]
+SLOW = [*FEATURES, "train.steps=160", "launch.checkpoint_s=0.05"]
 
 
 def start(tmp_path: Path, argv: list[str]) -> "subprocess.Popen[str]":
@@ -63,7 +63,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> tu
 
 def test_a_killed_run_ends_as_an_undisturbed_one(tiny: list[str], tmp_path: Path, undisturbed: tuple[Path, dict[str, Any]]) -> None:
     first = start(tmp_path, [*tiny, *SLOW])
-    step = wait_for_checkpoint(tmp_path, 60)
+    step = wait_for_checkpoint(tmp_path, 40)
     first.kill()
     out, err = first.communicate(timeout=60)
     assert first.returncode == -signal.SIGKILL, out + err
