@@ -1,19 +1,16 @@
 """From a folder of runs, or a file of rows, to a study's tables and verdicts, computed once for every command that shows them."""
 
-import json
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from pgolf.collect import ROWS, Collected, Row, collect, row_lines, write_whole
+from pgolf.collect import ROWS, Collected, Row, beside, collect, parsed_lines, row_lines, write_whole
 from pgolf.contrast import Settings
 from pgolf.curves import Curve, curve_lines, load_curves, read_curves
 from pgolf.doubts import departures, doubts, doubts_of_arms
 from pgolf.errors import PgolfError
 from pgolf.page import Grid, Section, number, page
 from pgolf.render import csv_text, latex, markdown
-from pgolf.soundness import row_fault
 from pgolf.stats import ALPHA
 from pgolf.study import STUDY, Study, read_study, write_study
 from pgolf.study_page import study_sections
@@ -41,18 +38,9 @@ class Aggregate:
         """The page: question, warnings, tables, verdicts."""
         found = page(self.report)
         if self.study is not None:
-            families = (family.told for family in self.study.families)
-            lines = (self.study.question, f"Published: {self.study.source}. Size of these runs: scale={self.study.scale}.", *families)
+            lines = (self.study.question, self.study.origin, *(family.told for family in self.study.families))
             found = [Section(self.study.name, lines), *found, *study_sections(self.study, self.report, self.curves)]
         return [*found, *([verdict_section(self.verdicts)] if self.verdicts else [])]
-
-
-def beside(source: Path, name: str) -> Path:
-    """Where a file about a source lies: in a folder of runs, or beside rows.jsonl as rows.<name>, else under its plain name."""
-    if source.is_dir():
-        return source / name
-    own = source.with_name(f"{source.stem}.{name}")
-    return own if own.exists() or source.name != ROWS else source.with_name(name)
 
 
 def aggregate(source: Path, *, baseline: str | None = None, settings: Settings | None = None, with_curves: bool = False) -> Aggregate:
@@ -160,9 +148,8 @@ def write_rows(path: Path, rows: list[Row]) -> list[str]:
     """Write results.jsonl; one that holds runs which are not found now, and so may be gone, is kept aside. Returns warnings."""
     warnings = []
     if path.exists():
-        lines = [line for line in path.read_text(encoding="utf-8", errors="surrogateescape").split("\n") if line.strip()]
         now = {key for row in rows for key in keys_of(row)}
-        lost = sum(not known_row(line, now) for line in lines)
+        lost = sum(isinstance(found, str) or keys_of(found)[-1] not in now for _, found in parsed_lines(path))
         if lost:
             numbered = (path.with_name(f"{path.stem}-earlier-{n}{path.suffix}") for n in count(1))
             aside = next(place for place in numbered if not place.exists())
@@ -176,12 +163,3 @@ def keys_of(row: Row) -> list[tuple[object, ...]]:
     """What a row is of: a run by itself, and a run with a score where it has one."""
     run = (row["study"], row["arm"], row["seed"], row["fingerprint"])
     return [run, (*run, "ok")] if row["status"] == "ok" else [run]
-
-
-def known_row(line: str, now: Collection[tuple[object, ...]]) -> bool:
-    """Whether a line's row is of a run that is found now as well, with a score if it had one. A line that is no row is not."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return row_fault(row) is None and keys_of(row)[-1] in now

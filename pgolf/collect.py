@@ -56,6 +56,14 @@ def collect(source: Path) -> Collected:
     return read_folder(source)
 
 
+def beside(source: Path, name: str) -> Path:
+    """Where a file about a source lies: in a folder of runs, or beside rows.jsonl as rows.<name>, else under its plain name."""
+    if source.is_dir():
+        return source / name
+    own = source.with_name(f"{source.stem}.{name}")
+    return own if own.exists() or source.name != ROWS else source.with_name(name)
+
+
 def read_folder(root: Path) -> Collected:
     """Rows of every run folder and plan at or below `root`. Raises PgolfError where there is neither."""
     root = Path(os.path.abspath(root))  # names of studies are names of folders, also of `.`
@@ -171,26 +179,30 @@ def misplaced(record: Mapping[str, Any], identity: Mapping[str, Any], *, planned
 
 def read_rows(path: Path) -> Collected:
     """Rows of a results.jsonl. A line that is no row of ours becomes a warning that names it. Raises PgolfError where no line is one."""
-    rows, warnings = [], []
     try:
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+        lines = parsed_lines(path)
     except OSError as error:
         raise PgolfError(f"{path}: cannot be read ({error.strerror})") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            fault = row_fault(row)
-        except (ValueError, RecursionError) as error:
-            fault = f"is no JSON, perhaps cut short ({error})"
-        if fault:
-            warnings.append(f"{path} line {number}: {fault}; left out")
-        else:
-            rows.append(row)
+    rows = [found for _, found in lines if not isinstance(found, str)]
+    warnings = [f"{path} line {number}: {found}; left out" for number, found in lines if isinstance(found, str)]
     if not rows:
         raise PgolfError(f"{path}: holds no row of schema {SCHEMA_VERSION}. Give a file that pgolf.aggregate wrote, or a study's folder")
     return Collected(rows, warnings)
+
+
+def parsed_lines(path: Path) -> list[tuple[int, Row | str]]:
+    """(number, row or why it is none) of each line that is not blank. Raises OSError."""
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    return [(number, parsed(line)) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+
+
+def parsed(line: str) -> Row | str:
+    """A line's row, or why it is none of ours."""
+    try:
+        row: Row = json.loads(line)
+        return row_fault(row) or row
+    except (ValueError, RecursionError) as error:
+        return f"is no JSON, perhaps cut short ({error})"
 
 
 def row_lines(rows: Iterable[Row]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pgolf.collect import Row
+from pgolf.collect import Row, beside
 from pgolf.contrast import Settings
 from pgolf.study import ADHOC, STUDY, Study
 from pgolf.table import Report
@@ -31,8 +31,8 @@ def undescribed(source: Path, rows: Sequence[Row]) -> list[str]:
     if described:
         return [f"{source / name} is described as a study: by itself it has families, published values and verdicts" for name in described]
     named = sorted({str(choice) for row in rows if (choice := row.get("choices.study")) not in (None, ADHOC)})
-    where = source / STUDY if source.is_dir() else source.with_name(f"{source.stem}.{STUDY}")
-    return [f"runs of the study {', '.join(named)} without its description ({where}): no families, no verdicts"] if named else []
+    missing = f"runs of the study {', '.join(named)} without its description ({beside(source, STUDY)}): no families, no verdicts"
+    return [missing] if named else []
 
 
 def overridden(row: Row) -> Iterable[str]:
@@ -73,8 +73,9 @@ def lacking(study: Study, report: Report) -> list[str]:
         absent = [arm for arm in family.arms if arm not in scored]
         if len(absent) == len(family.arms):
             found.append(f"family {family.name}: nothing of it has a score")
-        elif family.baseline in absent:
+            continue
+        if family.baseline in absent:
             found.append(f"family {family.name}: its baseline {family.baseline} has no score, so nothing is compared")
-        if absent and len(absent) < len(family.arms) and (rest := [arm for arm in absent if arm != family.baseline]):
+        if rest := [arm for arm in absent if arm != family.baseline]:
             found.append(f"family {family.name}: no score of {', '.join(rest)}")
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 from pgolf.collect import Row
 from pgolf.results import STATUSES
-from pgolf.soundness import is_number
+from pgolf.soundness import is_amount, is_number
 
 SHORT = 8  # hex digits of a fingerprint that a folder's name holds
 CONFIG, CHOICES = "config.", "choices."
@@ -115,7 +115,7 @@ def counted(rows: Sequence[Row]) -> tuple[dict[int, Row], list[Mark]]:
         if row["status"] in STATUSES:
             records[row["seed"]].append(row)
         if row["status"] == "ok":
-            if is_score(row.get("val_bpb")):
+            if is_amount(row.get("val_bpb")):
                 by_seed[row["seed"]].append(row)
             else:
                 marks.append(Mark("ok records without a finite score are left out", f"seed {row['seed']} has no finite score"))
@@ -128,10 +128,6 @@ def counted(rows: Sequence[Row]) -> tuple[dict[int, Row], list[Mark]]:
             fate = "counted once" if seed in used else "which disagree, left out" if seed in by_seed else "none ok"
             marks.append(Mark("one configuration and seed recorded more than once", f"seed {seed}: {len(found)} records, {fate} ({where})"))
     return used, marks
-
-
-def is_score(value: Any) -> bool:
-    return is_number(value) and 0 <= value < float("inf")
 
 
 def unfinished(rows: Sequence[Row]) -> list[Mark]:

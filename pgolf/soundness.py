@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from pgolf.results import SCHEMA_VERSION, STATUSES
@@ -33,6 +34,7 @@ def is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
+@cache  # ten thousand records have the same few hundred keys
 def kind_of(key: str) -> tuple[str, Callable[[Any], bool]] | None:
     """(what a field is, whether a value is that); None for a field that may hold anything. Every one may also be null."""
     if key in AMOUNTS or key.startswith(("params.", "budget.")):

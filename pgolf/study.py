@@ -88,9 +88,19 @@ class Study:
     published_test: str = ""
     claims: tuple[Claim, ...] = ()
 
+    @property
+    def origin(self) -> str:
+        """A line about what was published and at which size these runs are."""
+        return f"Published: {self.source}. Size of these runs: scale={self.scale}."
+
+    def plan_of(self, family: str) -> FamilyPlan | None:
+        """The family of this name."""
+        return next((plan for plan in self.families if plan.name == family), None)
+
     def line_of(self, family: str) -> tuple[str, ...]:
         """The line of a family of this name; empty where there is none."""
-        return next((plan.line for plan in self.families if plan.name == family), ())
+        plan = self.plan_of(family)
+        return () if plan is None else plan.line
 
 
 def study_from(made: Mapping[str, Any]) -> Study:
@@ -139,8 +149,9 @@ def problems_of(study: Study) -> list[str]:
 
 def unpublished(study: Study, test: ClaimTest) -> list[str]:
     """Arms that a claim about published rows needs and whose row lacks its field."""
-    baselines = [f.baseline for f in study.families if f.name == test.family and test.kind == "published_saves"]
-    return [arm for arm in (*baselines, *test.arms) if test.field not in study.published.get(arm, {})]
+    plan = study.plan_of(test.family)
+    baseline = (plan.baseline,) if plan is not None and test.kind == "published_saves" else ()
+    return [arm for arm in (*baseline, *test.arms) if test.field not in study.published.get(arm, {})]
 
 
 def write_study(folder: Path, study: Study, name: str = STUDY) -> None:

@@ -1,6 +1,6 @@
 """Published claims against what was measured: holds, does not hold, undecided, not testable here, each by a stated rule."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pgolf.page import interval, p_text
@@ -47,9 +47,8 @@ class Verdict:
 def verdicts(study: Study, report: Report) -> list[Verdict]:
     """Every claim, in every family that tests it."""
     tables = {table.family.name: table for table in report.families}
-    explored = {family.name for family in study.families if family.explored}
     found = [judge(study, claim, test, tables.get(test.family)) for claim in study.claims for test in claim.tests]
-    return [replace(verdict, explored=verdict.test.family in explored) for verdict in found]
+    return [replace(v, explored=(plan := study.plan_of(v.test.family)) is not None and plan.explored) for v in found]
 
 
 def judge(study: Study, claim: Claim, test: ClaimTest, table: FamilyTable | None) -> Verdict:
@@ -75,17 +74,20 @@ def judge_published(study: Study, claim: Claim, test: ClaimTest) -> Verdict:
     rows = {arm: study.published[arm][test.field] for arm in test.arms}
     if test.kind == "published_at_most":
         over = {arm: value for arm, value in rows.items() if value > test.value}
-        told = "; ".join(f"{arm} {value:,.15g}" for arm, value in over.items())
-        return Verdict(claim, test, FAILS if over else HOLDS, f"{len(over)} of {len(rows)} above {test.value:,.15g}{told and ': '}{told}")
+        why = f"{len(over)} of {len(rows)} above {test.value:,.15g}" + (f": {listed(over)}" if over else "")
+        return Verdict(claim, test, FAILS if over else HOLDS, why)
+    what, near = f"{test.field}, published", EXACT
     if test.kind == "published_saves":
-        (base,) = (family.baseline for family in study.families if family.name == test.family)
-        rows = {arm: study.published[base][test.field] - value for arm, value in rows.items()}
-    near = EXACT if test.kind == "published_is" else ABOUT
+        plan = study.plan_of(test.family)
+        assert plan is not None, test.family
+        rows = {arm: study.published[plan.baseline][test.field] - value for arm, value in rows.items()}
+        what, near = f"{test.field} saved, published", ABOUT
     holds = all(abs(value - test.value) <= near * abs(test.value) for value in rows.values())
-    told = "; ".join(f"{arm} {value:,.15g}" for arm, value in rows.items())
-    return Verdict(
-        claim, test, HOLDS if holds else FAILS, f"{test.field}{' saved' if test.kind == 'published_saves' else ''}, published: {told}"
-    )
+    return Verdict(claim, test, HOLDS if holds else FAILS, f"{what}: {listed(rows)}")
+
+
+def listed(values: Mapping[str, float]) -> str:
+    return "; ".join(f"{arm} {value:,.15g}" for arm, value in values.items())
 
 
 def unfit(row: ArmRow | None) -> str | None:

@@ -84,9 +84,10 @@ def summary(made: Aggregate) -> list[Part]:
     warned = made.report.warnings
     parts = [("Warnings", bullets(warned, "warnings") if warned else paragraphs(["None."]))]
     if made.study is not None:
-        lines = [f"Published: {made.study.source}. Size of these runs: scale={made.study.scale}."]
         titles = [family.told for family in made.study.families]
-        parts.append(("Question", tag("p", text(made.study.question), class_="question") + paragraphs(lines) + bullets(titles)))
+        parts.append(
+            ("Question", tag("p", text(made.study.question), class_="question") + paragraphs([made.study.origin]) + bullets(titles))
+        )
     if made.verdicts:
         parts.append(("Published claims", claims(made.verdicts)))
     return parts
