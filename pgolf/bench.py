@@ -20,13 +20,13 @@ import torch
 
 from pgolf.account import account
 from pgolf.artifact import pack
+from pgolf.auto import decide_auto
 from pgolf.build import build_averaging, build_data, build_model, build_optimizers, build_quantizer, start_weights
 from pgolf.config import plain
 from pgolf.data.loaded import LoadedCorpus, load_corpus
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.evaluation import Evaluation
 from pgolf.loop import set_rates, synchronise, take_step
-from pgolf.machine import decide_auto
 from pgolf.parallel import Ranks
 from pgolf.preflight import only_cell
 from pgolf.roles import GradientWatch

@@ -10,12 +10,12 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
+from pgolf.auto import decide_auto
 from pgolf.build import build_data
 from pgolf.checkpoint import read_state
 from pgolf.config import plain
 from pgolf.data.loaded import data_sha256
 from pgolf.errors import PgolfError
-from pgolf.machine import decide_auto
 from pgolf.plan import PlannedCell
 from pgolf.provenance import changed_code, decisive, versions
 from pgolf.results import FINISHED, LOCK, RECORD, flat, read_record

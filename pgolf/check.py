@@ -21,7 +21,7 @@ from pgolf.build import (
     trusted_targets,
 )
 from pgolf.errors import ConfigError, LackError, PgolfError
-from pgolf.machine import cores
+from pgolf.machine.limits import cores
 from pgolf.roles import named_tensors
 from pgolf.schema import SECTIONS, slot_paths
 from pgolf.slots import Role

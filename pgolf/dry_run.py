@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from pgolf.account import Account, account
+from pgolf.auto import device_memory_bytes
 from pgolf.build import build_budget, build_data
 from pgolf.cells import Planned, State
 from pgolf.config import plain
 from pgolf.errors import PgolfError
-from pgolf.machine import memory_bytes
 from pgolf.memory import Memory, estimates, in_words
 from pgolf.preflight import Cell
 from pgolf.results import RECORD
@@ -55,7 +55,7 @@ def duration(config: Mapping[str, Any], costs: Account, rate: float) -> tuple[fl
 
 def too_large(config: Mapping[str, Any], found: Mapping[str, Memory]) -> list[str]:
     """A line where the estimated memory is more than this machine has."""
-    have, name = memory_bytes(config["device"]), config["train"]["precision"]
+    have, name = device_memory_bytes(config["device"]), config["train"]["precision"]
     need = found[name].total * (1 if config["device"] == "cuda" else config["launch"]["nproc"])
     if have is None or need <= have:
         return []

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from pgolf.artifact import unpack
+from pgolf.auto import decide_auto
 from pgolf.build import build_data, build_fake, build_quantizer
 from pgolf.config import plain
 from pgolf.data.loaded import load_corpus
 from pgolf.errors import DataError, PgolfError
 from pgolf.evaluation import Evaluation
-from pgolf.machine import decide_auto
 from pgolf.parallel import Ranks
 from pgolf.preflight import only_cell
 

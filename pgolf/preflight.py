@@ -20,11 +20,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from pgolf.auto import lacks_of
 from pgolf.check import problems_of
 from pgolf.config import CONFIG_NAME, composer, plain
 from pgolf.errors import ConfigError
 from pgolf.inherit import inherit
-from pgolf.machine import lacks_of
 from pgolf.overrides import ARM, EXTRAS, LAUNCHER, STUDY, group_problems, is_group, key_problems, readable
 from pgolf.runs import marked
 

@@ -9,8 +9,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from pgolf.auto import decide_auto
 from pgolf.config import load, plain
-from pgolf.machine import decide_auto
 from pgolf.provenance import fingerprint
 from pgolf.study import study_folder
 

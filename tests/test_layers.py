@@ -21,7 +21,7 @@ COMMANDS = (
     "__main__",
 )
 LAYERS: dict[float, tuple[str, ...]] = {
-    0: ("errors", ""),
+    0: ("errors", "", "machine", "machine.*"),
     1: (
         "schema",
         "slots",
@@ -78,7 +78,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "check",
         "preflight",
         "overrides",
-        "machine",
+        "auto",
         "runs",
         "artifact",
         "account",

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pgolf.auto import decide_auto
 from pgolf.averaging import NoAveraging
 from pgolf.build import Trained, build_model, build_optimizers
 from pgolf.config import compose_config, conf_dir, plain
 from pgolf.data.stream import TokenStream
 from pgolf.loop import Job, LoopSettings
-from pgolf.machine import decide_auto
 from pgolf.nn.gpt import GPT
 from pgolf.nn.primitives import initialise
 from pgolf.parallel import Ranks

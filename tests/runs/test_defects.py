@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from pgolf.artifact import pack, unpack
+from pgolf.auto import decide_auto
 from pgolf.build import build_averaging, build_data, build_fake, build_model, build_optimizers, build_quantizer, start_weights
 from pgolf.config import compose_config, plain
 from pgolf.data.loaded import load_corpus
 from pgolf.ending import load_average
 from pgolf.evaluation import Evaluation
 from pgolf.loop import Trace, train
-from pgolf.machine import decide_auto
 from pgolf.parallel import Ranks
 from pgolf.roles import named_tensors, parameter_roles
 from pgolf.run import loop_settings, make_job, make_stream

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pgolf.artifact import unpack
-from pgolf.machine import cores
+from pgolf.machine.limits import cores
 from run_folders import events, records
 
 Train = Callable[[list[str]], int]

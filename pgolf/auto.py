@@ -1,6 +1,5 @@
 """This machine against a configuration: what `auto` means here, and what is lacking."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,21 +7,14 @@ import torch
 
 from pgolf.build import build_data
 from pgolf.errors import LackError
+from pgolf.machine.limits import cores, memory_bytes
 
 
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def memory_bytes(device: str) -> int | None:
-    """Memory of this machine's first CUDA device, or its own; None where the system does not tell."""
+def device_memory_bytes(device: str) -> int | None:
+    """Memory of the first CUDA device, or of this computer; None where the system does not tell."""
     if device == "cuda" and torch.cuda.is_available():
         return int(torch.cuda.get_device_properties(0).total_memory)
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
+    return memory_bytes()
 
 
 def decide_auto(config: dict[str, Any], *, in_sweep: bool) -> dict[str, Any]:
