@@ -38,6 +38,14 @@ class LackError(ConfigError):
     """A configuration that this machine lacks something for."""
 
 
+class DamagedFile(PgolfError):
+    """A file that does not hold what its kind of file holds: `PATH: reason. remedy`."""
+
+    def __init__(self, path: object, reason: str, remedy: str = ""):
+        self.path, self.reason = path, reason
+        super().__init__(f"{path}: {reason}" + (f". {remedy}" if remedy else ""))
+
+
 class CoverageError(PgolfError):
     """A parameter that no optimizer trains and that `optim.frozen` does not name, or that never gets a gradient."""
 

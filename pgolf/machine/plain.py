@@ -1,0 +1,175 @@
+"""JSON and YAML of unknown origin, read as plain data: bounded, without tags, anchors or interpolation.
+
+Whatever is wrong with a text is a ValueError with a reason of one line; `read_json` and `read_yaml` add the file's name (DamagedFile).
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from pgolf.errors import DamagedFile
+from pgolf.machine.files import MAX_FILE_BYTES, read_regular
+
+MAX_DEPTH = 40
+MAX_YAML_BYTES = 2**20
+SUSPECT = re.compile(r"\\u[dD][89a-fA-F]|\\u0000|[eE]\+?\d{3}|\d{300}")  # a text without any of these holds no odd string or number
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of one JSON text. Raises ValueError for anything that is not strict JSON of our kind.
+
+    Refused: bytes that are not UTF-8, NaN and Infinity, numbers that no float holds, doubled keys, lone surrogates, NUL characters, and
+    more than MAX_DEPTH levels.
+    """
+    try:
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 at byte {error.start:,}") from None
+    except RecursionError:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON, perhaps cut short ({error.msg} at character {error.pos:,})") from None
+    check_plain(value, thorough=SUSPECT.search(text) is not None)
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"it holds {name}, which JSON does not have")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [key for key, _ in pairs]
+        raise ValueError(f"it holds the key {next(key for key in names if names.count(key) > 1)!r:.60} twice")
+    return made
+
+
+def check_plain(value: Any, *, thorough: bool = True) -> None:
+    """Raises ValueError for data that is nested too deeply and, where thorough, for strings and numbers that could not be shown or used."""
+    nodes = [value]
+    for _ in range(MAX_DEPTH):
+        if thorough:
+            for node in nodes:
+                _check_scalars(node)
+        nodes = [child for node in nodes for child in _children(node) if thorough or isinstance(child, list | dict)]
+        if not nodes:
+            return
+    raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+
+
+def _children(node: Any) -> Iterator[Any]:
+    if isinstance(node, dict):
+        yield from node.values()
+    elif isinstance(node, list):
+        yield from node
+
+
+def _check_scalars(node: Any) -> None:
+    for text in [node, *(node if isinstance(node, dict) else ())]:
+        if isinstance(text, str):
+            if "\0" in text:
+                raise ValueError("it holds a NUL character")
+            if any("\ud800" <= char <= "\udfff" for char in text):
+                raise ValueError("it holds half of a surrogate pair")
+    if isinstance(node, float) and not math.isfinite(node):
+        raise ValueError("it holds a number that is too large")
+
+
+def read_json(path: Path, remedy: str = "", most_bytes: int = MAX_FILE_BYTES) -> Any:
+    """The value of a JSON file. Raises FileNotFoundError where there is none, DamagedFile for whatever else is wrong with it."""
+    try:
+        return parse_json(read_regular(path, most_bytes))
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(path) from None
+    except OSError as error:
+        raise DamagedFile(path, f"cannot be read ({error.strerror})", remedy) from None
+    except ValueError as error:
+        raise DamagedFile(path, str(error), remedy) from None
+
+
+# ---- YAML ------------------------------------------------------------------------------------------------------------------
+
+
+class PlainLoader(yaml.SafeLoader):
+    """YAML as Hydra reads it (`1e-3` is a number, a date is text), less anchors, aliases, tags and doubled keys."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own way)
+        first: [(tag, pattern) for tag, pattern in found if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:float")]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise ValueError("it holds an anchor or alias, which a saved configuration never does")
+        if getattr(event, "tag", None) is not None:
+            raise ValueError(f"it holds the tag {event.tag!r:.60}, which a saved configuration never does")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        if not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):
+            raise ValueError("it holds a key that is not a text or number")
+        keys = [key.value for key, _ in node.value]
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"it holds the key {next(key for key in keys if keys.count(key) > 1)!r:.60} twice")
+        return super().construct_mapping(node, deep)
+
+
+PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"""^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+]?[0-9]+)?
+        |[-+]?(?:[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)
+        |\.[0-9_]+(?:[eE][-+][0-9]+)?
+        |[-+]?\.(?:inf|Inf|INF)
+        |\.(?:nan|NaN|NAN))$""",
+        re.X,
+    ),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str | bytes) -> Any:
+    """The value of one YAML document of plain data. Raises ValueError for anything else."""
+    try:
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+        _refuse_deep(text)
+        value = yaml.load(text, PlainLoader)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 at byte {error.start:,}") from None
+    except RecursionError:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is not YAML ({' '.join(str(error).split())[:120]})") from None
+    check_plain(value)
+    return value
+
+
+def _refuse_deep(text: str) -> None:
+    """PyYAML takes quadratic time for deep nesting; brackets and dashes are counted first, in strings too."""
+    depth = 0
+    for found in re.finditer(r"[\[{\]}]", text):
+        depth += 1 if found[0] in "[{" else -1 if depth else 0
+        if depth > MAX_DEPTH:
+            raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+    if re.search(rf"(?:[-?:][ \t]+){{{MAX_DEPTH}}}", text):
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+
+
+def read_yaml(path: Path, remedy: str = "") -> Any:
+    """The value of a YAML file of plain data. Raises FileNotFoundError where there is none, DamagedFile for whatever else is wrong."""
+    try:
+        return parse_yaml(read_regular(path, MAX_YAML_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(path) from None
+    except OSError as error:
+        raise DamagedFile(path, f"cannot be read ({error.strerror})", remedy) from None
+    except ValueError as error:
+        raise DamagedFile(path, str(error), remedy) from None
