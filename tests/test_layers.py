@@ -103,7 +103,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
 }
 WITHOUT_TORCH = (0, 1)
 HYDRA = ("hydra", "omegaconf")
-WITHIN_LAYER = (1, 2, 2.5, 4, 5)  # these may import each other; variants and commands never do
+WITHIN_LAYER = (0, 1, 2, 2.5, 4, 5)  # these may import each other; variants and commands never do
 VARIANTS = 3
 MAY_INSTANTIATE = "build"
 
