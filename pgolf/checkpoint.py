@@ -1,7 +1,6 @@
 """The checkpoint of a run: a killed run goes on from it to the same numbers; a finished one leaves its trained weights there."""
 
 import io
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from pgolf.errors import PgolfError
+from pgolf.machine.files import unwritten, write_whole
 from pgolf.parallel import Ranks
 from pgolf.results import STATE
 from pgolf.runlog import RunLog
@@ -21,23 +21,6 @@ from pgolf.signals import StopRequest
 
 FOLDER = "checkpoint"
 WEIGHTS, AVERAGED = f"{FOLDER}/weights.safetensors", f"{FOLDER}/averaged.safetensors"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a partial file, bring it to the disk, and give it its name; nothing is left of one that failed. Raises OSError.
-
-    The content is made in memory: the libraries' own writers hide why a disk refused.
-    """
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_state(folder: Path, *, mapped: bool = False) -> dict[str, Any] | None:
@@ -99,18 +82,20 @@ class Checkpoints:
         """A disk that is full costs the checkpoint, not the run."""
         whole = {**state, "key": self.key, "offsets": self.log.offsets()}
         try:
-            content = io.BytesIO()
+            content = io.BytesIO()  # in memory: torch's own writer hides why a disk refused
             torch.save(whole, content)
+            (self.folder / FOLDER).mkdir(exist_ok=True)
             write_whole(self.folder / STATE, content.getvalue())
         except OSError as error:
             if not self.warnings:
-                self.log.say(f"{self.folder / STATE}: cannot be written ({error.strerror}); the run goes on without checkpoints")
+                self.log.say(f"{unwritten(error, self.folder / STATE)}; the run goes on without checkpoints")
                 self.warnings.append(f"no checkpoint could be written: {error.strerror}")
         self.saved_at = time.monotonic()
 
 
 def save_weights(folder: Path, name: str, weights: Mapping[str, Tensor]) -> None:
-    """Trained weights by config path, as safetensors."""
+    """Trained weights by config path, as safetensors. Raises OSError."""
+    (folder / FOLDER).mkdir(exist_ok=True)
     write_whole(folder / name, safetensors_bytes({n: t.detach().cpu().contiguous() for n, t in weights.items()}))
 
 

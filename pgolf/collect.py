@@ -12,12 +12,12 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgolf.errors import PgolfError
+from pgolf.machine.files import unwritten, write_lines
 from pgolf.plan import PLAN, PlannedCell, read_plan
 from pgolf.results import RECORD, SCHEMA_VERSION, read_record
 from pgolf.soundness import ROW_VERSION, fault_of, row_fault
@@ -230,16 +230,10 @@ def frame(rows: Iterable[Row]) -> "pd.DataFrame":
     return pd.DataFrame.from_records(list(rows))
 
 
-def write_whole(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file by rename: there is the old one, or the new one whole. Raises PgolfError where it cannot be written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+def write_out(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file that --out names, and the folder for it. Raises PgolfError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(lines)
-        partial.replace(path)
+        write_lines(path, lines)
     except OSError as error:
-        raise PgolfError(f"{path}: cannot be written ({error.strerror}). Choose another folder with --out") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        raise PgolfError(f"{unwritten(error, path)}. Choose another folder with --out") from None

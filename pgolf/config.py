@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pgolf import schema
 from pgolf.errors import ConfigError
+from pgolf.machine.files import write_lines
 
 CONFIG_NAME = "config"
 
@@ -138,10 +139,8 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def save(resolved: dict[str, Any], path: Path) -> None:
-    """Write a resolved configuration, keys sorted, by rename."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(OmegaConf.to_yaml(OmegaConf.create(resolved), sort_keys=True), encoding="utf-8")
-    partial.replace(path)
+    """Write a resolved configuration, keys sorted. Raises OSError."""
+    write_lines(path, [OmegaConf.to_yaml(OmegaConf.create(resolved), sort_keys=True)])
 
 
 def load(path: Path) -> dict[str, Any]:

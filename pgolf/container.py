@@ -37,6 +37,7 @@ import numpy as np
 from pgolf.codecs import LEVELS, check_codec, compress, decompress
 from pgolf.encoding import array_shapes, check_values, decode, uncompressed_bytes
 from pgolf.errors import ArtifactError
+from pgolf.machine.files import unwritten, write_whole
 from pgolf.slots import Encoded
 
 __all__ = ["check_codec", "decode", "read_container", "uncompressed_bytes", "write_container"]
@@ -52,7 +53,7 @@ NAME = re.compile(r"[!-~]{1,256}")
 
 
 def write_container(path: Path, header: Mapping[str, Any], encoded: Mapping[str, Encoded], codec: str, level: int) -> int:
-    """Write the file whole or not at all (temporary file, then rename) and return its size in bytes.
+    """Write the file whole or not at all and return its size in bytes.
 
     header: plain JSON (dicts with string keys, lists, finite numbers, strings, booleans, None).
     Raises ArtifactError, or OptionError for codec and level.
@@ -70,7 +71,10 @@ def write_container(path: Path, header: Mapping[str, Any], encoded: Mapping[str,
     text = _to_json({"header": header, "payload": about, "tensors": entries})
     if len(text) > MAX_HEADER_BYTES or len(payload) > MAX_PAYLOAD_BYTES:
         raise ArtifactError(f"{path}: a header of {len(text)} or a payload of {len(payload)} bytes is more than the format holds")
-    return _write_atomically(Path(path), PREFIX.pack(MAGIC, VERSION, len(text), _digest(text)), text, packed)
+    try:
+        return write_whole(Path(path), PREFIX.pack(MAGIC, VERSION, len(text), _digest(text)), text, packed)
+    except OSError as error:
+        raise ArtifactError(unwritten(error, Path(path))) from error
 
 
 def read_container(path: Path) -> tuple[dict[str, Any], dict[str, Encoded]]:
@@ -95,22 +99,6 @@ def _read_file(path: Path) -> bytes:
         return path.read_bytes()
     except (OSError, ValueError) as error:
         raise ArtifactError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
-
-
-def _write_atomically(path: Path, *parts: bytes) -> int:
-    part_path = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            with open(part_path, "wb") as file:
-                file.writelines(parts)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part_path, path)
-        finally:
-            part_path.unlink(missing_ok=True)
-    except OSError as error:
-        raise ArtifactError(f"{path}: cannot be written ({error.strerror})") from error
-    return sum(map(len, parts))
 
 
 def _digest(data: bytes) -> bytes:

@@ -4,7 +4,6 @@ Two sweeps with other overrides stand in it side by side; the same overrides aga
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from pgolf.errors import PgolfError
+from pgolf.machine.files import write_lines
 
 PLAN = "sweep.json"
 PLAN_SCHEMA = 1
@@ -61,16 +61,11 @@ def read_plan(folder: Path) -> list[Sweep]:
 
 
 def add_to_plan(folder: Path, sweep: Sweep) -> None:
-    """Write a sweep into its study's plan, by rename and under a lock."""
+    """Write a sweep into its study's plan, under a lock. Raises PgolfError, OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    path, partial = folder / PLAN, folder / f".{PLAN}.{os.getpid()}"
     with FileLock(folder / f".{PLAN}.lock"):
         sweeps = [*(other for other in read_plan(folder) if other.command != sweep.command), sweep]
-        try:
-            partial.write_text(json.dumps({"schema_version": PLAN_SCHEMA, "sweeps": [asdict(s) for s in sweeps]}) + "\n", encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_lines(folder / PLAN, [json.dumps({"schema_version": PLAN_SCHEMA, "sweeps": [asdict(s) for s in sweeps]}), "\n"])
 
 
 def planned_cells(sweeps: Sequence[Sweep]) -> list[PlannedCell]:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from pgolf.aggregation import aggregate
-from pgolf.collect import write_whole
+from pgolf.collect import write_out
 from pgolf.comparison_options import add_comparison_options, settings_of
 from pgolf.errors import PgolfError
 from pgolf.figures.export import write_png
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     made = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=True)
     exhibits = gallery(made)
     out = args.out or default_page(args.folder)
-    write_whole(out, [document(made, exhibits)])
+    write_out(out, [document(made, exhibits)])
     for exhibit in exhibits:
         for picture in exhibit.panels.values():
             if args.png is not None:

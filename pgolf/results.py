@@ -2,13 +2,13 @@
 
 import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pgolf.errors import PgolfError
+from pgolf.machine.files import write_lines
 
 SCHEMA_VERSION = 1
 RECORD = "result.json"
@@ -31,19 +31,12 @@ def flat(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
-    """Write a run's record by rename, so that a record that is there is whole. Non-finite numbers become null."""
+    """Write a run's record; one that is there is whole. Non-finite numbers become null. Raises OSError."""
     assert record["status"] in STATUSES, record["status"]
     finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
     whole = {"schema_version": SCHEMA_VERSION, **finite, "ended_at": time.time()}
-    path, partial = folder / RECORD, folder / f".{RECORD}.{os.getpid()}"
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(whole, indent=1, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    path = folder / RECORD
+    write_lines(path, [json.dumps(whole, indent=1, allow_nan=False), "\n"])
     return path
 
 

@@ -1,13 +1,13 @@
 """A study as its records are read: question, families, published rows and claims. It lies as study.json beside the plan of its sweep."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pgolf.errors import PgolfError, misshapen
+from pgolf.machine.files import write_lines
 from pgolf.soundness import is_number
 
 STUDY = "study.json"
@@ -155,14 +155,9 @@ def unpublished(study: Study, test: ClaimTest) -> list[str]:
 
 
 def write_study(folder: Path, study: Study, name: str = STUDY) -> None:
-    """Write a study's file by rename. Raises OSError."""
+    """Write a study's file. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{name}.{os.getpid()}"
-    try:
-        partial.write_text(json.dumps({"schema_version": STUDY_SCHEMA, **asdict(study)}, indent=1) + "\n", encoding="utf-8")
-        partial.replace(folder / name)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_lines(folder / name, [json.dumps({"schema_version": STUDY_SCHEMA, **asdict(study)}, indent=1), "\n"])
 
 
 def read_study(folder: Path, name: str = STUDY) -> Study | None:

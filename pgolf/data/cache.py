@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from pgolf.data.progress import say
 from pgolf.data.shards import file_sha256
 from pgolf.errors import DataError
+from pgolf.machine.files import FULL, told, write_lines
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -65,7 +66,7 @@ def _make(folder: Path, name: str, key: Mapping[str, object], make: Callable[[Pa
             facts = make(temporary)
             files = {path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in sorted(temporary.iterdir())}
             manifest = {"schema": SCHEMA, "name": name, "key": dict(key), "files": files, "facts": dict(facts)}
-            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            write_lines(temporary / MANIFEST, [json.dumps(manifest, indent=1, sort_keys=True), "\n"])
             os.rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -140,9 +141,10 @@ def writing(cache_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
+        if error.errno in FULL:
+            raise DataError(f"{told(error, cache_dir)}. Make room, or choose another cache folder with paths.cache=...") from error
         raise DataError(
-            f"{cache_dir}: cannot write to the cache folder ({reason}); choose a writable one with enough free space"
+            f"{cache_dir}: cannot write to the cache folder ({error.strerror or error}); choose a writable one with enough free space"
         ) from error
 
 
@@ -155,6 +157,6 @@ def stamp(cache_dir: Path, key: Mapping[str, object]) -> None:
     """Note that a slow check was passed. A cache that cannot be written only means that the check is done again next time."""
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        entry_folder(cache_dir, "checked", key).write_text(json.dumps(dict(key), sort_keys=True) + "\n", encoding="utf-8")
+        write_lines(entry_folder(cache_dir, "checked", key), [json.dumps(dict(key), sort_keys=True), "\n"])
     except OSError:
         return

@@ -15,6 +15,7 @@ from types import ModuleType
 from pgolf.data.cache import locked, writing
 from pgolf.data.progress import say
 from pgolf.errors import DataError
+from pgolf.machine.files import write_lines
 
 _SOURCE = "source.json"
 
@@ -80,7 +81,7 @@ class HubFolder:
         with writing(self.folder.parent):
             self.folder.mkdir(parents=True, exist_ok=True)
             source = {"repo": self.repo, "revision": self.revision, "commit": commit}
-            note.write_text(json.dumps(source, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            write_lines(note, [json.dumps(source, indent=1, sort_keys=True), "\n"])
         return str(commit)
 
     def _unreachable(self, name: str, error: Exception) -> DataError:
