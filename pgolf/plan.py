@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from pgolf.errors import PgolfError
 from pgolf.machine.files import write_lines
+from pgolf.machine.locks import locked
 
 PLAN = "sweep.json"
 PLAN_SCHEMA = 1
@@ -63,7 +62,7 @@ def read_plan(folder: Path) -> list[Sweep]:
 def add_to_plan(folder: Path, sweep: Sweep) -> None:
     """Write a sweep into its study's plan, under a lock. Raises PgolfError, OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{PLAN}.lock"):
+    with locked(folder / f".{PLAN}.lock"):
         sweeps = [*(other for other in read_plan(folder) if other.command != sweep.command), sweep]
         write_lines(folder / PLAN, [json.dumps({"schema_version": PLAN_SCHEMA, "sweeps": [asdict(s) for s in sweeps]}), "\n"])
 

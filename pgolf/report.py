@@ -10,6 +10,7 @@ from pgolf.comparison_options import add_comparison_options, settings_of
 from pgolf.errors import PgolfError
 from pgolf.figures.export import write_png
 from pgolf.figures.gallery import gallery
+from pgolf.machine.command import command
 from pgolf.webpage.document import document
 
 REPORT = "report.html"
@@ -51,6 +52,7 @@ def default_page(source: Path) -> Path:
     return source / REPORT if source.is_dir() else source.with_suffix(".html")
 
 
+@command
 def main() -> int:
     """Exit code 0, or 2 for what a user can mend."""
     try:

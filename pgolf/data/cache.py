@@ -17,12 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from pgolf.data.progress import say
 from pgolf.data.shards import file_sha256
 from pgolf.errors import DataError
 from pgolf.machine.files import FULL, told, write_lines
+from pgolf.machine.locks import acquire
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -121,14 +120,14 @@ def _remedy(folder: Path) -> str:
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
     """Hold the lock of `folder`; wait, with a line on stderr, while another process has it. Raises DataError where none can be made."""
+    path = folder.parent / f".{folder.name}.lock"
     with writing(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.parent / f".{folder.name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        lock = acquire(path, wait=False)
+        if lock is None:
             say(f"{what} is being prepared by another process; waiting for it ...")
-            lock.acquire()
+            lock = acquire(path, wait=True)
+    assert lock is not None, path
     try:
         yield
     finally:
