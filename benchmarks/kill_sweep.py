@@ -1,7 +1,7 @@
 """A sweep killed again and again, against one left in peace: `python benchmarks/kill_sweep.py [--launcher basic joblib submitit_local]`.
 
 Four short runs with an average, momentum warm-up, late fake quantization and shuffling are swept once undisturbed, then under every
-launcher under SIGKILL: to the command alone, to one worker alone, to the command and all its processes. Each kill waits for a phase (the
+launcher under SIGKILL: to the command alone, to one worker alone, to one process of the launcher's, to the command and all its processes. Each kill waits for a phase (the
 command starting or composing, a worker starting, training, writing a checkpoint, scoring, packing, recording) and then for a random moment.
 After each kill the same command is given again. Once all runs are there, they must be `ok`, there once, and equal to the undisturbed
 ones but for times; no line may stand twice in a metrics.jsonl, and no process may be left. Where kills are left by then, a new sweep is
@@ -34,7 +34,12 @@ TRAIN = "train.steps=240 train.seq_len=64 train.batch_tokens=512 train.log_every
 FEATURES = "optim/averaging=ema optim.roles.matrix.momentum_warmup_steps=100 data.shuffle_seed=${seed} launch.checkpoint_s=0.2"
 PARALLEL = {"basic": "", "joblib": "hydra.launcher.n_jobs=2", "submitit_local": "hydra.launcher.timeout_min=60"}
 TIMED = ("_s", "_ms", "_ms_median", "tokens_per_s", "ended_at", "peak_mem_bytes")  # ends of keys that depend on the clock or the machine
-KINDS = ("command", "worker", "all")
+KINDS = {
+    "basic": ("command", "worker", "all"),
+    "joblib": ("command", "worker", "job", "all"),
+    "submitit_local": ("command", "worker", "job", "all"),
+}
+JOBS = ("loky.backend.popen", "submitit.core._submit")  # in the command line of a launcher's own process
 AIMS = ("starting", "composing", "worker starting", "training", "checkpointing", "scoring", "packing", "recording")
 RANDOM_S = {"starting": 1.0, "composing": 0.3, "worker starting": 1.5, "training": 2.0, "scoring": 0.2}  # most that a kill waits then
 PATIENCE_S = 20.0  # until a kill takes whatever phase there is
@@ -60,11 +65,6 @@ def processes(folder: Path) -> dict[int, str]:
         except OSError:  # it has ended
             continue
     return {pid: args for pid, args in found.items() if args}  # a zombie has none
-
-
-def workers(folder: Path) -> dict[int, Path]:
-    """{pid: run folder} of the workers."""
-    return {pid: folder / args.split()[-1] for pid, args in processes(folder).items() if " pgolf.worker " in args}
 
 
 def start(command: list[str], folder: Path) -> "subprocess.Popen[bytes]":
@@ -121,10 +121,15 @@ def phases(folder: Path, command: int, since: float) -> list[str]:
 
 def strike(sweep: "subprocess.Popen[bytes]", folder: Path, kind: str, dice: random.Random) -> bool:
     """Whether there was something of this kind to kill."""
+    there = processes(folder)
     if kind == "command":
         victims = [sweep.pid]
+    elif kind == "all":
+        victims = list(there)
     else:
-        victims = list(processes(folder)) if kind == "all" else [dice.choice(found)] if (found := sorted(workers(folder))) else []
+        marks = JOBS if kind == "job" else (" pgolf.worker ",)
+        found = sorted(pid for pid, args in there.items() if any(mark in args for mark in marks))
+        victims = [dice.choice(found)] if found else []
     for pid in victims:
         try:
             os.kill(pid, signal.SIGKILL)
@@ -192,7 +197,8 @@ def campaign(launcher: str, command: list[str], root: Path, peace: Path, args: a
     """Sweeps under one launcher until the kills are used up; whether all came out as the undisturbed one did."""
     dice = random.Random(f"{args.seed} {launcher}")
     aims = [AIMS[number % len(AIMS)] for number in range(args.kills)]
-    todo = [(KINDS[number % len(KINDS)], aim) for number, aim in enumerate(dice.sample(aims, len(aims)))]
+    kinds = KINDS[launcher]
+    todo = [(kinds[number % len(kinds)], aim) for number, aim in enumerate(dice.sample(aims, len(aims)))]
     began, rounds, bad = time.monotonic(), list[Round](), list[str]()
     options = [f"hydra/launcher={launcher}", *PARALLEL.get(launcher, "").split()]
     while todo and not bad:
