@@ -1,10 +1,15 @@
-"""A sweep killed again and again, against one left in peace: `python benchmarks/kill_sweep.py [--kills 10] [--seed 1]`.
+"""A sweep killed again and again, against one left in peace: `python benchmarks/kill_sweep.py [--launcher basic joblib submitit_local]`.
 
-Six short runs with an average, momentum warm-up, late fake quantization and shuffling are swept once undisturbed and once under SIGKILL
-at random moments: to the supervisor alone, to a worker alone, to both. After each kill the same command is given again. At the end there
-must be exactly six `ok` records, equal to the undisturbed ones but for times, no line twice in any metrics.jsonl, and no process left.
-Takes about five minutes on two cores. Exit code 1 where anything differs. Leave the checkout alone meanwhile: a sweep stops when its code
-changes.
+Four short runs with an average, momentum warm-up, late fake quantization and shuffling are swept once undisturbed, then under every
+launcher under SIGKILL: to the command alone, to one worker alone, to one process of the launcher's, to the command and all its processes.
+Each kill waits for a phase (the
+command starting or composing, a worker starting, training, writing a checkpoint, scoring, packing, recording) and then for a random moment.
+After each kill the same command is given again. Once all runs are there, they must be `ok`, there once, and equal to the undisturbed
+ones but for times; no line may stand twice in a metrics.jsonl, and no process may be left. Where kills are left by then, a new sweep is
+begun.
+
+Takes about three minutes per launcher on two cores. Exit code 1 where anything differs. Leave the checkout alone meanwhile: a sweep stops
+when its code changes. Linux: phases are read from /proc.
 """
 
 import argparse
@@ -17,84 +22,151 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SWEEP = "model/head=tied,factorized seed=1,2,3"
+CHECKOUT = Path(__file__).resolve().parents[1]
+SWEEP = "model/head=tied,factorized seed=1,2"
 MODEL = "model.width=64 model.layers=3 model.heads=4 model.kv_heads=2"
-TRAIN = "train.steps=300 train.seq_len=64 train.batch_tokens=512 train.log_every=5 train.val_every=50 train.qat_below=0.5"
-FEATURES = "optim/averaging=ema optim.roles.matrix.momentum_warmup_steps=100 data.shuffle_seed=${seed} launch.checkpoint_s=0.3"
+TRAIN = "train.steps=240 train.seq_len=64 train.batch_tokens=512 train.log_every=5 train.val_every=50 train.qat_below=0.5"
+FEATURES = "optim/averaging=ema optim.roles.matrix.momentum_warmup_steps=100 data.shuffle_seed=${seed} launch.checkpoint_s=0.2"
+PARALLEL = {"basic": "", "joblib": "hydra.launcher.n_jobs=2", "submitit_local": "hydra.launcher.timeout_min=60"}
 TIMED = ("_s", "_ms", "_ms_median", "tokens_per_s", "ended_at", "peak_mem_bytes")  # ends of keys that depend on the clock or the machine
-KINDS = ("supervisor", "worker", "both")
+KINDS = {
+    "basic": ("command", "worker", "all"),
+    "joblib": ("command", "worker", "job", "all"),
+    "submitit_local": ("command", "worker", "job", "all"),
+}
+JOBS = ("loky.backend.popen", "submitit.core._submit")  # in the command line of a launcher's own process
+AIMS = ("starting", "composing", "worker starting", "training", "checkpointing", "scoring", "packing", "recording")
+RANDOM_S = {"starting": 1.0, "composing": 0.3, "worker starting": 1.5, "training": 2.0, "scoring": 0.2}  # most that a kill waits then
+PATIENCE_S = 20.0  # until a kill takes whatever phase there is
+ENDING_S = 120.0  # that jobs of a scheduler have to end after the last command
+MOST_COMMANDS = 8  # that may be needed after the last kill
 
 
-def children(pid: int) -> list[int]:
-    """Process ids below one, the nearest first."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout.split("\n")[1:]
-    below: dict[int, list[int]] = {}
-    for line in listed:
-        if line.strip():
-            child, parent = map(int, line.split())
-            below.setdefault(parent, []).append(child)
-    found, todo = [], [pid]
-    while todo:
-        todo = [child for parent in todo for child in below.get(parent, [])]
-        found += todo
-    return found
+@dataclass
+class Round:
+    """One sweep's folder, and the kills that its commands took: (kind, phases)."""
+
+    folder: Path
+    kills: list[tuple[str, list[str]]] = field(default_factory=list)
 
 
-def leftovers(folder: Path) -> list[str]:
-    """Processes of pgolf that work in a folder."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
-    return [line for line in listed if "-m pgolf." in line and Path(f"/proc/{line.split()[0]}/cwd").resolve() == folder.resolve()]
+def processes(folder: Path) -> dict[int, str]:
+    """{pid: command line} of what works in a folder."""
+    found = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if Path(os.readlink(place / "cwd")).is_relative_to(folder):
+                found[int(place.name)] = (place / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ").strip()
+        except OSError:  # it has ended
+            continue
+    return {pid: args for pid, args in found.items() if args}  # a zombie has none
 
 
 def start(command: list[str], folder: Path) -> "subprocess.Popen[bytes]":
+    environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     with (folder / "output.txt").open("ab") as output:
-        return subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+        return subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, env=environment)
 
 
-def kill(sweep: "subprocess.Popen[bytes]", kind: str) -> bool:
+def newer(path: Path, since: float) -> bool:
+    try:
+        return path.stat().st_mtime >= since
+    except OSError:
+        return False
+
+
+def tail(path: Path) -> str:
+    """The last line of a text file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 600))
+            return file.read().decode("utf-8", errors="replace").rstrip("\n").rpartition("\n")[2]
+    except OSError:
+        return ""
+
+
+def phase_of(run: Path, since: float) -> str:
+    """What the worker of a run folder does, from what it has written since."""
+    partial = [path.name for path in (*run.glob(".*.partial"), *run.glob("checkpoint/.*.partial")) if newer(path, since)]
+    if any(name.startswith(".state.pt") for name in partial):
+        return "checkpointing"
+    if not newer(run / "train.log", since):
+        return "worker starting"
+    line = tail(run / "train.log")
+    if any(name.startswith(".result.json") for name in partial) or '"event": "final"' in tail(run / "metrics.jsonl"):
+        return "recording"
+    if line == "packing":
+        return line
+    return "scoring" if line.startswith("scoring") else "training"
+
+
+def phases(folder: Path, command: int, since: float) -> list[str]:
+    """What the command or, once there are any, its runs are doing."""
+    runs = [path.parent for path in folder.glob("multirun/adhoc/*/seed*/config.yaml") if not newer(path.parent / "result.json", since)]
+    active = [run for run in runs if newer(run / "config.yaml", since)]
+    if active:
+        return sorted(phase_of(run, since) for run in active)
+    if newer(folder / "multirun/adhoc/sweep.json", since):
+        return ["between runs"]
+    try:
+        return ["composing" if b"libtorch_cpu" in Path(f"/proc/{command}/maps").read_bytes() else "starting"]
+    except OSError:
+        return ["ended"]
+
+
+def strike(sweep: "subprocess.Popen[bytes]", folder: Path, kind: str, dice: random.Random) -> bool:
     """Whether there was something of this kind to kill."""
-    workers = children(sweep.pid)
-    victims = {"supervisor": [sweep.pid], "worker": workers, "both": [sweep.pid, *workers]}[kind]
+    there = processes(folder)
+    if kind == "command":
+        victims = [sweep.pid]
+    elif kind == "all":
+        victims = list(there)
+    else:
+        marks = JOBS if kind == "job" else (" pgolf.worker ",)
+        found = sorted(pid for pid, args in there.items() if any(mark in args for mark in marks))
+        victims = [dice.choice(found)] if found else []
     for pid in victims:
-        os.kill(pid, signal.SIGKILL)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
     return bool(victims)
 
 
-def disturbed(command: list[str], folder: Path, kills: int, dice: random.Random) -> list[str]:
-    """Give the command, kill, give it again, until it ends by itself after so many kills. What was done."""
-    done: list[str] = []
-    kinds = [KINDS[number % len(KINDS)] for number in range(kills)]
-    dice.shuffle(kinds)
-    while True:
-        sweep = start(command, folder)
-        until = time.monotonic() + dice.uniform(3, 14)
-        while sweep.poll() is None and (len(done) == kills or time.monotonic() < until):
-            time.sleep(0.02)
-        if sweep.poll() is None:
-            kind = kinds[len(done)]
-            if kill(sweep, kind):
-                done.append(kind)
-            if kind == "worker":
-                continue_until = time.monotonic() + 2  # the supervisor lives on and records the failure
-                while sweep.poll() is None and time.monotonic() < continue_until:
-                    time.sleep(0.02)
-                if sweep.poll() is None:
-                    sweep.kill()
+def disturbed(command: list[str], at: Round, todo: list[tuple[str, str]], dice: random.Random) -> bool:
+    """Give the command, kill, give it again, until it ends by itself with exit code 0 or the kills are used up. Whether it did end."""
+    extra = 0
+    while extra < MOST_COMMANDS:
+        extra += not todo
+        sweep, since = start(command, at.folder), time.time()
+        while sweep.poll() is None and todo:
+            kind, aim = todo[0]
+            until = time.monotonic() + PATIENCE_S
+            while sweep.poll() is None and aim not in phases(at.folder, sweep.pid, since) and time.monotonic() < until:
+                time.sleep(0.001)
+            time.sleep(dice.uniform(0, RANDOM_S.get(aim, 0.0)))
+            there = phases(at.folder, sweep.pid, since)
+            if sweep.poll() is None and strike(sweep, at.folder, kind, dice):
+                at.kills.append((kind, there))
+                todo.pop(0)
+                time.sleep(0.1)
         sweep.wait()
-        if len(done) == kills and sweep.returncode == 0:
-            return done
+        if sweep.returncode == 0:
+            return True
+    return False
 
 
-def records(folder: Path) -> dict[str, dict[str, Any]]:
-    """{run folder: record}, without what the clock or the machine decides."""
-    found = {}
+def runs_of(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(run folder, record without what the clock or the machine decides)."""
     for path in sorted(folder.glob("multirun/adhoc/*/seed*/result.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        found[path.parent.relative_to(folder).as_posix()] = {k: v for k, v in record.items() if not k.endswith(TIMED)}
-    return found
+        yield path.parent.relative_to(folder).as_posix(), {k: v for k, v in record.items() if not k.endswith(TIMED)}
 
 
 def lines(path: Path) -> list[tuple[Any, ...]]:
@@ -103,34 +175,11 @@ def lines(path: Path) -> list[tuple[Any, ...]]:
     return [(e["event"], e.get("step"), e.get("train_nats"), e.get("val_bpb_live")) for e in events if e["event"] != "continued"]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=1, help="of the moments and the victims")
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as root:
-        text = Path(root) / "topics.txt"
-        topics = sorted(pydoc_data.topics.topics.items())
-        text.write_text("\n\n".join(value for _, value in topics)[:250_000], encoding="utf-8")
-        data = f"data=text data.path={text} data.vocab_size=384 paths.cache={root}/cache eval.max_targets=3000 train.threads=1"
-        command = [sys.executable, "-m", "pgolf.train", "--multirun", *f"{SWEEP} {MODEL} {TRAIN} {FEATURES} {data}".split()]
-        peace, war = Path(root) / "peace", Path(root) / "war"
-        peace.mkdir()
-        war.mkdir()
-        began = time.monotonic()
-        code = start(command, peace).wait()
-        print(f"undisturbed: exit code {code}, {time.monotonic() - began:.0f} s", flush=True)
-        began = time.monotonic()
-        kills = disturbed(command, war, args.kills, random.Random(args.seed))
-        print(f"killed {len(kills)} times ({', '.join(kills)}): {time.monotonic() - began:.0f} s", flush=True)
-        time.sleep(1)
-        return judge(peace, war)
-
-
-def judge(peace: Path, war: Path) -> int:
-    """Say what differs. 0 where nothing does."""
-    wanted, found, bad = records(peace), records(war), []
-    if {name: r["status"] for name, r in found.items()} != dict.fromkeys(wanted, "ok") or len(wanted) != 6:
+def problems(peace: Path, war: Path) -> list[str]:
+    """What differs between an undisturbed sweep and a killed one."""
+    wanted, found = dict(runs_of(peace)), dict(runs_of(war))
+    bad = []
+    if {name: r["status"] for name, r in found.items()} != dict.fromkeys(wanted, "ok") or len(wanted) != 4:
         bad.append(f"records: {[r['status'] for r in wanted.values()]} and {[r['status'] for r in found.values()]}")
     for name in wanted.keys() & found.keys():
         differ = [key for key in wanted[name].keys() | found[name].keys() if wanted[name].get(key) != found[name].get(key)]
@@ -140,11 +189,60 @@ def judge(peace: Path, war: Path) -> int:
             bad.append(f"{name}: metrics.jsonl has {len(here)} lines, {len(set(here))} of them different, for {len(there)}")
         if (peace / name / "artifact.pgolf").read_bytes() != (war / name / "artifact.pgolf").read_bytes():
             bad.append(f"{name}: another artifact")
-    bad += [f"still running: {line}" for line in leftovers(war)]
-    continued = (war / "output.txt").read_text(encoding="utf-8").count("continues at step")
-    print(f"{len(found)} records, {continued} times a run went on from a checkpoint")
-    print(*bad, "DIFFERENT" if bad else "equal: every record, event and artifact, but for times", sep="\n")
-    return 1 if bad else 0
+    bad += [f"left behind: {path}" for path in war.glob("multirun/**/.*.partial")]
+    said = (war / "output.txt").read_text(encoding="utf-8", errors="replace")
+    return bad + (["a traceback"] if "Traceback" in said else [])
+
+
+def campaign(launcher: str, command: list[str], root: Path, peace: Path, args: argparse.Namespace) -> bool:
+    """Sweeps under one launcher until the kills are used up; whether all came out as the undisturbed one did."""
+    dice = random.Random(f"{args.seed} {launcher}")
+    aims = [AIMS[number % len(AIMS)] for number in range(args.kills)]
+    kinds = KINDS[launcher]
+    todo = [(kinds[number % len(kinds)], aim) for number, aim in enumerate(dice.sample(aims, len(aims)))]
+    began, rounds, bad = time.monotonic(), list[Round](), list[str]()
+    options = [f"hydra/launcher={launcher}", *PARALLEL.get(launcher, "").split()]
+    while todo and not bad:
+        at = Round(root / f"{launcher}-{len(rounds) + 1}")
+        at.folder.mkdir()
+        rounds.append(at)
+        if not disturbed([*command, *options], at, todo, dice):
+            bad.append(f"the command does not end with exit code 0: {at.folder / 'output.txt'}")
+        until = time.monotonic() + ENDING_S
+        while processes(at.folder) and time.monotonic() < until:
+            time.sleep(0.2)
+        bad += problems(peace, at.folder) + [f"still running: {args}" for args in processes(at.folder).values()]
+    kills = [kill for at in rounds for kill in at.kills]
+    continued = sum((at.folder / "output.txt").read_text(encoding="utf-8", errors="replace").count("continues at step") for at in rounds)
+    print(f"\n{launcher}: {len(kills)} kills, {len(rounds)} sweeps, {time.monotonic() - began:.0f} s")
+    print("  killed:", ", ".join(f"{kind} {count}" for kind, count in Counter(kind for kind, _ in kills).items()))
+    print("  phases hit:", ", ".join(f"{name} {count}" for name, count in Counter(p for _, hit in kills for p in hit).most_common()))
+    print(f"  {continued} times a run went on from a checkpoint")
+    print(*(f"  {text}" for text in bad or ["equal: every record, event and artifact, but for times"]), sep="\n", flush=True)
+    return not bad
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--launcher", nargs="+", default=["basic"], choices=sorted(PARALLEL))
+    parser.add_argument("--kills", type=int, default=16, help="per launcher (16)")
+    parser.add_argument("--seed", type=int, default=1, help="of the moments and the victims (1)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the sweeps in this new folder")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary).resolve() if args.keep is None else args.keep.resolve()
+        peace = root / "peace"
+        peace.mkdir(parents=True)
+        text = root / "topics.txt"
+        topics = sorted(pydoc_data.topics.topics.items())
+        text.write_text("\n\n".join(value for _, value in topics)[:250_000], encoding="utf-8")
+        data = f"data=text data.path={text} data.vocab_size=384 paths.cache={root}/cache eval.max_targets=3000 train.threads=1"
+        command = [sys.executable, "-m", "pgolf.train", "--multirun", *f"{SWEEP} {MODEL} {TRAIN} {FEATURES} {data}".split()]
+        began = time.monotonic()
+        code = start(command, peace).wait()
+        print(f"undisturbed: exit code {code}, {time.monotonic() - began:.0f} s", flush=True)
+        results = [campaign(launcher, command, root, peace, args) for launcher in args.launcher]
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":

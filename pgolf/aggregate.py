@@ -10,6 +10,7 @@ from rich.console import Console
 from pgolf.aggregation import FILES, WIDE, aggregate, placed, write_tables
 from pgolf.comparison_options import add_comparison_options, fraction, not_negative, settings_of
 from pgolf.errors import PgolfError
+from pgolf.machine.command import command
 from pgolf.render import show
 
 
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
     console.print(f"written: {', '.join(str(placed(out, name)) for name in FILES)}", markup=False, soft_wrap=True)
 
 
+@command
 def main() -> int:
     """Exit code 0, or 2 for what a user can mend."""
     try:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from pgolf.collect import ROWS, Collected, Row, beside, collect, parsed_lines, row_lines, write_text
+from pgolf.collect import ROWS, Collected, Row, beside, collect, parsed_lines, row_lines, write_out
 from pgolf.contrast import Settings
 from pgolf.curves import Curve, curve_lines, load_curves, read_curves
 from pgolf.doubts import departures, doubts, doubts_of_arms
@@ -144,12 +144,12 @@ def write_tables(made: Aggregate, out: Path) -> list[str]:
         except OSError as error:
             raise PgolfError(f"{target}: cannot be read or kept aside ({error.strerror}). Choose another place with --out") from None
     sections = made.sections()
-    write_text(placed(out, "table.md"), [markdown(sections)])
-    write_text(placed(out, "table.csv"), [csv_text(made.report)])
-    write_text(placed(out, "table.tex"), [latex(sections)])
+    write_out(placed(out, "table.md"), [markdown(sections)])
+    write_out(placed(out, "table.csv"), [csv_text(made.report)])
+    write_out(placed(out, "table.tex"), [latex(sections)])
     if made.curves and not is_input:
-        write_text(placed(out, CURVES), curve_lines(made.curves))
-    if made.study is not None and not is_own:
+        write_out(placed(out, CURVES), curve_lines(made.curves))
+    if made.study is not None and described.resolve() != beside(made.source, STUDY).resolve():
         write_study(described.parent, made.study, described.name)
     return warnings
 
@@ -165,7 +165,7 @@ def write_rows(path: Path, rows: list[Row]) -> list[str]:
             aside = next(place for place in numbered if not place.exists())
             path.rename(aside)
             warnings.append(f"{path} had {lost:,} rows of runs that are not found now: the earlier file is kept as {aside.name}")
-    write_text(path, row_lines(rows))
+    write_out(path, row_lines(rows))
     return warnings
 
 

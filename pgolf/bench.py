@@ -27,6 +27,7 @@ from pgolf.data.loaded import LoadedCorpus, load_corpus
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.evaluation import Evaluation
 from pgolf.loop import set_rates, synchronise, take_step
+from pgolf.machine.command import command
 from pgolf.parallel import Ranks
 from pgolf.preflight import only_cell
 from pgolf.roles import GradientWatch
@@ -167,6 +168,7 @@ def shown(made: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+@command
 def main() -> int:
     """Exit code 0, or 2 for a configuration that is refused."""
     parser = argparse.ArgumentParser(prog="python -m pgolf.bench", description=__doc__)

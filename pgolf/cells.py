@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
 from pgolf.auto import decide_auto
@@ -16,6 +15,7 @@ from pgolf.checkpoint import read_state
 from pgolf.config import plain
 from pgolf.data.loaded import data_sha256
 from pgolf.errors import PgolfError
+from pgolf.machine.locks import locked
 from pgolf.plan import PlannedCell
 from pgolf.provenance import changed_code, decisive, versions
 from pgolf.results import FINISHED, LOCK, RECORD, flat, read_record
@@ -153,15 +153,7 @@ def other_configuration(cell: Planned) -> str | None:
 
 @contextmanager
 def held(folder: Path, label: str) -> Iterator[None]:
-    """Hold a run folder, made where it is missing; wait, and say so, while another process has it. Raises OSError."""
+    """Hold a run folder, made where it is missing; wait, and say so, while another process has it. Raises OSError, PgolfError."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"{label}: another process runs it; waiting", flush=True)
-        lock.acquire()
-    try:
+    with locked(folder / LOCK, lambda: print(f"{label}: another process runs it; waiting", flush=True)):
         yield
-    finally:
-        lock.release()

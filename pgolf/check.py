@@ -26,6 +26,7 @@ from pgolf.schema import SECTIONS, slot_paths
 from pgolf.slots import Role
 
 Resolved = Mapping[str, Any]
+LONGEST_FOLDER = 180  # bytes of a name, where a file system takes 255 and a scale may be added
 
 
 def at(config: Resolved, path: str) -> Any:
@@ -157,6 +158,8 @@ def choice_problems(config: Resolved) -> Iterator[str]:
         value = config["study"][key]
         if value is not None and not re.fullmatch(r"[\w=,@+-][\w=,.@+-]*", value):
             yield f"study.{key}: must be the name of a folder, of letters, digits and =,.@+- ({value})"
+        elif value is not None and len(value.encode()) > LONGEST_FOLDER:
+            yield f"study.{key}: must have at most {LONGEST_FOLDER} bytes, and has {len(value.encode())} ({value[:40]}...). Shorten it"
     if config["seed"] < 0:
         yield f"seed: must be 0 or more ({config['seed']})"
 

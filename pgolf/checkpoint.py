@@ -17,7 +17,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from pgolf.errors import DamagedFile
-from pgolf.machine.files import read_regular, write_whole
+from pgolf.machine.files import read_regular, unwritten, write_whole
 from pgolf.parallel import Ranks
 from pgolf.results import STATE
 from pgolf.runlog import RunLog
@@ -122,7 +122,7 @@ class Checkpoints:
             write_whole(self.folder / STATE, state_bytes(whole))
         except OSError as error:
             if not self.warnings:
-                self.log.say(f"{self.folder / STATE}: cannot be written ({error.strerror}); the run goes on without checkpoints")
+                self.log.say(f"{unwritten(error, self.folder / STATE)}; the run goes on without checkpoints")
                 self.warnings.append(f"no checkpoint could be written: {error.strerror}")
         self.saved_at = time.monotonic()
 

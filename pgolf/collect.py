@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgolf.errors import DamagedFile, PgolfError
-from pgolf.machine.files import read_regular, write_lines
+from pgolf.machine.files import read_regular, unwritten, write_lines
 from pgolf.machine.plain import parse_json
 from pgolf.plan import PLAN, PlannedCell, read_plan
 from pgolf.results import RECORD, read_record
@@ -227,10 +227,10 @@ def frame(rows: Iterable[Row]) -> "pd.DataFrame":
     return pd.DataFrame.from_records(list(rows))
 
 
-def write_text(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file: there is the old one, or the new one whole. Raises PgolfError where it cannot be written."""
+def write_out(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file that --out names, and the folder for it. Raises PgolfError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_lines(path, lines)
     except OSError as error:
-        raise PgolfError(f"{path}: cannot be written ({error.strerror}). Choose another folder with --out") from None
+        raise PgolfError(f"{unwritten(error, path)}. Choose another folder with --out") from None

@@ -15,6 +15,7 @@ from rich.text import Text
 from pgolf.collect import finite
 from pgolf.differences import ABSENT, Differences, Pair, Side, differences, read_side
 from pgolf.errors import PgolfError
+from pgolf.machine.command import command
 from pgolf.render import clean
 from pgolf.soundness import is_number
 
@@ -82,6 +83,7 @@ def show(found: Differences, a: Side, b: Side, console: Console) -> None:
         show_pairs(console, f"{curve.name} at equal {curve.axis}", {f"{at:,}": (x, y) for at, x, y in points})
 
 
+@command
 def main() -> int:
     """Exit code 0, or 2 where there is no such run."""
     args = parser().parse_args()

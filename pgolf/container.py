@@ -35,7 +35,7 @@ import numpy as np
 from pgolf.codecs import LEVELS, check_codec, compress, decompress
 from pgolf.encoding import array_shapes, check_values, decode, uncompressed_bytes
 from pgolf.errors import ArtifactError
-from pgolf.machine.files import read_regular, write_whole
+from pgolf.machine.files import read_regular, unwritten, write_whole
 from pgolf.machine.limits import memory_bytes
 from pgolf.machine.plain import parse_json
 from pgolf.slots import Encoded
@@ -53,7 +53,7 @@ NAME = re.compile(r"[!-~]{1,256}")
 
 
 def write_container(path: Path, header: Mapping[str, Any], encoded: Mapping[str, Encoded], codec: str, level: int) -> int:
-    """Write the file whole or not at all (temporary file, then rename) and return its size in bytes.
+    """Write the file whole or not at all and return its size in bytes.
 
     header: plain JSON (dicts with string keys, lists, finite numbers, strings, booleans, None).
     Raises ArtifactError, or OptionError for codec and level.
@@ -71,7 +71,10 @@ def write_container(path: Path, header: Mapping[str, Any], encoded: Mapping[str,
     text = _to_json({"header": header, "payload": about, "tensors": entries})
     if len(text) > MAX_HEADER_BYTES or len(payload) > MAX_PAYLOAD_BYTES:
         raise ArtifactError(f"{path}: a header of {len(text)} or a payload of {len(payload)} bytes is more than the format holds")
-    return _write(Path(path), PREFIX.pack(MAGIC, VERSION, len(text), _digest(text)), text, packed)
+    try:
+        return write_whole(Path(path), PREFIX.pack(MAGIC, VERSION, len(text), _digest(text)), text, packed)
+    except OSError as error:
+        raise ArtifactError(unwritten(error, Path(path))) from error
 
 
 def read_container(path: Path) -> tuple[dict[str, Any], dict[str, Encoded]]:
@@ -92,13 +95,6 @@ def _read_file(path: Path) -> bytes:
         return read_regular(path, PREFIX.size + MAX_HEADER_BYTES + 2 * MAX_PAYLOAD_BYTES)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
-
-
-def _write(path: Path, *parts: bytes) -> int:
-    try:
-        return write_whole(path, *parts)
-    except OSError as error:
-        raise ArtifactError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _digest(data: bytes) -> bytes:

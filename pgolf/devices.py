@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
+
+from pgolf.machine.locks import acquire
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 POLL_S = 0.5
@@ -51,13 +53,12 @@ def pinned(size: int, devices: Sequence[str], locks: Path | None = None) -> Iter
             taken: list[FileLock] = []
             try:
                 for name in chosen:  # one lock a device: sweeps with sets of other sizes see them too
-                    lock = FileLock(folder / f"{name}.lock")
-                    lock.acquire(timeout=0)
+                    if (lock := acquire(folder / f"{name}.lock", wait=False)) is None:
+                        break
                     taken.append(lock)
-                yield {VISIBLE: ",".join(chosen)}
-                return
-            except Timeout:
-                continue
+                else:
+                    yield {VISIBLE: ",".join(chosen)}
+                    return
             finally:
                 for lock in taken:
                     lock.release()

@@ -18,6 +18,7 @@ from pgolf.config import plain
 from pgolf.data.loaded import load_corpus
 from pgolf.errors import DataError, PgolfError
 from pgolf.evaluation import Evaluation
+from pgolf.machine.command import command
 from pgolf.parallel import Ranks
 from pgolf.preflight import only_cell
 
@@ -53,6 +54,7 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
     }
 
 
+@command
 def main() -> int:
     """Exit code 0, or 2 for a file, corpus or option that is refused."""
     parser = argparse.ArgumentParser(prog="python -m pgolf.evaluate", description=__doc__)

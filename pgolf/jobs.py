@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -19,9 +20,11 @@ from pgolf.devices import gpus_of, pinned, visible_devices
 from pgolf.ending import ERROR, one_line, summary
 from pgolf.errors import PgolfError
 from pgolf.inherit import inherit
+from pgolf.machine.command import REFUSED
+from pgolf.machine.files import unwritten, write_lines
 from pgolf.processes import die_with_parent, start_worker, wait
 from pgolf.provenance import record_head
-from pgolf.results import OF_A_FAILURE, read_record, set_aside, write_record
+from pgolf.results import OF_A_FAILURE, RECORD, read_record, set_aside, write_record
 from pgolf.run import execute, told
 from pgolf.sweeps import planned_here, stopped
 
@@ -47,7 +50,7 @@ def task(cfg: DictConfig) -> float:
         since = None if sweep is None else sweep.rerun_since
         record = run_cell(cell, in_sweep=in_sweep, quiet=sweep is not None, since=since)
     except (PgolfError, OSError) as error:  # of the file system: it costs this job and no other
-        print(f"{name}: {told(error, Path.cwd())}", file=sys.stderr, flush=True)
+        print(f"{told(error, Path())}{f'{chr(10)}  in {name}' if in_sweep else ''}", file=sys.stderr, flush=True)
         return float("nan")
     value = record.get("val_bpb")
     return float("nan") if value is None else float(value)
@@ -109,14 +112,16 @@ def run_process(cell: Planned, *, quiet: bool) -> dict[str, Any]:
 
 def died(cell: Planned, code: int, said: str) -> dict[str, Any]:
     """The record of a worker that ended without one. said: its error stream. Raises PgolfError where the record cannot be written."""
-    how = f"killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
+    how = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
     last = said.strip().splitlines()[-1:] if code > 0 else []
-    error = ": ".join([f"the worker was {how} before it left a record", *last])
+    refused = code == REFUSED and bool(last)  # it has said in a line what is wrong
+    error = last[0] if refused else ": ".join([f"the worker {how} before it left a record", *last])
+    with suppress(OSError):  # the record says as much, and is tried next
+        write_lines(cell.folder / ERROR, [f"the worker {how}\n{said}"])
     try:
-        (cell.folder / ERROR).write_text(f"the worker was {how}\n{said}", encoding="utf-8")
         write_record(cell.folder, {"status": "failed", "error": error, **record_head(cell.config, cell.identity)})
     except OSError as refusal:
-        raise PgolfError(f"{error}\n{cell.folder}: its record cannot be written ({refusal.strerror})") from None
+        raise PgolfError(error if refused else f"{unwritten(refusal, cell.folder / RECORD)}\n  {error}") from None
     record = read_record(cell.folder)
     assert record is not None
     return record

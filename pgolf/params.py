@@ -9,6 +9,7 @@ from pgolf.account import Account, account
 from pgolf.build import build_model, frozen_by
 from pgolf.config import plain
 from pgolf.errors import PgolfError
+from pgolf.machine.command import command
 from pgolf.memory import estimates, in_words
 from pgolf.preflight import only_cell
 from pgolf.roles import chosen_roles, named_tensors
@@ -24,6 +25,7 @@ def table(costs: Account, chosen: str, memory: str) -> str:
     return "\n".join([*lines, f"training FLOPs per token  {costs.flops_per_token:,}", f"memory of a training process, estimated  {memory}"])
 
 
+@command
 def main() -> int:
     """Exit code 0, or 2 for a configuration that is refused."""
     parser = argparse.ArgumentParser(prog="python -m pgolf.params", description=__doc__)

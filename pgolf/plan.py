@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from pgolf.errors import DamagedFile
 from pgolf.machine.files import is_inside, write_lines
+from pgolf.machine.locks import locked
 from pgolf.machine.plain import read_json
 from pgolf.machine.typed import typed
 
@@ -72,9 +71,9 @@ def read_plan(folder: Path) -> list[Sweep]:
 
 
 def add_to_plan(folder: Path, sweep: Sweep) -> None:
-    """Write a sweep into its study's plan, by rename and under a lock."""
+    """Write a sweep into its study's plan, under a lock. Raises PgolfError, OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{PLAN}.lock"):
+    with locked(folder / f".{PLAN}.lock"):
         sweeps = (*(other for other in read_plan(folder) if other.command != sweep.command), sweep)
         write_lines(folder / PLAN, [json.dumps(asdict(Plan(PLAN_SCHEMA, sweeps))) + "\n"])
 

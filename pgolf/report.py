@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 
 from pgolf.aggregation import aggregate
-from pgolf.collect import write_text
+from pgolf.collect import write_out
 from pgolf.comparison_options import add_comparison_options, settings_of
 from pgolf.errors import PgolfError
 from pgolf.figures.export import write_png
 from pgolf.figures.gallery import gallery
+from pgolf.machine.command import command
 from pgolf.webpage.document import document
 
 REPORT = "report.html"
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     made = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=True)
     exhibits = gallery(made)
     out = args.out or default_page(args.folder)
-    write_text(out, [document(made, exhibits)])
+    write_out(out, [document(made, exhibits)])
     for exhibit in exhibits:
         for picture in exhibit.panels.values():
             if args.png is not None:
@@ -51,6 +52,7 @@ def default_page(source: Path) -> Path:
     return source / REPORT if source.is_dir() else source.with_suffix(".html")
 
 
+@command
 def main() -> int:
     """Exit code 0, or 2 for what a user can mend."""
     try:

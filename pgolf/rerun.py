@@ -13,7 +13,8 @@ from typing import Any
 from pgolf.config import cache_dir, save
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.jobs import run_saved
-from pgolf.results import RECORD, read_record
+from pgolf.machine.command import command
+from pgolf.results import read_record
 from pgolf.saved import load_saved
 
 COMPARED = ("val_bpb_live", "val_bpb_averaged", "val_bpb", "val_nats", "val_targets", "model_bytes", "steps")
@@ -54,6 +55,7 @@ def verdict(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[bool
     ]
 
 
+@command
 def main() -> int:
     """Exit code 0 for the same numbers, 1 for others or a run that failed, 2 for an unusable folder, 130 when interrupted."""
     parser = argparse.ArgumentParser(prog="python -m pgolf.rerun", description=__doc__)
@@ -65,11 +67,6 @@ def main() -> int:
     except PgolfError as error:
         print(error, file=sys.stderr)
         return 2
-    except OSError as error:
-        print(f"{error.filename or args.run / RECORD}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
     same, lines = verdict(old, new)
     print(*lines, sep="\n")
     return 0 if same else 1

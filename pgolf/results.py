@@ -33,7 +33,7 @@ def flat(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
-    """Write a run's record by rename, so that a record that is there is whole. Non-finite numbers become null."""
+    """Write a run's record; one that is there is whole. Non-finite numbers become null. Raises OSError."""
     assert record["status"] in STATUSES, record["status"]
     finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
     whole = {"schema_version": SCHEMA_VERSION, **finite, "ended_at": time.time()}

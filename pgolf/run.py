@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
 from pgolf.account import account
 from pgolf.averaging import Averaging, NoAveraging
@@ -25,7 +24,7 @@ from pgolf.build import (
     build_schedule,
     start_weights,
 )
-from pgolf.checkpoint import Checkpoints
+from pgolf.checkpoint import FOLDER, Checkpoints
 from pgolf.data.loaded import LoadedCorpus, load_corpus
 from pgolf.data.stream import TokenStream
 from pgolf.ending import ERROR, fields_of, finish_run, summary
@@ -33,13 +32,16 @@ from pgolf.errors import DivergedError, PgolfError
 from pgolf.evaluation import Evaluation
 from pgolf.fake_quant import FakeQuantized
 from pgolf.loop import Job, LoopSettings, train
+from pgolf.machine import files
+from pgolf.machine.command import interruptible
+from pgolf.machine.locks import locked
 from pgolf.nn.gpt import GPT
 from pgolf.parallel import Ranks, joined_ranks
 from pgolf.provenance import CodeSums, code_fields, code_sums, loaded_code, record_head
 from pgolf.results import STATE, write_record
 from pgolf.roles import chosen_roles, named_tensors
 from pgolf.runlog import RunLog
-from pgolf.signals import StopRequest, sigterm_interrupts
+from pgolf.signals import StopRequest
 from pgolf.trained import TrainedModel, keep_trained, take_trained
 
 WRITING = ".writing.lock"
@@ -56,7 +58,7 @@ def execute(config: Mapping[str, Any], folder: Path, identity: Mapping[str, Any]
     torch.set_num_threads(config["train"]["threads"])
     torch.use_deterministic_algorithms(config["device"] == "cpu")
     device, code = torch.device(config["device"]), code_sums(loaded_code())
-    with sigterm_interrupts(), joined_ranks(device) as ranks, writer_of(folder, ranks), RunLog(folder, is_first=ranks.is_first) as log:
+    with interruptible(), joined_ranks(device) as ranks, writer_of(folder, ranks), RunLog(folder, is_first=ranks.is_first) as log:
         if device.type == "cuda":
             torch.cuda.set_device(ranks.rank)
         head = {"status": "failed", "error": None, **record_head(config, identity), **code_fields(code)}
@@ -79,25 +81,27 @@ def execute(config: Mapping[str, Any], folder: Path, identity: Mapping[str, Any]
 
 @contextmanager
 def writer_of(folder: Path, ranks: Ranks) -> Iterator[None]:
-    """One process writes in a run folder; a second one waits."""
+    """One process writes in a run folder; a second one waits. What a killed one left half-written is removed."""
     if not ranks.is_first:
         yield
         return
-    with FileLock(folder / WRITING):
+    with locked(folder / WRITING):
+        for place in (folder, folder / FOLDER):
+            files.remove_partials(place)
         yield
 
 
 def told(error: BaseException, folder: Path) -> str:
-    """An exception in a line: ours as they are, those of the file system by file and reason."""
+    """An exception in a line: ours as they are, those of the file system by file and reason. folder: where the error names no file."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or folder}: {error.strerror}"
+        return files.told(error, folder)
     return str(error) if isinstance(error, PgolfError) else f"{type(error).__name__}: {error}"
 
 
 def finish_badly(folder: Path, record: dict[str, Any], ranks: Ranks) -> dict[str, Any]:
     """Keep the traceback of the exception at hand and write the record."""
     with suppress(OSError):  # the record says as much, and is tried next
-        (folder / (ERROR if ranks.is_first else f"error-rank{ranks.rank}.txt")).write_text(traceback.format_exc(), encoding="utf-8")
+        files.write_lines(folder / (ERROR if ranks.is_first else f"error-rank{ranks.rank}.txt"), [traceback.format_exc()])
     if ranks.is_first:
         write_record(folder, record)
     return record
@@ -131,8 +135,8 @@ def measure(config: Mapping[str, Any], folder: Path, ranks: Ranks, log: RunLog, 
     if ranks.is_first and config["launch"]["keep_weights"] and config["train"]["from"] is None:
         keep_trained(folder, model, trained)
     finish = finish_run(config, folder, model, trained, corpus, evaluation, ranks, log)
-    files = {*loaded_code(), *trained.code_files}
-    whole = code_fields({**code_sums(files), **code})  # what was loaded at the start is what ran
+    sources = {*loaded_code(), *trained.code_files}
+    whole = code_fields({**code_sums(sources), **code})  # what was loaded at the start is what ran
     return {**fields_of(config, costs, corpus, stream, trained.trace, finish, whole), **trained.origin}
 
 

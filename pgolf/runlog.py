@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -16,6 +16,16 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from pgolf.results import METRICS
 
 LOG = "train.log"
+
+
+def append(file: TextIO, line: str) -> None:
+    """Raises OSError with the file's name, which Python leaves out where a line cannot be written."""
+    try:
+        file.write(line + "\n")
+        file.flush()
+    except OSError as error:
+        error.filename = file.name
+        raise
 
 
 class RunLog:
@@ -53,17 +63,15 @@ class RunLog:
                 file.truncate(offsets.get(name, 0))
 
     def event(self, kind: str, **fields: Any) -> None:
-        """One line of metrics.jsonl."""
+        """One line of metrics.jsonl. Raises OSError."""
         if self.metrics is not None:
-            self.metrics.write(json.dumps({"event": kind, **fields}) + "\n")
-            self.metrics.flush()
+            append(self.metrics, json.dumps({"event": kind, **fields}))
 
     def say(self, text: str) -> None:
-        """One line for the terminal and train.log."""
+        """One line for the terminal and train.log. Raises OSError."""
         if self.log is not None:
             self.console.print(text, markup=False)
-            self.log.write(text + "\n")
-            self.log.flush()
+            append(self.log, text)
 
     def start_progress(self) -> None:
         if self.is_first and self.console.is_terminal:

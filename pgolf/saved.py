@@ -62,6 +62,8 @@ def problems_of_saved(config: Any) -> list[str]:
     if problems:
         return problems
     whole = {key: value for key, value in config.items() if key != "run"}
+    if config["launch"].get("gpus_per_job") == 0:  # what `auto` means on a CPU
+        whole["launch"] = {**config["launch"], "gpus_per_job": "auto"}
     whole["study"] = dict.fromkeys(get_type_hints(StudyConfig)) | config["study"]  # study.json has the rest
     return problems_of(whole)
 

@@ -2,12 +2,10 @@
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from pgolf.machine.command import SIGNALS
 
 
 class StopRequest:
@@ -30,16 +28,3 @@ class StopRequest:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def sigterm_interrupts() -> Iterator[None]:
-    """Inside, SIGTERM ends a process as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

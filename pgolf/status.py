@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.table import Table
 
 from pgolf.errors import ConfigError, PgolfError
+from pgolf.machine.command import command
+from pgolf.machine.locks import acquire
 from pgolf.plan import PLAN, PlannedCell, Sweep, planned_cells, read_plan
 from pgolf.results import LOCK, METRICS, STATE, read_record
 
@@ -29,10 +30,15 @@ def is_held(folder: Path) -> bool:
     if not (folder / LOCK).exists():
         return False
     try:
-        with FileLock(folder / LOCK, timeout=0):
-            return False
-    except (Timeout, OSError):
+        lock = acquire(folder / LOCK, wait=False)
+    except PgolfError:  # a file system without locks
+        return False
+    except OSError:
         return True
+    if lock is None:
+        return True
+    lock.release()
+    return False
 
 
 def last_event(folder: Path) -> Mapping[str, Any]:
@@ -109,6 +115,7 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     console.print(table)
 
 
+@command
 def main() -> int:
     """Exit code 0, or 2 for a folder without a sweep."""
     parser = argparse.ArgumentParser(prog="python -m pgolf.status", description=__doc__)

@@ -153,7 +153,7 @@ def unpublished(study: Study, test: ClaimTest) -> list[str]:
 
 
 def write_study(folder: Path, study: Study, name: str = STUDY) -> None:
-    """Write a study's file by rename. Raises OSError."""
+    """Write a study's file. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     write_lines(folder / name, [json.dumps({"schema_version": STUDY_SCHEMA, **asdict(study)}, indent=1) + "\n"])
 

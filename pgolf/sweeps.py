@@ -69,13 +69,15 @@ def write_plan(command: Sequence[str], cells: Sequence[Planned], since: float | 
 
 
 def planned_here(cell: Planned) -> tuple[Planned, Sweep | None]:
-    """A job as the latest sweep that holds it has it: with the folder it shares, perhaps. None where no plan names it."""
+    """A job as the latest sweep that holds it has it: with the folder it shares, perhaps, and named by what was swept. None where no plan
+    names it."""
     folder = plan_folder(cell)
     wanted = cell.entry(folder)
     for sweep in sorted(read_plan(folder), key=lambda sweep: -sweep.started_at):
         for entry in sweep.cells:
             if (entry.arm, entry.seed, entry.fingerprint) == (wanted.arm, wanted.seed, wanted.fingerprint):
-                return replace(cell, folder=folder / entry.folder), sweep
+                own = [text for text in cell.identity["overrides"] if text not in sweep.command]
+                return replace(cell, folder=folder / entry.folder, label=" ".join(own) or cell.label), sweep
     return cell, None
 
 

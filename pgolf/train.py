@@ -8,7 +8,8 @@ from the checkpoints of what was interrupted.
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -21,12 +22,17 @@ from pgolf.dry_run import dry_run
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.help import help_text
 from pgolf.jobs import task
+from pgolf.machine.command import INTERRUPTED, command
+from pgolf.machine.files import told
 from pgolf.preflight import Cell, as_sweep_of_one, preflight, quoted
 from pgolf.processes import PARENT
-from pgolf.signals import sigterm_interrupts
 from pgolf.studies import study_of
 from pgolf.study import write_study
 from pgolf.sweeps import Reporter, announce, as_sweep, close, plan_folder, rerun_since, states_of, write_plan
+
+HYDRA_FULL_ERROR = "HYDRA_FULL_ERROR"
+LAUNCHERS = ("joblib", "submitit", "ray", "concurrent")  # packages whose exceptions are about a launcher's jobs
+LONGEST_REASON = 200  # characters
 
 
 def arguments(argv: Sequence[str]) -> Namespace:
@@ -62,7 +68,8 @@ def launch(cells: Sequence[Cell], command: Sequence[str]) -> int:
     sys.argv += [f"~hydra.sweeper.params.{key}" for key in cells[0].overruled]
     app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)
     if not cells[0].in_sweep or not cells[0].is_whole:
-        app()
+        with hydra_raises():
+            app()
         return close(jobs) if cells[0].is_whole else 0
     if "joblib" in cells[0].launcher:
         os.environ[PARENT] = str(os.getpid())  # its processes are to end with this one
@@ -70,16 +77,49 @@ def launch(cells: Sequence[Cell], command: Sequence[str]) -> int:
         write_study(plan_folder(jobs[0]), study)
     write_plan(command, jobs, since)
     announce(jobs, states)
+    refusal = None
     try:
-        with Reporter(jobs, states):
+        with Reporter(jobs, states), hydra_raises():
             app()
+    except OSError as error:  # Hydra's own file in the folder of the sweep
+        raise PgolfError(told(error, plan_folder(jobs[0]))) from None
+    except Exception as error:
+        refusal = of_a_launcher(error, cells[0].launcher)
+        if refusal is None:
+            raise
+        print(refusal, file=sys.stderr)
     finally:
         code = close(jobs)
+    if refusal is not None:
+        return 1
     if study is not None:
         show_study(plan_folder(jobs[0]))
     elif code == 0:
         print(f"python -m pgolf.aggregate {plan_folder(jobs[0])} makes a table of them")
     return code
+
+
+@contextmanager
+def hydra_raises() -> Iterator[None]:
+    """Inside, Hydra raises what goes wrong; by itself it prints a traceback and ends the process."""
+    before = os.environ.get(HYDRA_FULL_ERROR)
+    os.environ[HYDRA_FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[HYDRA_FULL_ERROR]
+        else:
+            os.environ[HYDRA_FULL_ERROR] = before
+
+
+def of_a_launcher(error: Exception, launcher: str) -> str | None:
+    """What a launcher's own library reports, in a line: a job of it was killed, or its scheduler refuses. None for other exceptions."""
+    kind = type(error)
+    if kind.__module__.split(".")[0] not in LAUNCHERS:
+        return None
+    reason = " ".join(str(error).split())
+    return f"hydra/launcher={launcher}: {kind.__name__} ({reason[:LONGEST_REASON]}). The same command runs what is left"
 
 
 def show_study(folder: Path) -> None:
@@ -94,6 +134,7 @@ def show_study(folder: Path) -> None:
     print(f"written: {folder}/{{{', '.join(FILES)}}}; python -m pgolf.report {folder} makes a page of it")
 
 
+@command
 def main() -> int:
     """The command; returns the exit code: 0 all ok, 1 a run failed or is left, 2 refused, 130 interrupted."""
     try:
@@ -102,24 +143,17 @@ def main() -> int:
         if args.help:
             print(help_text())
             return 0
-        with sigterm_interrupts():
-            if args.cfg and args.multirun:
-                raise ConfigError("--cfg: shows one configuration (--multirun). Leave --multirun out")
-            cells = [] if args.hydra_help or args.shell_completion else preflight(args.overrides, multirun=args.multirun)
-            if not cells or args.cfg or args.info:
-                register()
-                hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
-                return 0
-            return launch(cells, args.overrides)
-    except PgolfError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"{error.filename or 'the file system'}: {error.strerror or error}", file=sys.stderr)
-        return 2
+        if args.cfg and args.multirun:
+            raise ConfigError("--cfg: shows one configuration (--multirun). Leave --multirun out")
+        cells = [] if args.hydra_help or args.shell_completion else preflight(args.overrides, multirun=args.multirun)
+        if not cells or args.cfg or args.info:
+            register()
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
+            return 0
+        return launch(cells, args.overrides)
     except KeyboardInterrupt:
         print("interrupted; the same command runs what is left", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from pgolf.errors import ConfigError, PgolfError
+from pgolf.errors import ConfigError
+from pgolf.machine.command import command
 from pgolf.processes import die_with_parent
 from pgolf.results import FINISHED, read_record
 from pgolf.run import execute
@@ -33,6 +34,7 @@ def start_ranks(folder: Path, ranks: int) -> int:
     return 0
 
 
+@command
 def main() -> int:
     """Exit code 0 when the record is ok, 1 when it is not, 2 without a usable folder, 130 when interrupted."""
     parser = argparse.ArgumentParser(prog="python -m pgolf.worker", description=__doc__)
@@ -40,18 +42,9 @@ def main() -> int:
     parser.add_argument("--ranks", type=int, default=1, help="processes of the run (1)")
     args = parser.parse_args()
     die_with_parent()
-    try:
-        if args.ranks > 1 and "WORLD_SIZE" not in os.environ:
-            return start_ranks(args.folder, args.ranks)
-        return work(args.folder)
-    except PgolfError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"{error.filename or args.folder}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    if args.ranks > 1 and "WORLD_SIZE" not in os.environ:
+        return start_ranks(args.folder, args.ranks)
+    return work(args.folder)
 
 
 if __name__ == "__main__":

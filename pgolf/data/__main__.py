@@ -7,9 +7,11 @@ from pgolf.build import build_data
 from pgolf.config import plain
 from pgolf.data.checks import describe, verify
 from pgolf.errors import PgolfError
+from pgolf.machine.command import command
 from pgolf.preflight import preflight
 
 
+@command
 def main() -> int:
     """Exit code 0, or 2 for a corpus or option that is refused."""
     parser = argparse.ArgumentParser(prog="python -m pgolf.data", description=__doc__)

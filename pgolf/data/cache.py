@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from pgolf.data.progress import say
 from pgolf.data.shards import file_sha256
 from pgolf.errors import DamagedFile, DataError
-from pgolf.machine.files import write_lines
+from pgolf.machine.files import FULL, told, write_lines
+from pgolf.machine.locks import acquire
 from pgolf.machine.plain import read_json
 from pgolf.machine.typed import typed
 
@@ -150,14 +149,14 @@ def _remedy(folder: Path) -> str:
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
     """Hold the lock of `folder`; wait, with a line on stderr, while another process has it. Raises DataError where none can be made."""
+    path = folder.parent / f".{folder.name}.lock"
     with writing(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.parent / f".{folder.name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        lock = acquire(path, wait=False)
+        if lock is None:
             say(f"{what} is being prepared by another process; waiting for it ...")
-            lock.acquire()
+            lock = acquire(path, wait=True)
+    assert lock is not None, path
     try:
         yield
     finally:
@@ -170,9 +169,10 @@ def writing(cache_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
+        if error.errno in FULL:
+            raise DataError(f"{told(error, cache_dir)}. Make room, or choose another cache folder with paths.cache=...") from error
         raise DataError(
-            f"{cache_dir}: cannot write to the cache folder ({reason}); choose a writable one with enough free space"
+            f"{cache_dir}: cannot write to the cache folder ({error.strerror or error}); choose a writable one with enough free space"
         ) from error
 
 
@@ -185,6 +185,6 @@ def stamp(cache_dir: Path, key: Mapping[str, object]) -> None:
     """Note that a slow check was passed. A cache that cannot be written only means that the check is done again next time."""
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        entry_folder(cache_dir, "checked", key).write_text(json.dumps(dict(key), sort_keys=True) + "\n", encoding="utf-8")
+        write_lines(entry_folder(cache_dir, "checked", key), [json.dumps(dict(key), sort_keys=True), "\n"])
     except OSError:
         return

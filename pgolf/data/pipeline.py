@@ -25,6 +25,7 @@ from pgolf.data.progress import say
 from pgolf.data.shards import concatenated, write_shards
 from pgolf.data.tokenizer import check_text, encode_documents, tokenizer_from
 from pgolf.errors import DataError
+from pgolf.machine.files import write_whole
 from pgolf.machine.typed import typed
 from pgolf.slots import Corpus
 
@@ -61,7 +62,7 @@ def build(folder: Path, name: str, documents: Sequence[Document], *, vocab_size:
         raise DataError(f"{what}: nothing is left to train on, all of it stands in the validation text too; give more varied text")
     train_tokens = concatenated(encoded)
     check_text(tokenizer, val_tokens, f"{what}: validation")
-    (folder / TOKENIZER_FILE).write_bytes(model)
+    write_whole(folder / TOKENIZER_FILE, model)
     shards = {
         part: [path.name for path in write_shards(folder, f"{name}_{part}", tokens)]
         for part, tokens in (("train", train_tokens), ("val", val_tokens))

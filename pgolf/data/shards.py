@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pgolf.errors import DataError
+from pgolf.machine.files import write_whole
 
 MAGIC = 20240520
 VERSION = 1
@@ -28,7 +29,7 @@ _REMAKE = "delete the file and make or download it again"
 
 
 def write_shard(path: Path, tokens: np.ndarray) -> None:
-    """Write tokens[N] (any integer type, 0..65535, 1 <= N <= 100,000,000) to `path`, whole or not at all (rename)."""
+    """Write tokens[N] (any integer type, 0..65535, 1 <= N <= 100,000,000) to `path`, whole or not at all. Raises OSError."""
     assert tokens.ndim == 1, tokens.shape
     assert np.issubdtype(tokens.dtype, np.integer), tokens.dtype
     if not 1 <= len(tokens) <= MAX_SHARD_TOKENS:
@@ -38,14 +39,7 @@ def write_shard(path: Path, tokens: np.ndarray) -> None:
         raise DataError(f"{path}: token {low if low < 0 else high} does not fit 16 bits; a shard holds ids from 0 to 65535")
     header = np.zeros(HEADER_WORDS, dtype="<i4")
     header[:3] = MAGIC, VERSION, len(tokens)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(header.tobytes())
-            tokens.astype("<u2", copy=False).tofile(file)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, header.tobytes(), tokens.astype("<u2", copy=False).tobytes())
 
 
 def write_shards(folder: Path, stem: str, tokens: np.ndarray, shard_tokens: int = MAX_SHARD_TOKENS) -> tuple[Path, ...]:

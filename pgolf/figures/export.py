@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from pgolf.errors import PgolfError
 from pgolf.figures.style import INK, VARIABLES, quiet
+from pgolf.machine.files import unwritten, write_whole
 from pgolf.render import clean
 
 STYLE = "width: 100%; max-width: 30rem; stroke-linejoin: round; stroke-linecap: butt"
@@ -68,11 +69,12 @@ def default(colour: str) -> str:
 
 def write_png(picture: Picture, folder: Path) -> Path:
     """Write NAME.png, on white. Raises PgolfError."""
-    path = folder / f"{picture.name}.png"
+    path, drawn = folder / f"{picture.name}.png", io.BytesIO()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with quiet():
-            picture.figure.savefig(path, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+            picture.figure.savefig(drawn, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+        write_whole(path, drawn.getvalue())
     except OSError as error:
-        raise PgolfError(f"{path}: cannot be written ({error.strerror}). Choose another folder with --png") from None
+        raise PgolfError(f"{unwritten(error, path)}. Choose another folder with --png") from None
     return path

@@ -1,5 +1,6 @@
 """Files of this computer: written whole or not at all, read with a limit."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterable
@@ -7,21 +8,26 @@ from contextlib import suppress
 from pathlib import Path, PurePath
 
 MAX_FILE_BYTES = 64 * 2**20
+PARTIAL = ".partial"
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_whole(path: Path, *parts: bytes) -> int:
     """Write a file so that there is the old one or the new one, never a part of one. Returns its size in bytes.
 
     The content goes to a temporary file beside it, is brought to the disk, and gets its name by rename. Nothing is left of a file that
-    could not be written. Raises OSError.
+    could not be written. Raises OSError with the file's name.
     """
-    partial = path.with_name(f".{path.name[:100]}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name[:50]}.{os.getpid()}{PARTIAL}")  # at most four bytes per character
     try:
         with partial.open("wb") as file:
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # writing and fsync name none
+        raise
     finally:
         with suppress(OSError):  # the first error says more
             partial.unlink(missing_ok=True)
@@ -33,6 +39,38 @@ def write_whole(path: Path, *parts: bytes) -> int:
 def write_lines(path: Path, lines: Iterable[str]) -> int:
     """`write_whole` of text as UTF-8; what UTF-8 cannot hold is written as an escape. Raises OSError."""
     return write_whole(path, *(line.encode("utf-8", errors="backslashreplace") for line in lines))
+
+
+def told(error: OSError, path: Path | None = None) -> str:
+    """An error of the file system in one line, without a full stop. path: what was used, where the error does not name it.
+
+    `PATH: reason`; where a disk or a quota is full `no space left on PLACE (PATH)`, PLACE being the root of that file system.
+    """
+    name = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else path
+    if error.errno in FULL and name is not None:
+        what = "no space left" if error.errno == errno.ENOSPC else "the disk quota is used up"
+        return f"{what} on {root_of(name)} ({name})"
+    return f"{name or 'the file system'}: {error.strerror or error}"
+
+
+def unwritten(error: OSError, path: Path) -> str:
+    """`told` of a file that could not be written."""
+    return told(error, path) if error.errno in FULL else f"{path}: cannot be written ({error.strerror or error})"
+
+
+def root_of(path: Path) -> Path:
+    """The root of the file system that a path lies on, as far as it can be seen."""
+    path = Path(os.path.abspath(path))
+    while not os.path.ismount(path) and path != path.parent:
+        path = path.parent
+    return path
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what killed writers left in a folder that only the caller writes in."""
+    for partial in folder.glob(f".*{PARTIAL}"):
+        with suppress(OSError):
+            partial.unlink()
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from made_records import STUDY, cell_folder, damage, failed, plan, print_of, put, record, study_of
-from pgolf.collect import collect, frame, row_lines, write_text
+from pgolf.collect import collect, frame, row_lines, write_out
 from pgolf.errors import PgolfError
 from pgolf.plan import PlannedCell, Sweep, add_to_plan
 
@@ -32,7 +32,7 @@ def test_a_file_of_rows_reads_as_it_was_written(tmp_path: Path) -> None:
     study = study_of(tmp_path, SCORES)
     put(study, failed("mos", 3))
     made = collect(study)
-    write_text(tmp_path / "rows.jsonl", row_lines(made.rows))
+    write_out(tmp_path / "rows.jsonl", row_lines(made.rows))
     again = collect(tmp_path / "rows.jsonl")
     assert again.rows == made.rows
     assert again.warnings == []
@@ -148,7 +148,7 @@ def test_a_plan_of_the_wrong_types_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_damaged_lines_of_a_file_are_named(tmp_path: Path) -> None:
-    write_text(tmp_path / "rows.jsonl", row_lines(collect(study_of(tmp_path, SCORES)).rows))
+    write_out(tmp_path / "rows.jsonl", row_lines(collect(study_of(tmp_path, SCORES)).rows))
     with (tmp_path / "rows.jsonl").open("a") as file:
         file.write('{"schema_version": 1}\n\n5\n{"row_version": 1, "schema_version": 1, "status": "ok", "arm": ')
     made = collect(tmp_path / "rows.jsonl")
@@ -180,7 +180,7 @@ def test_non_finite_numbers_become_null() -> None:
 def test_a_file_that_cannot_be_written_names_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PgolfError, match="--out"):
-        write_text(tmp_path / "file" / "rows.jsonl", ["x"])
+        write_out(tmp_path / "file" / "rows.jsonl", ["x"])
 
 
 def test_a_frame_keeps_names_as_text(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """A file is written whole or not at all."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from pgolf.machine.files import read_regular, write_lines, write_whole
+from pgolf.machine.files import read_regular, remove_partials, root_of, told, unwritten, write_lines, write_whole
 
 
 def test_a_file_gets_its_content_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -31,3 +32,24 @@ def test_a_name_of_the_longest_length_is_written(tmp_path: Path) -> None:
 def test_half_a_surrogate_pair_is_written_as_an_escape(tmp_path: Path) -> None:
     write_lines(tmp_path / "a.txt", ["a\ud800b\n", "文\n"])
     assert read_regular(tmp_path / "a.txt").decode() == "a\\ud800b\n文\n"
+
+
+def test_a_full_disk_is_named_by_its_root(tmp_path: Path) -> None:
+    name = "文" * 80
+    (tmp_path / name).mkdir()
+    with pytest.raises(OSError, match="Is a directory") as caught:
+        write_whole(tmp_path / name, b"new")
+    assert caught.value.filename == str(tmp_path / name), "not that of the temporary file"
+    assert unwritten(caught.value, tmp_path / name) == f"{tmp_path / name}: cannot be written (Is a directory)"
+    root, full = root_of(tmp_path), OSError(errno.ENOSPC, "No space left on device")
+    assert os.path.ismount(root)
+    assert unwritten(full, tmp_path / "a") == told(full, tmp_path / "a") == f"no space left on {root} ({tmp_path / 'a'})"
+    assert told(OSError(errno.EDQUOT, "Quota exceeded"), tmp_path).startswith(f"the disk quota is used up on {root}")
+    assert told(OSError("odd")) == "the file system: odd"
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    for name in (".result.json.1.partial", "a.partial", ".lock"):
+        (tmp_path / name).touch()
+    remove_partials(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".lock", "a.partial"]

@@ -9,10 +9,19 @@ import pytest
 
 from pgolf.cells import held
 from pgolf.results import read_record
+from pgolf.runs import arm_name
 from run_folders import records
 
 Train = Callable[[list[str]], int]
 Capture = pytest.CaptureFixture[str]
+
+
+def test_a_long_name_of_an_arm_is_cut_by_bytes() -> None:
+    names = {arm_name([f"data.path='{'文' * 100}{end}'", "model/head=mos", "seed=1"]) for end in "ab"}
+    assert len(names) == 2, "the hash tells what was cut off"
+    for name in names:
+        assert name.startswith("head=mos,data.path=文文")
+        assert len(name.encode()) <= 129
 
 
 def change(folder: Path, **fields: Any) -> None:

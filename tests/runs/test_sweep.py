@@ -135,6 +135,8 @@ def test_odd_sweeps(train_here: Train, tiny: list[str], tmp_path: Path, capsys: 
     assert "in quotes of its own" in capsys.readouterr().err
     assert train_here(["study.arm=../x", *tiny]) == 2
     assert "study.arm: must be the name of a folder" in capsys.readouterr().err
+    assert train_here([f"study.name='{'文' * 61}'", *tiny]) == 2
+    assert "study.name: must have at most 180 bytes, and has 183" in capsys.readouterr().err
     argv = ["--multirun", f"paths.out={tmp_path / 'a'},{tmp_path / 'b'}", "study.name=mine", *tiny, "train.steps=4"]
     argv += ["model/head=choice(factorized)", "model.head.rank=8"]  # a value that has no place in the default choice
     assert train_here(argv) == 0
