@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from pgolf.auto import decide_auto
-from pgolf.config import save
+from pgolf.config import compose_config, plain, save
 from pgolf.errors import ConfigError, DamagedFile
 from pgolf.saved import load_saved, problems_of_saved
-from tiny import tiny_config
 
 RUN = {
     "study": "adhoc",
@@ -23,7 +22,7 @@ RUN = {
 
 @pytest.fixture(scope="module")
 def good() -> dict[str, Any]:
-    config = decide_auto(tiny_config(), in_sweep=False)
+    config = decide_auto(plain(compose_config([])), in_sweep=False)
     return {**config, "study": {"name": "adhoc", "arm": None}, "run": RUN}
 
 
