@@ -128,11 +128,11 @@ def test_a_rerun_is_one_run_a_cell_and_goes_on_where_it_was_stopped(
 
 def test_odd_sweeps(train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture) -> None:
     assert train_here(["--multirun", "seed=range(1,1)", *tiny]) == 2
-    assert "no cell is left of seed=range(1,1)" in capsys.readouterr().err
+    assert "seed: sweeps over no value (range(1,1))" in capsys.readouterr().err
     assert train_here(["--multirun", "--cfg", "job", "seed=1,2"]) == 2
-    assert "--cfg: shows one configuration" in capsys.readouterr().err
+    assert "--multirun: cannot be given together with --cfg" in capsys.readouterr().err
     assert train_here(["train.from=a/b=c,a/b=d"]) == 2
-    assert "in quotes of its own" in capsys.readouterr().err
+    assert "train.from: more than one value" in capsys.readouterr().err
     assert train_here(["study.arm=../x", *tiny]) == 2
     assert "study.arm: must be the name of a folder" in capsys.readouterr().err
     argv = ["--multirun", f"paths.out={tmp_path / 'a'},{tmp_path / 'b'}", "study.name=mine", *tiny, "train.steps=4"]
