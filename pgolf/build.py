@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from pgolf.averaging import Averaging
+from pgolf.binding import RESERVED
 from pgolf.config import conf_dir, planned_steps
 from pgolf.errors import AbsentError, ConfigError, LackError, OptionError
 from pgolf.fake_quant import Fake
@@ -28,7 +29,8 @@ Section = Mapping[str, Any]
 def make(path: str, node: Section, *runtime: Any) -> Any:
     """Build one slot's object. A refused hyperparameter becomes a ConfigError under its config path."""
     try:
-        return instantiate(dict(node), _convert_="all")(*runtime)
+        settings = {key: value for key, value in node.items() if key not in RESERVED}  # as they are: a name may hold a `${`
+        return instantiate({"_target_": node["_target_"], "_partial_": True})(*runtime, **settings)
     except OptionError as error:
         refusal = LackError if isinstance(error, AbsentError) else ConfigError
         raise refusal(f"{path}.{error.key}: cannot be used ({error.value}); {error.remedy}") from None

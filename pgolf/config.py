@@ -1,19 +1,24 @@
 """Where the configuration lies, what its interpolations mean, how it is composed, saved and read."""
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 
 from pgolf import schema
-from pgolf.errors import ConfigError
+from pgolf.errors import ConfigError, DamagedFile
+from pgolf.machine.files import write_lines
+from pgolf.machine.plain import read_yaml
 
 CONFIG_NAME = "config"
 
@@ -143,16 +148,27 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in made.items()}
 
 
+def literal(value: Any) -> Any:
+    """Plain data as OmegaConf must be given it to keep it: a `${` in a text, as a folder's name may hold, is no interpolation."""
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
+    if isinstance(value, Mapping):
+        return {key: literal(each) for key, each in value.items()}
+    return [literal(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 def save(resolved: dict[str, Any], path: Path) -> None:
-    """Write a resolved configuration, keys sorted, by rename."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(OmegaConf.to_yaml(OmegaConf.create(resolved), sort_keys=True), encoding="utf-8")
-    partial.replace(path)
+    """Write a resolved configuration, keys sorted, whole or not at all: every text as it is. Raises OSError."""
+    text = yaml.dump(resolved, Dumper=get_omega_conf_dumper(), default_flow_style=False, allow_unicode=True, sort_keys=True)
+    write_lines(path, [text])
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a saved configuration (with OmegaConf: plain PyYAML takes 1e-3 for text). Raises ConfigError."""
+    """Read a saved configuration as plain data. Raises PgolfError."""
     try:
-        return plain(OmegaConf.load(path))  # type: ignore[arg-type]
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read. {error.strerror}") from None
+        found = read_yaml(path)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: is missing. Give a folder that pgolf.train made") from None
+    if not isinstance(found, dict):
+        raise DamagedFile(path, "it is not a saved configuration")
+    return {str(key): value for key, value in found.items()}

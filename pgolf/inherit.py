@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from pgolf.checkpoint import WEIGHTS
-from pgolf.config import load
+from pgolf.config import literal, load
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.results import read_record
 
@@ -59,7 +59,7 @@ def inherit(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
             *(f"{key}: changes a choice that is not made. Choose too, as in {key.split('.')[0]}=NAME {key}=..." for key in loose)
         )
     parent = parent_run(Path(cfg.train["from"]).expanduser().absolute(), cfg.seed)
-    theirs = OmegaConf.create(load(parent / "config.yaml"))
+    theirs = OmegaConf.create(literal(load(parent / "config.yaml")))
     if theirs.train["from"] is not None:
         raise ConfigError(f"train.from: {parent} took its weights from another run. Name that one ({theirs.train['from']})")
     if not (parent / WEIGHTS).is_file():
@@ -68,5 +68,5 @@ def inherit(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     assert isinstance(made, DictConfig)
     for section in ("model", "optim", "data", "defects", *(s for s in OWN if s not in chosen)):
         made[section] = theirs[section]
-    made.train = {**theirs.train, **{key: made.train[key] for key in OWN_TRAIN}, "from": str(parent)}
+    made.train = {**theirs.train, **{key: made.train[key] for key in OWN_TRAIN}, "from": literal(str(parent))}
     return made

@@ -32,8 +32,9 @@ def task(cfg: DictConfig) -> float:
     hydra_config = HydraConfig.get()
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     overrides: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)  # as typed: ${seed} stays
-    if in_sweep and os.getcwd() != hydra_config.runtime.cwd:
-        os.chdir(hydra_config.runtime.cwd)
+    started_in = OmegaConf.to_container(hydra_config.runtime, resolve=False)["cwd"]  # type: ignore[index,call-overload]
+    if in_sweep and os.getcwd() != started_in:
+        os.chdir(started_in)
     die_with_parent()  # a launcher's own process ends with the command that started it
     name = " ".join(overrides)
     try:

@@ -12,6 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
+from pgolf.config import literal
+
 PATHS = ("data.path", "data.tokenizer", "data.train_glob", "data.val_glob", "paths.out", "paths.cache", "train.from")
 SPECIAL = re.compile(r"[^\w./+@%*?|-]|[^\x00-\x7f]")  # what Hydra may not take, or not as itself
 
@@ -52,8 +54,7 @@ def _part(text: str) -> str:
 
 def as_text(value: str) -> str:
     """A text as a value of Hydra's grammar, which keeps every character of it."""
-    literal = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
-    return QuotedString(literal, Quote.single).with_quotes()
+    return QuotedString(literal(value), Quote.single).with_quotes()
 
 
 def parsed_or_none(text: str) -> Override | None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -40,6 +41,7 @@ from pgolf.overrides import (
 from pgolf.path_values import quoted
 from pgolf.runs import marked
 
+MANY_RUNS = 50  # of which more take so long to check that it is said
 DRY = re.compile(r"launch\.dry_run=(true|on|yes|y|1)", re.IGNORECASE)
 
 
@@ -76,8 +78,7 @@ def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = Fals
         in_sweep = multirun or hydra.mode == RunMode.MULTIRUN
         if not in_sweep:
             swept = [o for o in overrides if o.is_sweep_override()]
-            several = "{}: more than one value ({}). Add --multirun to sweep over them"
-            raise_if([several.format(o.key_or_group, shown_value(o)) for o in swept])
+            raise_if([f"{o.key_or_group}: more than one value ({shown_value(o)}). Add --multirun to sweep over them" for o in swept])
         cells = sweep_cells(arguments, overrides, hydra, loader, whole.launch.most_runs) if in_sweep else [list(arguments)]
         if not cells:
             raise ConfigError(f"--multirun: no run is left of {' '.join(arguments)}. Check its ranges and globs")
@@ -147,24 +148,19 @@ def _composed_with(arguments: tuple[str, ...], _stamp: tuple[object, ...]) -> Di
 def check_cells(cells: list[list[str]], loader: ConfigLoader, lacking: list[str], *, in_sweep: bool, anywhere: bool) -> list[Cell]:
     made: list[Cell] = []
     known = Composed()
-    checked: dict[str, list[str]] = {}  # seeds of one arm have the same problems
+    checked: dict[tuple[str, ...], Checked] = {}  # seeds of one arm have the same problems
     seen: dict[str, list[int]] = {}
+    if len(cells) > MANY_RUNS:
+        print(f"{len(cells):,} runs; each is checked before the first starts", file=sys.stderr, flush=True)
     for number, cell in enumerate(cells):
-        found: Sequence[str]
-        try:
+        own_seed = any(text.startswith("train.from=") for text in cell)  # each seed has a parent of its own
+        but_seed = tuple(text for text in cell if own_seed or not text.startswith("seed="))
+        if but_seed not in checked:
+            checked[but_seed] = check_cell(cell, loader, known, in_sweep=in_sweep)
+        found = checked[but_seed].problems if anywhere else [*checked[but_seed].problems, *checked[but_seed].lacks]
+        if not checked[but_seed].problems:
             composed = compose_cell(cell, loader, known, in_sweep=in_sweep)
-            config = plain(composed.composed)
-            but_seed = json.dumps(plain(marked(composed.composed)), sort_keys=True)
-            if but_seed not in checked:
-                checked[but_seed] = [*misplaced(composed), *problems_of(config)]
-            found = checked[but_seed]
-            lacks = [] if found else lacks_of(config)
-            made.append(replace(composed, lacks=(*lacking, *lacks)))
-            found = found if anywhere else [*found, *lacks]
-        except ConfigError as error:
-            found = error.problems
-        except Exception as error:  # of a component, which may be anybody's
-            found = [f"{' '.join(cell)}: cannot be checked ({type(error).__name__}: {error})"]
+            made.append(replace(composed, lacks=(*lacking, *checked[but_seed].lacks)))
         for problem in found:
             seen.setdefault(problem, []).append(number)
     lines = []
@@ -172,9 +168,30 @@ def check_cells(cells: list[list[str]], loader: ConfigLoader, lacking: list[str]
         lines.append(problem)
         if len(cells) > 1 and len(numbers) < len(cells):
             where = " ".join(cells[numbers[0]])
-            lines.append(f"  in {len(numbers)} of {len(cells)} cells, the first: {where}")
+            lines.append(f"  in {len(numbers)} of {len(cells)} runs, the first: {where}")
     raise_if(lines)
     return made
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is wrong with one configuration wherever it runs, and what this machine lacks for it."""
+
+    problems: Sequence[str]
+    lacks: Sequence[str] = ()
+
+
+def check_cell(cell: list[str], loader: ConfigLoader, known: "Composed", *, in_sweep: bool) -> Checked:
+    try:
+        composed = compose_cell(cell, loader, known, in_sweep=in_sweep)
+        config = plain(composed.composed)
+        plain(marked(composed.composed))
+        problems = [*misplaced(composed), *problems_of(config)]
+        return Checked(problems, [] if problems else lacks_of(config))
+    except ConfigError as error:
+        return Checked(error.problems)
+    except Exception as error:  # of a component, which may be anybody's
+        return Checked([f"{' '.join(cell)}: cannot be checked ({type(error).__name__}: {error})"])
 
 
 def misplaced(cell: Cell) -> list[str]:

@@ -99,19 +99,41 @@ def record_or_none(folder: Path) -> dict[str, Any] | None:
         return None
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def minutes(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:,.0f} days"
 
 
+def each_once(cells: Sequence[Planned]) -> tuple[list[int], list[str]]:
+    """Cells that share a folder run once: the places of the first of each, and a line about every folder that several cells share."""
+    sharing: dict[Path, list[int]] = {}
+    for place, cell in enumerate(cells):
+        sharing.setdefault(cell.folder, []).append(place)
+    lines = []
+    for places in sharing.values():
+        names = list(dict.fromkeys(cells[place].label for place in places))
+        if len(names) > 1:
+            lines.append(f"  {', '.join(names)}: one configuration under {len(names)} names, runs once")
+        elif len(places) > 1:
+            lines.append(f"  {names[0]}: given {len(places)} times, runs once")
+    return [places[0] for places in sharing.values()], lines
+
+
 def announce(cells: Sequence[Planned], states: Sequence[State]) -> None:
     """What will be done, and for what is not simply new, why."""
+    first, repeated = each_once(cells)
+    cells, states = [cells[place] for place in first], [states[place] for place in first]
     count = {kind: sum(state.kind == kind for state in states) for kind in ("done", "continue", "run", "refused")}
     others = f"{count['continue']} to continue, " if count["continue"] else ""
     others += f"{count['refused']} that cannot be run, " if count["refused"] else ""
-    print(f"{len(cells)} runs in {plan_folder(cells[0])}: {count['done']} already run, {others}{count['run']} to run")
-    told = [f"  {cell.label}: {state.why}" for cell, state in zip(cells, states, strict=True) if state.is_news]
+    print(f"{counted(len(cells), 'run')} in {plan_folder(cells[0])}: {count['done']} already run, {others}{count['run']} to run")
+    told = [*repeated, *(f"  {cell.label}: {state.why}" for cell, state in zip(cells, states, strict=True) if state.is_news)]
     rest = [f"  and {len(told) - LISTED} more"] if len(told) > LISTED else []
     for line in (*told[:LISTED], *rest):
         print(line, flush=True)
