@@ -16,7 +16,7 @@ from pgolf.study import study_folder
 
 SEED_MARK = -1  # no seed that a user can choose
 NOT_AN_ARM = ("seed", "launch", "paths", "study", "hydra")
-LONGEST_NAME = 120
+LONGEST_NAME = 120  # bytes: a folder's name may have 255
 
 
 def arm_name(overrides: Sequence[str]) -> str:
@@ -31,8 +31,8 @@ def arm_name(overrides: Sequence[str]) -> str:
         parts.append(f"{key.split('/')[-1]}{at}={value}")
     parts.sort(key=lambda part: (part.startswith("data"), part))  # where a long name is cut, the corpus goes first
     name = re.sub(r"[^\w=,.@+-]+", "_", ",".join(parts)) or "default"
-    if len(name) > LONGEST_NAME:
-        name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    if len(name.encode()) > LONGEST_NAME:
+        name = f"{name.encode()[:LONGEST_NAME].decode(errors='ignore')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return name
 
 

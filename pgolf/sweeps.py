@@ -190,7 +190,8 @@ def stamp(folder: Path) -> int:
 def close(cells: Sequence[Planned]) -> int:
     """After the last job: list failures and what is left. The exit code: 0 where every cell ended well, else 1."""
     failed, left = [], []
-    for cell in {cell.folder: cell for cell in cells}.values():
+    runs = list({cell.folder: cell for cell in cells}.values())
+    for cell in runs:
         try:
             record: Mapping[str, Any] | None = read_record(cell.folder)
         except PgolfError as error:
@@ -201,11 +202,11 @@ def close(cells: Sequence[Planned]) -> int:
         elif record["status"] != "ok":
             failed.append(f"{cell.label}: {record['status']}: {record['error']}\n  traceback: {cell.folder / ERROR}")
     if failed:
-        print(f"{len(failed)} of {len(cells)} runs did not end well:", *failed, sep="\n", file=sys.stderr)
+        print(f"{len(failed)} of {len(runs)} runs failed:", *failed, sep="\n", file=sys.stderr)
     if left:
         _, sweep = planned_here(cells[0])
         why = None if sweep is None else stopped(sweep, cells[0])
-        print(f"{why + ': ' if why else ''}{len(left)} of {len(cells)} runs are left; the same command runs them:", file=sys.stderr)
+        print(f"{why + ': ' if why else ''}{len(left)} of {len(runs)} runs are left; the same command runs them:", file=sys.stderr)
         print(*(f"  {label}" for label in left[:LISTED]), sep="\n", file=sys.stderr)
         if len(left) > LISTED:
             print(f"  and {len(left) - LISTED} more", file=sys.stderr)

@@ -140,7 +140,7 @@ def test_one_bad_cell_stops_the_sweep(tmp_path: Path, monkeypatch: pytest.Monkey
     said = refuse(argv, tmp_path, monkeypatch, capsys)
     assert "model.head.rank:" in said
     assert "(4000)" in said
-    assert "in 1 of 10 cells" in said
+    assert "in 1 of 10 runs" in said
 
 
 def test_all_problems_come_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,7 +88,7 @@ def test_a_bad_job_costs_one_row(
     assert found["Exits"][1]["error"] == "SystemExit: left"
     assert "MemoryError" in found["Raises"][1]["error"]
     assert "SIGKILL" in found["Dies"][1]["error"]
-    assert "3 of 4 runs did not end well" in said
+    assert "3 of 4 runs failed" in said
     for name in ("Exits", "Raises", "Dies"):
         folder, record = found[name]
         assert str((folder / "error.txt").relative_to(tmp_path)) in said
@@ -117,12 +117,12 @@ def test_a_rerun_is_one_run_a_cell_and_goes_on_where_it_was_stopped(
     path.write_text(json.dumps({**json.loads(path.read_text()), "ended_at": since - 1}))  # as if the re-run had been killed before it
     capsys.readouterr()
     assert train_here([*sweep, "launch.rerun=true"]) == 0
-    assert "0 already run, 2 to run" in capsys.readouterr().out
+    assert "0 already run, 1 to run" in capsys.readouterr().out
     assert [s.rerun_since for s in read_plan(tmp_path / "multirun" / "adhoc")][-1] == since, "it goes on with the same re-run"
     path.write_text("{")
     assert train_here(sweep) == 1, "a damaged record costs its own row"
     said = capsys.readouterr()
-    assert "0 already run, 2 that cannot be run, 0 to run" in said.out
+    assert "0 already run, 1 that cannot be run, 0 to run" in said.out
     assert "is no readable record" in said.err
 
 
