@@ -17,7 +17,7 @@ from pgolf.study import study_folder
 
 SEED_MARK = -1  # no seed that a user can choose
 NOT_AN_ARM = ("seed", "launch", "paths", "study", "hydra")
-LONGEST_NAME = 120  # bytes, where a file system takes 255
+LONGEST_NAME = 120  # bytes: a folder's name may have 255
 
 
 def arm_name(overrides: Sequence[str]) -> str:
@@ -33,8 +33,7 @@ def arm_name(overrides: Sequence[str]) -> str:
     parts.sort(key=lambda part: (part.startswith("data"), part))  # where a long name is cut, the corpus goes first
     name = re.sub(r"[^\w=,.@+-]+", "_", ",".join(parts)) or "default"
     if len(name.encode()) > LONGEST_NAME:
-        start = name.encode()[:LONGEST_NAME].decode(errors="ignore")  # no character is cut in two
-        name = f"{start}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        name = f"{name.encode()[:LONGEST_NAME].decode(errors='ignore')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return name
 
 

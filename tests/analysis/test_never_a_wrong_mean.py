@@ -96,7 +96,7 @@ NAMED = {
     "rubbish": "damaged",
     "of another seed": "foreign",
     "of another arm": "foreign",
-    "text for a score": "foreign",
+    "text for a score": "damaged",
     "scoreless": "no finite score",
     "copied": "counted once",
     "copied and changed": "which disagree, left out",
