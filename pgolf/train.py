@@ -8,7 +8,7 @@ from the checkpoints of what was interrupted.
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from rich.console import Console
 
-from pgolf.cells import plan_cell, state_of
+from pgolf.cells import Planned, plan_cell, state_of
 from pgolf.config import CONFIG_NAME, conf_dir, register
 from pgolf.dry_run import dry_run
 from pgolf.errors import ConfigError, PgolfError
@@ -77,21 +77,11 @@ def launch(cells: Sequence[Cell], command: Sequence[str]) -> int:
         write_study(plan_folder(jobs[0]), study)
     write_plan(command, jobs, since)
     announce(jobs, states)
-    refusal = None
     try:
-        with Reporter(jobs, states), hydra_raises():
-            app()
-    except OSError as error:  # Hydra's own file in the folder of the sweep
-        raise PgolfError(told(error, plan_folder(jobs[0]))) from None
-    except Exception as error:
-        refusal = of_a_launcher(error, cells[0].launcher)
-        if refusal is None:
-            raise
-        print(refusal, file=sys.stderr)
+        with Reporter(jobs, states):
+            hand_over(app, jobs, cells[0].launcher)
     finally:
         code = close(jobs)
-    if refusal is not None:
-        return 1
     if study is not None:
         show_study(plan_folder(jobs[0]))
     elif code == 0:
@@ -113,13 +103,26 @@ def hydra_raises() -> Iterator[None]:
             os.environ[HYDRA_FULL_ERROR] = before
 
 
-def of_a_launcher(error: Exception, launcher: str) -> str | None:
-    """What a launcher's own library reports, in a line: a job of it was killed, or its scheduler refuses. None for other exceptions."""
-    kind = type(error)
-    if kind.__module__.split(".")[0] not in LAUNCHERS:
-        return None
-    reason = " ".join(str(error).split())
-    return f"hydra/launcher={launcher}: {kind.__name__} ({reason[:LONGEST_REASON]}). The same command runs what is left"
+def hand_over(app: Callable[[], object], jobs: Sequence[Planned], launcher: str) -> None:
+    """Let Hydra's launcher run the jobs. Raises PgolfError where a disk refuses, KeyboardInterrupt.
+
+    What the launcher's own library reports, as that a job of it was killed, is said in a line: the jobs' records tell the rest.
+    """
+    try:
+        with hydra_raises():
+            app()
+    except OSError as error:  # Hydra's own file in the folder of the sweep
+        raise PgolfError(told(error, plan_folder(jobs[0]))) from None
+    except KeyboardInterrupt:
+        if "submitit" in launcher:
+            print("jobs that submitit was given go on; the same command waits for them", file=sys.stderr)
+        raise
+    except Exception as error:
+        package = type(error).__module__.split(".")[0]
+        if package not in LAUNCHERS:
+            raise
+        reason = " ".join(str(error).split())[:LONGEST_REASON]
+        print(f"{package}: a job did not come to its end ({type(error).__name__}: {reason})", file=sys.stderr)
 
 
 def show_study(folder: Path) -> None:
