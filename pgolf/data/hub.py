@@ -15,7 +15,7 @@ from types import ModuleType
 from pgolf.data.cache import locked, writing
 from pgolf.data.progress import say
 from pgolf.errors import DataError
-from pgolf.machine.files import write_lines
+from pgolf.machine.files import FULL, told, write_lines
 
 _SOURCE = "source.json"
 
@@ -85,6 +85,8 @@ class HubFolder:
         return str(commit)
 
     def _unreachable(self, name: str, error: Exception) -> DataError:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return DataError(f"{told(error, self.folder)}. Make room, or choose another cache folder with paths.cache=...")
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no details'}"
         return DataError(
             f"{self.repo}/{name} (revision {self.revision}): cannot be downloaded ({reason}); check the network, HF_ENDPOINT and the names"
