@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,18 @@ def test_every_writer_names_a_full_disk_and_leaves_nothing_that_counts(name: str
     assert "\n" not in said
     left = {path for path in full_disk.rglob("*") if path.is_file()} - before
     assert all(path.stat().st_size == 0 for path in left), "of an open log, or a lock"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_terminal_that_takes_nothing_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w", buffering=1) as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with RunLog(tmp_path, is_first=True) as log:
+            log.say("a line")
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
+    assert (tmp_path / "train.log").read_text() == "a line\n"
 
 
 def test_a_folder_that_disappears_under_a_run_costs_that_run(
