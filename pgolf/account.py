@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pgolf.artifact import packed_state
 from pgolf.build import build_model, frozen_by, make
-from pgolf.config import conf_dir, register
+from pgolf.config import conf_dir, literal, register
 from pgolf.nn.gpt import GPT
 from pgolf.roles import chosen_roles, named_tensors
 
@@ -69,7 +69,7 @@ def by_slot(model: GPT) -> dict[str, int]:
 def quantizers(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every choice of conf/quant, interpolations resolved in this configuration."""
     register()  # a worker reads a configuration that is resolved already, these files are not
-    whole = OmegaConf.create(dict(config))
+    whole = OmegaConf.create(literal(config))
     for path in sorted(Path(conf_dir() / "quant").glob("*.yaml")):
         whole.quant = OmegaConf.load(path)
         resolved = OmegaConf.to_container(whole.quant, resolve=True)

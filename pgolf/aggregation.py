@@ -8,7 +8,7 @@ from pgolf.collect import ROWS, Collected, Row, beside, collect, parsed_lines, r
 from pgolf.contrast import Settings
 from pgolf.curves import Curve, curve_lines, load_curves, read_curves
 from pgolf.doubts import departures, doubts, doubts_of_arms
-from pgolf.errors import PgolfError
+from pgolf.errors import DamagedFile, PgolfError
 from pgolf.page import Grid, Section, number, page
 from pgolf.render import csv_text, latex, markdown
 from pgolf.stats import ALPHA
@@ -49,8 +49,8 @@ def aggregate(source: Path, *, baseline: str | None = None, settings: Settings |
     Raises PgolfError.
     """
     collected = collect(source)
-    where = beside(source, STUDY)
-    study = read_study(where.parent, where.name)
+    curves: list[Curve] = []
+    study, unread = study_beside(source)
     settings = settings or Settings()
     families, changed = None, [] if study is None else departures(study, baseline, settings)
     if study is not None and baseline is None:
@@ -64,11 +64,20 @@ def aggregate(source: Path, *, baseline: str | None = None, settings: Settings |
         of_arms = doubts_of_arms(study, report)
         report = with_published(report, study, judged=not changed)
         judged = () if changed else tuple(verdicts(study, report))
-    report = replace(report, warnings=(*changed, *doubts(source, collected.rows, study), *of_arms, *report.warnings))
-    curves: list[Curve] = []
+    report = replace(report, warnings=(*unread, *changed, *doubts(source, collected.rows, study), *of_arms, *report.warnings))
     if with_curves or study is not None:
-        curves = read_curves(source, collected.rows) if source.is_dir() else load_curves(beside(source, CURVES))
+        curves, damaged = read_curves(source, collected.rows) if source.is_dir() else load_curves(beside(source, CURVES))
+        report = replace(report, warnings=(*report.warnings, *damaged))
     return Aggregate(source, collected, report, study, judged, tuple(curves))
+
+
+def study_beside(source: Path) -> tuple[Study | None, list[str]]:
+    """The study that rows belong to, and a warning where its description is damaged: the tables are then those of runs of no study."""
+    where = beside(source, STUDY)
+    try:
+        return read_study(where.parent, where.name), []
+    except DamagedFile as error:
+        return None, [f"{error}. Its families, test and claims are not known"]
 
 
 def with_published(report: Report, study: Study, *, judged: bool) -> Report:
@@ -124,7 +133,8 @@ def write_tables(made: Aggregate, out: Path) -> list[str]:
     """
     warnings: list[str] = []
     target, described = placed(out, ROWS), placed(out, STUDY)
-    there = read_study(described.parent, described.name)
+    is_own = described.resolve() == beside(made.source, STUDY).resolve()
+    there = None if is_own else read_study(described.parent, described.name)
     if there is not None and there.name != (made.study.name if made.study else None):
         raise PgolfError(f"{described}: tables of the study {there.name} stand here. Choose another place with --out")
     is_input = made.source.is_file() and target.exists() and target.samefile(made.source)

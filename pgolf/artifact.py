@@ -4,20 +4,24 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
-from pgolf.build import build_model, trusted_targets
+from pgolf.binding import bind
+from pgolf.build import build_model
 from pgolf.check import model_problems
 from pgolf.container import read_container, write_container
 from pgolf.encoding import decode
 from pgolf.errors import ArtifactError, PgolfError
+from pgolf.machine.typed import fits, wanted
 from pgolf.nn.gpt import GPT
 from pgolf.roles import ROOT
+from pgolf.schema import ModelConfig
 from pgolf.slots import Encoded, Quantizer
 
+SHOWN = 5  # problems in a message
 CAP_BYTES = 16_000_000  # decimal, code and packed model together
 
 
@@ -46,17 +50,17 @@ def pack(model: nn.Module, section: Mapping[str, Any], tokenizer: Path, quantize
     return write_container(path, header, encode_state(model, quantizer), quantizer.codec, quantizer.level)
 
 
-def check_targets(section: Any, trusted: set[str]) -> None:
-    """A file may ask only for classes that conf/model names. Raises ArtifactError."""
-    if isinstance(section, Mapping):
-        target = section.get("_target_")
-        if target is not None and target not in trusted:
-            raise ArtifactError(f"asks for a class that conf/model does not name ({target}). Add its YAML, if you trust the file")
-        for value in section.values():
-            check_targets(value, trusted)
-    elif isinstance(section, list):
-        for value in section:
-            check_targets(value, trusted)
+def section_problems(section: Any) -> list[str]:
+    """What keeps the `model` section of a stranger's file from being one: keys, types, classes and numbers."""
+    hints = get_type_hints(ModelConfig)
+    if not isinstance(section, dict) or section.keys() != hints.keys():
+        return ["model: has other keys than a model section"]
+    problems = [f"model.{key}: needs {wanted(hint)}" for key, hint in hints.items() if hint is not Any and not fits(section[key], hint)]
+    if problems:
+        return problems
+    slots = {f"model.{key}": section[key] for key, hint in hints.items() if hint is Any}
+    slots |= {f"model.side_inputs.{name}": node for name, node in section["side_inputs"].items()}
+    return [problem for path, node in slots.items() for problem in bind(path, node)] or list(model_problems({"model": section}))
 
 
 def check_counts(section: Mapping[str, Any], encoded: Mapping[str, Encoded]) -> None:
@@ -68,7 +72,7 @@ def check_counts(section: Mapping[str, Any], encoded: Mapping[str, Encoded]) -> 
             if isinstance(value, int) and value > most:
                 raise ArtifactError(f"describes a model that its tensors do not fill ({key}={value})")
     for key in ("layers", "unique_blocks"):
-        if not isinstance(section[key], int) or section[key] > len(encoded):
+        if section[key] > len(encoded):
             raise ArtifactError(f"describes a model that its tensors do not fill ({key}={section[key]})")
 
 
@@ -76,25 +80,20 @@ def unpack(path: Path, device: torch.device) -> Artifact:
     """A fresh model built from the file alone, in fp32. Raises ArtifactError and nothing else."""
     header, encoded = read_container(path)
     try:
+        if header.keys() != {"model", "tokenizer_sha256"} or not isinstance(header["tokenizer_sha256"], str):
+            raise ArtifactError("its header does not hold a model section and the hash of a tokenizer")
         section = header["model"]
-        check_targets(section, trusted_targets())
+        if problems := section_problems(section):
+            raise ArtifactError("describes a model that cannot be built. " + "; ".join(problems[:SHOWN]))
         check_counts(section, encoded)
-        problems = list(model_problems({"model": section}))
-        if problems:
-            raise ArtifactError("; ".join(problems))
         model = build_model(section)
-        wanted = packed_state(model)
-        differ = sorted(set(wanted) ^ set(encoded)) or [n for n in wanted if tuple(wanted[n].shape) != tuple(encoded[n].shape)]
+        tensors = packed_state(model)
+        differ = sorted(set(tensors) ^ set(encoded)) or [name for name, t in tensors.items() if tuple(t.shape) != encoded[name].shape]
         if differ:
-            raise ArtifactError(f"its tensors are not those of the model that it describes ({', '.join(differ[:5])})")
-        state = {name.removeprefix(f"{ROOT}."): decode(encoded[name]) for name in wanted}
-        model.load_state_dict(state, assign=True)
-        tokenizer = header["tokenizer_sha256"]
-        assert isinstance(tokenizer, str)
+            raise ArtifactError(f"its tensors are not those of the model that it describes ({', '.join(differ[:SHOWN])})")
+        model.load_state_dict({name.removeprefix(f"{ROOT}."): decode(encoded[name]) for name in tensors}, assign=True)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from None
     except PgolfError as error:
         raise ArtifactError(f"{path}: describes a model that cannot be built. {error}") from None
-    except Exception as error:  # a header is untrusted: whatever it provokes is the file's fault
-        raise ArtifactError(f"{path}: its header describes no model ({type(error).__name__}: {error})") from None
-    return Artifact(model.to(device).eval(), section, tokenizer, path.stat().st_size)
+    return Artifact(model.to(device).eval(), section, header["tokenizer_sha256"], path.stat().st_size)

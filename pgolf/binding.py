@@ -1,14 +1,23 @@
-"""Checks an open slot's keys against the signature of the class that it names, before anything is built."""
+"""Which class an open slot may name, and whether that class takes the slot's keys: both known before anything is built.
+
+A class is named by its dotted path in `_target_`. A path is text that may come from anybody's file, so it is imported only if a YAML
+in the slot's own config group names it too. Code that builds a slot by itself may give the class in the place of its path.
+"""
 
 import importlib
 import inspect
-import math
-import types
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pgolf.config import config_folders
+from pgolf.machine.typed import fits, wanted
 
 RESERVED = ("_target_", "_partial_")
+TARGET_LINE = re.compile(r"^_target_:\s*['\"]?([\w.]+)", re.MULTILINE)
 
 
 def suggest(word: str, known: list[str]) -> str:
@@ -25,48 +34,39 @@ def annotations(cls: type) -> dict[str, Any]:
         return {}
 
 
-def locate(target: object) -> type:
-    """The class at a dotted path. Raises ImportError with what is missing."""
-    if not isinstance(target, str):
+def group_of(path: str) -> str:
+    """The config group that a slot is chosen from: optim.roles.head -> optim/algorithm."""
+    section = path.rpartition(".")[0]
+    groups = {"optim.roles": "optim/algorithm", "model.side_inputs": "model/side_inputs"}
+    return groups.get(section) or path.replace(".", "/")
+
+
+def trusted_targets(path: str) -> set[str]:
+    """The classes that a slot may name: those that the YAMLs of its config group name."""
+    folders = [folder / group_of(path) for folder in config_folders()]
+    return {target for folder in folders if folder.is_dir() for target in targets_in(folder, folder.stat().st_mtime_ns)}
+
+
+@lru_cache(maxsize=256)
+def targets_in(folder: Path, _mtime_ns: int) -> tuple[str, ...]:
+    """The `_target_` of each YAML of a folder; read once while no file comes or goes."""
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in sorted(folder.glob("*.yaml"))]
+    return tuple(str(found[1]) for text in texts if (found := TARGET_LINE.search(text)))
+
+
+def locate(path: str, target: object) -> type:
+    """The class that the slot at `path` names. Raises ImportError with what is wrong; no module is imported for a class without trust."""
+    if isinstance(target, type):
+        return target
+    if not isinstance(target, str) or "." not in target.strip("."):
         raise ImportError("Give the dotted path of a class")
+    if target not in trusted_targets(path):
+        raise ImportError(f"No YAML of conf/{group_of(path)} names this class, and no other is built. Add one for a class of your own")
     module_name, _, name = target.rpartition(".")
-    if not module_name:
-        raise ImportError(f"{target} is no dotted path to a class")
     found = getattr(importlib.import_module(module_name), name, None)
     if not isinstance(found, type):
         raise ImportError(f"{module_name} has no class {name}")
     return found
-
-
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain config value has the annotated type; an int is a float, a bool is no int."""
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return any(fits(value, option) for option in get_args(hint))
-    if origin is Literal:
-        return value in get_args(hint)
-    if origin in (list, tuple):
-        return isinstance(value, list | tuple) and all(fits(v, get_args(hint)[0]) for v in value)
-    if origin in (dict, Mapping):
-        return isinstance(value, Mapping)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint is type(None):
-        return value is None
-    if hint is Any:
-        return True
-    return isinstance(value, hint) if isinstance(hint, type) else True
-
-
-def wanted(hint: Any) -> str:
-    """A type in a user's words."""
-    if get_origin(hint) in (Union, types.UnionType):
-        return " or ".join(wanted(option) for option in get_args(hint))
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, get_args(hint)))
-    return {float: "a number", int: "a whole number", str: "text", bool: "true or false", type(None): "null"}.get(hint, str(hint))
 
 
 def bind(path: str, node: Any) -> list[str]:
@@ -76,9 +76,9 @@ def bind(path: str, node: Any) -> list[str]:
         return [f"{path}: not a component ({node}). Choose one of its config group, as in {group}={node}, or give it a _target_"]
     target = node["_target_"]
     try:
-        cls = locate(target)
+        cls = locate(path, target)
     except ImportError as error:
-        return [f"{path}._target_: cannot be imported ({target}). {error}"]
+        return [f"{path}._target_: cannot be used ({target}). {error}"]
     if node.get("_partial_") is not True:
         return [f"{path}._partial_: must be true ({node.get('_partial_')}). The run supplies the remaining arguments"]
     parameters = inspect.signature(cls).parameters.values()

@@ -1,22 +1,23 @@
-"""From a resolved configuration to objects: the only place that instantiates."""
+"""From a resolved configuration to objects: the only place that builds what a configuration names."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from pgolf.averaging import Averaging
-from pgolf.config import conf_dir, planned_steps
+from pgolf.binding import RESERVED, locate
+from pgolf.config import planned_steps
 from pgolf.errors import AbsentError, ConfigError, LackError, OptionError
 from pgolf.fake_quant import Fake
 from pgolf.nn.gpt import GPT, Slots, Trunk
 from pgolf.nn.primitives import InitScheme, initialise
 from pgolf.parallel import Ranks
+from pgolf.quant.rowwise import Rowwise
 from pgolf.roles import check_coverage, chosen_roles, frozen_names, matches, named_tensors
 from pgolf.schedules import Budget
 from pgolf.schema import TrainConfig
@@ -26,9 +27,12 @@ Section = Mapping[str, Any]
 
 
 def make(path: str, node: Section, *runtime: Any) -> Any:
-    """Build one slot's object. A refused hyperparameter becomes a ConfigError under its config path."""
+    """Build one slot's object. A refused hyperparameter becomes a ConfigError under its config path, as does a class without trust."""
     try:
-        return instantiate(dict(node), _convert_="all")(*runtime)
+        cls = locate(path, node["_target_"])
+        return cls(*runtime, **{key: deepcopy(value) for key, value in node.items() if key not in RESERVED})
+    except ImportError as error:
+        raise ConfigError(f"{path}._target_: cannot be used ({node['_target_']}). {error}") from None
     except OptionError as error:
         refusal = LackError if isinstance(error, AbsentError) else ConfigError
         raise refusal(f"{path}.{error.key}: cannot be used ({error.value}); {error.remedy}") from None
@@ -58,12 +62,6 @@ def start_weights(model: GPT, section: Section, seed: int, device: torch.device)
     """Initial weights by the configuration's scheme; maps that close a branch shrink with 1 / sqrt(2 layers) in the orthogonal one."""
     scheme = InitScheme(section["init"], section["orthogonal_min_dim"], (2 * section["layers"]) ** -0.5)
     initialise(model, seed, device, scheme)
-
-
-def trusted_targets() -> set[str]:
-    """The classes that conf/model names: all that a packed file may ask to be built."""
-    named = (OmegaConf.select(OmegaConf.load(path), "_target_") for path in (conf_dir() / "model").rglob("*.yaml"))
-    return {str(target) for target in named if target is not None}
 
 
 def build_budget(train: Section) -> Budget:
@@ -98,7 +96,7 @@ def build_fake(config: Section, quantizer: Quantizer) -> Fake:
     rule = {"names": ["model"], "bits": bits, "clip_percentile": 100, "absmax_floor": 1.0, "round_with": "fp32"}
     floats = {"keep_float_numel": 0, "keep_control_numel": 0, "small_dtype": "fp32", "control_dtype": "fp32"}
     control = {"control_names": [], "control_below_ndim": 0}
-    coder = {"_target_": "pgolf.quant.rowwise.Rowwise", "_partial_": True, "codec": "zlib", "level": 1, "rules": {"blocks": rule}}
+    coder = {"_target_": Rowwise, "codec": "zlib", "level": 1, "rules": {"blocks": rule}}
     published: Quantizer = make("defects.qat_block_bits", {**coder, **floats, **control})
 
     def fake(name: str, tensor: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ def state_of(cell: Planned, since: float | None = None) -> State:
             return State("run", "again: launch.rerun=true")
         changed = changes(record, cell.config, any_code=cell.config["launch"]["keep_older_code"])
         return State("run", f"again: {changed}") if changed else State("done", "already run", record)
-    kept = read_state(cell.folder, mapped=True)
+    kept = read_state(cell.folder)
     if kept is not None:
         step, key = kept["trace"]["steps"], kept["key"]
         same = all(

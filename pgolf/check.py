@@ -18,7 +18,6 @@ from pgolf.build import (
     build_schedule,
     check_optimizer_settings,
     trained_by_role,
-    trusted_targets,
 )
 from pgolf.errors import ConfigError, LackError, PgolfError
 from pgolf.machine.limits import cores
@@ -75,17 +74,6 @@ def out_problems(config: Resolved) -> Iterator[str]:
         yield f"paths.out: {place} is no folder ({config['paths']['out']}). Name another place"
     elif not os.access(place, os.W_OK | os.X_OK):
         yield f"paths.out: cannot write to {place} ({config['paths']['out']}). Name another place"
-
-
-def trust_problems(config: Resolved) -> Iterator[str]:
-    """Classes of the model that no YAML of conf/model names: the packed file could not be read back."""
-    trusted = trusted_targets()
-    model = config["model"]
-    nodes = {name: node for name, node in model.items() if isinstance(node, Mapping) and "_target_" in node}
-    nodes |= {f"side_inputs.{name}": node for name, node in model["side_inputs"].items()}
-    for name, node in nodes.items():
-        if node["_target_"] not in trusted:
-            yield f"model.{name}._target_: is named by no YAML of conf/model ({node['_target_']}). Add one: packed files load only those"
 
 
 def model_problems(config: Resolved) -> Iterator[str]:
@@ -254,6 +242,6 @@ def problems_of(config: Resolved) -> list[str]:
             found.append(f"{path}: no choice is made (null). Choose one of its config group")
     if found:
         return found
-    found = [*endless_numbers(config), *trust_problems(config)]
+    found = list(endless_numbers(config))
     found = found or [*model_problems(config), *train_problems(config), *choice_problems(config), *out_problems(config)]
     return found or list(component_problems(config))

@@ -1,35 +1,71 @@
 """The checkpoint of a run: a killed run goes on from it to the same numbers; a finished one leaves its trained weights there."""
 
+import hashlib
 import io
+import pickle
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from pgolf.errors import PgolfError
-from pgolf.machine.files import unwritten, write_whole
+from pgolf.errors import DamagedFile
+from pgolf.machine.files import read_regular, unwritten, write_whole
 from pgolf.parallel import Ranks
 from pgolf.results import STATE
 from pgolf.runlog import RunLog
 from pgolf.signals import StopRequest
 
 FOLDER = "checkpoint"
+MAGIC = b"\x89pgolf checkpoint 1\r\n"
+START = len(MAGIC) + hashlib.sha256().digest_size
+MAX_STATE_BYTES = 64 * 2**30
 WEIGHTS, AVERAGED = f"{FOLDER}/weights.safetensors", f"{FOLDER}/averaged.safetensors"
 
 
-def read_state(folder: Path, *, mapped: bool = False) -> dict[str, Any] | None:
-    """What a run's checkpoint holds, on the CPU; None where there is none or it cannot be read. mapped: do not read the tensors yet."""
+def state_bytes(state: Mapping[str, Any]) -> bytes:
+    """A checkpoint file: magic, SHA-256 of the rest, and the state as torch writes it. The hash tells a damaged file from a whole one:
+    torch's reader does not check its records."""
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    return MAGIC + hashlib.sha256(content.getbuffer()).digest() + content.getvalue()
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """What a run's checkpoint holds, on the CPU; None where there is none, or one that is damaged: the run then begins anew.
+
+    Nothing in the file is run: torch's reader takes tensors and plain values alone (weights_only), and no record that would grow.
+    """
     try:
-        state = torch.load(folder / STATE, map_location="cpu", mmap=mapped, weights_only=True)
-    except Exception:  # not there, damaged, from another version of torch: the run begins anew
+        content = read_regular(folder / STATE, MAX_STATE_BYTES)
+    except (OSError, ValueError):
         return None
-    return state if isinstance(state, dict) and "key" in state else None
+    digest, payload = content[len(MAGIC) : START], memoryview(content)[START:]
+    if not content.startswith(MAGIC) or hashlib.sha256(payload).digest() != digest:
+        return None
+    try:
+        with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+            if any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist()):
+                return None
+        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError):
+        return None  # a whole file of somebody else's making: torch documents no error type of its own
+    return state if is_state(state) else None
+
+
+def is_state(state: Any) -> bool:
+    """Whether a checkpoint's content has the parts that going on needs."""
+    if not isinstance(state, dict) or not all(isinstance(state.get(part), dict) for part in ("key", "trace", "offsets")):
+        return False
+    steps, offsets = state["trace"].get("steps"), state["offsets"].values()
+    return isinstance(steps, int) and steps >= 0 and all(isinstance(offset, int) and offset >= 0 for offset in offsets)
 
 
 def clear(folder: Path) -> None:
@@ -82,10 +118,8 @@ class Checkpoints:
         """A disk that is full costs the checkpoint, not the run."""
         whole = {**state, "key": self.key, "offsets": self.log.offsets()}
         try:
-            content = io.BytesIO()  # in memory: torch's own writer hides why a disk refused
-            torch.save(whole, content)
             (self.folder / FOLDER).mkdir(exist_ok=True)
-            write_whole(self.folder / STATE, content.getvalue())
+            write_whole(self.folder / STATE, state_bytes(whole))
         except OSError as error:
             if not self.warnings:
                 self.log.say(f"{unwritten(error, self.folder / STATE)}; the run goes on without checkpoints")
@@ -100,8 +134,11 @@ def save_weights(folder: Path, name: str, weights: Mapping[str, Tensor]) -> None
 
 
 def load_weights(folder: Path, name: str) -> dict[str, Tensor]:
-    """Raises PgolfError where they are missing or damaged."""
+    """Raises DamagedFile where they are missing or damaged."""
+    remedy = "Train that run again with launch.keep_weights=true"
     try:
-        return load_file(folder / name)
-    except Exception as error:  # safetensors raises its own kinds
-        raise PgolfError(f"{folder / name}: cannot be read ({error}). Train that run again with launch.keep_weights=true") from None
+        return load(read_regular(folder / name, MAX_STATE_BYTES))
+    except OSError as error:
+        raise DamagedFile(folder / name, f"cannot be read ({error.strerror})", remedy) from None
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise DamagedFile(folder / name, f"is not a file of weights ({error})", remedy) from None

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgolf.errors import PgolfError
-from pgolf.machine.files import unwritten, write_lines
+from pgolf.errors import DamagedFile, PgolfError
+from pgolf.machine.files import read_regular, unwritten, write_lines
+from pgolf.machine.plain import parse_json
 from pgolf.plan import PLAN, PlannedCell, read_plan
-from pgolf.results import RECORD, SCHEMA_VERSION, read_record
-from pgolf.soundness import ROW_VERSION, fault_of, row_fault
+from pgolf.results import RECORD, read_record
+from pgolf.soundness import ROW_VERSION, SCHEMA_VERSION, row_fault
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,7 @@ ROWS = "results.jsonl"
 RUN_FILES = {RECORD, "config.yaml", "metrics.jsonl"}
 RUN_NAME = re.compile(r"seed(\d+)-([0-9a-f]{8})")
 DEEPEST = 6
+MAX_ROWS_BYTES = 2**30
 
 Row = dict[str, Any]
 Places = dict[Path, list[tuple[PlannedCell, int, int]]]  # run folder -> its cells, each with sweep and position
@@ -119,13 +121,6 @@ def read_plans(folders: Iterable[Path], warnings: list[str]) -> tuple[Places, se
     for folder in folders:
         try:
             sweeps = read_plan(folder)
-            for cell in (cell for sweep in sweeps for cell in sweep.cells):
-                if not isinstance(cell.seed, int) or not all(
-                    isinstance(x, str) for x in (cell.study, cell.arm, cell.fingerprint, cell.folder)
-                ):
-                    raise PgolfError(
-                        f"{folder / PLAN}: is no readable plan of sweeps ({cell}). Move it away; the next sweep writes it anew"
-                    )
         except PgolfError as error:
             warnings.append(f"{error}. Cells that are missing cannot be known")
             continue
@@ -153,14 +148,14 @@ def row_of(folder: Path, root: Path, cells: list[tuple[PlannedCell, int, int]], 
     without: Row = {"row_version": ROW_VERSION, "schema_version": SCHEMA_VERSION, **identity, **place}
     try:
         record = read_record(folder)
-    except (PgolfError, RecursionError) as error:
+    except PgolfError as error:
         return {**without, "status": "damaged", "error": str(error)}
     if record is None:
         if not cells:
             return None
         begun = any((folder / name).exists() for name in RUN_FILES)
         return {**without, "status": "missing", "error": "begun, without a record" if begun else "not begun"}
-    fault = fault_of(record) or misplaced(record, identity, planned=bool(cells))
+    fault = misplaced(record, identity, planned=bool(cells))
     if fault:
         return {**without, "status": "foreign", "error": f"{folder / RECORD}: {fault}. Move it away"}
     return {"row_version": ROW_VERSION, **record, **place}
@@ -179,10 +174,7 @@ def misplaced(record: Mapping[str, Any], identity: Mapping[str, Any], *, planned
 
 def read_rows(path: Path) -> Collected:
     """Rows of a results.jsonl. A line that is no row of ours becomes a warning that names it. Raises PgolfError where no line is one."""
-    try:
-        lines = parsed_lines(path)
-    except OSError as error:
-        raise PgolfError(f"{path}: cannot be read ({error.strerror})") from None
+    lines = parsed_lines(path)
     rows = [found for _, found in lines if not isinstance(found, str)]
     warnings = [f"{path} line {number}: {found}; left out" for number, found in lines if isinstance(found, str)]
     if not rows:
@@ -191,18 +183,23 @@ def read_rows(path: Path) -> Collected:
 
 
 def parsed_lines(path: Path) -> list[tuple[int, Row | str]]:
-    """(number, row or why it is none) of each line that is not blank. Raises OSError."""
-    text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    return [(number, parsed(line)) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    """(number, row or why it is none) of each line that is not blank. Raises PgolfError."""
+    try:
+        content = read_regular(path, MAX_ROWS_BYTES)
+    except OSError as error:
+        raise PgolfError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise DamagedFile(path, str(error)) from None
+    return [(number, parsed(line)) for number, line in enumerate(content.split(b"\n"), 1) if line.strip()]
 
 
-def parsed(line: str) -> Row | str:
+def parsed(line: bytes) -> Row | str:
     """A line's row, or why it is none of ours."""
     try:
-        row: Row = json.loads(line)
-        return row_fault(row) or row
-    except (ValueError, RecursionError) as error:
-        return f"is no JSON, perhaps cut short ({error})"
+        row: Row = parse_json(line)
+    except ValueError as error:
+        return str(error)
+    return row_fault(row) or row
 
 
 def row_lines(rows: Iterable[Row]) -> Iterator[str]:

@@ -31,13 +31,6 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def load_config(path: Path) -> Mapping[str, Any]:
-    """A saved config.yaml; OmegaConf is imported only where a record holds no configuration."""
-    from pgolf.config import load
-
-    return load(path)
-
-
 def text(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: ""}[value]
@@ -95,7 +88,7 @@ def main() -> int:
     """Exit code 0, or 2 where there is no such run."""
     args = parser().parse_args()
     try:
-        a, b = (read_side(path, load_config) for path in (args.a, args.b))
+        a, b = (read_side(path) for path in (args.a, args.b))
     except PgolfError as error:
         print(error, file=sys.stderr)
         return 2

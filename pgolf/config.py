@@ -1,7 +1,8 @@
-"""Where the configuration lies, what its interpolations mean, how it is composed, saved and read."""
+"""Where the configuration lies, what its interpolations mean, how it is composed and saved."""
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pgolf import schema
 from pgolf.errors import ConfigError
-from pgolf.machine.files import write_lines
+from pgolf.machine.files import write_whole
+from pgolf.machine.plain import yaml_text
 
 CONFIG_NAME = "config"
+CONFIG_DIR = "PGOLF_CONFIG_DIR"
 
 
 def conf_dir() -> Path:
@@ -26,6 +29,15 @@ def conf_dir() -> Path:
         if (candidate / "config.yaml").is_file():
             return candidate
     raise ConfigError(f"conf: not found beside or inside the package ({package}). Install pgolf again")
+
+
+def config_folders() -> list[Path]:
+    """Folders of config groups whose YAMLs the user trusts: pgolf's own, and the one that $PGOLF_CONFIG_DIR names.
+
+    `pgolf.train --config-dir FOLDER` sets that variable, so that the processes of a sweep know the folder too. No file can set it.
+    """
+    own = os.environ.get(CONFIG_DIR)
+    return [conf_dir(), *([Path(own).expanduser().absolute()] if own else [])]
 
 
 def cache_dir() -> str:
@@ -119,6 +131,9 @@ def composer() -> Iterator[None]:
     register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="pgolf"):
+        path = GlobalHydra.instance().config_loader().get_search_path()
+        for folder in config_folders()[1:]:
+            path.append("pgolf", f"file://{folder}")
         yield
 
 
@@ -139,13 +154,14 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def save(resolved: dict[str, Any], path: Path) -> None:
-    """Write a resolved configuration, keys sorted. Raises OSError."""
-    write_lines(path, [OmegaConf.to_yaml(OmegaConf.create(resolved), sort_keys=True)])
+    """Write a resolved configuration, keys sorted, whole or not at all. Raises OSError."""
+    write_whole(path, yaml_text(resolved).encode())
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read a saved configuration (with OmegaConf: plain PyYAML takes 1e-3 for text). Raises ConfigError."""
-    try:
-        return plain(OmegaConf.load(path))  # type: ignore[arg-type]
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read. {error.strerror}") from None
+def literal(value: Any) -> Any:
+    """Plain data in the form in which OmegaConf reads its texts as they stand: what looks like an interpolation is escaped."""
+    if isinstance(value, Mapping):
+        return {key: literal(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [literal(item) for item in value]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value

@@ -22,9 +22,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
-import stat
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
@@ -37,7 +35,9 @@ import numpy as np
 from pgolf.codecs import LEVELS, check_codec, compress, decompress
 from pgolf.encoding import array_shapes, check_values, decode, uncompressed_bytes
 from pgolf.errors import ArtifactError
-from pgolf.machine.files import unwritten, write_whole
+from pgolf.machine.files import read_regular, unwritten, write_whole
+from pgolf.machine.limits import memory_bytes
+from pgolf.machine.plain import parse_json
 from pgolf.slots import Encoded
 
 __all__ = ["check_codec", "decode", "read_container", "uncompressed_bytes", "write_container"]
@@ -47,8 +47,8 @@ VERSION = 1
 PREFIX = struct.Struct("<8sII16s")
 MAX_HEADER_BYTES = 2**24
 MAX_PAYLOAD_BYTES = 2**32
-MAX_JSON_DEPTH = 64
 MAX_DIMS = 8
+FP32_BYTES = 4
 NAME = re.compile(r"[!-~]{1,256}")
 
 
@@ -91,12 +91,8 @@ def read_container(path: Path) -> tuple[dict[str, Any], dict[str, Encoded]]:
 
 
 def _read_file(path: Path) -> bytes:
-    limit = PREFIX.size + MAX_HEADER_BYTES + 2 * MAX_PAYLOAD_BYTES
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-            raise ArtifactError("is not a file" if status.st_size <= limit else f"is longer than {limit} bytes")
-        return path.read_bytes()
+        return read_regular(path, PREFIX.size + MAX_HEADER_BYTES + 2 * MAX_PAYLOAD_BYTES)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
@@ -176,16 +172,11 @@ def _keys(what: str, value: object, keys: str) -> list[Any]:
 def _from_json(text: bytes) -> Any:
     """Parse canonical JSON; anything else (NaN, 1e999, doubled keys, spaces, deep nesting) is an ArtifactError."""
     try:
-        value = json.loads(text)
-        nodes = [value]
-        for _ in range(MAX_JSON_DEPTH):
-            nodes = [
-                child for node in nodes if isinstance(node, list | dict) for child in (node if isinstance(node, list) else node.values())
-            ]
-        if nodes or _to_json(value) != text:
-            raise ArtifactError(f"header is not canonical JSON of fewer than {MAX_JSON_DEPTH} levels")
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"header is not JSON ({type(error).__name__})") from None
+        value = parse_json(text)
+    except ValueError as error:
+        raise ArtifactError(f"header is not plain JSON: {error}") from None
+    if _to_json(value) != text:
+        raise ArtifactError("header is not canonical JSON")
     return value
 
 
@@ -209,6 +200,7 @@ def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, Encoded]]:
     if len(table) != len(entries):
         raise ArtifactError("two tensors have one name")
     _check_spans(list(table.values()), _int("payload bytes", n_bytes, 0, MAX_PAYLOAD_BYTES))
+    _check_memory(n_bytes + sum(FP32_BYTES * math.prod(entry.shape) for entry in table.values()))
     payload = decompress(packed, codec, n_bytes)
     return header, {name: entry.read(payload) for name, entry in table.items()}
 
@@ -235,6 +227,13 @@ class _Entry:
         encoded = Encoded(self.scheme, self.bits, self.shape, arrays)
         check_values(self.name, encoded)
         return encoded
+
+
+def _check_memory(needed_bytes: int) -> None:
+    """The payload and its tensors as fp32 must fit into half of the memory: a small file can describe a large model."""
+    have = memory_bytes()
+    if have is not None and needed_bytes > have // 2:
+        raise ArtifactError(f"unpacks to {needed_bytes:,} bytes, more than half of this computer's memory ({have:,} bytes)")
 
 
 def _entry(value: object) -> _Entry:

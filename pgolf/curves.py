@@ -6,12 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pgolf.errors import PgolfError, misshapen
 from pgolf.groups import Group
-from pgolf.results import METRICS
+from pgolf.machine.files import is_inside, read_regular
+from pgolf.machine.plain import parse_json
+from pgolf.machine.typed import typed
+from pgolf.metrics import METRICS, NAMED, read_metrics
 from pgolf.soundness import is_number
 
 DIGITS = 5  # of a score in a picture
+MAX_CURVES_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
@@ -34,24 +37,20 @@ class Curve:
     train_lr_scale: tuple[float, ...] = ()
 
 
-def read_curve(run: Path, row: Mapping[str, Any]) -> Curve | None:
-    """The curve of one run, with its final live score as the last point; None where there are no metrics."""
-    try:
-        lines = (run / METRICS).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    events = []
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:  # a line that is being written
-            continue
-        if isinstance(event, dict):
-            events.append(event)
+def read_curve(run: Path, row: Mapping[str, Any]) -> tuple[Curve | None, list[str]]:
+    """The curve of one run, with its final live score as the last point, and what is wrong with its metrics.
+
+    There is no curve where there are no metrics, and none of damaged ones.
+    """
+    if not (run / METRICS).exists():
+        return None, []
+    events, problems = read_metrics(run)
+    if problems:
+        return None, [f"{problem}. Its curve is left out" for problem in problems]
     train = [e for e in events if e.get("event") == "train" and has(e, "step", "tokens", "train_bpb", "train_nats")]
     val = [(e["step"], e["val_bpb_live"]) for e in events if e.get("event") == "val" and has(e, "step", "val_bpb_live")]
     val += [(row["steps"], row["val_bpb_live"])] if row.get("val_bpb_live") is not None else []
-    return Curve(
+    curve = Curve(
         row["study"],
         row["arm"],
         row["seed"],
@@ -64,6 +63,7 @@ def read_curve(run: Path, row: Mapping[str, Any]) -> Curve | None:
         tuple(round(bpb, DIGITS) for _, bpb in val),
         tuple(round(e["lr_scale"], DIGITS) for e in train) if all(has(e, "lr_scale") for e in train) else (),
     )
+    return curve, []
 
 
 def has(event: Mapping[str, Any], *keys: str) -> bool:
@@ -71,10 +71,18 @@ def has(event: Mapping[str, Any], *keys: str) -> bool:
     return all(is_number(event.get(key)) for key in keys)
 
 
-def read_curves(root: Path, rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
-    """Curves of the scored runs below a folder; rows as `collect` gives them, `folder` relative to root."""
-    found = [read_curve(root / row["folder"], row) for row in rows if row["status"] == "ok" and row.get("folder")]
-    return [curve for curve in found if curve is not None]
+def read_curves(root: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[list[Curve], list[str]]:
+    """Curves of the scored runs below a folder, and a warning per run whose curve is left out.
+
+    rows: as `collect` gives them, `folder` relative to root.
+    """
+    curves, warnings = [], []
+    for row in rows:
+        if row["status"] == "ok" and (row["folder"] == "." or is_inside(row["folder"])):
+            curve, problems = read_curve(root / row["folder"], row)
+            curves += [] if curve is None else [curve]
+            warnings += problems
+    return curves, warnings
 
 
 Found = Mapping[tuple[str, str, int], Curve]  # (study, fingerprint, seed) -> its curve
@@ -104,23 +112,25 @@ def check_curve(curve: Curve) -> None:
     for what, lists in (("train", train), ("val", (curve.val_steps, curve.val_bpb_live))):
         if len({len(values) for values in lists}) > 1:
             raise ValueError(f"{what} lists of {curve.arm} seed {curve.seed} have unequal lengths")
-        if not all(is_number(value) for values in lists for value in values):
-            raise ValueError(f"{what} lists of {curve.arm} seed {curve.seed} hold more than numbers")
 
 
-def load_curves(path: Path) -> list[Curve]:
-    """Curves from a file that `curve_lines` made; none where there is no file. Raises PgolfError for a damaged one."""
-    if not path.exists():
-        return []
+def load_curves(path: Path) -> tuple[list[Curve], list[str]]:
+    """Curves from a file that `curve_lines` made, and a warning that names what is damaged in it. None of both where there is no file."""
+    curves, problems = [], []
     try:
-        made: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        for curve in made:
-            curve |= {key: tuple(value) for key, value in curve.items() if isinstance(value, list)}
-        curves = [Curve(**curve) for curve in made]
-        for one in curves:
-            check_curve(one)
-        return curves
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise PgolfError(
-            f"{path}: holds no curves ({misshapen(error)}). Move it away, or make it anew with pgolf.aggregate --curves"
-        ) from None
+        for number, line in enumerate(read_regular(path, MAX_CURVES_BYTES).split(b"\n"), 1):
+            if line.strip():
+                try:
+                    curve = typed(Curve, parse_json(line))
+                    check_curve(curve)
+                    curves.append(curve)
+                except ValueError as error:
+                    problems.append(f"line {number}: {error}")
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        return [], [f"{path}: cannot be read ({error.strerror})"]
+    except ValueError as error:
+        return [], [f"{path}: {error}"]
+    more = f"; and {len(problems) - NAMED} more lines" if len(problems) > NAMED else ""
+    return curves, [f"{path}: damaged curves are left out: {'; '.join(problems[:NAMED])}{more}"] if problems else []

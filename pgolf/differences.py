@@ -1,18 +1,18 @@
 """What differs between two runs: configuration, parameters, bytes, scores, curves, provenance."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pgolf.comparable import same_part
-from pgolf.errors import PgolfError
+from pgolf.errors import DamagedFile, PgolfError
 from pgolf.groups import CONFIG
+from pgolf.machine.plain import read_yaml
+from pgolf.metrics import read_metrics
 from pgolf.results import RECORD, read_record
 from pgolf.soundness import is_number
 
-METRICS = "metrics.jsonl"
 CURVES = {"train": ("train_bpb", "train_nats"), "val": ("val_bpb_live",)}
 PARAMETERS = "params."
 BYTES = ("model_bytes", "code_bytes", "total_bytes", "cap_bytes", "under_cap")
@@ -76,11 +76,8 @@ class Differences:
     curves: tuple[Curve, ...]
 
 
-def read_side(path: Path, load_config: Callable[[Path], Mapping[str, Any]]) -> Side:
-    """A run from its folder, or from its result.json. load_config: reads a config.yaml, for a record that holds no configuration.
-
-    Raises PgolfError where there is no run.
-    """
+def read_side(path: Path) -> Side:
+    """A run from its folder, or from its result.json. Raises PgolfError where there is no run, or a damaged one."""
     folder = path.parent if path.name == RECORD else path
     if not folder.is_dir():
         raise PgolfError(f"{path}: is no run folder. Give the folder that holds a run's {RECORD}")
@@ -88,9 +85,11 @@ def read_side(path: Path, load_config: Callable[[Path], Mapping[str, Any]]) -> S
     warnings = [] if record else [f"{folder}: has no {RECORD}: the run did not finish"]
     config = {key.removeprefix(CONFIG): value for key, value in record.items() if key.startswith(CONFIG)}
     if not config and (folder / "config.yaml").exists():
-        resolved = load_config(folder / "config.yaml")
+        resolved = read_yaml(folder / "config.yaml")
+        if not isinstance(resolved, dict):
+            raise DamagedFile(folder / "config.yaml", "is not a configuration", "Give another run")
         config = flatten({key: value for key, value in resolved.items() if key not in ("run", "paths", "launch")})
-    metrics, said = read_metrics(folder)
+    metrics, said = metrics_by_kind(folder)
     if not record and not config:
         raise PgolfError(f"{folder}: holds neither {RECORD} nor config.yaml. Give the folder of one run, not of a study")
     return Side(folder, record, config, metrics, (*warnings, *said))
@@ -107,20 +106,13 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Flat:
     return flat
 
 
-def read_metrics(folder: Path) -> tuple[dict[str, list[Flat]], list[str]]:
-    """Events of metrics.jsonl by kind, and warnings: a run that was killed may have cut its last line."""
-    path, events, damaged = folder / METRICS, dict[str, list[Flat]](), 0
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError:
-        return {}, [f"{path}: cannot be read, so there is no curve"]
-    for line in filter(str.strip, lines):
-        try:
-            event = json.loads(line)
-            events.setdefault(event["event"], []).append(event)
-        except (ValueError, KeyError, TypeError, RecursionError):
-            damaged += 1
-    return events, [f"{path}: {damaged} damaged lines are left out"] if damaged else []
+def metrics_by_kind(folder: Path) -> tuple[dict[str, list[Flat]], list[str]]:
+    """Events of a run by kind, and a line about what is missing or damaged."""
+    events: dict[str, list[Flat]] = {}
+    sound, problems = read_metrics(folder)
+    for event in sound:
+        events.setdefault(event["event"], []).append(event)
+    return events, problems
 
 
 def differences(a: Side, b: Side) -> Differences:

@@ -4,8 +4,6 @@ Rule: a subclass of PgolfError for whatever a person can mend (printed without a
 an `assert` with the values for a state that our own code should have made impossible.
 """
 
-import re
-
 
 class PgolfError(Exception):
     """Base of all errors that are printed as one message, without a traceback."""
@@ -72,14 +70,3 @@ def require_present(holds: bool, key: str, value: object, remedy: str) -> None:
     """Raise AbsentError unless `holds`."""
     if not holds:
         raise AbsentError(key, value, remedy)
-
-
-def misshapen(error: Exception) -> str:
-    """What is wrong with a file's content or a section that does not have our fields, from the exception that building it raised."""
-    if isinstance(error, KeyError):
-        return f"{error.args[0]} is missing"
-    if isinstance(error, TypeError | AttributeError):
-        strange = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        lacking = re.search(r"missing \d+ required .*arguments?: (.*)", str(error))
-        return f"{strange[1]} is no field of it" if strange else f"{lacking[1]} missing" if lacking else "its fields are of other kinds"
-    return str(error)

@@ -1,15 +1,17 @@
 """`train.from`: a job that takes the weights of another run has that run's configuration, but for how it is packed and scored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from pgolf.checkpoint import WEIGHTS
-from pgolf.config import load
+from pgolf.config import literal
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.results import read_record
+from pgolf.saved import load_saved
 
 OWN = ("quant", "eval")  # choices that a job makes for itself, or leaves to the parent
 FREE = (*OWN, "launch", "paths", "seed", "device", "study", "arm", "hydra")  # what the parent does not decide
@@ -17,10 +19,10 @@ FREE_KEYS = ("train.from", "train.threads", "train.compile", "train.precision")
 OWN_TRAIN = ("from", "threads", "compile", "precision")
 
 
-def parent_run(arm: Path, seed: int) -> Path:
+def parent_run(arm: Path, seed: int, paths: Mapping[str, Any]) -> Path:
     """The finished run of a seed in an arm's folder; a run folder stands for itself. Raises ConfigError."""
     if (arm / "config.yaml").is_file():
-        found = [arm] if load(arm / "config.yaml").get("seed") == seed else []
+        found = [arm] if load_saved(arm, paths).get("seed") == seed else []
     else:
         found = [folder for folder in sorted(arm.glob(f"seed{seed}-*")) if _finished(folder)]
     if len(found) == 1:
@@ -58,8 +60,9 @@ def inherit(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         raise ConfigError(
             *(f"{key}: changes a choice that is not made. Choose too, as in {key.split('.')[0]}=NAME {key}=..." for key in loose)
         )
-    parent = parent_run(Path(cfg.train["from"]).expanduser().absolute(), cfg.seed)
-    theirs = OmegaConf.create(load(parent / "config.yaml"))
+    paths: Any = OmegaConf.to_container(cfg.paths, resolve=True)
+    parent = parent_run(Path(cfg.train["from"]).expanduser().absolute(), cfg.seed, paths)
+    theirs = OmegaConf.create(literal(load_saved(parent, paths)))
     if theirs.train["from"] is not None:
         raise ConfigError(f"train.from: {parent} took its weights from another run. Name that one ({theirs.train['from']})")
     if not (parent / WEIGHTS).is_file():

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pgolf.errors import PgolfError
-from pgolf.machine.files import write_lines
+from pgolf.errors import DamagedFile
+from pgolf.machine.files import is_inside, write_lines
 from pgolf.machine.locks import locked
+from pgolf.machine.plain import read_json
+from pgolf.machine.typed import typed
 
 PLAN = "sweep.json"
 PLAN_SCHEMA = 1
+REMEDY = "Move it away; the next sweep writes it anew"
 
 
 @dataclass(frozen=True)
@@ -42,29 +45,37 @@ class Sweep:
     rerun_since: float | None = None
 
 
+@dataclass(frozen=True)
+class Plan:
+    """The file."""
+
+    schema_version: int
+    sweeps: tuple[Sweep, ...]
+
+
 def read_plan(folder: Path) -> list[Sweep]:
-    """The sweeps planned in a study's folder, oldest first; none where there is no plan. Raises PgolfError for a damaged one."""
+    """The sweeps planned in a study's folder, oldest first; none where there is no plan. Raises DamagedFile."""
     path = folder / PLAN
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["schema_version"] != PLAN_SCHEMA:
-            raise ValueError(f"schema {found['schema_version']}, not {PLAN_SCHEMA}")
-        return [
-            Sweep(**{**sweep, "command": tuple(sweep["command"]), "cells": tuple(PlannedCell(**c) for c in sweep["cells"])})
-            for sweep in found["sweeps"]
-        ]
+        plan = typed(Plan, read_json(path, REMEDY))
+        if plan.schema_version != PLAN_SCHEMA:
+            raise ValueError(f"its schema is {plan.schema_version}, not {PLAN_SCHEMA}")
+        for cell in (cell for sweep in plan.sweeps for cell in sweep.cells):
+            if not is_inside(cell.folder):
+                raise ValueError(f"it names a folder outside its own ({cell.folder!r:.60})")
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PgolfError(f"{path}: is no readable plan of sweeps ({error}). Move it away; the next sweep writes it anew") from None
+    except ValueError as error:
+        raise DamagedFile(path, f"is not a plan of sweeps: {error}", REMEDY) from None
+    return list(plan.sweeps)
 
 
 def add_to_plan(folder: Path, sweep: Sweep) -> None:
     """Write a sweep into its study's plan, under a lock. Raises PgolfError, OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / f".{PLAN}.lock"):
-        sweeps = [*(other for other in read_plan(folder) if other.command != sweep.command), sweep]
-        write_lines(folder / PLAN, [json.dumps({"schema_version": PLAN_SCHEMA, "sweeps": [asdict(s) for s in sweeps]}), "\n"])
+        sweeps = (*(other for other in read_plan(folder) if other.command != sweep.command), sweep)
+        write_lines(folder / PLAN, [json.dumps(asdict(Plan(PLAN_SCHEMA, sweeps))) + "\n"])
 
 
 def planned_cells(sweeps: Sequence[Sweep]) -> list[PlannedCell]:

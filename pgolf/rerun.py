@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pgolf.config import load, save
+from pgolf.config import cache_dir, save
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.jobs import run_saved
 from pgolf.machine.command import command
 from pgolf.results import read_record
+from pgolf.saved import load_saved
 
 COMPARED = ("val_bpb_live", "val_bpb_averaged", "val_bpb", "val_nats", "val_targets", "model_bytes", "steps")
 EXPLAINS = ("code_sha", "data_sha", "device", "threads", "versions.python", "versions.torch", "versions.numpy")
@@ -29,10 +30,8 @@ def new_folder(run: Path) -> Path:
 
 def rerun(run: Path, out: Path | None) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """(old record or None, new record). Raises PgolfError, OSError."""
-    config = load(run / "config.yaml")
-    if not isinstance(config.get("run"), dict):
-        raise ConfigError(f"{run / 'config.yaml'}: has no section `run`. Give a folder that pgolf.train made")
     folder = out or new_folder(run)
+    config = load_saved(run, {"out": str(folder.absolute()), "cache": cache_dir()})
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"--out: is not empty ({folder}). Name a new folder")
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pgolf.errors import PgolfError
+from pgolf.errors import DamagedFile
 from pgolf.machine.files import write_lines
+from pgolf.machine.plain import read_json
+from pgolf.metrics import METRICS
+from pgolf.soundness import SCHEMA_VERSION, STATUSES, fault_of
 
-SCHEMA_VERSION = 1
 RECORD = "result.json"
-METRICS = "metrics.jsonl"
+MAX_RECORD_BYTES = 16 * 2**20
 STATE = "checkpoint/state.pt"  # of a run under way
 LOCK = ".lock"  # held by whoever decides about a run folder
-STATUSES = ("ok", "failed", "diverged", "interrupted")
+REMEDY = "Move it away, or run with launch.rerun=true"
 FINISHED = ("ok", "diverged")
 
 
@@ -36,21 +38,22 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
     finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
     whole = {"schema_version": SCHEMA_VERSION, **finite, "ended_at": time.time()}
     path = folder / RECORD
-    write_lines(path, [json.dumps(whole, indent=1, allow_nan=False), "\n"])
+    write_lines(path, [json.dumps(whole, indent=1, allow_nan=False) + "\n"])
     return path
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """A run's record, None where there is none. Raises PgolfError for a damaged one."""
+    """A run's record, None where there is none. Raises DamagedFile for one that is not sound."""
     path = folder / RECORD
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path, REMEDY, MAX_RECORD_BYTES)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise PgolfError(f"{path}: is no readable record ({error}). Move it away, or run with launch.rerun=true") from None
     if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION or record.get("status") not in STATUSES:
-        raise PgolfError(f"{path}: is no record of schema {SCHEMA_VERSION}. Move it away, or run with launch.rerun=true")
+        raise DamagedFile(path, f"is not a record of schema {SCHEMA_VERSION}", REMEDY)
+    fault = fault_of(record)
+    if fault is not None:
+        raise DamagedFile(path, fault, REMEDY)
     return record
 
 

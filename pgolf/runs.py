@@ -10,8 +10,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from pgolf.auto import decide_auto
-from pgolf.config import load, plain
+from pgolf.config import plain
 from pgolf.provenance import fingerprint
+from pgolf.saved import load_saved
 from pgolf.study import study_folder
 
 SEED_MARK = -1  # no seed that a user can choose
@@ -51,7 +52,7 @@ def config_fingerprint(cfg: DictConfig, *, in_sweep: bool) -> str:
     """
     config = decide_auto(plain(marked(cfg)), in_sweep=in_sweep)
     if (parent := config["train"]["from"]) is not None:
-        theirs = load(Path(parent) / "config.yaml")["run"]["fingerprint"]
+        theirs = load_saved(Path(parent), config["paths"])["run"]["fingerprint"]
         train = {key: config["train"][key] for key in ("threads", "compile", "precision")} | {"from": theirs}
         config = {key: config[key] for key in ("seed", "device", "quant", "eval")} | {"train": train}
     return fingerprint(config)

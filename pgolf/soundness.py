@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from pgolf.results import SCHEMA_VERSION, STATUSES
-
+SCHEMA_VERSION = 1
+STATUSES = ("ok", "failed", "diverged", "interrupted")
 ROW_VERSION = 1
 WITHOUT_RECORD = ("missing", "damaged", "foreign")
 AMOUNTS = (

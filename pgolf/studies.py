@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgolf.config import plain
-from pgolf.errors import ConfigError, misshapen
+from pgolf.errors import ConfigError
 from pgolf.preflight import Cell
 from pgolf.study import ADHOC, Study, study_folder, study_from
 
@@ -36,5 +36,5 @@ def described(section: Mapping[str, Any], scale: str) -> Study:
                 "families": families,
             }
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"study: {section['name']} is not described as pgolf.study has it: {misshapen(error)}") from None
+    except ValueError as error:
+        raise ConfigError(f"study: {section['name']} is not described as pgolf.study has it: {error}") from None

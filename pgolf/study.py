@@ -6,12 +6,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pgolf.errors import PgolfError, misshapen
+from pgolf.errors import DamagedFile
 from pgolf.machine.files import write_lines
+from pgolf.machine.plain import read_json
+from pgolf.machine.typed import typed
 from pgolf.soundness import is_number
 
 STUDY = "study.json"
 STUDY_SCHEMA = 1
+REMEDY = "Move it away; the study's command writes it anew"
 TESTS = ("welch", "paired")
 PUBLISHED_TESTS = ("", "one_sample")
 EXPLORED = " (explored afterwards)"
@@ -104,13 +107,8 @@ class Study:
 
 
 def study_from(made: Mapping[str, Any]) -> Study:
-    """A study from plain containers. Raises KeyError, TypeError, ValueError for others."""
-    families = tuple(FamilyPlan(**{**f, "arms": tuple(f["arms"]), "line": tuple(f.get("line", ()))}) for f in made["families"])
-    claims = tuple(
-        Claim(c["text"], c["note"], tuple(ClaimTest(**{**t, "arms": tuple(t.get("arms", ()))}) for t in c["tests"]))
-        for c in made.get("claims", ())
-    )
-    whole = Study(**{**made, "families": families, "claims": claims})
+    """A study from plain containers. Raises ValueError for others."""
+    whole = typed(Study, made)
     problems = list(problems_of(whole))
     if problems:
         raise ValueError("; ".join(problems))
@@ -157,18 +155,19 @@ def unpublished(study: Study, test: ClaimTest) -> list[str]:
 def write_study(folder: Path, study: Study, name: str = STUDY) -> None:
     """Write a study's file. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_lines(folder / name, [json.dumps({"schema_version": STUDY_SCHEMA, **asdict(study)}, indent=1), "\n"])
+    write_lines(folder / name, [json.dumps({"schema_version": STUDY_SCHEMA, **asdict(study)}, indent=1) + "\n"])
 
 
 def read_study(folder: Path, name: str = STUDY) -> Study | None:
-    """The study that a folder's file describes, None where there is none. Raises PgolfError for a damaged one."""
+    """The study that a folder's file describes, None where there is none. Raises DamagedFile."""
     path = folder / name
     try:
-        made = json.loads(path.read_text(encoding="utf-8"))
-        if (version := made.pop("schema_version")) != STUDY_SCHEMA:
-            raise ValueError(f"schema {version}, not {STUDY_SCHEMA}")
+        made = read_json(path, REMEDY)
+        version = made.pop("schema_version", None) if isinstance(made, dict) else None
+        if version != STUDY_SCHEMA:
+            raise ValueError(f"its schema is {version!r:.60}, not {STUDY_SCHEMA}")
         return study_from(made)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PgolfError(f"{path}: describes no study ({misshapen(error)}). Move it away; the study's command writes it anew") from None
+    except ValueError as error:
+        raise DamagedFile(path, f"is not a description of a study: {error}", REMEDY) from None

@@ -5,19 +5,17 @@ import os
 import sys
 from pathlib import Path
 
-from pgolf.config import load
 from pgolf.errors import ConfigError
 from pgolf.machine.command import command
 from pgolf.processes import die_with_parent
 from pgolf.results import FINISHED, read_record
 from pgolf.run import execute
+from pgolf.saved import load_saved
 
 
 def work(folder: Path) -> int:
     """Raises PgolfError for a folder that pgolf.train did not make, or that holds a finished run."""
-    config = load(folder / "config.yaml")
-    if not isinstance(config.get("run"), dict):
-        raise ConfigError(f"{folder / 'config.yaml'}: has no section `run`. Give a folder that pgolf.train made")
+    config = load_saved(folder)
     known = read_record(folder)
     if known is not None and known["status"] in FINISHED:
         raise ConfigError(f"{folder}: holds a finished run. `python -m pgolf.rerun {folder}` runs it once more beside it")

@@ -1,12 +1,14 @@
 """A slot's keys are checked against the signature of its class, each problem with its path, value and remedy."""
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from pgolf.binding import bind, fits, locate, suggest, wanted
+from pgolf.binding import bind, locate, suggest, trusted_targets
+from pgolf.machine.typed import fits, wanted
 
 
 class Thing:
@@ -49,7 +51,7 @@ class Child(Thing):
 
 
 GOOD = {
-    "_target_": f"{__name__}.Thing",
+    "_target_": Thing,
     "_partial_": True,
     "rank": 4,
     "lr": 0.5,
@@ -107,7 +109,7 @@ def test_an_unknown_key_is_told_with_a_suggestion_and_what_exists():
     )
     (far,) = problems(zzzzzz=5)
     assert "Did you mean" not in far
-    (none,) = bind("model.thing", {"_target_": f"{__name__}.Plain", "_partial_": True, "rank": 1})
+    (none,) = bind("model.thing", {"_target_": Plain, "_partial_": True, "rank": 1})
     assert none == "model.thing.rank: no such key (1). Plain takes no keys"
 
 
@@ -120,7 +122,7 @@ def test_missing_keys_are_told():
     node = {key: value for key, value in GOOD.items() if key not in ("rank", "order")}
     assert bind("model.thing", node) == [f"model.thing.{key}: is missing. Give it as +model.thing.{key}=..." for key in ("rank", "order")]
     assert problems(path="???") == ["model.thing.path: has no value. Give it as model.thing.path=..."]
-    assert bind("x", {"_target_": f"{__name__}.WithDefault", "_partial_": True}) == []
+    assert bind("x", {"_target_": WithDefault, "_partial_": True}) == []
 
 
 def test_all_problems_come_at_once():
@@ -128,38 +130,55 @@ def test_all_problems_come_at_once():
 
 
 def test_an_inherited_constructor_is_checked_too():
-    node = {**GOOD, "_target_": f"{__name__}.Child"}
+    node = {**GOOD, "_target_": Child}
     assert bind("model.thing", node) == []
     assert bind("model.thing", {**node, "rank": "four"}) == ["model.thing.rank: needs a whole number (four)"]
 
 
 def test_a_key_of_any_type_takes_any_value():
     for value in (None, 3, "x", [1], {"a": 1}):
-        assert bind("model.thing", {"_target_": f"{__name__}.TakesAnything", "_partial_": True, "given": value}) == []
+        assert bind("model.thing", {"_target_": TakesAnything, "_partial_": True, "given": value}) == []
 
 
 @pytest.mark.parametrize(
-    ("target", "what"),
+    "target",
     [
-        ("pgolf.nn.head.moss.Head", "No module named"),
-        ("pgolf.nn.head.mos.Mos", "has no class Mos"),
-        ("pgolf.nn.readout.mix_scores", "has no class mix_scores"),
-        ("Head", "no dotted path"),
-        ("no_such_package_at_all.Head", "No module named"),
+        "os.makedirs",  # not a class
+        "subprocess.Popen",
+        "pgolf.nn.head.tied.Tied",  # of another slot
+        "pgolf.nn.mlp.relu2.Relu",  # of the slot's module
+        "${oc.env:HOME}.Thing",
+        "no_such_package_at_all.Head",
+        "",
+        ".",
+        "Thing.",
     ],
 )
-def test_a_target_that_is_no_class_is_told(target, what):
-    (problem,) = problems(_target_=target)
-    assert problem.startswith(f"model.thing._target_: cannot be imported ({target}). ")
-    assert what in problem
+def test_a_class_that_no_yaml_of_the_slot_names_is_refused_and_not_imported(target, monkeypatch):
+    monkeypatch.setattr(importlib, "import_module", lambda name: pytest.fail(f"imported {name}"))
+    (problem,) = bind("model.mlp", {**GOOD, "_target_": target})
+    assert problem.startswith(f"model.mlp._target_: cannot be used ({target}). ")
     with pytest.raises(ImportError):
-        locate(target)
+        locate("model.mlp", target)
 
 
-@pytest.mark.parametrize("target", ["", ".", "Thing."])
-def test_a_target_that_is_no_path_is_told(target):
-    (problem,) = problems(_target_=target)
-    assert problem.startswith("model.thing._target_: ")
+def test_the_classes_of_a_slot_are_those_of_its_yamls(tmp_path, monkeypatch):
+    assert trusted_targets("optim.roles.head") == {"pgolf.optim.muon.Muon", "pgolf.optim.adam.Adam"}
+    assert trusted_targets("model.side_inputs.mine") == {
+        f"pgolf.nn.side_inputs.{module}.{name}"
+        for module, name in (
+            ("bigram_embed", "BigramEmbed"), ("bigram_residual", "BigramResidual"), ("value_embedding", "ValueEmbedding"),
+        )
+    }  # fmt: skip
+    assert trusted_targets("model") == trusted_targets("model.thing") == set()
+    (tmp_path / "model" / "thing").mkdir(parents=True)
+    (tmp_path / "model" / "thing" / "mine.yaml").write_text(f"# a class of one's own\n_target_: {__name__}.Thing\n_partial_: true\n")
+    monkeypatch.setenv("PGOLF_CONFIG_DIR", str(tmp_path))
+    assert locate("model.thing", f"{__name__}.Thing").__name__ == "Thing"
+    (tmp_path / "model" / "thing" / "gone.yaml").write_text("_target_: no_such_package_at_all.Head\n")
+    for target, what in (("no_such_package_at_all.Head", "No module named"),):
+        (problem,) = bind("model.thing", {**GOOD, "_target_": target})
+        assert what in problem
 
 
 @pytest.mark.parametrize("target", [3, None, ["a"]])

@@ -116,7 +116,7 @@ class TimedSGD(torch.optim.SGD):
 
 def with_slot(slot: str, cls: type, *overrides: str, **keys) -> dict:
     config = tiny_config(*overrides)
-    config["model"][slot] = {"_target_": f"{__name__}.{cls.__name__}", "_partial_": True, **keys}
+    config["model"][slot] = {"_target_": cls, "_partial_": True, **keys}
     return config
 
 

@@ -228,7 +228,7 @@ class CountingHead(Tied):
 )
 def test_logits_are_built_for_scored_positions_only(mode):
     config = tiny_config()
-    config["model"]["head"]["_target_"] = f"{__name__}.CountingHead"
+    config["model"]["head"]["_target_"] = CountingHead
     model = build_model(config["model"])
     initialise(model, 1, CPU)
     redraw(model, 1)

@@ -15,13 +15,16 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 from pgolf.data.progress import say
 from pgolf.data.shards import file_sha256
-from pgolf.errors import DataError
+from pgolf.errors import DamagedFile, DataError
 from pgolf.machine.files import FULL, told, write_lines
 from pgolf.machine.locks import acquire
+from pgolf.machine.plain import read_json
+from pgolf.machine.typed import typed
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -29,10 +32,30 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Entry:
-    """A complete cache entry: its folder, and `facts`, what its maker noted about it."""
+    """A complete cache entry: its folder, `facts`, what its maker noted about it, and the names of its files."""
 
     folder: Path
     facts: Mapping[str, object]
+    files: frozenset[str]
+
+
+@dataclass(frozen=True)
+class NotedFile:
+    """What a manifest says of a file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The file. key: what determines the entry's content; facts: the maker's own."""
+
+    schema: int
+    name: str
+    key: Mapping[str, Any]
+    files: Mapping[str, NotedFile]
+    facts: Mapping[str, Any]
 
 
 def entry_folder(cache_dir: Path, name: str, key: Mapping[str, object]) -> Path:
@@ -65,7 +88,7 @@ def _make(folder: Path, name: str, key: Mapping[str, object], make: Callable[[Pa
             facts = make(temporary)
             files = {path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in sorted(temporary.iterdir())}
             manifest = {"schema": SCHEMA, "name": name, "key": dict(key), "files": files, "facts": dict(facts)}
-            write_lines(temporary / MANIFEST, [json.dumps(manifest, indent=1, sort_keys=True), "\n"])
+            write_lines(temporary / MANIFEST, [json.dumps(manifest, indent=1, sort_keys=True) + "\n"])
             os.rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -73,44 +96,50 @@ def _make(folder: Path, name: str, key: Mapping[str, object], make: Callable[[Pa
 
 def open_entry(folder: Path) -> Entry:
     """The entry in `folder`, its files present and of the noted sizes. Raises DataError otherwise."""
-    files, facts = _manifest(folder)
-    for name, noted in files.items():
+    manifest = read_manifest(folder)
+    for name, noted in manifest.files.items():
         path = folder / name
         if not path.is_file():
             raise DataError(f"{path}: this file of a prepared corpus is missing; {_remedy(folder)}")
-        if path.stat().st_size != noted["bytes"]:
-            raise DataError(f"{path}: {path.stat().st_size:,} bytes, but {noted['bytes']:,} were written; {_remedy(folder)}")
-    return Entry(folder, facts)
+        if path.stat().st_size != noted.bytes:
+            raise DataError(f"{path}: {path.stat().st_size:,} bytes, but {noted.bytes:,} were written; {_remedy(folder)}")
+    return Entry(folder, manifest.facts, frozenset(manifest.files))
 
 
 def verify_entry(folder: Path) -> int:
     """Check every file of an entry against its SHA-256; how many there are. Raises DataError that names the damaged file."""
     open_entry(folder)
-    files, _ = _manifest(folder)
+    files = read_manifest(folder).files
     for name, noted in files.items():
-        if (found := file_sha256(folder / name)) != noted["sha256"]:
-            raise DataError(f"{folder / name}: damaged (sha256 {found[:16]}..., written {str(noted['sha256'])[:16]}...); {_remedy(folder)}")
+        if (digest := file_sha256(folder / name)) != noted.sha256:
+            raise DataError(f"{folder / name}: damaged (sha256 {digest[:16]}..., written {noted.sha256[:16]}...); {_remedy(folder)}")
     return len(files)
 
 
 def is_entry(folder: Path) -> bool:
-    """Whether `folder` holds a manifest of this cache (and not some other program's)."""
+    """Whether `folder` holds a sound manifest of this cache (and not some other program's)."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        read_manifest(folder)
+    except DataError:
         return False
-    return isinstance(manifest, dict) and {"schema", "key", "files", "facts"} <= set(manifest)
+    return True
 
 
-def _manifest(folder: Path) -> tuple[dict[str, dict[str, object]], dict[str, object]]:
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an entry. Raises DataError for one that is missing, damaged, or names files outside its folder."""
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        return manifest["files"], manifest["facts"]
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); {_remedy(folder)}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: damaged ({error}); {_remedy(folder)}") from error
+        manifest = typed(Manifest, read_json(path))
+        strange = [name for name in manifest.files if PurePath(name).name != name]
+        if strange:
+            raise ValueError(f"it names files outside its own folder ({strange[0]!r:.60})")
+    except FileNotFoundError:
+        raise DataError(f"{path}: is missing; {_remedy(folder)}") from None
+    except DamagedFile as error:
+        raise DataError(f"{path}: damaged: {error.reason}; {_remedy(folder)}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: damaged: {error}; {_remedy(folder)}") from None
+    return manifest
 
 
 def _remedy(folder: Path) -> str:

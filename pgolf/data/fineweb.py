@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,8 @@ from pgolf.data.progress import say
 from pgolf.data.shards import token_count
 from pgolf.data.token_ids import check_token_ids
 from pgolf.data.tokenizer import load_tokenizer, load_tokenizer_of_size
-from pgolf.errors import DataError, require
+from pgolf.errors import DamagedFile, DataError, require
+from pgolf.machine.plain import read_json
 from pgolf.slots import Corpus
 
 _MANIFEST = "datasets/manifest.json"
@@ -107,12 +107,13 @@ class FineWeb:
 def _read_manifest(path: Path) -> dict[str, list[dict[str, object]]]:
     """The repository's list of datasets and tokenizers. Raises DataError when it is no such list."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, list[dict[str, object]]] = read_json(path)
         for part in ("datasets", "tokenizers"):
-            if not all(isinstance(each, dict) for each in manifest[part]):
-                raise ValueError(f"{part} is no list of objects")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not a manifest of datasets and tokenizers ({error!r}); delete it and download again") from error
+            entries = manifest.get(part) if isinstance(manifest, dict) else None
+            if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+                raise ValueError(f"{part} is not a list of tables")
+    except (OSError, ValueError, DamagedFile) as error:
+        raise DataError(f"{path}: not a manifest of datasets and tokenizers ({error}); delete it and download again") from error
     return manifest
 
 

@@ -9,15 +9,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 
 from pgolf.data.cache import locked, writing
 from pgolf.data.progress import say
-from pgolf.errors import DataError
+from pgolf.errors import DamagedFile, DataError
 from pgolf.machine.files import FULL, told, write_lines
+from pgolf.machine.plain import read_json
+from pgolf.machine.typed import typed
 
 _SOURCE = "source.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the files of a folder came from."""
+
+    repo: str
+    revision: str
+    commit: str
 
 
 class HubFolder:
@@ -67,8 +79,8 @@ class HubFolder:
         note = self.folder / _SOURCE
         if note.is_file():
             try:
-                return str(json.loads(note.read_text(encoding="utf-8"))["commit"])
-            except (ValueError, KeyError, TypeError) as error:
+                return typed(Source, read_json(note), "").commit
+            except (ValueError, DamagedFile) as error:
                 raise DataError(f"{note}: damaged ({error}); delete the folder {self.folder} and download again") from error
         hub = _huggingface_hub()
         try:
@@ -81,7 +93,7 @@ class HubFolder:
         with writing(self.folder.parent):
             self.folder.mkdir(parents=True, exist_ok=True)
             source = {"repo": self.repo, "revision": self.revision, "commit": commit}
-            write_lines(note, [json.dumps(source, indent=1, sort_keys=True), "\n"])
+            write_lines(note, [json.dumps(source, indent=1, sort_keys=True) + "\n"])
         return str(commit)
 
     def _unreachable(self, name: str, error: Exception) -> DataError:

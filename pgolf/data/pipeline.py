@@ -9,7 +9,8 @@ it was, and its byte table stays exact.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 import sentencepiece
 
 from pgolf.data.bpe import train_bpe
-from pgolf.data.cache import Entry
+from pgolf.data.cache import MANIFEST, Entry
 from pgolf.data.documents import Document, deduplicate, split
 from pgolf.data.overlap import shared_windows
 from pgolf.data.progress import say
@@ -25,6 +26,7 @@ from pgolf.data.shards import concatenated, write_shards
 from pgolf.data.tokenizer import check_text, encode_documents, tokenizer_from
 from pgolf.errors import DataError
 from pgolf.machine.files import write_whole
+from pgolf.machine.typed import typed
 from pgolf.slots import Corpus
 
 PIPELINE_VERSION = 1  # enters every cache key: raise it when the same text would give other tokens
@@ -134,24 +136,31 @@ def _text_facts(part: str, documents: Sequence[Document], tokens: np.ndarray) ->
     }
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What `build` notes of a corpus and a run needs."""
+
+    train_shards: tuple[str, ...]
+    val_shards: tuple[str, ...]
+    vocab_size: int
+    val_text_bytes: int
+
+
 def corpus_of(entry: Entry, name: str, shuffle_seed: int | None) -> Corpus:
-    """The corpus that lies in a cache entry made by `build`."""
-    facts: Mapping[str, object] = entry.facts
-
-    def paths(part: str) -> tuple[Path, ...]:
-        names = facts[f"{part}_shards"]
-        assert isinstance(names, list), names
-        return tuple(entry.folder / each for each in names)
-
-    vocab_size, raw_val_bytes = facts["vocab_size"], facts["val_text_bytes"]
-    assert isinstance(vocab_size, int), vocab_size
-    assert isinstance(raw_val_bytes, int), raw_val_bytes
+    """The corpus that lies in a cache entry made by `build`. Raises DataError where its manifest says otherwise."""
+    try:
+        facts = typed(Facts, {key: entry.facts[key] for key in ("train_shards", "val_shards", "vocab_size", "val_text_bytes")}, "facts")
+        absent = {*facts.train_shards, *facts.val_shards, TOKENIZER_FILE} - entry.files
+        if absent:
+            raise ValueError(f"it does not list {sorted(absent)[0]!r:.60} among its files")
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{entry.folder / MANIFEST}: damaged: {error}; delete the folder and prepare the corpus again") from None
     return Corpus(
         name=name,
-        train_shards=paths("train"),
-        val_shards=paths("val"),
+        train_shards=tuple(entry.folder / shard for shard in facts.train_shards),
+        val_shards=tuple(entry.folder / shard for shard in facts.val_shards),
         tokenizer=entry.folder / TOKENIZER_FILE,
-        vocab_size=vocab_size,
+        vocab_size=facts.vocab_size,
         shuffle_seed=shuffle_seed,
-        raw_val_bytes=raw_val_bytes,
+        raw_val_bytes=facts.val_text_bytes,
     )

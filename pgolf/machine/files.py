@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 MAX_FILE_BYTES = 64 * 2**20
 PARTIAL = ".partial"
@@ -82,6 +82,12 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def is_inside(name: str) -> bool:
+    """Whether a file's text names a place below a folder: relative, without `..`, and not the folder itself."""
+    parts = PurePath(name).parts
+    return bool(parts) and not PurePath(name).is_absolute() and ".." not in parts and "\0" not in name
+
+
 def read_regular(path: Path, most_bytes: int = MAX_FILE_BYTES) -> bytes:
     """The content of a regular file of at most `most_bytes`.
 
@@ -93,9 +99,9 @@ def read_regular(path: Path, most_bytes: int = MAX_FILE_BYTES) -> bytes:
             raise ValueError("it is not a regular file")
         if status.st_size > most_bytes:
             raise ValueError(f"it has {status.st_size:,} bytes; at most {most_bytes:,} are read")
-        content = file.read(most_bytes + 1)  # it may grow while it is read
-    if len(content) > most_bytes:
-        raise ValueError(f"it has more than {most_bytes:,} bytes")
+        content = file.read(status.st_size + 1)
+    if len(content) > status.st_size:
+        raise ValueError("it grew while it was read")
     return content
 
 

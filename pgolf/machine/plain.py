@@ -15,7 +15,7 @@ import yaml
 from pgolf.errors import DamagedFile
 from pgolf.machine.files import MAX_FILE_BYTES, read_regular
 
-MAX_DEPTH = 40
+MAX_DEPTH = 64
 MAX_YAML_BYTES = 2**20
 SUSPECT = re.compile(r"\\u[dD][89a-fA-F]|\\u0000|[eE]\+?\d{3}|\d{300}")  # a text without any of these holds no odd string or number
 
@@ -173,3 +173,17 @@ def read_yaml(path: Path, remedy: str = "") -> Any:
         raise DamagedFile(path, f"cannot be read ({error.strerror})", remedy) from None
     except ValueError as error:
         raise DamagedFile(path, str(error), remedy) from None
+
+
+class PlainDumper(yaml.SafeDumper):
+    """Quotes each text that PlainLoader would take for something else."""
+
+    yaml_implicit_resolvers = PlainLoader.yaml_implicit_resolvers
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def yaml_text(value: Any) -> str:
+    """Plain data as YAML, keys sorted; `parse_yaml` gives the same data again."""
+    return yaml.dump(value, Dumper=PlainDumper, default_flow_style=False, allow_unicode=True, sort_keys=True)

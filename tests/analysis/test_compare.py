@@ -90,7 +90,7 @@ def test_failed_and_unfinished_runs_and_damaged_curves(
     damage(b / "metrics.jsonl", 0.7)
     made = as_json(monkeypatch, capsys, a, b)
     assert any("failed, mos fell over" in note for note in made["notes"])
-    assert any("1 damaged lines" in note for note in made["notes"])
+    assert any("metrics.jsonl: damaged: line" in note for note in made["notes"])
     (b / "result.json").unlink()
     (b / "config.yaml").write_text("model:\n  layers: 4\neval:\n  stride: 1e-3\nrun:\n  arm: mos\n")
     (b / "metrics.jsonl").unlink()
@@ -108,7 +108,7 @@ def test_one_configuration_twice_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     assert any("one configuration and seed" in note for note in as_json(monkeypatch, capsys, a, a)["notes"])
 
 
-@pytest.mark.parametrize(("name", "said"), [("nowhere", "is no run folder"), ("", "not of a study"), ("bad", "is no readable record")])
+@pytest.mark.parametrize(("name", "said"), [("nowhere", "is no run folder"), ("", "not of a study"), ("bad", "it is not JSON")])
 def test_no_such_run(name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     a = run_of(tmp_path, "tied")
     (tmp_path / "bad").mkdir()

@@ -302,14 +302,16 @@ def test_a_damaged_description_is_named(tmp_path: Path) -> None:
     sound = json.loads((tmp_path / "study.json").read_text())
     without = {key: value for key, value in sound.items() if key != "families"}
     for made, said in (
-        ("{", "Expecting"),
-        ([], "other kinds"),
+        ("{", "not JSON"),
+        ([], "schema is None"),
         (without, "families is missing"),
-        ({**sound, "colour": 1}, "colour is no field"),
+        ({**sound, "families": {}}, "families needs a list"),
+        ({**sound, "smallest_effect_bpb": 1e300}, "smallest_effect_bpb needs a number from"),
+        ({**sound, "colour": 1}, "colour is not a field"),
     ):
         (tmp_path / "study.json").write_text(made if isinstance(made, str) else json.dumps(made))
-        with pytest.raises(PgolfError, match=rf"study\.json: describes no study \(.*{said}"):
+        with pytest.raises(PgolfError, match=rf"study\.json: .*{said}"):
             read_study(tmp_path)
     assert read_study(tmp_path / "elsewhere") is None
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="question is missing"):
         study_from({"name": "x"})

@@ -117,7 +117,7 @@ def test_damage_is_named_with_the_remedy(tmp_path: Path) -> None:
         prepare_entry(tmp_path, "demo", KEY, _never)
     assert not is_entry(folder)
     (folder / "manifest.json").unlink()
-    with pytest.raises(DataError, match=r"manifest\.json: cannot be read"):
+    with pytest.raises(DataError, match=r"manifest\.json: is missing"):
         prepare_entry(tmp_path, "demo", KEY, _never)
 
 

@@ -96,7 +96,7 @@ class NllLooksAhead(MixtureOfSoftmaxes):
 
 def planted(slot: str, cls: type, **keys) -> dict:
     config = tiny_config()
-    config["model"][slot] = {"_target_": f"{__name__}.{cls.__name__}", "_partial_": True, **keys}
+    config["model"][slot] = {"_target_": cls, "_partial_": True, **keys}
     return config
 
 

@@ -10,7 +10,7 @@ import torch
 
 from pgolf import evaluate
 from pgolf.artifact import unpack
-from pgolf.config import load
+from pgolf.saved import load_saved
 from run_folders import Command, events, records
 
 Train = Callable[[list[str]], int]
@@ -40,7 +40,7 @@ def test_trains_packs_rescores_and_records(train_here: Train, tiny: list[str], t
     assert "from the packed file" in shown
     assert "result.json" in shown
     assert (folder / "train.log").read_text(encoding="utf-8") in shown
-    saved = load(folder / "config.yaml")
+    saved = load_saved(folder)
     assert "auto" not in json.dumps(saved)
     assert "${" not in json.dumps(saved)
     assert saved["run"]["fingerprint"] == record["fingerprint"]

@@ -101,7 +101,7 @@ def planted(stack: str, at: str, cls: type):
     node = config["model"]
     for key in path:
         node = node[key]
-    node[slot] = {**node[slot], "_target_": f"{__name__}.{cls.__name__}"}
+    node[slot] = {**node[slot], "_target_": cls}
     return tiny_model(config)
 
 
@@ -141,6 +141,6 @@ def test_a_smear_gate_that_looks_the_wrong_way_is_found():
 def test_leaks_hide_behind_the_published_initial_weights():
     """Zero tables and zero outputs: on untouched weights the leaking hash passes unseen, which is why all are redrawn."""
     config = stack_config("pr470")
-    config["model"]["side_inputs"]["bigram_embed"]["_target_"] = f"{__name__}.NextBigramEmbed"
+    config["model"]["side_inputs"]["bigram_embed"]["_target_"] = NextBigramEmbed
     assert not any("sees token" in leak for leak in leaks(tiny_model(config, seed=None)))
     assert any("sees token" in leak for leak in leaks(tiny_model(config)))
