@@ -30,7 +30,7 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[1]
 SWEEP = "model/head=tied,factorized seed=1,2"
 MODEL = "model.width=64 model.layers=3 model.heads=4 model.kv_heads=2"
-TRAIN = "train.steps=240 train.seq_len=64 train.batch_tokens=512 train.log_every=5 train.val_every=50 train.qat_below=0.5"
+TRAIN = "train.steps=160 train.seq_len=64 train.batch_tokens=512 train.log_every=5 train.val_every=50 train.qat_below=0.5"
 FEATURES = "optim/averaging=ema optim.roles.matrix.momentum_warmup_steps=100 data.shuffle_seed=${seed} launch.checkpoint_s=0.2"
 PARALLEL = {"basic": "", "joblib": "hydra.launcher.n_jobs=2", "submitit_local": "hydra.launcher.timeout_min=60"}
 TIMED = ("_s", "_ms", "_ms_median", "tokens_per_s", "ended_at", "peak_mem_bytes")  # ends of keys that depend on the clock or the machine
@@ -41,9 +41,9 @@ KINDS = {
 }
 JOBS = ("loky.backend.popen", "submitit.core._submit")  # in the command line of a launcher's own process
 AIMS = ("starting", "composing", "worker starting", "training", "checkpointing", "scoring", "packing", "recording")
-RANDOM_S = {"starting": 1.0, "composing": 0.3, "worker starting": 1.5, "training": 2.0, "scoring": 0.2}  # most that a kill waits then
+RANDOM_S = {"starting": 1.0, "composing": 0.3, "worker starting": 1.5, "training": 2.0, "scoring": 0.05}  # most that a kill waits then
 LOOK_S = 0.3  # between two looks at the processes: a phase of milliseconds leaves no time for one
-PATIENCE_S = 20.0  # until a kill takes whatever phase there is
+PATIENCE_S = 60.0  # until a kill takes whatever phase there is
 ENDING_S = 120.0  # that jobs of a scheduler have to end after the last command
 MOST_COMMANDS = 8  # that may be needed after the last kill
 

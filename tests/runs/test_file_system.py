@@ -190,5 +190,5 @@ def test_a_plan_that_cannot_be_read(train_here: Train, tiny: list[str], tmp_path
     plan.parent.mkdir(parents=True)
     plan.write_text("{")
     assert train_here(["--multirun", "seed=1,2", *tiny]) == 2
-    assert "sweep.json: is no readable plan of sweeps" in capsys.readouterr().err
+    assert "sweep.json: it is not JSON" in capsys.readouterr().err
     assert plan.read_text() == "{"
