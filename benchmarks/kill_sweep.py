@@ -1,15 +1,14 @@
 """A sweep killed again and again, against one left in peace: `python benchmarks/kill_sweep.py [--launcher basic joblib submitit_local]`.
 
 Four short runs with an average, momentum warm-up, late fake quantization and shuffling are swept once undisturbed, then under every
-launcher under SIGKILL: to the command alone, to one worker alone, to one process of the launcher's, to the command and all its processes.
-Each kill waits for a phase (the
-command starting or composing, a worker starting, training, writing a checkpoint, scoring, packing, recording) and then for a random moment.
-After each kill the same command is given again. Once all runs are there, they must be `ok`, there once, and equal to the undisturbed
-ones but for times; no line may stand twice in a metrics.jsonl, and no process may be left. Where kills are left by then, a new sweep is
-begun.
+launcher under SIGKILL: to the command alone, to one worker, to one of the launcher's own processes, to all of them. Each kill waits for
+a phase (the command starting or composing, a worker starting, training, writing a checkpoint, scoring, packing, recording), where it
+lasts longer than milliseconds for a random moment of it. After each kill the same command is given again. Once all runs are there, they
+must be `ok`, there once, and equal to the undisturbed ones but for times; no line may stand twice in a metrics.jsonl, and no process may
+be left. Where kills are left by then, a new sweep is begun.
 
-Takes about three minutes per launcher on two cores. Exit code 1 where anything differs. Leave the checkout alone meanwhile: a sweep stops
-when its code changes. Linux: phases are read from /proc.
+Takes about five minutes per launcher on two cores. Exit code 1 where anything differs. Leave the checkout alone meanwhile: a sweep stops
+when its code changes. Linux: processes are found in /proc.
 """
 
 import argparse
@@ -31,7 +30,7 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[1]
 SWEEP = "model/head=tied,factorized seed=1,2"
 MODEL = "model.width=64 model.layers=3 model.heads=4 model.kv_heads=2"
-TRAIN = "train.steps=240 train.seq_len=64 train.batch_tokens=512 train.log_every=5 train.val_every=50 train.qat_below=0.5"
+TRAIN = "train.steps=160 train.seq_len=64 train.batch_tokens=512 train.log_every=5 train.val_every=50 train.qat_below=0.5"
 FEATURES = "optim/averaging=ema optim.roles.matrix.momentum_warmup_steps=100 data.shuffle_seed=${seed} launch.checkpoint_s=0.2"
 PARALLEL = {"basic": "", "joblib": "hydra.launcher.n_jobs=2", "submitit_local": "hydra.launcher.timeout_min=60"}
 TIMED = ("_s", "_ms", "_ms_median", "tokens_per_s", "ended_at", "peak_mem_bytes")  # ends of keys that depend on the clock or the machine
@@ -42,8 +41,9 @@ KINDS = {
 }
 JOBS = ("loky.backend.popen", "submitit.core._submit")  # in the command line of a launcher's own process
 AIMS = ("starting", "composing", "worker starting", "training", "checkpointing", "scoring", "packing", "recording")
-RANDOM_S = {"starting": 1.0, "composing": 0.3, "worker starting": 1.5, "training": 2.0, "scoring": 0.2}  # most that a kill waits then
-PATIENCE_S = 20.0  # until a kill takes whatever phase there is
+RANDOM_S = {"starting": 1.0, "composing": 0.3, "worker starting": 1.5, "training": 2.0, "scoring": 0.05}  # most that a kill waits then
+LOOK_S = 0.3  # between two looks at the processes: a phase of milliseconds leaves no time for one
+PATIENCE_S = 60.0  # until a kill takes whatever phase there is
 ENDING_S = 120.0  # that jobs of a scheduler have to end after the last command
 MOST_COMMANDS = 8  # that may be needed after the last kill
 
@@ -120,9 +120,8 @@ def phases(folder: Path, command: int, since: float) -> list[str]:
         return ["ended"]
 
 
-def strike(sweep: "subprocess.Popen[bytes]", folder: Path, kind: str, dice: random.Random) -> bool:
-    """Whether there was something of this kind to kill."""
-    there = processes(folder)
+def strike(sweep: "subprocess.Popen[bytes]", there: dict[int, str], kind: str, dice: random.Random) -> bool:
+    """Kill some of the processes that are there; whether there was something of this kind to kill."""
     if kind == "command":
         victims = [sweep.pid]
     elif kind == "all":
@@ -147,13 +146,15 @@ def disturbed(command: list[str], at: Round, todo: list[tuple[str, str]], dice: 
         sweep, since = start(command, at.folder), time.time()
         while sweep.poll() is None and todo:
             kind, aim = todo[0]
-            until = time.monotonic() + PATIENCE_S
-            while sweep.poll() is None and aim not in phases(at.folder, sweep.pid, since) and time.monotonic() < until:
-                time.sleep(0.001)
-            time.sleep(dice.uniform(0, RANDOM_S.get(aim, 0.0)))
-            there = phases(at.folder, sweep.pid, since)
-            if sweep.poll() is None and strike(sweep, at.folder, kind, dice):
-                at.kills.append((kind, there))
+            until, looked, there = time.monotonic() + PATIENCE_S, 0.0, dict[int, str]()
+            while sweep.poll() is None and aim not in (hit := phases(at.folder, sweep.pid, since)) and time.monotonic() < until:
+                if time.monotonic() - looked > LOOK_S:
+                    looked, there = time.monotonic(), processes(at.folder)
+            if aim in RANDOM_S:
+                time.sleep(dice.uniform(0, RANDOM_S[aim]))
+                hit, there = phases(at.folder, sweep.pid, since), processes(at.folder)
+            if sweep.poll() is None and strike(sweep, there, kind, dice):
+                at.kills.append((kind, hit))
                 todo.pop(0)
                 time.sleep(0.1)
         sweep.wait()

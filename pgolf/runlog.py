@@ -68,9 +68,10 @@ class RunLog:
             append(self.metrics, json.dumps({"event": kind, **fields}))
 
     def say(self, text: str) -> None:
-        """One line for the terminal and train.log. Raises OSError."""
+        """One line for the terminal and train.log. Raises OSError where train.log cannot be written."""
         if self.log is not None:
-            self.console.print(text, markup=False)
+            with suppress(OSError):  # nobody reads the terminal any more, or its log is full: that ends no run
+                self.console.print(text, markup=False)
             append(self.log, text)
 
     def start_progress(self) -> None:

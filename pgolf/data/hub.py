@@ -16,7 +16,7 @@ from types import ModuleType
 from pgolf.data.cache import locked, writing
 from pgolf.data.progress import say
 from pgolf.errors import DamagedFile, DataError
-from pgolf.machine.files import write_lines
+from pgolf.machine.files import FULL, told, write_lines
 from pgolf.machine.plain import read_json
 from pgolf.machine.typed import typed
 
@@ -97,6 +97,8 @@ class HubFolder:
         return str(commit)
 
     def _unreachable(self, name: str, error: Exception) -> DataError:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return DataError(f"{told(error, self.folder)}. Make room, or choose another cache folder with paths.cache=...")
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no details'}"
         return DataError(
             f"{self.repo}/{name} (revision {self.revision}): cannot be downloaded ({reason}); check the network, HF_ENDPOINT and the names"

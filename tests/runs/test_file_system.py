@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,18 @@ def test_every_writer_names_a_full_disk_and_leaves_nothing_that_counts(name: str
     assert all(path.stat().st_size == 0 for path in left), "of an open log, or a lock"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_terminal_that_takes_nothing_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w", buffering=1) as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with RunLog(tmp_path, is_first=True) as log:
+            log.say("a line")
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
+    assert (tmp_path / "train.log").read_text() == "a line\n"
+
+
 def test_a_folder_that_disappears_under_a_run_costs_that_run(
     train_here: Train, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
@@ -177,5 +190,5 @@ def test_a_plan_that_cannot_be_read(train_here: Train, tiny: list[str], tmp_path
     plan.parent.mkdir(parents=True)
     plan.write_text("{")
     assert train_here(["--multirun", "seed=1,2", *tiny]) == 2
-    assert "sweep.json: is no readable plan of sweeps" in capsys.readouterr().err
+    assert "sweep.json: it is not JSON" in capsys.readouterr().err
     assert plan.read_text() == "{"
