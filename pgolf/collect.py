@@ -10,24 +10,23 @@ configuration or seed that no sweep plans (any more). sweep and position number 
 import json
 import math
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pgolf.contradictions import RUN_NAME
 from pgolf.errors import PgolfError
 from pgolf.plan import PLAN, PlannedCell, read_plan
 from pgolf.results import RECORD, SCHEMA_VERSION, read_record
-from pgolf.soundness import ROW_VERSION, fault_of, row_fault
+from pgolf.soundness import ROW_VERSION, checked_row, fault_of, row_fault
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ROWS = "results.jsonl"
 RUN_FILES = {RECORD, "config.yaml", "metrics.jsonl"}
-RUN_NAME = re.compile(r"seed(\d+)-([0-9a-f]{8})")
 DEEPEST = 6
 
 Row = dict[str, Any]
@@ -200,7 +199,7 @@ def parsed(line: str) -> Row | str:
     """A line's row, or why it is none of ours."""
     try:
         row: Row = json.loads(line)
-        return row_fault(row) or row
+        return row_fault(row) or checked_row(row)
     except (ValueError, RecursionError) as error:
         return f"is no JSON, perhaps cut short ({error})"
 

@@ -28,6 +28,8 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "results",
         "plan",
         "stats",
+        "arm_names",
+        "contradictions",
         "soundness",
         "collect",
         "groups",
