@@ -29,6 +29,8 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "plan",
         "metrics",
         "stats",
+        "arm_names",
+        "contradictions",
         "soundness",
         "collect",
         "groups",
