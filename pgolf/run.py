@@ -133,7 +133,7 @@ def measure(config: Mapping[str, Any], folder: Path, ranks: Ranks, log: RunLog, 
         else:
             trained = take_trained(Path(config["train"]["from"]), model, device)
     if ranks.is_first and config["launch"]["keep_weights"] and config["train"]["from"] is None:
-        keep_trained(folder, model, trained)
+        trained = keep_trained(folder, model, trained)
     finish = finish_run(config, folder, model, trained, corpus, evaluation, ranks, log)
     sources = {*loaded_code(), *trained.code_files}
     whole = code_fields({**code_sums(sources), **code})  # what was loaded at the start is what ran

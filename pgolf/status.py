@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pgolf.command import Parser, run
-from pgolf.errors import ConfigError, PgolfError
+from pgolf.command import FAILED, OK, Parser, run, tell
+from pgolf.errors import ConfigError, DamagedFile, PgolfError
 from pgolf.machine.locks import acquire
+from pgolf.metrics import event_of
 from pgolf.plan import PLAN, PlannedCell, Sweep, planned_cells, read_plan
 from pgolf.render import clean
 from pgolf.results import LOCK, METRICS, STATE, read_record
@@ -47,17 +48,11 @@ def last_event(folder: Path) -> Mapping[str, Any]:
     try:
         with (folder / METRICS).open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
-            lines = file.read().decode("utf-8", errors="replace").splitlines()
+            lines = file.read().split(b"\n")
     except OSError:
         return {}
-    for line in reversed(lines):
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict) and "step" in event:
-            return event
-    return {}
+    sound = (event for line in reversed(lines) if not isinstance(event := event_of(line), str))
+    return next((event for event in sound if event.get("step") is not None), {})
 
 
 def state_of(folder: Path) -> dict[str, Any]:
@@ -79,6 +74,8 @@ def state_of(folder: Path) -> dict[str, Any]:
 
 def left_s(sweeps: list[Sweep], states: Mapping[PlannedCell, Mapping[str, Any]]) -> float | None:
     """Seconds that the latest sweep still needs at its speed so far; None where nothing tells."""
+    if not sweeps:
+        return None
     latest = max(sweeps, key=lambda sweep: sweep.started_at)
     ended = [states[cell]["ended_at"] for cell in latest.cells if (states[cell].get("ended_at") or 0) > latest.started_at]
     todo = sum(states[cell]["state"] in ("running", "waiting", "interrupted") for cell in latest.cells)
@@ -122,17 +119,26 @@ def command(arguments: list[str]) -> int:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("multirun"), help="a study's folder, or the one above it (multirun)")
     parser.add_argument("--json", action="store_true", help="a JSON list: study, count, left_s (seconds), cells")
     args = parser.parse_args(arguments)
-    found = [report(folder) for folder in studies(args.folder)]
+    reports, damaged = [], []
+    for folder in studies(args.folder):
+        try:
+            reports.append(report(folder))
+        except DamagedFile as error:
+            damaged.append(error)
+    if damaged and not reports:
+        raise damaged[0]
     if args.json:
-        print(json.dumps(found, indent=1))
-        return 0
-    for each in found:
-        show(each, Console())
-    return 0
+        print(json.dumps(reports, indent=1))
+    else:
+        for each in reports:
+            show(each, Console())
+    for each_error in damaged:
+        tell(each_error)
+    return FAILED if damaged else OK
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 2 for a folder without a sweep."""
+    """Exit code 0; 1 where a plan beside others is damaged; 2 for a folder without a sweep that can be read."""
     return run(command, arguments)
 
 

@@ -2,15 +2,15 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pgolf.checkpoint import AVERAGED, WEIGHTS, load_weights, save_weights
-from pgolf.errors import PgolfError
+from pgolf.checkpoint import AVERAGED, FOLDER, WEIGHTS, load_weights, save_weights
+from pgolf.errors import DamagedFile, PgolfError
 from pgolf.loop import Trace
 from pgolf.nn.gpt import GPT
 from pgolf.results import read_record
@@ -38,11 +38,12 @@ def weights_sha(folder: Path) -> str:
         raise PgolfError(f"train.from: {folder / WEIGHTS} cannot be read ({error.strerror}). {remedy}") from None
 
 
-def keep_trained(folder: Path, model: GPT, trained: TrainedModel) -> None:
-    """Leave live and averaged weights in the run folder. Raises OSError."""
+def keep_trained(folder: Path, model: GPT, trained: TrainedModel) -> TrainedModel:
+    """Leave live and averaged weights in the run folder, and their hash for its record. Raises OSError."""
     save_weights(folder, WEIGHTS, named_tensors(model))
     if trained.average is not None:
         save_weights(folder, AVERAGED, trained.average)
+    return replace(trained, origin={"weights_sha": weights_sha(folder)})
 
 
 def take_trained(parent: Path, model: GPT, device: torch.device) -> TrainedModel:
@@ -50,6 +51,9 @@ def take_trained(parent: Path, model: GPT, device: torch.device) -> TrainedModel
     record = read_record(parent)
     if record is None or record["status"] != "ok":
         raise PgolfError(f"train.from: {parent} holds no finished run. Run it first")
+    sha = weights_sha(parent)
+    if record.get("weights_sha") not in (None, sha):  # older records have none
+        raise DamagedFile(parent / FOLDER, "does not hold the weights that its run left", "Train that run again with launch.rerun=true")
     model.to_empty(device=device)
     tensors, live = named_tensors(model), load_weights(parent, WEIGHTS)
     if {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in live.items()}:
@@ -60,5 +64,5 @@ def take_trained(parent: Path, model: GPT, device: torch.device) -> TrainedModel
     average = {n: t.to(device) for n, t in load_weights(parent, AVERAGED).items()} if (parent / AVERAGED).exists() else None
     trace = Trace(record["steps"], record["train_s"], float("nan"), [record["step_ms_median"]], list(record["warnings"]))
     trace.qat_from_step = record["qat_from_step"]
-    origin = {"from.folder": str(parent), "from.fingerprint": record["fingerprint"], "from.weights_sha": weights_sha(parent)}
+    origin = {"from.folder": str(parent), "from.fingerprint": record["fingerprint"], "from.weights_sha": sha}
     return TrainedModel(trace, average, origin, [str(line).partition(" ")[0] for line in record["code_files"]])
