@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from pgolf.aggregation import FILES, WIDE, aggregate, placed, write_tables
 from pgolf.comparison_options import add_comparison_options, fraction, not_negative, settings_of
 from pgolf.errors import PgolfError
-from pgolf.render import show
+from pgolf.render import clean, clean_lines, show
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,8 +41,8 @@ def run(args: argparse.Namespace) -> None:
     show([s for s in sections if s.heading == "Warnings"] if args.quiet else sections, console)
     out = args.out or args.folder
     for warning in write_tables(made, out):
-        console.print(warning, markup=False)
-    console.print(f"written: {', '.join(str(placed(out, name)) for name in FILES)}", markup=False, soft_wrap=True)
+        console.print(Text(clean(warning)))
+    console.print(Text(clean(f"written: {', '.join(str(placed(out, name)) for name in FILES)}")), soft_wrap=True)
 
 
 def main() -> int:
@@ -49,7 +50,7 @@ def main() -> int:
     try:
         run(parser().parse_args())
     except PgolfError as error:
-        print(error, file=sys.stderr)
+        print(clean_lines(str(error)), file=sys.stderr)
         return 2
     return 0
 

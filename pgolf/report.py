@@ -10,6 +10,7 @@ from pgolf.comparison_options import add_comparison_options, settings_of
 from pgolf.errors import PgolfError
 from pgolf.figures.export import write_png
 from pgolf.figures.gallery import gallery
+from pgolf.render import clean_lines
 from pgolf.webpage.document import document
 
 REPORT = "report.html"
@@ -56,7 +57,7 @@ def main() -> int:
     try:
         run(parser().parse_args())
     except PgolfError as error:
-        print(error, file=sys.stderr)
+        print(clean_lines(str(error)), file=sys.stderr)
         return 2
     return 0
 

@@ -7,6 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pgolf.figures.numbers import Effect, off_scale
 from pgolf.figures.style import FONT, INK, MUTED, RULE, SHADE, WIDTH, Looks, axes, blank, width_of, write, x_title
+from pgolf.render import clean
 
 ROW, TOP, BOTTOM, RIGHT = 23.0, 24.0, 40.0, 14.0
 BEYOND = 1.0  # an interval may reach this many times the estimates' span beyond them; what is wider ends in an arrow
@@ -52,7 +53,8 @@ def draw(effects: Sequence[Effect], looks: Looks, baseline: str, smallest: float
         look = looks[effect.key]
         write(figure, left - 8, height - TOP - ROW * (at + 0.5), name, ha="right", va="center_baseline")
         if effect.difference is None:
-            reason = effect.reason if len(effect.reason) <= LONGEST_REASON else effect.reason[: LONGEST_REASON - 1] + "…"
+            told = clean(effect.reason)
+            reason = told if len(told) <= LONGEST_REASON else told[: LONGEST_REASON - 1] + "…"
             made.text(low, at, f" {reason}", fontsize=FONT, color=MUTED, va="center", parse_math=False)
             continue
         if is_far(effect, effects):
