@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from pgolf.aggregation import FILES, WIDE, aggregate, placed, write_tables
 from pgolf.command import OK, Parser, run
 from pgolf.comparison_options import add_comparison_options, fraction, not_negative, settings_of
-from pgolf.render import show
+from pgolf.render import clean, show
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,8 +44,8 @@ def command(arguments: list[str]) -> int:
     warnings = write_tables(made, out)
     show([s for s in sections if s.heading == "Warnings"] if args.quiet else sections, console)
     for warning in warnings:
-        console.print(warning, markup=False)
-    console.print(f"written: {', '.join(str(placed(out, name)) for name in FILES)}", markup=False, soft_wrap=True)
+        console.print(Text(clean(warning)))
+    console.print(Text(clean(f"written: {', '.join(str(placed(out, name)) for name in FILES)}")), soft_wrap=True)
     return OK
 
 

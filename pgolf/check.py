@@ -149,8 +149,8 @@ def choice_problems(config: Resolved) -> Iterator[str]:
         yield f"model.vocab_size: is not the tokenizer's ({config['model']['vocab_size']}). Set data.vocab_size instead"
     for key in ("name", "arm"):
         value = config["study"][key]
-        if value is not None and not re.fullmatch(r"[\w=,@+-][\w=,.@+-]*", value):
-            yield f"study.{key}: must be the name of a folder, of letters, digits and =,.@+- ({value})"
+        if value is not None and not re.fullmatch(r"\w[\w=,.@+-]*", value):
+            yield f"study.{key}: must be the name of a folder: a letter, digit or _, then letters, digits and =,.@+- ({value})"
         elif value is not None and len(value.encode()) > LONGEST_FOLDER:
             yield f"study.{key}: must have at most {LONGEST_FOLDER} bytes, and has {len(value.encode())} ({value[:40]}...). Shorten it"
 

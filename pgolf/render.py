@@ -29,18 +29,42 @@ LATEX = {
     "[": "{[}",  # after a row's end a bare bracket would be its optional argument
     "]": "{]}",
 }
+# Lone surrogates, noncharacters, marks that turn the direction of what follows, and characters that are not seen.
+UNSEEN = re.compile(
+    "[\ud800-\udfff\ufffe\uffff\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+ENTITY = re.compile(r"&(?=#?\w+;)")
+BLOCK = re.compile(r"^(#|[+-](?= |$)|[-=]+$|\d+(?=[.)]( |$)))")  # what a Markdown block begins with
+FORMULA = "=+-@\t\r\uff1d\uff0b\uff0d\uff20"  # a cell that begins with one of these is computed by a spreadsheet
+PLAIN_NUMBER = re.compile(r"[+-]?(\d[\d,]*\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def clean(text: str) -> str:
-    """One line without control characters, marks that turn the direction of what follows, or lone surrogates: a name may hold any."""
+    """One line without control characters, lone surrogates or what is not seen: a name may hold any."""
     if text.isprintable():
         return text
-    told = re.sub(r"[\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", "?", text)
-    return re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", told).strip()
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", UNSEEN.sub("?", text)).strip()
+
+
+def clean_lines(text: str) -> str:
+    """Several lines, each of them clean: for a message that may hold names from a file."""
+    return "\n".join(map(clean, text.split("\n")))
 
 
 def markdown_text(text: str) -> str:
-    return re.sub(r"([\\`*_|~\[\]])", r"\\\1", clean(text)).replace("<", "&lt;").replace(">", "&gt;")
+    """Text that Markdown shows as it is, also at the start of a line and between dollar signs, which some readers take for formulas."""
+    told = re.sub(r"([\\`*_|~$\[\]])", r"\\\1", ENTITY.sub("&amp;", clean(text)))
+    return BLOCK.sub(lambda found: escaped_start(found[0]), told).replace("<", "&lt;").replace(">", "&gt;")
+
+
+def escaped_start(start: str) -> str:
+    return f"{start}\\" if start.isdigit() else f"\\{start}"
+
+
+def spreadsheet_text(text: str) -> str:
+    """A cell of a CSV file as text: a leading apostrophe keeps a spreadsheet from computing it. Plain numbers stay as they are."""
+    told = clean(text)
+    return f"'{told}" if told[:1] and told[0] in FORMULA and not PLAIN_NUMBER.fullmatch(told) else told
 
 
 def latex_text(text: str) -> str:
@@ -131,7 +155,9 @@ def show_grid(grid: Grid, console: Console) -> None:
     for part in parts:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for at in (0, *part):
-            table.add_column(Text(grid.columns[at]), justify="right" if grid.numeric[at] else "left", overflow="fold", max_width=WIDEST)
+            table.add_column(
+                Text(clean(grid.columns[at])), justify="right" if grid.numeric[at] else "left", overflow="fold", max_width=WIDEST
+            )
         for row in rows:
             table.add_row(*(Text(clean(row[at])) for at in (0, *part)))
         console.print(table)
@@ -140,15 +166,21 @@ def show_grid(grid: Grid, console: Console) -> None:
 
 
 def csv_text(report: Report) -> str:
-    """A line per arm and family. What is missing is an empty cell; why stands under `refused` or `notes`."""
+    """A line per arm and family. What is missing is an empty cell; why stands under `refused` or `notes`. Text is never a formula."""
     lines = [line for table in report.families for line in csv_lines(table)]
     columns = list(dict.fromkeys(key for line in lines for key in line))
     tail = [key for key in columns if key.startswith("config.")]
     out = io.StringIO()
-    writer = csv.DictWriter(out, [key for key in columns if key not in tail] + sorted(tail), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: clean(value) if isinstance(value, str) else value for key, value in line.items()} for line in lines)
+    writer = csv.writer(out, lineterminator="\n")
+    titles = [key for key in columns if key not in tail] + sorted(tail)
+    writer.writerow(map(spreadsheet_text, titles))
+    writer.writerows([csv_cell(line.get(key)) for key in titles] for line in lines)
     return out.getvalue()
+
+
+def csv_cell(value: Any) -> Any:
+    """Numbers as they are; lists and mappings, as a configuration may hold them, as text."""
+    return spreadsheet_text(str(value)) if isinstance(value, str | list | dict) else value
 
 
 def csv_lines(table: FamilyTable) -> list[dict[str, Any]]:

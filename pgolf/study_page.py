@@ -1,5 +1,6 @@
 """What a study's page shows beside its tables: scores apart, scores on the way, and the comparison as it was published."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -75,9 +76,9 @@ def phases_of(curve: Curve) -> list[tuple[str, int, float]]:
     """(phase of the schedule, step, live bpb) at the last validation of each phase: `constant`, `rising`, `falling` or `zero` rate."""
     last: dict[str, tuple[int, float]] = {}
     for step, bpb in zip(curve.val_steps, curve.val_bpb_live, strict=True):
-        scales = [scale for at, scale in zip(curve.train_steps, curve.train_lr_scale, strict=True) if at <= step]
+        scales = curve.train_lr_scale[: bisect_right(curve.train_steps, step)][-2:]  # steps are in order
         if scales:
-            now, before = scales[-1], scales[-2] if len(scales) > 1 else scales[-1]
+            now, before = scales[-1], scales[0]
             last["zero" if now == 0 else "falling" if now < before else "rising" if now > before else "constant"] = (step, bpb)
     return [(phase, *at) for phase, at in sorted(last.items(), key=lambda item: item[1])]
 

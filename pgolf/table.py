@@ -16,6 +16,7 @@ from pgolf.groups import SHORT, Group, Mark, differing_keys, group
 from pgolf.stats import spread
 
 FEWEST_SEEDS = 3
+MOST_NAMED = 200  # arms in one warning
 MOST_FAULTS = 20  # damaged or foreign records that are named among the warnings
 
 
@@ -102,10 +103,10 @@ def tabulate(
 
 def adhoc_families(groups: Sequence[Group], baseline: str | None) -> list[Family]:
     """One family for each study. baseline: an arm's name, whole or as the tables shorten it."""
-    arms: defaultdict[str, list[str]] = defaultdict(list)
+    found: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for g in groups:
-        if g.arm not in arms[g.study]:
-            arms[g.study].append(g.arm)
+        found[g.study][g.arm] = None
+    arms = {study: list(names) for study, names in found.items()}
     named = {
         study: {**{short: arm for arm, short in short_names(names).items()}, **{arm: arm for arm in names}} for study, names in arms.items()
     }
@@ -119,10 +120,10 @@ def adhoc_families(groups: Sequence[Group], baseline: str | None) -> list[Family
 def left_over(groups: Sequence[Group], families: Sequence[Family]) -> list[Family]:
     """Arms that no family names, compared with nothing."""
     named = {(family.study, arm) for family in families for arm in family.arms}
-    rest: defaultdict[str, list[str]] = defaultdict(list)
+    rest: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for g in groups:
-        if (g.study, g.arm) not in named and g.arm not in rest[g.study]:
-            rest[g.study].append(g.arm)
+        if (g.study, g.arm) not in named:
+            rest[g.study][g.arm] = None
     return [Family(f"{study}: in no family", study, tuple(arms), None) for study, arms in rest.items() if arms]
 
 
@@ -228,6 +229,12 @@ def faults(groups: Sequence[Group]) -> list[str]:
     return [*lines, f"and {left:,} more damaged or foreign records: see the runs without a score"] if left else lines
 
 
+def some(arms: Sequence[str]) -> str:
+    """Arms in a warning; of very many the first, since each one's own notes say it too."""
+    left = len(arms) - MOST_NAMED
+    return "; ".join(arms[:MOST_NAMED]) + (f"; and {left:,} more arms, as their notes say" if left > 0 else "")
+
+
 def first_line(error: Any) -> str:
     return str(error or "").split("\n")[0]
 
@@ -241,7 +248,7 @@ def warnings_of(groups: Sequence[Group], tables: Sequence[FamilyTable]) -> list[
             for mark in row.marks:
                 where = row.label if one_study else f"{row.group.study}/{row.label}"
                 kinds[mark.kind].append(f"{where} ({mark.text})")
-    lines = [*faults(groups), *(f"{kind}: {'; '.join(dict.fromkeys(told))}" for kind, told in kinds.items())]
+    lines = [*faults(groups), *(f"{kind}: {some(list(dict.fromkeys(told)))}" for kind, told in kinds.items())]
     cells = {(g.study, row["folder"]): row["status"] for g in groups for row in g.rows if row["planned"]}
     lacking = sum(status != "ok" for status in cells.values())
     if lacking:

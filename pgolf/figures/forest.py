@@ -7,6 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pgolf.figures.numbers import Effect, off_scale
 from pgolf.figures.style import FONT, INK, MUTED, RULE, SHADE, WIDTH, Looks, axes, blank, width_of, write, x_title
+from pgolf.render import clean
 
 ROW, TOP, BOTTOM, RIGHT = 23.0, 24.0, 40.0, 14.0
 BEYOND = 1.0  # an interval may reach this many times the estimates' span beyond them; what is wider ends in an arrow
@@ -15,7 +16,8 @@ LONGEST_REASON = 34
 
 def limits(effects: Sequence[Effect], smallest: float | None) -> tuple[float, float]:
     """Zero, every estimate and the smallest effect; of wide intervals only as much as leaves the estimates apart."""
-    near = [e for e in effects if not is_far(e, effects)]
+    away = far_ones(effects)
+    near = [e for e, gone in zip(effects, away, strict=True) if not gone]
     fixed = [0.0, *(e.difference for e in near if e.difference is not None), *((-smallest, smallest) if smallest else ())]
     low, high = min(fixed), max(fixed)
     reach = BEYOND * (high - low) or 1e-3
@@ -25,10 +27,10 @@ def limits(effects: Sequence[Effect], smallest: float | None) -> tuple[float, fl
     return low - room, high + room
 
 
-def is_far(effect: Effect, effects: Sequence[Effect]) -> bool:
-    """Whether an arm is so much worse that it is named at the edge."""
+def far_ones(effects: Sequence[Effect]) -> list[bool]:
+    """Of each arm, whether it is so much worse that it is named at the edge."""
     far = off_scale([0.0, *(e.difference for e in effects if e.difference is not None)])
-    return far is not None and effect.difference is not None and effect.difference >= far
+    return [far is not None and e.difference is not None and e.difference >= far for e in effects]
 
 
 def draw(effects: Sequence[Effect], looks: Looks, baseline: str, smallest: float | None) -> Figure:
@@ -48,14 +50,15 @@ def draw(effects: Sequence[Effect], looks: Looks, baseline: str, smallest: float
     made.set_yticks([])
     made.xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=3))
     height = 72 * float(figure.get_size_inches()[1])
-    for at, (effect, name) in enumerate(zip(effects, names, strict=True)):
+    for at, (effect, name, is_far) in enumerate(zip(effects, names, far_ones(effects), strict=True)):
         look = looks[effect.key]
         write(figure, left - 8, height - TOP - ROW * (at + 0.5), name, ha="right", va="center_baseline")
         if effect.difference is None:
-            reason = effect.reason if len(effect.reason) <= LONGEST_REASON else effect.reason[: LONGEST_REASON - 1] + "…"
+            told = clean(effect.reason)
+            reason = told if len(told) <= LONGEST_REASON else told[: LONGEST_REASON - 1] + "…"
             made.text(low, at, f" {reason}", fontsize=FONT, color=MUTED, va="center", parse_math=False)
             continue
-        if is_far(effect, effects):
+        if is_far:
             text = f"{effect.difference:+.3f} →"
             made.text(high, at, text, fontsize=FONT, color=look.colour, ha="right", va="center", parse_math=False)
             continue

@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pgolf.aggregation import Aggregate
 from pgolf.curves import curves_of
 from pgolf.figures import forest, lines, order, points
 from pgolf.figures.export import Picture
 from pgolf.figures.numbers import (
+    MOST_ARMS,
     TRAIN,
     VALIDATION,
     WINDOW,
@@ -19,6 +20,7 @@ from pgolf.figures.numbers import (
     Sized,
     cap_of,
     effects,
+    is_long,
     key_of,
     numbered,
     off_scale,
@@ -33,6 +35,7 @@ from pgolf.tradeoff import front, line_rows
 
 BAND = "The line is the mean over an arm's counted seeds, the band goes from the lowest to the highest seed."
 CUT = "The picture is not scaled for the steep first quarter of training."
+LONG = "Of long curves evenly spaced points are drawn, the first and the last among them."
 FAR = "Arms that are far worse stand at the edge with their score."
 
 
@@ -59,7 +62,9 @@ def gallery(made: Aggregate) -> list[Exhibit]:
             sized(made, whole, looks),
             published(made, looks),
         ]
-    return [exhibit for exhibit in found if exhibit.panels]
+    most = max((len(table.rows) for table in tables), default=0)
+    left_out = f" Of more than {MOST_ARMS} arms the best by mean score are drawn; the table has all {most:,}." if most > MOST_ARMS else ""
+    return [replace(exhibit, caption=exhibit.caption + left_out) for exhibit in found if exhibit.panels]
 
 
 def looks_of(made: Aggregate) -> Looks:
@@ -88,6 +93,7 @@ def curves(made: Aggregate, whole: Sequence[Part], kind: str, looks: Looks) -> E
     )
     cut = f" {CUT}" if any(map(lines.cut_off, drawn.values())) else ""
     cut += f" {FAR}" if any(off_scale([line.mean[-1] for line in found]) is not None for found in drawn.values()) else ""
+    cut += f" {LONG}" if is_long(made.curves) else ""
     return Exhibit(kind, f"{kind.capitalize()} curves", f"{what} {BAND}{cut}{uneven(drawn.values())}", panels)
 
 
@@ -106,7 +112,7 @@ def forests(tables: Sequence[FamilyTable], looks: Looks) -> Exhibit:
         baseline = next((looks[key_of(row.group)].name for row in table.rows if row.is_baseline), table.family.baseline or "")
         low, high = forest.limits(found, smallest)
         shaded |= smallest is not None
-        away = [forest.is_far(e, found) for e in found]
+        away = forest.far_ones(found)
         far |= any(away)
         clipped |= any(((e.low or 0) < low or (e.high or 0) > high) and not gone for e, gone in zip(found, away, strict=True))
         bare |= any(e.difference is not None and e.low is None for e in found)

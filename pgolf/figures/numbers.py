@@ -5,7 +5,7 @@ is a mean over the counted seeds of one arm, `low` and `high` the lowest and hig
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -17,6 +17,8 @@ from pgolf.study import Study
 from pgolf.table import ArmRow, FamilyTable
 
 Key = tuple[str, str, str]  # study, arm, fingerprint: what keeps one colour in all pictures
+MOST_ARMS = 60  # of one picture: more are neither told apart nor drawn in reasonable time
+MOST_POINTS = 1000  # of one curve in a picture of 420 points' width
 WINDOW = 5  # logged points of training that one shown point is the mean of
 TRAIN, VALIDATION = "training", "validation"
 
@@ -86,7 +88,7 @@ def parts(table: FamilyTable) -> list[Part]:
     found = []
     kinds = score_columns(table.rows)
     for title, kind in kinds.items():
-        rows = tuple(row for row in table.rows if row.mean_bpb is not None and scoring(row) == kind)
+        rows = drawn_rows([row for row in table.rows if row.mean_bpb is not None and scoring(row) == kind])
         if rows:
             found.append(Part(table.family.name + (f" ({title.removeprefix('bpb ')})" if len(kinds) > 1 else ""), table, rows))
     return found
@@ -117,7 +119,8 @@ def training(curve: Curve) -> Iterator[tuple[float, float]]:
     WINDOW in all. A long curve ends where that many follow: one batch's luck is no end of a line."""
     logged = [(at, bpb) for at, bpb in zip(curve.train_tokens, curve.train_bpb, strict=True) if math.isfinite(bpb)]
     last = len(logged) - (WINDOW // 2 if len(logged) > 2 * WINDOW else 0)
-    for number, (at, _) in enumerate(logged[:last]):
+    for number in thinned(last):
+        at = logged[number][0]
         reach = min(WINDOW // 2, number, len(logged) - 1 - number)
         yield at, fmean(bpb for _, bpb in logged[number - reach : number + reach + 1])
 
@@ -129,12 +132,40 @@ def validation(curve: Curve, group: Group) -> Iterator[tuple[float, float]]:
         batch = curve.train_tokens[-1] / curve.train_steps[-1]
     if batch is None:
         return iter(())
-    return ((step * batch, bpb) for step, bpb in zip(curve.val_steps, curve.val_bpb_live, strict=True) if math.isfinite(bpb))
+    scored = [(step * batch, bpb) for step, bpb in zip(curve.val_steps, curve.val_bpb_live, strict=True) if math.isfinite(bpb)]
+    return (scored[number] for number in thinned(len(scored)))
+
+
+def thinned(count: int) -> Iterator[int]:
+    """Which of so many points are drawn: all of up to MOST_POINTS, else evenly spaced ones, always the first and the last.
+
+    The spacing is a power of two, so that curves of unequal lengths have points in common.
+    """
+    spacing = 1
+    while count > MOST_POINTS * spacing:
+        spacing *= 2
+    yield from range(0, count, spacing)
+    if count and (count - 1) % spacing:
+        yield count - 1
+
+
+def is_long(curves: Iterable[Curve]) -> bool:
+    """Whether some curve has more points than are drawn."""
+    return any(max(len(curve.train_steps), len(curve.val_steps)) > MOST_POINTS for curve in curves)
+
+
+def drawn_rows(rows: Sequence[ArmRow]) -> tuple[ArmRow, ...]:
+    """The arms of a picture, in their order: of very many the best by mean score, and the baselines."""
+    if len(rows) <= MOST_ARMS:
+        return tuple(rows)
+    ranked = sorted(rows, key=lambda row: (not row.is_baseline, row.mean_bpb is None, row.mean_bpb or 0.0))
+    kept = set(map(id, ranked[:MOST_ARMS]))
+    return tuple(row for row in rows if id(row) in kept)
 
 
 def effects(table: FamilyTable) -> list[Effect]:
     """The difference of every arm that is compared with the family's baseline, refused ones with the reason."""
-    return [effect_of(row) for row in table.rows if row.comparison is not None]
+    return [effect_of(row) for row in drawn_rows([row for row in table.rows if row.comparison is not None])]
 
 
 def effect_of(row: ArmRow) -> Effect:
@@ -168,7 +199,8 @@ def pairs(table: FamilyTable, study: Study | None) -> list[Pair]:
     if study is None or table.family.baseline is None:
         return []
     published = [(row, study.published.get(row.group.arm, {}).get("val_bpb")) for row in table.rows]
-    return [Pair(key_of(row.group), row.label, value, row.mean_bpb) for row, value in published if value is not None]
+    shown = set(map(id, drawn_rows([row for row, value in published if value is not None])))
+    return [Pair(key_of(row.group), row.label, value, row.mean_bpb) for row, value in published if value is not None and id(row) in shown]
 
 
 def off_scale(values: Sequence[float]) -> float | None:

@@ -147,8 +147,8 @@ def axes(figure: Figure, *, left: float, right: float, top: float, bottom: float
 
 
 def write(figure: Figure, x: float, y: float, text: str, *, colour: str = INK, **more: Any) -> Text:
-    """Text at a place in points."""
-    return figure.text(x, y, text, transform=points(figure), fontsize=FONT, color=colour, parse_math=False, **more)
+    """Text at a place in points: as it is, without control characters and never as a formula."""
+    return figure.text(x, y, clean(text), transform=points(figure), fontsize=FONT, color=colour, parse_math=False, **more)
 
 
 def stroke(figure: Figure, xs: Sequence[float], ys: Sequence[float], **more: Any) -> None:

@@ -9,6 +9,7 @@ from pgolf.render import clean
 
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 BREAKS = re.compile(r"[_,=/]")  # after which a long name may be broken
+MOST_ROWS = 1000  # of a table on one page
 LONG = 28  # characters of a cell from which it is prose and may be broken
 
 
@@ -52,13 +53,15 @@ def table(grid: Grid, caption: str, *, sortable: bool = False, name: str = "") -
         tag("th", text(title), scope="col", class_="number" if numeric else None)
         for title, numeric in zip(grid.columns, grid.numeric, strict=True)
     )
-    rows = "".join(tag("tr", "".join(cells(row, grid.numeric))) for row in grid.rows)
+    rows = "".join(tag("tr", "".join(cells(row, grid.numeric))) for row in grid.rows[:MOST_ROWS])
     made = tag(
         "table",
         tag("caption", text(caption), class_="unseen") + tag("thead", tag("tr", head)) + tag("tbody", rows),
         class_="sortable" if sortable else None,
     )
-    return tag("div", made, class_="scroll", tabindex="0", role="region", aria_label=clean(caption), id=name or None)
+    left = f"The first {MOST_ROWS:,} of {len(grid.rows):,} rows are shown. pgolf.aggregate writes all of them into table.md and table.csv."
+    note = tag("p", left, class_="quiet") if len(grid.rows) > MOST_ROWS else ""
+    return tag("div", made, class_="scroll", tabindex="0", role="region", aria_label=clean(caption), id=name or None) + note
 
 
 def cells(row: Sequence[str], numeric: Sequence[bool]) -> Iterable[str]:

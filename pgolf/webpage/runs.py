@@ -24,15 +24,20 @@ MADE_BY = (
 )
 MACHINE = ("device", "threads", "precision", "compile", "nproc", "hostname")
 OK = "ok"
+MOST_RUNS = 1000  # on one page, about 3 MB
+LONGEST = 20_000  # characters of one field or error
 
 
 def runs(rows: Sequence[Row]) -> str:
     """A heading an arm, a fold a run, by seed."""
     found: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in rows:
+    for row in rows[:MOST_RUNS]:
         found[row["study"], row["arm"]].append(row)
     several = len({study for study, _ in found}) > 1
     made = []
+    if len(rows) > MOST_RUNS:
+        left = f"The first {MOST_RUNS:,} of {len(rows):,} runs are shown. pgolf.aggregate writes all of them into results.jsonl."
+        made.append(tag("p", text(left)))
     for (study, arm), members in found.items():
         members.sort(key=lambda row: (row["seed"] is None, row["seed"] or 0, str(row.get("folder"))))
         inside = "".join(run(row) for row in members)
@@ -54,9 +59,11 @@ def run(row: Row) -> str:
 def body(row: Row, warned: Sequence[str]) -> str:
     made = []
     if row.get("error"):
-        made.append(tag("h4", "error") + tag("pre", "\n".join(text(line) for line in str(row["error"]).splitlines()), tabindex="0"))
+        lines = shortened(str(row["error"])).splitlines()
+        made.append(tag("h4", "error") + tag("pre", "\n".join(map(text, lines)), tabindex="0"))
     if warned:
-        made.append(tag("h4", "warnings") + tag("ul", "".join(tag("li", text(warning)) for warning in warned)))
+        lines = shortened("\n".join(warned)).split("\n")
+        made.append(tag("h4", "warnings") + tag("ul", "".join(tag("li", text(line)) for line in lines)))
     versions = [key for key in row if key.startswith("versions.")]
     what = {"folder": str(row.get("folder")), "planned": planned(row)} | values(row, ("overrides",))
     for title, pairs in (
@@ -88,4 +95,9 @@ def value_text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return shortened(" ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def shortened(value: str) -> str:
+    """A text of a field; of one that is very long the beginning, with how much is left out."""
+    return value if len(value) <= LONGEST else f"{value[:LONGEST]} ... ({len(value) - LONGEST:,} characters left out)"

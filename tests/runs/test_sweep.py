@@ -14,6 +14,7 @@ import pytest
 
 from pgolf import status
 from pgolf.plan import planned_cells, read_plan
+from pgolf.soundness import fault_of
 from run_folders import records
 
 Train = Callable[[list[str]], int]
@@ -44,6 +45,7 @@ def test_a_sweep_runs_every_cell(train_here: Train, main_of: MainOf, tiny: list[
     found = [record for _, record in records(tmp_path)]
     assert {r["choices.quant"] for r in found} == {"none", "int8_zlib"}
     assert {r["status"] for r in found} == {"ok"}
+    assert [fault_of(r) for r in found] == [None, None], "a fresh record contradicts itself nowhere"
     assert {r["threads"] for r in found} == {1}
     by_quant = {r["choices.quant"]: r for r in found}
     assert by_quant["none"]["val_bpb_live"] == by_quant["int8_zlib"]["val_bpb_live"], "one seed, one training"
@@ -133,8 +135,9 @@ def test_odd_sweeps(train_here: Train, tiny: list[str], tmp_path: Path, capsys: 
     assert "--multirun: cannot be given together with --cfg" in capsys.readouterr().err
     assert train_here(["train.from=a/b=c,a/b=d"]) == 2
     assert "train.from: more than one value" in capsys.readouterr().err
-    assert train_here(["study.arm=../x", *tiny]) == 2
-    assert "study.arm: must be the name of a folder" in capsys.readouterr().err
+    for named in ("study.arm=../x", "study.name=-2+3"):  # the second is a formula to a spreadsheet
+        assert train_here([named, *tiny]) == 2
+        assert f"{named.split('=')[0]}: must be the name of a folder" in capsys.readouterr().err
     assert train_here([f"study.name='{'文' * 61}'", *tiny]) == 2
     assert "study.name: must have at most 180 bytes, and has 183" in capsys.readouterr().err
     argv = ["--multirun", f"paths.out={tmp_path / 'a'},{tmp_path / 'b'}", "study.name=mine", *tiny, "train.steps=4"]
