@@ -17,6 +17,7 @@ from rich.console import Console
 
 from pgolf.cells import plan_cell, state_of
 from pgolf.config import CONFIG_NAME, conf_dir, register
+from pgolf.corpora import check_corpora
 from pgolf.dry_run import dry_run
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.help import help_text
@@ -56,6 +57,7 @@ def launch(cells: Sequence[Cell], command: Sequence[str]) -> int:
     if cells[0].composed.launch.dry_run:
         dry_run(cells, jobs, states)
         return 0
+    check_corpora([job.config for job, state in zip(jobs, states, strict=True) if state.kind != "done"])
     register()
     if cells[0].in_sweep:
         sys.argv[1:] = [as_sweep_of_one(text) if text in cells[0].placeless else text for text in sys.argv[1:]]

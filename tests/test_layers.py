@@ -82,6 +82,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "runs",
         "artifact",
         "account",
+        "corpora",
         "memory",
         "runlog",
         "help",
