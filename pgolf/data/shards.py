@@ -10,8 +10,8 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -126,7 +126,7 @@ def shard_sha256(path: Path) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[BufferedReader]:
     """A regular file, open for reading; whatever goes wrong in opening and reading is a DataError."""
     try:
         with open_regular(path) as file:

@@ -4,8 +4,8 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 MAX_FILE_BYTES = 64 * 2**20
 
@@ -60,7 +60,7 @@ def read_regular(path: Path, most_bytes: int = MAX_FILE_BYTES) -> bytes:
     return content
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """A regular file opened for reading. Raises OSError where it cannot be, and ValueError for what is not a regular file."""
     file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
