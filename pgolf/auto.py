@@ -7,7 +7,8 @@ import torch
 
 from pgolf.build import build_data
 from pgolf.errors import LackError
-from pgolf.machine.limits import cores, memory_bytes
+from pgolf.machine.limits import auto_threads, cores, memory_bytes
+from pgolf.memory import memory_floor_bytes
 
 
 def device_memory_bytes(device: str) -> int | None:
@@ -20,14 +21,15 @@ def device_memory_bytes(device: str) -> int | None:
 def decide_auto(config: dict[str, Any], *, in_sweep: bool) -> dict[str, Any]:
     """Every `auto` replaced by what the rule gives on this device: the stored configuration holds none.
 
-    device: cuda where there is one. threads: one a job in a sweep, else all cores shared by the ranks. compile: on for CUDA.
+    device: cuda where there is one. threads: one per job in a sweep, else the cores that
+    affinity, cgroup quota and OMP_NUM_THREADS leave, shared by the ranks. compile: on for CUDA.
     precision: bf16 on CUDA devices that compute in it natively, else fp32. gpus_per_job: one a rank.
     """
     train, device = dict(config["train"]), config["device"]
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if train["threads"] == "auto":
-        train["threads"] = 1 if in_sweep else max(1, cores() // config["launch"]["nproc"])
+        train["threads"] = 1 if in_sweep else max(1, auto_threads().amount // config["launch"]["nproc"])
     train["threads"] = int(train["threads"])
     if train["compile"] == "auto":
         train["compile"] = "on" if device == "cuda" else "off"
@@ -38,6 +40,20 @@ def decide_auto(config: dict[str, Any], *, in_sweep: bool) -> dict[str, Any]:
     if launch["gpus_per_job"] == "auto":
         launch["gpus_per_job"] = launch["nproc"] if device == "cuda" else 0
     return {**config, "device": device, "train": train, "launch": launch}
+
+
+def too_large(config: Mapping[str, Any]) -> list[str]:
+    """A line where weights, gradients and optimizer states alone are more than the memory of this machine."""
+    device, have = config["device"], device_memory_bytes(config["device"])
+    each = memory_floor_bytes(config)
+    need = each * (1 if device == "cuda" else config["launch"]["nproc"])
+    if have is None or each == 0 or need <= have:
+        return []
+    sizes = f"width {config['model']['width']}, {config['model']['layers']} layers"
+    return [
+        f"model: weights, gradients and optimizer states take at least {need / 1e9:,.1f} GB, {have / 1e9:,.1f} GB are there ({sizes})."
+        " Choose a smaller model"
+    ]
 
 
 def lacks_of(config: Mapping[str, Any]) -> list[str]:
@@ -56,6 +72,7 @@ def lacks_of(config: Mapping[str, Any]) -> list[str]:
             found.append(f"launch.gpus_per_job: this machine has {have} CUDA devices ({gpus}). Choose from {max(nproc, 1)} to {have}")
     if str(threads).isdecimal() and int(threads) > cores():
         found.append(f"train.threads: must be auto or from 1 to {cores()} ({threads})")
+    found += too_large(config)
     try:
         build_data(config)
     except LackError as error:

@@ -1,9 +1,11 @@
 """How much memory training takes, from shapes alone: every tensor of one micro-batch is followed on fake tensors, nothing is computed."""
 
+import json
 import weakref
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -19,6 +21,8 @@ from pgolf.roles import ROOT, named_tensors
 from pgolf.slots import Role
 
 FP32 = 4
+MOST_BUILT = 32  # layers
+UNCOUNTABLE = 2**63  # bytes, of a model whose sizes torch cannot hold
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,47 @@ def optimizer_bytes(groups: Mapping[Role, list[str]], tensors: Mapping[str, Tens
         for name in names:
             weights[role, 2 if tensors[name].ndim > 1 else 1] += tensors[name].numel()
     return sum(count * state_per_weight(role, optim["roles"][role], ndim) for (role, ndim), count in weights.items())
+
+
+def memory_floor_bytes(config: Mapping[str, Any]) -> int:
+    """What training takes at least per process: parameters, gradients and optimizer states, in bytes; 0 where the model cannot be built.
+
+    Counted on the meta device. A model of more than MOST_BUILT layers is counted from three small ones, without side inputs: it grows by
+    the same number with each layer and each core. Where parts are frozen, gradients and states are left out. Raises nothing.
+    """
+    key = {name: config[name] for name in ("model", "optim", "defects")}
+    return _floor_bytes(json.dumps(key, sort_keys=True, default=str))
+
+
+@lru_cache(maxsize=64)  # seeds of one arm ask the same
+def _floor_bytes(key: str) -> int:
+    config = json.loads(key)
+    try:
+        count = parameter_floor(config["model"])
+        if config["optim"]["frozen"] or config["defects"]["frozen"]:
+            return count * FP32
+        states = [state_per_weight(role, node, 2 if role == "matrix" else 1) for role, node in config["optim"]["roles"].items()]
+        return count * (2 * FP32 + min(states))
+    except RuntimeError as error:
+        return UNCOUNTABLE if "overflow" in str(error).lower() else 0
+    except Exception:  # told by the checks that build the same
+        return 0
+
+
+def parameter_floor(model: Mapping[str, Any]) -> int:
+    """Parameters of a model at least; raises what building it raises."""
+
+    def count(section: Mapping[str, Any]) -> int:
+        return sum(p.numel() for p in named_tensors(build_model(section)).values())
+
+    layers, cores = model["layers"], model["unique_blocks"]
+    if layers <= MOST_BUILT:
+        return count(model)
+    small = {**model, "side_inputs": {}, "xsa_last_n": 0}
+    first = count({**small, "layers": 2, "unique_blocks": 1})
+    per_core = count({**small, "layers": 2, "unique_blocks": 2}) - first
+    per_two_layers = count({**small, "layers": 4, "unique_blocks": 1}) - first
+    return first + (cores - 1) * per_core + (layers - 2) // 2 * per_two_layers
 
 
 def memory(config: Mapping[str, Any], *, bf16: bool) -> Memory:

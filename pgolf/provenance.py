@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pgolf.machine.limits import cpu_limit, memory_limit
 from pgolf.results import flat
 
 PACKAGE = Path(__file__).resolve().parent
@@ -151,6 +152,17 @@ def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in ("launch", "paths", "study", "run")}
 
 
+def machine_limits() -> dict[str, Any]:
+    """CPU cores and bytes of memory that this process may use, and what decided each. They belong to no fingerprint."""
+    cpu, memory = cpu_limit(), memory_limit()
+    return {
+        "limits.cpu_cores": cpu.amount,
+        "limits.cpu_decided_by": cpu.decided_by,
+        "limits.memory_bytes": None if memory is None else memory.amount,
+        "limits.memory_decided_by": None if memory is None else memory.decided_by,
+    }
+
+
 def record_head(config: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, Any]:
     """What a record says of a run however it ended: which one it is, its configuration, code, versions, device and threads."""
     train = config["train"]
@@ -161,6 +173,7 @@ def record_head(config: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[
         **versions(),
         "device": config["device"],
         "threads": train["threads"],
+        **machine_limits(),
         "precision": train["precision"],
         "compile": train["compile"],
         "nproc": config["launch"]["nproc"],

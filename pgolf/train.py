@@ -18,6 +18,7 @@ from rich.console import Console
 from pgolf.cells import Planned, plan_cell, state_of
 from pgolf.command import OK, Parser, run
 from pgolf.config import CONFIG_NAME, conf_dir, register
+from pgolf.corpora import check_corpora
 from pgolf.dry_run import dry_run
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.expansion import as_sweep_of_one
@@ -122,6 +123,7 @@ def launch(cells: Sequence[Cell], command: Sequence[str], argv: Sequence[str]) -
     if cells[0].composed.launch.dry_run:
         dry_run(cells, jobs, states)
         return 0
+    check_corpora([job.config for job, state in zip(jobs, states, strict=True) if state.kind != "done"])
     if cells[0].in_sweep:
         argv = [as_sweep_of_one(text) if text in cells[0].placeless else text for text in argv]
     argv = [*argv, *(f"~hydra.sweeper.params.{key}" for key in cells[0].overruled)]

@@ -90,6 +90,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "runs",
         "artifact",
         "account",
+        "corpora",
         "memory",
         "runlog",
         "help",

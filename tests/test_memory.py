@@ -1,13 +1,17 @@
 """The memory estimate against what torch's profiler sees of the real thing, and against real optimizers."""
 
+import re
+import time
+
 import pytest
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from pgolf.auto import lacks_of
 from pgolf.build import build_model, build_optimizers, start_weights
 from pgolf.config import compose_config, plain
-from pgolf.memory import activation_bytes, estimates, in_words, memory
+from pgolf.memory import activation_bytes, estimates, in_words, memory, memory_floor_bytes
 from pgolf.parallel import Ranks
 
 SMALL = ("train.seq_len=128", "train.batch_tokens=1024", "train.micro_batches=2")
@@ -74,3 +78,25 @@ def test_gradients_of_earlier_micro_batches_are_there_all_along():
 def test_in_words_speaks_of_the_precision_that_was_asked_for():
     assert in_words(estimates(config_of("train.precision=fp32"))).endswith(" GB in fp32")
     assert " GB in fp32, " in in_words(estimates(config_of()))
+
+
+@pytest.mark.parametrize(
+    "overrides", [(), ("stack=pr908", "scale=cpu"), ("model.layers=64",), ("model.layers=64", "model.unique_blocks=3")], ids=str
+)
+def test_the_floor_is_below_the_estimate_and_near_it(overrides):
+    config = config_of(*overrides)
+    costs = memory(config, bf16=False)
+    known = costs.weights + costs.gradients + costs.optimizer
+    assert 0.8 * known < memory_floor_bytes(config) <= known
+
+
+@pytest.mark.parametrize("size", ["model.width=1000000", "model.layers=100000000", "model.width=1000000000000"])
+def test_a_model_that_no_memory_holds_is_refused_unbuilt(size):
+    config = config_of(size, "model.heads=4", "train.threads=1")
+    began = time.perf_counter()
+    (line,) = [line for line in lacks_of(config) if line.startswith("model:")]
+    assert time.perf_counter() - began < 5  # a tenth of a second; a machine under load is slower
+    assert re.fullmatch(
+        r"model: weights, gradients and optimizer states take at least [\d,.]+ GB, [\d,.]+ GB are there \(.*\)\. Choose a .*", line
+    )
+    assert not [line for line in lacks_of(config_of()) if line.startswith("model:")]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +38,22 @@ class LoadedCorpus:
 
 
 def load_corpus(corpus: Corpus) -> LoadedCorpus:
-    """Open shards and tokenizer and check them against each other.
+    """Open shards and tokenizer and check them against each other. The last one is kept: the same files are not checked twice in a process.
 
     Raises DataError for damaged shards, a tokenizer of another size, validation ids outside the vocabulary, fewer than two validation
     tokens, or a byte table that disagrees with the decoded validation text.
     """
+    files = (*corpus.train_shards, *corpus.val_shards, corpus.tokenizer)
+    try:
+        states = tuple((status.st_mtime_ns, status.st_size, status.st_ino) for status in map(Path.stat, files))
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    return replace(_checked(replace(corpus, shuffle_seed=None), states), corpus=corpus)
+
+
+@lru_cache(maxsize=1)
+def _checked(corpus: Corpus, _states: tuple[tuple[int, int, int], ...]) -> LoadedCorpus:
+    """`load_corpus` of files in these states (time of change in ns, bytes, inode), whatever the order of training windows."""
     tokenizer = load_tokenizer_of_size(corpus.tokenizer, corpus.vocab_size)
     if not corpus.train_shards or not corpus.val_shards:
         raise DataError(

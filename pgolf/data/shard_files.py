@@ -5,8 +5,9 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
+from pgolf.data.shards import token_count
 from pgolf.data.token_ids import check_token_ids
-from pgolf.data.tokenizer import load_tokenizer_of_size
+from pgolf.data.tokenizer import load_tokenizer, load_tokenizer_of_size
 from pgolf.errors import require, require_present
 from pgolf.slots import Corpus
 
@@ -15,7 +16,8 @@ class ShardFiles:
     """Shards named by globs, in lexicographic order, and the SentencePiece model that made them.
 
     train_glob, val_glob: glob patterns (`~` and `**` are understood); tokenizer: path of the .model file; vocab_size: its size;
-    shuffle_seed: seed of the order of training windows, null for the published order.
+    shuffle_seed: seed of the order of training windows, null for the published order. Raises DataError where the tokenizer is not one or a
+    shard's header or size is wrong; token ids and text are checked when a corpus is prepared and loaded.
     """
 
     name = "shards"
@@ -40,6 +42,10 @@ class ShardFiles:
             self.tokenizer.is_file(), "tokenizer", tokenizer, "there is no such file; give the path of a SentencePiece .model file"
         )
         require(2 <= vocab_size <= 65_536, "vocab_size", vocab_size, "give the tokenizer's size, 2 to 65536")
+        pieces = load_tokenizer(self.tokenizer).get_piece_size()
+        require(vocab_size == pieces, "vocab_size", vocab_size, f"{tokenizer} has {pieces} pieces; set data.vocab_size={pieces}")
+        for path in (*self.train_shards, *self.val_shards):
+            token_count(path)
         self.vocab_size, self.shuffle_seed = vocab_size, shuffle_seed
 
     def prepare(self) -> Corpus:

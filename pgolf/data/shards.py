@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 
 from pgolf.errors import DataError
-from pgolf.machine.files import write_whole
+from pgolf.machine.files import open_regular, write_whole
 
 MAGIC = 20240520
 VERSION = 1
@@ -56,12 +58,8 @@ def token_count(path: Path) -> int:
 
     Raises DataError that names the file, what was found and the remedy.
     """
-    try:
-        size_bytes = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(HEADER_BYTES)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    with _opened(path) as file:
+        size_bytes, head = os.fstat(file.fileno()).st_size, file.read(HEADER_BYTES)
     if len(head) < HEADER_BYTES:
         raise DataError(f"{path}: only {size_bytes:,} bytes, shorter than a shard header ({HEADER_BYTES} bytes); {_REMAKE}")
     magic, version, count = (int(word) for word in np.frombuffer(head, dtype="<i4")[:3])
@@ -99,11 +97,8 @@ def verify_shard(path: Path, vocab_size: int) -> int:
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of the whole file, hexadecimal. Raises DataError when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    with _opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def shard_sha256(path: Path) -> str:
@@ -112,15 +107,27 @@ def shard_sha256(path: Path) -> str:
     Of a larger file only size, first MiB (header included) and last MiB enter: enough to tell shards apart, and a corpus of
     a hundred shards is fingerprinted in milliseconds. `verify` reads everything.
     """
-    size_bytes = path.stat().st_size
-    if size_bytes <= WHOLE_HASH_LIMIT_BYTES:
-        return file_sha256(path)
-    digest = hashlib.sha256(f"edges {size_bytes}\n".encode())
-    with path.open("rb") as file:
+    with _opened(path) as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes <= WHOLE_HASH_LIMIT_BYTES:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256(f"edges {size_bytes}\n".encode())
         digest.update(file.read(EDGE_HASH_BYTES))
         file.seek(-EDGE_HASH_BYTES, os.SEEK_END)
         digest.update(file.read(EDGE_HASH_BYTES))
     return digest.hexdigest()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    """A regular file, open for reading; whatever goes wrong in opening and reading is a DataError."""
+    try:
+        with open_regular(path) as file:
+            yield file
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    except ValueError as error:
+        raise DataError(f"{path}: cannot be read, {error}; give a file") from error
 
 
 def concatenated(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path, PurePath
 
 MAX_FILE_BYTES = 64 * 2**20
@@ -93,16 +94,23 @@ def read_regular(path: Path, most_bytes: int = MAX_FILE_BYTES) -> bytes:
 
     Raises OSError where it cannot be read, and ValueError for what is no regular file (a pipe would never end) or is too long.
     """
-    with open(path, "rb", opener=_without_waiting) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is not a regular file")
-        if status.st_size > most_bytes:
-            raise ValueError(f"it has {status.st_size:,} bytes; at most {most_bytes:,} are read")
-        content = file.read(status.st_size + 1)
-    if len(content) > status.st_size:
+    with open_regular(path) as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes > most_bytes:
+            raise ValueError(f"it has {size_bytes:,} bytes; at most {most_bytes:,} are read")
+        content = file.read(size_bytes + 1)
+    if len(content) > size_bytes:
         raise ValueError("it grew while it was read")
     return content
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """A regular file opened for reading. Raises OSError where it cannot be, and ValueError for what is not a regular file."""
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError("it is not a regular file")
+    return file
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ import sentencepiece
 from pgolf.data.checks import describe, verify
 from pgolf.data.loaded import load_corpus
 from pgolf.data.shard_files import ShardFiles
-from pgolf.data.shards import write_shard
-from pgolf.data.tokenizer import encode_documents
+from pgolf.data.shards import file_sha256, token_count, write_shard
+from pgolf.data.tokenizer import encode_documents, load_tokenizer, tokenizer_from
 from pgolf.errors import DataError, OptionError
 
 
@@ -65,6 +67,7 @@ def test_identity_does_not_depend_on_place_but_on_content(folder: Path) -> None:
         ("val_glob", "x_*.bin", "it matches training shards too"),
         ("tokenizer", "none.model", "there is no such file"),
         ("vocab_size", 1, "2 to 65536"),
+        ("vocab_size", 399, r"t\.model has 400 pieces; set data\.vocab_size=400"),
     ],
 )
 def test_options(folder: Path, key: str, value: object, remedy: str) -> None:
@@ -75,8 +78,6 @@ def test_options(folder: Path, key: str, value: object, remedy: str) -> None:
 
 
 def test_what_prepare_refuses(folder: Path) -> None:
-    with pytest.raises(DataError, match=r"t\.model: 400 pieces, but vocab_size is 1024"):
-        ShardFiles(folder, **_options(folder, vocab_size=1024)).prepare()
     data = ShardFiles(folder, **_options(folder))
     data.prepare()  # remembered as checked, and yet a changed file is checked again
     write_shard(folder / "x_train_000001.bin", np.array([5, 400, 7]))
@@ -88,6 +89,54 @@ def test_what_prepare_refuses(folder: Path) -> None:
     (folder / "t.model").write_bytes(b"nonsense")
     with pytest.raises(DataError, match="not a SentencePiece model"):
         data.prepare()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.model", b"nonsense", r"t\.model: not a SentencePiece model \(8 bytes\)"),
+        ("x_train_000001.bin", b"0" * 2000, r"x_train_000001\.bin: not a token shard"),
+        ("x_val_000000.bin", b"", r"x_val_000000\.bin: only 0 bytes"),
+    ],
+)
+def test_damaged_files_are_refused_before_anything_is_prepared(folder: Path, name: str, content: bytes, message: str) -> None:
+    (folder / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        ShardFiles(folder / "cache", **_options(folder))
+
+
+@pytest.mark.parametrize("name", ["t.model", "x_val_000000.bin"])
+def test_two_gigabytes_of_zeros_are_refused_at_once(folder: Path, name: str) -> None:
+    with (folder / name).open("wb") as file:
+        file.truncate(2 * 10**9)
+    with pytest.raises(DataError, match=rf"{name}: (not a token shard|cannot read the tokenizer, it has 2,000,000,000 bytes)"):
+        ShardFiles(folder / "cache", **_options(folder))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
+def test_pipes_and_folders_are_not_read(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "a.bin")
+    for read in (token_count, file_sha256, load_tokenizer):
+        with pytest.raises(DataError, match=r"a\.bin: cannot (be )?read"):
+            read(tmp_path / "a.bin")
+
+
+def test_a_cut_tokenizer_is_refused_or_whole(folder: Path) -> None:
+    model = (folder / "t.model").read_bytes()
+    for size in range(0, len(model), len(model) // 40):
+        with pytest.raises(DataError, match="not a SentencePiece model"):
+            tokenizer_from(model[:size], "cut")
+
+
+def test_the_same_files_are_checked_once_in_a_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_corpus(ShardFiles(folder, **_options(folder)).prepare())
+    with monkeypatch.context() as patch:
+        patch.setattr("pgolf.data.loaded.check_text", None)  # would fail where it is called
+        again = load_corpus(ShardFiles(folder, **_options(folder, shuffle_seed=7)).prepare())
+    assert again.val_tokens is first.val_tokens
+    assert (first.corpus.shuffle_seed, again.corpus.shuffle_seed) == (None, 7)
+    write_shard(folder / "x_val_000000.bin", np.array([1, 300, 301]))
+    assert len(load_corpus(ShardFiles(folder, **_options(folder)).prepare()).val_tokens) == 3
 
 
 @pytest.mark.parametrize(

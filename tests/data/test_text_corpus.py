@@ -28,14 +28,14 @@ import sys
 from pathlib import Path
 from pgolf.data.text import Text
 corpus = Text(
-    Path(sys.argv[1]), path=sys.argv[2], document_separator=None, vocab_size=400, val_fraction=0.1, shuffle_seed=None
+    Path(sys.argv[1]), path=sys.argv[2], files="*", document_separator=None, vocab_size=400, val_fraction=0.1, shuffle_seed=None
 ).prepare()
 print(corpus.tokenizer)
 """
 
 
 def _text(cache: Path, path: Path, **changed: Any) -> Text:
-    options = {"document_separator": None, "vocab_size": 400, "val_fraction": 0.1, "shuffle_seed": None, **changed}
+    options = {"files": "*", "document_separator": None, "vocab_size": 400, "val_fraction": 0.1, "shuffle_seed": None, **changed}
     return Text(cache, path=str(path), **options)
 
 
@@ -82,7 +82,7 @@ def test_validation_text_does_not_depend_on_the_tokenizer(tmp_path: Path, sample
     assert len(small.val_tokens) > len(large.val_tokens)
 
 
-def test_a_folder_has_a_document_per_file(tmp_path: Path, sample_text: str) -> None:
+def test_a_folder_has_a_document_per_file_where_no_separator_stands(tmp_path: Path, sample_text: str) -> None:
     folder = tmp_path / "books"
     (folder / "deep").mkdir(parents=True)
     parts = sample_text.split("\n\n")
@@ -94,7 +94,7 @@ def test_a_folder_has_a_document_per_file(tmp_path: Path, sample_text: str) -> N
     (folder / "deep" / "c.txt.zst").write_bytes(zstandard.compress(texts[14].encode()))
     (folder / ".hidden").write_bytes(b"\xff")
     (folder / "empty.txt").touch()
-    corpus = _text(tmp_path / "cache", folder).prepare()
+    corpus = _text(tmp_path / "cache", folder, document_separator="stands nowhere").prepare()
     documents = [*_documents(corpus, "train"), *_documents(corpus, "val")]
     assert len(documents) == 15
     assert sum(map(len, documents)) <= len(sample_text)
@@ -120,6 +120,53 @@ def test_a_text_without_blank_lines_is_cut_all_the_same(tmp_path: Path, sample_t
     path.write_text(sample_text.replace("\n\n", "\n"), encoding="utf-8")
     corpus = _text(tmp_path / "cache", path).prepare()
     assert len(_documents(corpus, "train")) > 1
+
+
+def test_a_file_splits_alike_by_itself_and_in_a_folder(tmp_path: Path, sample_text: str) -> None:
+    folder = tmp_path / "books"
+    folder.mkdir()
+    (folder / "book.txt").write_text(sample_text, encoding="utf-8")
+    alone = _text(tmp_path / "cache", folder / "book.txt").prepare()
+    (folder / "cover.png").write_bytes(b"\x89PNG\x00\xff")
+    assert _text(tmp_path / "cache", folder, files="*.txt").prepare() == alone
+    with pytest.raises(DataError, match=r"cover\.png: not text, byte 4 is NUL; .* data\.files, now \*, as in data\.files=\*\.txt"):
+        _text(tmp_path / "cache", folder).prepare()
+    (folder / "more.md.gz").write_bytes(gzip.compress(sample_text[:9000].upper().encode()))
+    both = _text(tmp_path / "cache", folder, files=["*.txt", "*.md"]).prepare()
+    joined = "".join([*_documents(both, "train"), *_documents(both, "val")])
+    assert "THE" in joined
+    assert len(_documents(both, "train")) > len(_documents(alone, "train"))
+
+
+@pytest.mark.parametrize("suffix", ["txt", "txt.gz", "txt.zst"])
+def test_text_without_end_is_refused(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgolf.data.text.MAX_TEXT_BYTES", 10**6)
+    pack = {"txt": bytes, "txt.gz": gzip.compress, "txt.zst": zstandard.compress}[suffix]
+    for name, size in (("a", 10**5), ("b", 2 * 10**7)):
+        (tmp_path / f"{name}.{suffix}").write_bytes(pack(b"x" * size))
+    with pytest.raises(DataError, match=rf"b\.{suffix}: the text is over 1,000,000 bytes here, unpacked.*held in memory"):
+        _text(tmp_path / "cache", tmp_path).prepare()
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+def test_a_cut_packed_file_is_refused(suffix: str, tmp_path: Path, sample_text: str) -> None:
+    packed = gzip.compress(sample_text.encode()) if suffix == "gz" else zstandard.compress(sample_text.encode())
+    path = tmp_path / f"book.{suffix}"
+    path.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(DataError, match=rf"book\.{suffix}: cannot be read"):
+        _text(tmp_path / "cache", path).prepare()
+
+
+def test_zeros_and_pipes_are_no_text(tmp_path: Path) -> None:
+    with (tmp_path / "zeros.txt").open("wb") as file:
+        file.truncate(2 * 10**9)
+    with pytest.raises(DataError, match=r"zeros\.txt: not text, byte 0 is NUL"):
+        _text(tmp_path / "cache", tmp_path / "zeros.txt").prepare()
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(OptionError, match="it is not a file or folder"):
+        _text(tmp_path / "cache", tmp_path / "pipe.txt")
+    with pytest.raises(OptionError, match=r"none of the 1 files in .* matches; there are \.txt"):
+        _text(tmp_path / "cache", tmp_path, files="*.md")
 
 
 @pytest.mark.parametrize(
@@ -161,6 +208,7 @@ def test_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, valu
     (tmp_path / "empty").mkdir()
     options: dict[str, Any] = {
         "path": "book.txt",
+        "files": "*",
         "document_separator": None,
         "vocab_size": 300,
         "val_fraction": 0.1,
