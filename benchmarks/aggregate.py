@@ -8,6 +8,7 @@ real one (configuration keys, source files, measured fields).
 
 import argparse
 import json
+import math
 import os
 import random
 import resource
@@ -35,7 +36,7 @@ def record(study: str, arm: str, number: int, seed: int, keys: int, draw: random
         "study": study,
         "arm": arm,
         "fingerprint": f"{number:016x}"[::-1],
-        "overrides": [f"model.head.rank={number}"],
+        "overrides": ["model/head=mos", f"model.head.rank={number}"],
         **{f"choices.group{k}": "choice" for k in range(20)},
         "seed": seed,
         "git_sha": "a" * 40,
@@ -48,11 +49,11 @@ def record(study: str, arm: str, number: int, seed: int, keys: int, draw: random
         "device": "cpu",
         "params.total": 100_000 + number,
         "params.frozen": 0,
-        **{f"params.slot{k}": 1000 for k in range(8)},
+        "params.head": 100_000 + number,
         "steps": 100,
         "step_ms_median": draw.uniform(20, 30),
         "val_bpb": bpb,
-        "val_nats": bpb * 1.6,
+        "val_nats": bpb * math.log(2) * 120_000 / 50_000,
         "val_targets": 50_000,
         "val_bytes": 120_000,
         "eval_mode": "plain256",

@@ -2,7 +2,7 @@
 
 import os
 
-from pgolf.machine.command import is_command, leave_when_interrupted
+from pgolf.machine.interrupts import is_command, leave_when_interrupted
 
 __version__ = "0.1.0"
 

@@ -3,19 +3,19 @@
 import argparse
 import gc
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from pgolf.aggregation import FILES, WIDE, aggregate, placed, write_tables
+from pgolf.command import OK, Parser, run
 from pgolf.comparison_options import add_comparison_options, fraction, not_negative, settings_of
-from pgolf.errors import PgolfError
-from pgolf.machine.command import command
 from pgolf.render import show
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m pgolf.aggregate", description=__doc__, allow_abbrev=False)
+    made = Parser(prog="python -m pgolf.aggregate", description=__doc__)
     made.add_argument("folder", type=Path, metavar="FOLDER", help="a study's folder, a folder of such (multirun), or a results.jsonl")
     add_comparison_options(made)
     made.add_argument(
@@ -33,27 +33,24 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def run(args: argparse.Namespace) -> None:
-    """Read, compute, print, write. Raises PgolfError."""
+def command(arguments: list[str]) -> int:
+    """Read, compute, write, print: a reader that goes away costs no file. Raises PgolfError, OSError."""
+    args = parser().parse_args(arguments)
     made = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=args.curves)
     sections = made.sections()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
-    show([s for s in sections if s.heading == "Warnings"] if args.quiet else sections, console)
     out = args.out or args.folder
-    for warning in write_tables(made, out):
+    warnings = write_tables(made, out)
+    show([s for s in sections if s.heading == "Warnings"] if args.quiet else sections, console)
+    for warning in warnings:
         console.print(warning, markup=False)
     console.print(f"written: {', '.join(str(placed(out, name)) for name in FILES)}", markup=False, soft_wrap=True)
+    return OK
 
 
-@command
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, or 2 for what a user can mend."""
-    try:
-        run(parser().parse_args())
-    except PgolfError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return run(command, arguments)
 
 
 if __name__ == "__main__":

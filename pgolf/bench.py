@@ -4,7 +4,6 @@ With --against, the steps of two models alternate in one process, so that whatev
 of neighbouring steps is given with an interval. Nothing is written.
 """
 
-import argparse
 import json
 import resource
 import sys
@@ -22,12 +21,12 @@ from pgolf.account import account
 from pgolf.artifact import pack
 from pgolf.auto import decide_auto
 from pgolf.build import build_averaging, build_data, build_model, build_optimizers, build_quantizer, start_weights
+from pgolf.command import Parser, run
 from pgolf.config import plain
 from pgolf.data.loaded import LoadedCorpus, load_corpus
-from pgolf.errors import ConfigError, PgolfError
+from pgolf.errors import ConfigError
 from pgolf.evaluation import Evaluation
 from pgolf.loop import set_rates, synchronise, take_step
-from pgolf.machine.command import command
 from pgolf.parallel import Ranks
 from pgolf.preflight import only_cell
 from pgolf.roles import GradientWatch
@@ -36,6 +35,7 @@ from pgolf.run import loop_settings, make_job, make_stream
 WARM_UP_STEPS = 3
 RESAMPLES = 2000
 FEWEST_PAIRS = 10
+MOST_STEPS = 1_000_000
 
 
 class Subject:
@@ -168,24 +168,23 @@ def shown(made: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-@command
-def main() -> int:
-    """Exit code 0, or 2 for a configuration that is refused."""
-    parser = argparse.ArgumentParser(prog="python -m pgolf.bench", description=__doc__)
+def command(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m pgolf.bench", description=__doc__)
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as for pgolf.train: model/head=mos train.threads=1 ...")
     parser.add_argument("--against", nargs="+", metavar="OVERRIDE", help="a second model: these overrides after the first one's")
     parser.add_argument("--steps", type=int, default=30, help="timed steps of each model (30)")
     parser.add_argument("--json", action="store_true", help="times in ms and s, sizes in bytes")
-    args = parser.parse_args()
-    try:
-        if args.steps < 1:
-            raise ConfigError(f"--steps: must be 1 or more ({args.steps})")
-        made = bench(args.overrides, args.against, args.steps)
-    except PgolfError as error:
-        print(error, file=sys.stderr)
-        return 2
+    args = parser.parse_args(arguments)
+    if not 1 <= args.steps <= MOST_STEPS:
+        raise ConfigError(f"--steps: must be from 1 to {MOST_STEPS:,} ({args.steps})")
+    made = bench(args.overrides, args.against, args.steps)
     print(json.dumps(made, indent=1) if args.json else shown(made))
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 2 for a configuration that is refused."""
+    return run(command, arguments)
 
 
 if __name__ == "__main__":

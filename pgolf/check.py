@@ -21,6 +21,7 @@ from pgolf.build import (
 )
 from pgolf.errors import ConfigError, LackError, PgolfError
 from pgolf.machine.limits import cores
+from pgolf.ranges import range_problems
 from pgolf.roles import named_tensors
 from pgolf.schema import SECTIONS, slot_paths
 from pgolf.slots import Role
@@ -67,22 +68,21 @@ def endless_numbers(config: Resolved, prefix: str = "") -> Iterator[str]:
 
 def out_problems(config: Resolved) -> Iterator[str]:
     """Whether run folders can be made below paths.out."""
+    for key in ("out", "cache"):
+        if not str(config["paths"][key]).strip():
+            yield f"paths.{key}: is empty. Name a folder; . is this one"
+            return
     place = Path(config["paths"]["out"]).expanduser().absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
     if not place.is_dir():
-        yield f"paths.out: {place} is no folder ({config['paths']['out']}). Name another place"
+        yield f"paths.out: {place} is not a folder ({config['paths']['out']}). Name another place"
     elif not os.access(place, os.W_OK | os.X_OK):
         yield f"paths.out: cannot write to {place} ({config['paths']['out']}). Name another place"
 
 
 def model_problems(config: Resolved) -> Iterator[str]:
     model = config["model"]
-    sizes = ("vocab_size", "seq_len", "width", "layers", "unique_blocks", "heads", "kv_heads", "mlp_hidden", "published_width")
-    for key in sizes:
-        if model[key] < 1:
-            yield f"model.{key}: must be 1 or more ({model[key]})"
-            return
     width, heads, kv_heads = model["width"], model["heads"], model["kv_heads"]
     if width % heads:
         divisors = ", ".join(str(n) for n in range(1, width + 1) if width % n == 0 and (width // n) % 2 == 0)
@@ -118,13 +118,8 @@ def train_problems(config: Resolved) -> Iterator[str]:
     if len(budgets) != 1:
         given = ", ".join(f"{key}={value}" for key, value in budgets.items()) or "none"
         yield f"train: exactly one of steps, tokens and seconds sets the budget ({given}). Set the others to null, as in train.steps=null"
-    for key in [*budgets, "seq_len", "batch_tokens", "micro_batches", "log_every"]:
-        if not train[key] > 0:
-            yield f"train.{key}: must be positive ({train[key]})"
-            return
-    for key in ("val_every", "priming_steps"):
-        if train[key] < 0:
-            yield f"train.{key}: must be 0 or more ({train[key]})"
+    if train["seconds"] is not None and not train["seconds"] > 0:
+        yield f"train.seconds: must be positive ({train['seconds']})"
     piece = train["micro_batches"] * train["seq_len"]
     if train["batch_tokens"] % piece:
         near = max(1, round(train["batch_tokens"] / piece)) * piece
@@ -132,7 +127,7 @@ def train_problems(config: Resolved) -> Iterator[str]:
             f"train.batch_tokens: is no multiple of micro_batches x seq_len = {train['micro_batches']} x {train['seq_len']} "
             f"({train['batch_tokens']}). Choose {near}"
         )
-    if nproc >= 1 and train["micro_batches"] % nproc:
+    if train["micro_batches"] % nproc:
         yield f"train.micro_batches: does not divide over launch.nproc={nproc} ranks ({train['micro_batches']}). Choose a multiple"
 
 
@@ -146,10 +141,8 @@ def choice_problems(config: Resolved) -> Iterator[str]:
     if train["threads"] != "auto" and not (str(train["threads"]).isdecimal() and int(train["threads"]) >= 1):
         yield f"train.threads: must be auto or from 1 to {cores()} ({train['threads']})"
     gpus = launch["gpus_per_job"]
-    if gpus != "auto" and not (str(gpus).isdecimal() and int(gpus) >= max(1, launch["nproc"])):
+    if gpus != "auto" and not (str(gpus).isdecimal() and int(gpus) >= launch["nproc"]):
         yield f"launch.gpus_per_job: must be auto, or at least launch.nproc={launch['nproc']} ({gpus})"
-    if launch["nproc"] < 1:
-        yield f"launch.nproc: must be 1 or more ({launch['nproc']})"
     if launch["checkpoint_s"] is not None and launch["checkpoint_s"] < 0:
         yield f"launch.checkpoint_s: must be 0 or more, or null for none ({launch['checkpoint_s']})"
     if config["model"]["vocab_size"] != config["data"].get("vocab_size", config["model"]["vocab_size"]):
@@ -160,8 +153,6 @@ def choice_problems(config: Resolved) -> Iterator[str]:
             yield f"study.{key}: must be the name of a folder, of letters, digits and =,.@+- ({value})"
         elif value is not None and len(value.encode()) > LONGEST_FOLDER:
             yield f"study.{key}: must have at most {LONGEST_FOLDER} bytes, and has {len(value.encode())} ({value[:40]}...). Shorten it"
-    if config["seed"] < 0:
-        yield f"seed: must be 0 or more ({config['seed']})"
 
 
 def component_problems(config: Resolved) -> Iterator[str]:
@@ -242,6 +233,6 @@ def problems_of(config: Resolved) -> list[str]:
             found.append(f"{path}: no choice is made (null). Choose one of its config group")
     if found:
         return found
-    found = list(endless_numbers(config))
+    found = [*endless_numbers(config), *range_problems(config)]
     found = found or [*model_problems(config), *train_problems(config), *choice_problems(config), *out_problems(config)]
     return found or list(component_problems(config))

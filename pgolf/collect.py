@@ -10,25 +10,24 @@ configuration or seed that no sweep plans (any more). sweep and position number 
 import json
 import math
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pgolf.contradictions import RUN_NAME
 from pgolf.errors import DamagedFile, PgolfError
 from pgolf.machine.files import read_regular, unwritten, write_lines
 from pgolf.machine.plain import parse_json
 from pgolf.plan import PLAN, PlannedCell, read_plan
 from pgolf.results import RECORD, read_record
-from pgolf.soundness import ROW_VERSION, SCHEMA_VERSION, row_fault
+from pgolf.soundness import ROW_VERSION, SCHEMA_VERSION, checked_row, row_fault
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ROWS = "results.jsonl"
 RUN_FILES = {RECORD, "config.yaml", "metrics.jsonl"}
-RUN_NAME = re.compile(r"seed(\d+)-([0-9a-f]{8})")
 DEEPEST = 6
 MAX_ROWS_BYTES = 2**30
 
@@ -199,7 +198,7 @@ def parsed(line: bytes) -> Row | str:
         row: Row = parse_json(line)
     except ValueError as error:
         return str(error)
-    return row_fault(row) or row
+    return row_fault(row) or checked_row(row)
 
 
 def row_lines(rows: Iterable[Row]) -> Iterator[str]:

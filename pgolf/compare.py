@@ -13,9 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pgolf.collect import finite
+from pgolf.command import Parser, run
 from pgolf.differences import ABSENT, Differences, Pair, Side, differences, read_side
-from pgolf.errors import PgolfError
-from pgolf.machine.command import command
 from pgolf.render import clean
 from pgolf.soundness import is_number
 
@@ -24,7 +23,7 @@ WIDE = 160  # columns, where there is no terminal to ask
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m pgolf.compare", description=__doc__, allow_abbrev=False)
+    made = Parser(prog="python -m pgolf.compare", description=__doc__)
     made.add_argument("a", type=Path, metavar="A", help="a run's folder, or its result.json")
     made.add_argument("b", type=Path, metavar="B", help="another")
     made.add_argument("--json", action="store_true", help="all of it as JSON, curves whole: each entry [of A, of B]")
@@ -83,15 +82,9 @@ def show(found: Differences, a: Side, b: Side, console: Console) -> None:
         show_pairs(console, f"{curve.name} at equal {curve.axis}", {f"{at:,}": (x, y) for at, x, y in points})
 
 
-@command
-def main() -> int:
-    """Exit code 0, or 2 where there is no such run."""
-    args = parser().parse_args()
-    try:
-        a, b = (read_side(path) for path in (args.a, args.b))
-    except PgolfError as error:
-        print(error, file=sys.stderr)
-        return 2
+def command(arguments: list[str]) -> int:
+    args = parser().parse_args(arguments)
+    a, b = (read_side(path) for path in (args.a, args.b))
     found = differences(a, b)
     if args.json:
         print(
@@ -100,6 +93,11 @@ def main() -> int:
     else:
         show(found, a, b, Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 2 where there is no such run."""
+    return run(command, arguments)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,12 @@ def config_folders() -> list[Path]:
     return [conf_dir(), *([Path(own).expanduser().absolute()] if own else [])]
 
 
+def conf_stamp() -> tuple[object, ...]:
+    """What changes when a file of the configuration does: names, sizes and times of all of them."""
+    files = ((str(path), path.stat()) for path in sorted(path for folder in config_folders() for path in folder.rglob("*.yaml")))
+    return tuple((name, status.st_mtime_ns, status.st_size) for name, status in files)
+
+
 def cache_dir() -> str:
     """The user's cache folder: $PGOLF_CACHE, or pgolf under $XDG_CACHE_HOME or ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")

@@ -18,7 +18,7 @@ from pgolf.errors import PgolfError
 from pgolf.memory import Memory, estimates, in_words
 from pgolf.preflight import Cell
 from pgolf.results import RECORD
-from pgolf.sweeps import minutes, plan_folder, record_or_none
+from pgolf.sweeps import counted, each_once, minutes, plan_folder, record_or_none
 
 LOOKED_AT = 50  # earlier runs whose speed is asked for
 GUESS = 0.5  # of a plain matrix product's speed that training reaches; only where no earlier run tells
@@ -73,12 +73,12 @@ def absent_data(config: Mapping[str, Any]) -> str | None:
 
 def dry_run(cells: Sequence[Cell], planned: Sequence[Planned], states: Sequence[State]) -> None:
     """Print what would run; nothing is started or written."""
-    print(f"{len(cells)} cell{'s' if len(cells) > 1 else ''} in {plan_folder(planned[0])}; nothing is started")
+    first, repeated = each_once(planned)
+    print("\n".join([f"{counted(len(first), 'run')} in {plan_folder(planned[0])}; nothing is started", *repeated]))
     rates: dict[tuple[str, int], tuple[float, str]] = {}
     known: dict[str, tuple[Account, dict[str, Memory]]] = {}  # of an arm, whatever its seeds
-    seen: set[Path] = set()  # cells that resolve alike share a folder and run once
     total, how, warnings = 0.0, set(), list[str]()
-    for number, (cell, job, state) in enumerate(zip(cells, planned, states, strict=True), 1):
+    for number, (cell, job, state) in enumerate([(cells[place], planned[place], states[place]) for place in first], 1):
         config, asked = job.config, plain(cell.composed)
         arm = repr({key: asked[key] for key in COSTS})
         if arm not in known:
@@ -89,12 +89,11 @@ def dry_run(cells: Sequence[Cell], planned: Sequence[Planned], states: Sequence[
             rates[where] = flops_per_s(Path(config["paths"]["out"]).expanduser(), *where)
         rate, source = rates[where]
         seconds, told = duration(config, costs, rate)
-        if state.kind != "done" and config["train"]["from"] is None and job.folder not in seen:
+        if state.kind != "done" and config["train"]["from"] is None:
             total += seconds
-        seen.add(job.folder)
         how.add(source)
         size = f"{costs.total:,} parameters ({costs.frozen:,} frozen), {costs.payload_bytes['chosen']:,} bytes before compression"
-        print(f"{number}/{len(cells)}  {job.label}: {size}, memory {in_words(memory)}, {told}; {state.why}")
+        print(f"{number}/{len(first)}  {job.label}: {size}, memory {in_words(memory)}, {told}; {state.why}")
         warnings += [*cell.lacks, *too_large(config, memory), *([absent] if (absent := absent_data(config)) else [])]
     print("memory: weights, gradients, optimizer, averages and the tensors of one micro-batch, a process, not compiled")
     print(f"about {minutes(total)} of training in all, one after another ({'; '.join(sorted(how))})")

@@ -3,9 +3,9 @@
 `data=...` must name the corpus whose tokenizer the model was trained with; `eval=...` is free.
 """
 
-import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ import torch
 from pgolf.artifact import unpack
 from pgolf.auto import decide_auto
 from pgolf.build import build_data, build_fake, build_quantizer
+from pgolf.command import Parser, run
 from pgolf.config import plain
 from pgolf.data.loaded import load_corpus
-from pgolf.errors import DataError, PgolfError
+from pgolf.errors import DataError
 from pgolf.evaluation import Evaluation
-from pgolf.machine.command import command
 from pgolf.parallel import Ranks
 from pgolf.preflight import only_cell
 
@@ -54,19 +54,13 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
     }
 
 
-@command
-def main() -> int:
-    """Exit code 0, or 2 for a file, corpus or option that is refused."""
-    parser = argparse.ArgumentParser(prog="python -m pgolf.evaluate", description=__doc__)
+def command(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m pgolf.evaluate", description=__doc__)
     parser.add_argument("artifact", type=Path, help="a packed model, artifact.pgolf of a run folder")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="data=..., eval=sliding, eval.stride=64, device=cpu, ...")
     parser.add_argument("--json", action="store_true", help="the score as JSON: bits per byte, mean nats, targets, bytes")
-    args = parser.parse_intermixed_args()
-    try:
-        found = evaluate(args.artifact, args.overrides)
-    except PgolfError as error:
-        print(error, file=sys.stderr)
-        return 2
+    args = parser.parse_intermixed_args(arguments)
+    found = evaluate(args.artifact, args.overrides)
     text = (
         f"val bpb   {found['val_bpb']:.6f}\nval nats  {found['val_nats']:.6f} a target\n"
         f"scored    {found['val_targets']:,} targets, {found['val_bytes']:,} bytes, {found['eval_mode']}\n"
@@ -74,6 +68,11 @@ def main() -> int:
     )
     print(json.dumps(found, indent=1) if args.json else text)
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 2 for a file, corpus or option that is refused."""
+    return run(command, arguments)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from pgolf.soundness import is_amount, is_number
 SHORT = 8  # hex digits of a fingerprint that a folder's name holds
 CONFIG, CHOICES = "config.", "choices."
 FOLLOWS_SEED = "the seed"
+SHUFFLE_SEED = "config.data.shuffle_seed"
+TIMES = ("train_s", "eval_s", "pack_s")
+SCORES = ("val_bpb", "val_nats", "val_bpb_live", "val_bpb_averaged", "val_text_sha", "eval_mode")
 BUDGET = ("budget.steps", "budget.tokens", "budget.seconds", "budget.batch_tokens")
 
 
@@ -122,12 +125,35 @@ def counted(rows: Sequence[Row]) -> tuple[dict[int, Row], list[Mark]]:
     for seed, found in by_seed.items():
         if len({(row["val_bpb"], row["val_nats"], row["val_text_sha"], row["eval_mode"]) for row in found}) == 1:
             used[seed] = found[0]
+    agreed = set(used)
+    for seed, why in copied(used).items():
+        row = used.pop(seed)
+        marks.append(Mark("records of another seed are left out", f"seed {seed} {why}, left out ({row.get('folder')})"))
     for seed, found in records.items():
         if len(found) > 1:
             where = ", ".join(sorted({str(row.get("folder")) for row in found}))
-            fate = "counted once" if seed in used else "which disagree, left out" if seed in by_seed else "none ok"
+            fate = "counted once" if seed in agreed else "which disagree, left out" if seed in by_seed else "none ok"
             marks.append(Mark("one configuration and seed recorded more than once", f"seed {seed}: {len(found)} records, {fate} ({where})"))
     return used, marks
+
+
+def copied(used: Mapping[int, Row]) -> dict[int, str]:
+    """Seeds whose record is another seed's, each with what shows it: the seed of its data, the times that it took, its scores.
+
+    Two trainings never take equal times to the last digit. Equal scores show a copy only where further seeds of the arm score otherwise:
+    where all are alike, the seed may have no effect, and that is said instead (`shared_marks`).
+    """
+    shuffles = {seed: row[SHUFFLE_SEED] for seed, row in used.items() if SHUFFLE_SEED in row}
+    follows = len({repr(value) for value in shuffles.values()}) > 1  # in one configuration it is the seed, or the same for all
+    found = {seed: f"has {SHUFFLE_SEED}={value}" for seed, value in shuffles.items() if follows and value != seed}
+    for keys, what in ((TIMES, "took the times"), (SCORES, "has the scores")):
+        first: dict[tuple[Any, ...], int] = {}
+        rest = [seed for seed in sorted(used) if seed not in found]
+        told = {seed: tuple(used[seed].get(key) for key in keys) for seed in rest}
+        alike = {seed: first.setdefault(told[seed], seed) for seed in rest if keys == SCORES or None not in told[seed]}
+        if keys == TIMES or len(first) > 1:
+            found |= {seed: f"{what} of seed {of} to the last digit" for seed, of in alike.items() if seed != of}
+    return found
 
 
 def unfinished(rows: Sequence[Row]) -> list[Mark]:

@@ -71,5 +71,5 @@ def inherit(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     assert isinstance(made, DictConfig)
     for section in ("model", "optim", "data", "defects", *(s for s in OWN if s not in chosen)):
         made[section] = theirs[section]
-    made.train = {**theirs.train, **{key: made.train[key] for key in OWN_TRAIN}, "from": str(parent)}
+    made.train = {**theirs.train, **{key: made.train[key] for key in OWN_TRAIN}, "from": literal(str(parent))}
     return made

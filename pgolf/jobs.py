@@ -15,12 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from pgolf.cells import Planned, held, plan_cell, state_of
 from pgolf.checkpoint import clear
+from pgolf.command import REFUSED
 from pgolf.config import register, save
 from pgolf.devices import gpus_of, pinned, visible_devices
 from pgolf.ending import ERROR, one_line, summary
 from pgolf.errors import PgolfError
 from pgolf.inherit import inherit
-from pgolf.machine.command import REFUSED
 from pgolf.machine.files import unwritten, write_lines
 from pgolf.processes import die_with_parent, start_worker, wait
 from pgolf.provenance import record_head
@@ -35,8 +35,9 @@ def task(cfg: DictConfig) -> float:
     hydra_config = HydraConfig.get()
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     overrides: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)  # as typed: ${seed} stays
-    if in_sweep and os.getcwd() != hydra_config.runtime.cwd:
-        os.chdir(hydra_config.runtime.cwd)
+    started_in = OmegaConf.to_container(hydra_config.runtime, resolve=False)["cwd"]  # type: ignore[index,call-overload]
+    if in_sweep and os.getcwd() != started_in:
+        os.chdir(started_in)
     die_with_parent()  # a launcher's own process ends with the command that started it
     name = " ".join(overrides)
     try:

@@ -1,19 +1,36 @@
 """What is wrong with an override by itself: an unknown group, choice or key, and Hydra's own refusals in our words."""
 
 import re
+import shlex
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from pgolf.binding import RESERVED, suggest
-from pgolf.schema import slot_paths
+from pgolf.schema import SECTIONS, slot_paths
 
 HYDRA_OWN = ("hydra",)
+HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper", "hydra/job_logging", "hydra/hydra_logging")
+HYDRA_KEYS = tuple(
+    f"hydra.{key}" for key in ("launcher", "sweeper", "mode", "verbose", "job_logging", "hydra_logging", "job.env_set", "job.env_copy")
+)
+PLACES = (
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+    "hydra.sweep.subdir",
+    "hydra.output_subdir",
+    "hydra.job.chdir",
+    "hydra.job.name",
+    "hydra.job.id",
+)
+CLASSES = ("hydra.launcher._target_", "hydra.sweeper._target_")
+SEARCH_PATH = "hydra.searchpath"
+OWN_CONF = "is not supported: choices are read from pgolf's own folder conf/ alone. Put your YAML there"
 MANY = "side_inputs"  # the group of which several may be chosen
 ARM, STUDY = "arm", "study"
 LAUNCHER = "hydra/launcher"
@@ -23,6 +40,11 @@ EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slur
 def is_group(override: Override, loader: ConfigLoader) -> bool:
     """Whether an override chooses from a config group rather than setting a value."""
     return group_exists(override.key_or_group, loader) or "/" in override.key_or_group or "@" in override.get_key_element()
+
+
+def shown_value(override: Override) -> str:
+    """The value as it was written."""
+    return "deleted" if override.value_type is None else (override.input_line or "").partition("=")[2]
 
 
 def group_exists(group: str, loader: ConfigLoader) -> bool:
@@ -56,17 +78,17 @@ def all_groups(loader: ConfigLoader, parent: str = "") -> list[str]:
 def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
     """An unknown group, or an unknown choice of a known one."""
     group = override.key_or_group
-    if not is_group(override, loader):
+    if not is_group(override, loader) or key_refusals(override, loader):
         return []
     if not group_exists(group, loader):
-        return [f"{group}: no such config group ({override.get_value_element_as_str()}).{suggest(group, all_groups(loader))}"]
+        return [f"{group}: no such config group ({shown_value(override)}).{suggest(group, all_groups(loader))}"]
     choices = options_of(group, loader)
     if group == STUDY and override.is_sweep_override():
         return [f"{STUDY}: cannot be swept ({(override.input_line or '').partition('=')[2]}). Give one command a study"]
     values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
     flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
     if any(isinstance(value, list) for value in values) and not group.endswith(MANY):
-        return [f"{group}: takes one choice ({override.get_value_element_as_str()}). Choices: {', '.join(choices)}"]
+        return [f"{group}: takes one choice ({shown_value(override)}). Choices: {', '.join(choices)}"]
     if override.is_add():
         return [f"+{group}: is chosen without + ({flat[0]}). Write {group}={flat[0]}"]
     if override.is_delete():
@@ -91,13 +113,14 @@ def key_problems(override: Override, base: DictConfig, loader: ConfigLoader) -> 
     path = override.key_or_group
     keys = path.split(".")
     if keys[0] in HYDRA_OWN:
-        return []
+        return hydra_problems(override, base)
     node: Any = base
     for depth, key in enumerate(keys):
         known = [str(k) for k in node] if isinstance(node, DictConfig) and not node._is_none() else []
+        known = known if depth else [name for name in known if name not in HYDRA_OWN]
         if key not in known:
             prefix = ".".join(keys[:depth])
-            value = override.get_value_element_as_str() if override.value_type is not None else "deleted"
+            value = shown_value(override)
             near = suggest(key, known).replace("Did you mean ", f"Did you mean {prefix}." if prefix else "Did you mean ")
             options = ", ".join(k for k in known if k not in RESERVED)
             if not prefix:
@@ -109,7 +132,61 @@ def key_problems(override: Override, base: DictConfig, loader: ConfigLoader) -> 
         if depth < len(keys) - 1:
             node = node._get_node(key)
             node = node._dereference_node() if node._is_interpolation() else node
+    if override.is_add() and not override.is_force_add():
+        return [f"+{path}: is there already ({shown_value(override)}). Write {path}={shown_value(override)}"]
     return []
+
+
+def hydra_problems(override: Override, base: DictConfig) -> list[str]:
+    """An option that the chosen launcher or sweeper does not have."""
+    path, (section, _, name) = override.key_or_group, override.key_or_group.rpartition(".")
+    if section not in ("hydra.launcher", "hydra.sweeper") or override.is_force_add():
+        return []
+    known = [str(key) for key in base.hydra[section.partition(".")[2]] if key != "_target_"]
+    if name in known:
+        return []
+    options = f"Options of {section}: {', '.join(known)}" if known else f"{section} has no options as chosen"
+    return [f"{path}: no such option ({shown_value(override)}).{suggest(name, known)} {options}"]
+
+
+def key_refusals(override: Override, loader: ConfigLoader) -> list[str]:
+    """Keys of Hydra's own that pgolf does not use, and the deletion of what every run needs."""
+    path = override.key_or_group
+    value = shown_value(override)
+    first = path.replace("/", ".").split(".")
+    if first[0] in HYDRA_OWN:
+        if path in PLACES:
+            return [f"{path}: is not used ({value}). A run's folder is paths.out/STUDY/ARM/SEED: set paths.out, study.name or study.arm"]
+        if path == SEARCH_PATH:
+            return [f"{path}: {OWN_CONF} ({value})"]
+        if path in CLASSES:
+            return [f"{path}: is not to be set by itself ({value}). Choose with {path.removesuffix('._target_').replace('.', '/')}=NAME"]
+        if not any(path == known or path.startswith(f"{known}.") for known in (*HYDRA_KEYS, *HYDRA_GROUPS)):
+            return [f"{path}: is not used by pgolf ({value}). Used are {', '.join((*HYDRA_GROUPS, *HYDRA_KEYS))}"]
+    section = ".".join(first[:-1])
+    if override.is_delete() and section in SECTIONS and first[-1] in get_type_hints(SECTIONS[section]) and not is_group(override, loader):
+        return [f"~{path}: cannot be left out. Every run needs it"]
+    return []
+
+
+def not_an_override(argument: str) -> str:
+    """What is wrong with an argument that Hydra's grammar does not take."""
+    key, is_value, value = argument.partition("=")
+    key = key.lstrip("+~")
+    if is_value and re.fullmatch(r"[A-Za-z_$][\w./@$-]*", key):
+        if key.endswith((".", "/")) or ".." in key or "//" in key:
+            return f"{key}: is not a name of an option ({value}). Write key=value or group=choice"
+        quote = f"{key}={QuotedString(value, Quote.double).with_quotes()}"
+        return f"{key}: cannot be read ({value}). A text with special characters needs quotes of its own: {shlex.quote(quote)}"
+    return f"{argument or repr('')}: is not an override. Write key=value or group=choice"
+
+
+REFUSALS = {  # OmegaConf's, and what they mean
+    r"^field '.*' is not Optional": "needs a value (null)",
+    r"^Value '(.*)' is not a valid bool.*": r"needs true or false (\1)",
+    r"^Invalid value assigned: \w+ is not a ListConfig.*|^Cannot merge DictConfig with ListConfig": "needs a list. Write it as [A,B]",
+    r"^Cannot assign (\w+) to Dict.*": r"needs names and values, not one \1. Write them as {NAME: VALUE}",
+}
 
 
 def readable(error: Exception) -> str:
@@ -119,6 +196,10 @@ def readable(error: Exception) -> str:
     if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text):
         kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
         text = f"needs {kinds.get(converted.group(2), converted.group(2))} ({converted.group(1)})"
+    if refused := re.match(r"Could not override '(.*?)'", text):
+        return f"{refused[1]}: has no place in this configuration. --help lists the options"
+    for pattern, meaning in REFUSALS.items():
+        text = re.sub(pattern, meaning, text)
     key = getattr(cause, "full_key", None)
     if not key:
         found = re.search(r"full_key: (\S+)", str(error))

@@ -1,15 +1,15 @@
 """`python -m pgolf.params [overrides] [--json] [--names]`: parameters, bytes, FLOPs and memory of a configuration, without training."""
 
-import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from pgolf.account import Account, account
 from pgolf.build import build_model, frozen_by
+from pgolf.command import Parser, run
 from pgolf.config import plain
-from pgolf.errors import PgolfError
-from pgolf.machine.command import command
+from pgolf.errors import ConfigError
 from pgolf.memory import estimates, in_words
 from pgolf.preflight import only_cell
 from pgolf.roles import chosen_roles, named_tensors
@@ -25,29 +25,30 @@ def table(costs: Account, chosen: str, memory: str) -> str:
     return "\n".join([*lines, f"training FLOPs per token  {costs.flops_per_token:,}", f"memory of a training process, estimated  {memory}"])
 
 
-@command
-def main() -> int:
-    """Exit code 0, or 2 for a configuration that is refused."""
-    parser = argparse.ArgumentParser(prog="python -m pgolf.params", description=__doc__)
+def command(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m pgolf.params", description=__doc__)
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as for pgolf.train: model/head=mos model.width=256 ...")
     parser.add_argument("--json", action="store_true", help="total, trained, frozen, by_slot, by_role, flops_per_token, payload_bytes")
     parser.add_argument("--names", action="store_true", help="every parameter: name, shape, role, frozen or not")
-    args = parser.parse_intermixed_args()
-    try:
-        cell = only_cell(args.overrides, anywhere=True)
-        config = plain(cell.composed)
-        if args.names:
-            model = build_model(config["model"])
-            roles, frozen = chosen_roles(model, config["optim"]["role_of"]), frozen_by(model, config)
-            for name, p in named_tensors(model).items():
-                print(f"{name:<44} {'x'.join(map(str, p.shape)):>12}  {roles[name]}{'  frozen' if name in frozen else ''}")
-            return 0
-        costs = account(config)
-    except PgolfError as error:
-        print(error, file=sys.stderr)
-        return 2
+    args = parser.parse_intermixed_args(arguments)
+    if args.json and args.names:
+        raise ConfigError("--names: prints lines, not JSON (--json). Leave one of the two out")
+    cell = only_cell(args.overrides, anywhere=True)
+    config = plain(cell.composed)
+    if args.names:
+        model = build_model(config["model"])
+        roles, frozen = chosen_roles(model, config["optim"]["role_of"]), frozen_by(model, config)
+        for name, p in named_tensors(model).items():
+            print(f"{name:<44} {'x'.join(map(str, p.shape)):>12}  {roles[name]}{'  frozen' if name in frozen else ''}")
+        return 0
+    costs = account(config)
     print(json.dumps(asdict(costs), indent=1) if args.json else table(costs, str(cell.choices["quant"]), in_words(estimates(config))))
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 2 for a configuration that is refused."""
+    return run(command, arguments)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from hydra import compose
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
@@ -22,12 +21,27 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pgolf.auto import lacks_of
 from pgolf.check import problems_of
-from pgolf.config import CONFIG_NAME, composer, plain
+from pgolf.config import CONFIG_NAME, composer, conf_stamp, plain
 from pgolf.errors import ConfigError
+from pgolf.expansion import is_basic, overruled, sweep_cells, value_problems
 from pgolf.inherit import inherit
-from pgolf.overrides import ARM, EXTRAS, LAUNCHER, STUDY, group_problems, is_group, key_problems, readable
+from pgolf.overrides import (
+    ARM,
+    EXTRAS,
+    LAUNCHER,
+    STUDY,
+    group_problems,
+    is_group,
+    key_problems,
+    key_refusals,
+    not_an_override,
+    readable,
+    shown_value,
+)
+from pgolf.path_values import quoted
 from pgolf.runs import marked
 
+MANY_RUNS = 50  # of which more take so long to check that it is said
 DRY = re.compile(r"launch\.dry_run=(true|on|yes|y|1)", re.IGNORECASE)
 
 
@@ -52,22 +66,22 @@ def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = Fals
     What this machine lacks is a problem too, unless the cells are not to be run here: `anywhere`, or launch.dry_run=true.
     """
     with composer():
-        composed_with.cache_clear()  # the files may have changed since
         anywhere = anywhere or any(DRY.fullmatch(text) for text in arguments)
         arguments, lacking = without_launchers(quoted(arguments)) if anywhere else (quoted(arguments), [])
         loader = GlobalHydra.instance().config_loader()
         overrides = parse(arguments, loader)
-        raise_if([p for override in overrides for p in group_problems(override, loader)])
+        raise_if([p for o in overrides for p in (*group_problems(o, loader), *key_refusals(o, loader), *value_problems(o, loader))])
+        check_keys(arguments, overrides, loader)
         fixed = [(a, o) for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]
-        hydra, placeless = hydra_section(fixed, loader)
+        whole, placeless = composed_as_far_as(fixed, loader)
+        hydra = whole.hydra
         in_sweep = multirun or hydra.mode == RunMode.MULTIRUN
         if not in_sweep:
             swept = [o for o in overrides if o.is_sweep_override()]
-            several = "{}: more than one value ({}). Add --multirun to sweep over them"
-            raise_if([several.format(o.key_or_group, (o.input_line or "").partition("=")[2]) for o in swept])
-        cells = sweep_cells(arguments, overrides, hydra, loader) if in_sweep else [list(arguments)]
+            raise_if([f"{o.key_or_group}: more than one value ({shown_value(o)}). Add --multirun to sweep over them" for o in swept])
+        cells = sweep_cells(arguments, overrides, hydra, loader, whole.launch.most_runs) if in_sweep else [list(arguments)]
         if not cells:
-            raise ConfigError(f"--multirun: no cell is left of {' '.join(arguments)}. Check its ranges and globs")
+            raise ConfigError(f"--multirun: no run is left of {' '.join(arguments)}. Check its ranges and globs")
         made = check_cells(cells, loader, lacking, in_sweep=in_sweep, anywhere=anywhere)
         is_whole = not in_sweep or is_basic(hydra)
         launcher, given = str(hydra.launcher._target_), overruled(overrides, hydra)
@@ -79,18 +93,8 @@ def only_cell(arguments: Sequence[str], *, anywhere: bool = False) -> Cell:
     cells = preflight(arguments, multirun=False, anywhere=anywhere)
     meant = {json.dumps(plain(marked(cell.composed)), sort_keys=True) for cell in cells}
     if len(meant) > 1:
-        raise ConfigError(f"{len(meant)} configurations are meant ({' '.join(arguments)}). Name one, as with arm=...")
+        raise ConfigError(f"This selects {len(meant)} configurations ({' '.join(arguments)}). Select one, for example with arm=...")
     return cells[0]
-
-
-def quoted(arguments: Sequence[str]) -> list[str]:
-    """Existing paths whose names hold what means something to Hydra, as arms' folders do, in quotes."""
-    made = []
-    for text in arguments:
-        key, is_value, value = text.partition("=")
-        needs = is_value and re.search(r"[=,\s()]", value) and value[0] not in "'\"" and Path(value).expanduser().exists()
-        made.append(f'{key}="{value}"' if needs else text)
-    return made
 
 
 def without_launchers(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -107,53 +111,56 @@ def without_launchers(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return kept, lacking
 
 
-def hydra_section(fixed: Sequence[tuple[str, Override]], loader: ConfigLoader) -> tuple[DictConfig, tuple[str, ...]]:
-    """Hydra's own part of the configuration that the unswept overrides give, and those of them that it had to be composed without:
-    values at fault, or of a swept choice (`model/head=factorized,mos model.head.rank=8`), which has no place for them yet."""
+def check_keys(arguments: Sequence[str], overrides: Sequence[Override], loader: ConfigLoader) -> None:
+    """Raise ConfigError for keys that the choices do not have; where choices are swept, each run is checked by itself later."""
+    groups = [(text, o) for text, o in zip(arguments, overrides, strict=True) if is_group(o, loader)]
+    if len(groups) == len(overrides) or any(o.is_sweep_override() for _, o in groups):
+        return
+    base = composed_as_far_as(groups, loader)[0]
+    if not base.hydra.sweeper.get("params"):
+        raise_if([p for o in overrides if not is_group(o, loader) for p in key_problems(o, base, loader)])
+
+
+def composed_as_far_as(fixed: Sequence[tuple[str, Override]], loader: ConfigLoader) -> tuple[DictConfig, tuple[str, ...]]:
+    """The configuration that the unswept overrides give, and those of them that it had to be composed without: values at fault, or of
+    a swept choice (`model/head=factorized,mos model.head.rank=8`), which has no place for them yet. Raises ConfigError."""
     try:
-        return composed_with(tuple(text for text, _ in fixed)).hydra, ()
+        return composed_with(tuple(text for text, _ in fixed)), ()
     except (HydraException, OmegaConfBaseException) as error:
         groups = [(text, o) for text, o in fixed if is_group(o, loader)]
         if len(groups) < len(fixed):  # the checks of each cell name a value at fault better
-            return hydra_section(groups, loader)[0], tuple(text for text, o in fixed if not is_group(o, loader))
+            return composed_as_far_as(groups, loader)[0], tuple(text for text, o in fixed if not is_group(o, loader))
         raise ConfigError(readable(error)) from None
-    except (AssertionError, AttributeError) as error:
+    except (AssertionError, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"hydra: cannot be composed ({error}). Give sweeps as key=a,b,c on the command line") from None
 
 
-def as_sweep_of_one(text: str) -> str:
-    """A value as a sweep over it alone: Hydra's sweeper first composes without what is swept."""
-    key, is_value, value = text.partition("=")
-    return f"{key}=choice({value})" if is_value and not key.startswith(("hydra.", "~")) else text
-
-
-@lru_cache(maxsize=1)
 def composed_with(arguments: tuple[str, ...]) -> DictConfig:
-    """The whole configuration, Hydra's own part included. The last is kept: a single run asks twice for the same."""
+    """The whole configuration, Hydra's own part included. The last ones are kept while conf/ stays as it is: not to be changed."""
+    return _composed_with(arguments, conf_stamp())
+
+
+@lru_cache(maxsize=8)
+def _composed_with(arguments: tuple[str, ...], _stamp: tuple[object, ...]) -> DictConfig:
     return compose(CONFIG_NAME, list(arguments), return_hydra_config=True)
 
 
 def check_cells(cells: list[list[str]], loader: ConfigLoader, lacking: list[str], *, in_sweep: bool, anywhere: bool) -> list[Cell]:
     made: list[Cell] = []
     known = Composed()
-    checked: dict[str, list[str]] = {}  # seeds of one arm have the same problems
+    checked: dict[tuple[str, ...], Checked] = {}  # seeds of one arm have the same problems
     seen: dict[str, list[int]] = {}
+    if len(cells) > MANY_RUNS:
+        print(f"{len(cells):,} runs; each is checked before the first starts", file=sys.stderr, flush=True)
     for number, cell in enumerate(cells):
-        found: Sequence[str]
-        try:
+        own_seed = any(text.startswith("train.from=") for text in cell)  # each seed has a parent of its own
+        but_seed = tuple(text for text in cell if own_seed or not text.startswith("seed="))
+        if but_seed not in checked:
+            checked[but_seed] = check_cell(cell, loader, known, in_sweep=in_sweep)
+        found = checked[but_seed].problems if anywhere else [*checked[but_seed].problems, *checked[but_seed].lacks]
+        if not checked[but_seed].problems:
             composed = compose_cell(cell, loader, known, in_sweep=in_sweep)
-            config = plain(composed.composed)
-            but_seed = json.dumps(plain(marked(composed.composed)), sort_keys=True)
-            if but_seed not in checked:
-                checked[but_seed] = [*misplaced(composed), *problems_of(config)]
-            found = checked[but_seed]
-            lacks = [] if found else lacks_of(config)
-            made.append(replace(composed, lacks=(*lacking, *lacks)))
-            found = found if anywhere else [*found, *lacks]
-        except ConfigError as error:
-            found = error.problems
-        except (TypeError, AttributeError, ValueError) as error:
-            found = [f"{' '.join(cell)}: cannot be checked ({type(error).__name__}: {error})"]
+            made.append(replace(composed, lacks=(*lacking, *checked[but_seed].lacks)))
         for problem in found:
             seen.setdefault(problem, []).append(number)
     lines = []
@@ -161,9 +168,30 @@ def check_cells(cells: list[list[str]], loader: ConfigLoader, lacking: list[str]
         lines.append(problem)
         if len(cells) > 1 and len(numbers) < len(cells):
             where = " ".join(cells[numbers[0]])
-            lines.append(f"  in {len(numbers)} of {len(cells)} cells, the first: {where}")
+            lines.append(f"  in {len(numbers)} of {len(cells)} runs, the first: {where}")
     raise_if(lines)
     return made
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is wrong with one configuration wherever it runs, and what this machine lacks for it."""
+
+    problems: Sequence[str]
+    lacks: Sequence[str] = ()
+
+
+def check_cell(cell: list[str], loader: ConfigLoader, known: "Composed", *, in_sweep: bool) -> Checked:
+    try:
+        composed = compose_cell(cell, loader, known, in_sweep=in_sweep)
+        config = plain(composed.composed)
+        plain(marked(composed.composed))
+        problems = [*misplaced(composed), *problems_of(config)]
+        return Checked(problems, [] if problems else lacks_of(config))
+    except ConfigError as error:
+        return Checked(error.problems)
+    except Exception as error:  # of a component, which may be anybody's
+        return Checked([f"{' '.join(cell)}: cannot be checked ({type(error).__name__}: {error})"])
 
 
 def misplaced(cell: Cell) -> list[str]:
@@ -183,38 +211,15 @@ def raise_if(problems: Sequence[str]) -> None:
 
 
 def parse(arguments: Sequence[str], loader: ConfigLoader) -> list[Override]:
-    overrides = []
+    """Every argument as an override. Raises ConfigError with all that are none."""
+    overrides, problems = [], []
     for argument in arguments:
         try:
             overrides += OverridesParser.create(config_loader=loader).parse_overrides([argument])
-        except HydraException as error:
-            reason = str(error).splitlines()[0]
-            quote = " Put a value that holds = or , in quotes of its own: key='\"value\"'" if argument.count("=") > 1 else ""
-            raise ConfigError(f"{argument}: is no override. Write key=value or group=choice ({reason}).{quote}") from None
+        except (HydraException, ValueError, RecursionError, AssertionError):
+            problems.append(not_an_override(argument))
+    raise_if([*problems, *(f"{o.input_line}: has no key. Write key=value or group=choice" for o in overrides if not o.key_or_group)])
     return overrides
-
-
-def is_basic(hydra: DictConfig) -> bool:
-    return str(hydra.sweeper._target_).endswith("BasicSweeper")
-
-
-def overruled(overrides: Sequence[Override], hydra: DictConfig) -> tuple[str, ...]:
-    """Keys of hydra.sweeper.params that the command line gives too: it beats the study."""
-    params = hydra.sweeper.get("params") or {}
-    return tuple(key for key in params if any(override.key_or_group == key for override in overrides))
-
-
-def sweep_cells(arguments: Sequence[str], overrides: list[Override], hydra: DictConfig, loader: ConfigLoader) -> list[list[str]]:
-    """Cells as Hydra's basic sweeper makes them, from `hydra.sweeper.params` and the arguments; those of another are not known before."""
-    if not is_basic(hydra):
-        return [[a for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]]
-    given = overruled(overrides, hydra)
-    params = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items() if key not in given]
-    try:
-        (cells,) = BasicSweeper.split_arguments(OverridesParser.create(config_loader=loader).parse_overrides([*params, *arguments]), None)
-    except HydraException as error:
-        raise ConfigError(f"--multirun: {error}") from None
-    return cells
 
 
 @dataclass
@@ -231,7 +236,7 @@ def compose_cell(cell: list[str], loader: ConfigLoader, known: Composed, *, in_s
     chosen = tuple(text for text, o in zip(cell, overrides, strict=True) if is_group(o, loader))
     but_seed = tuple(text for text, o in zip(cell, overrides, strict=True) if o.key_or_group != "seed")
     try:
-        base = known.bases.get(chosen) or known.bases.setdefault(chosen, compose(CONFIG_NAME, list(chosen)))
+        base = known.bases.get(chosen) or known.bases.setdefault(chosen, composed_with(chosen))
         raise_if([p for o in overrides if not is_group(o, loader) for p in key_problems(o, base, loader)])
         if but_seed in known.wholes:
             whole, choices = known.wholes[but_seed]

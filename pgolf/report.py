@@ -2,15 +2,16 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pgolf.aggregation import aggregate
 from pgolf.collect import write_out
+from pgolf.command import OK, Parser, run
 from pgolf.comparison_options import add_comparison_options, settings_of
 from pgolf.errors import PgolfError
 from pgolf.figures.export import write_png
 from pgolf.figures.gallery import gallery
-from pgolf.machine.command import command
 from pgolf.webpage.document import document
 
 REPORT = "report.html"
@@ -18,7 +19,7 @@ SUFFIXES = (".html", ".htm")
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m pgolf.report", description=__doc__, allow_abbrev=False)
+    made = Parser(prog="python -m pgolf.report", description=__doc__)
     made.add_argument(
         "folder",
         type=Path,
@@ -31,8 +32,9 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def run(args: argparse.Namespace) -> None:
-    """Read, compute, draw, write. Raises PgolfError."""
+def command(arguments: list[str]) -> int:
+    """Read, compute, draw, write. Raises PgolfError, OSError."""
+    args = parser().parse_args(arguments)
     if args.out is not None and args.out.suffix.lower() not in SUFFIXES:
         raise PgolfError(f"--out: names no page ({args.out}). Choose a file that ends in .html")
     made = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=True)
@@ -45,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
                 print(f"written: {write_png(picture, args.png)}")
     warnings = len(made.report.warnings)
     print(f"written: {out} ({out.stat().st_size:,} bytes, {warnings} warning{'' if warnings == 1 else 's'} at its top)")
+    return OK
 
 
 def default_page(source: Path) -> Path:
@@ -52,15 +55,9 @@ def default_page(source: Path) -> Path:
     return source / REPORT if source.is_dir() else source.with_suffix(".html")
 
 
-@command
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, or 2 for what a user can mend."""
-    try:
-        run(parser().parse_args())
-    except PgolfError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return run(command, arguments)
 
 
 if __name__ == "__main__":

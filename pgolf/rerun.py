@@ -4,16 +4,15 @@ The new run lies in a folder of its own, by default `again-<n>` in RUN_DIR; noth
 count and with the same code and data, a run with a budget in steps repeats to the last bit.
 """
 
-import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pgolf.command import Parser, run
 from pgolf.config import cache_dir, save
-from pgolf.errors import ConfigError, PgolfError
+from pgolf.errors import ConfigError
 from pgolf.jobs import run_saved
-from pgolf.machine.command import command
 from pgolf.results import read_record
 from pgolf.saved import load_saved
 
@@ -30,7 +29,11 @@ def new_folder(run: Path) -> Path:
 
 def rerun(run: Path, out: Path | None) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """(old record or None, new record). Raises PgolfError, OSError."""
+    if not run.is_dir():
+        raise ConfigError(f"{run}: is not a run folder. Give a folder that pgolf.train made")
     folder = out or new_folder(run)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--out: is not a folder ({folder}). Name a new folder")
     config = load_saved(run, {"out": str(folder.absolute()), "cache": cache_dir()})
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"--out: is not empty ({folder}). Name a new folder")
@@ -55,21 +58,19 @@ def verdict(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[bool
     ]
 
 
-@command
-def main() -> int:
-    """Exit code 0 for the same numbers, 1 for others or a run that failed, 2 for an unusable folder, 130 when interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m pgolf.rerun", description=__doc__)
+def command(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m pgolf.rerun", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help="a run folder: config.yaml, and result.json to compare with")
     parser.add_argument("--out", type=Path, help="folder of the new run (RUN_DIR/again-<n>)")
-    args = parser.parse_args()
-    try:
-        old, new = rerun(args.run, args.out)
-    except PgolfError as error:
-        print(error, file=sys.stderr)
-        return 2
-    same, lines = verdict(old, new)
+    args = parser.parse_args(arguments)
+    same, lines = verdict(*rerun(args.run, args.out))
     print(*lines, sep="\n")
     return 0 if same else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0 for the same numbers, 1 for others or a run that failed, 2 for an unusable folder, 130 when interrupted."""
+    return run(command, arguments)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from pgolf.evaluation import Evaluation
 from pgolf.fake_quant import FakeQuantized
 from pgolf.loop import Job, LoopSettings, train
 from pgolf.machine import files
-from pgolf.machine.command import interruptible
+from pgolf.machine.interrupts import interruptible
 from pgolf.machine.locks import locked
 from pgolf.nn.gpt import GPT
 from pgolf.parallel import Ranks, joined_ranks

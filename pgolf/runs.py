@@ -1,7 +1,5 @@
 """Names of runs: the arm, the fingerprint, and the folder that a configuration owns."""
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from pgolf.arm_names import name_of_overrides
 from pgolf.auto import decide_auto
 from pgolf.config import plain
 from pgolf.provenance import fingerprint
@@ -16,26 +15,15 @@ from pgolf.saved import load_saved
 from pgolf.study import study_folder
 
 SEED_MARK = -1  # no seed that a user can choose
-NOT_AN_ARM = ("seed", "launch", "paths", "study", "hydra")
-LONGEST_NAME = 120  # bytes, where a file system takes 255
 
 
 def arm_name(overrides: Sequence[str]) -> str:
-    """The sorted overrides that make an arm, `head=mos,q_proj=low_rank`; `default` for none. Groups are named by their last part."""
-    parts = []
-    for text, override in zip(overrides, OverridesParser.create().parse_overrides(list(overrides)), strict=True):
-        key = override.key_or_group
-        if re.split(r"[./]", key)[0] in NOT_AN_ARM:
-            continue
-        value = text.split("=", 1)[1].strip("'\"/").split("/")[-1] if "=" in text else ""  # of a path, the last part
-        at = f"@{override.package}" if override.package else ""
-        parts.append(f"{key.split('/')[-1]}{at}={value}")
-    parts.sort(key=lambda part: (part.startswith("data"), part))  # where a long name is cut, the corpus goes first
-    name = re.sub(r"[^\w=,.@+-]+", "_", ",".join(parts)) or "default"
-    if len(name.encode()) > LONGEST_NAME:
-        start = name.encode()[:LONGEST_NAME].decode(errors="ignore")  # no character is cut in two
-        name = f"{start}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return name
+    """The name of the arm that overrides make; see `name_of_overrides`."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return name_of_overrides(
+        (override.key_or_group, override.package or "", text.split("=", 1)[1] if "=" in text else "")
+        for text, override in zip(overrides, parsed, strict=True)
+    )
 
 
 def marked(cfg: DictConfig) -> DictConfig:

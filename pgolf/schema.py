@@ -96,6 +96,7 @@ class LaunchConfig:
     dry_run: bool = MISSING  # compose and check, start nothing
     rerun: bool = MISSING  # run again what has a record, keeping the old one aside
     keep_older_code: bool = MISSING  # a record made by other code counts as finished
+    most_runs: int = MISSING  # a sweep of more runs is refused
     fail_fast: bool = MISSING  # after the first failed run of a sweep start no other
     checkpoint_s: float | None = MISSING  # seconds between checkpoints; 0 after every step, null for none
     keep_weights: bool = MISSING  # the trained weights stay in the run folder

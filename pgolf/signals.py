@@ -5,7 +5,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from pgolf.machine.command import SIGNALS
+from pgolf.machine.interrupts import SIGNALS
 
 
 class StopRequest:

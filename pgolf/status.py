@@ -3,22 +3,23 @@
 FOLDER is a study's folder (multirun/adhoc) or the one above it. Nothing is written, and a running sweep is not disturbed.
 """
 
-import argparse
 import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from pgolf.command import Parser, run
 from pgolf.errors import ConfigError, PgolfError
-from pgolf.machine.command import command
 from pgolf.machine.locks import acquire
 from pgolf.plan import PLAN, PlannedCell, Sweep, planned_cells, read_plan
+from pgolf.render import clean
 from pgolf.results import LOCK, METRICS, STATE, read_record
 
 TAIL_BYTES = 20_000
@@ -105,34 +106,34 @@ def report(folder: Path) -> dict[str, Any]:
 def show(found: Mapping[str, Any], console: Console) -> None:
     count = ", ".join(f"{number} {state}" for state, number in sorted(found["count"].items()))
     left = "" if found["left_s"] is None else f"; about {found['left_s'] / 60:.0f} min left"
-    table = Table(title=f"{found['study']}: {len(found['cells'])} cells: {count}{left}", title_justify="left")
+    title = f"{clean(found['study'])}: {len(found['cells'])} cells: {count}{left}"
+    table = Table(title=Text(title), title_justify="left")
     for column in ("arm", "seed", "state", "val bpb", ""):
         table.add_column(column, justify="right" if column in ("seed", "val bpb") else "left", overflow="fold")
     for cell in found["cells"]:
         bpb = "" if cell.get("val_bpb") is None else f"{cell['val_bpb']:.4f}"
-        style = STYLES[cell["state"]]
-        table.add_row(cell["arm"], str(cell["seed"]), f"[{style}]{cell['state']}[/]", bpb, cell["note"])
+        state = Text(cell["state"], style=STYLES[cell["state"]])
+        table.add_row(Text(clean(cell["arm"])), Text(clean(str(cell["seed"]))), state, bpb, Text(clean(cell["note"])))
     console.print(table)
 
 
-@command
-def main() -> int:
-    """Exit code 0, or 2 for a folder without a sweep."""
-    parser = argparse.ArgumentParser(prog="python -m pgolf.status", description=__doc__)
+def command(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m pgolf.status", description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("multirun"), help="a study's folder, or the one above it (multirun)")
     parser.add_argument("--json", action="store_true", help="a JSON list: study, count, left_s (seconds), cells")
-    args = parser.parse_args()
-    try:
-        found = [report(folder) for folder in studies(args.folder)]
-    except PgolfError as error:
-        print(error, file=sys.stderr)
-        return 2
+    args = parser.parse_args(arguments)
+    found = [report(folder) for folder in studies(args.folder)]
     if args.json:
         print(json.dumps(found, indent=1))
         return 0
     for each in found:
         show(each, Console())
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 2 for a folder without a sweep."""
+    return run(command, arguments)
 
 
 if __name__ == "__main__":

@@ -102,19 +102,41 @@ def record_or_none(folder: Path) -> dict[str, Any] | None:
         return None
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def minutes(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:,.0f} days"
 
 
+def each_once(cells: Sequence[Planned]) -> tuple[list[int], list[str]]:
+    """Cells that share a folder run once: the places of the first of each, and a line about every folder that several cells share."""
+    sharing: dict[Path, list[int]] = {}
+    for place, cell in enumerate(cells):
+        sharing.setdefault(cell.folder, []).append(place)
+    lines = []
+    for places in sharing.values():
+        names = list(dict.fromkeys(cells[place].label for place in places))
+        if len(names) > 1:
+            lines.append(f"  {', '.join(names)}: one configuration under {len(names)} names, runs once")
+        elif len(places) > 1:
+            lines.append(f"  {names[0]}: given {len(places)} times, runs once")
+    return [places[0] for places in sharing.values()], lines
+
+
 def announce(cells: Sequence[Planned], states: Sequence[State]) -> None:
     """What will be done, and for what is not simply new, why."""
+    first, repeated = each_once(cells)
+    cells, states = [cells[place] for place in first], [states[place] for place in first]
     count = {kind: sum(state.kind == kind for state in states) for kind in ("done", "continue", "run", "refused")}
     others = f"{count['continue']} to continue, " if count["continue"] else ""
     others += f"{count['refused']} that cannot be run, " if count["refused"] else ""
-    print(f"{len(cells)} runs in {plan_folder(cells[0])}: {count['done']} already run, {others}{count['run']} to run")
-    told = [f"  {cell.label}: {state.why}" for cell, state in zip(cells, states, strict=True) if state.is_news]
+    print(f"{counted(len(cells), 'run')} in {plan_folder(cells[0])}: {count['done']} already run, {others}{count['run']} to run")
+    told = [*repeated, *(f"  {cell.label}: {state.why}" for cell, state in zip(cells, states, strict=True) if state.is_news)]
     rest = [f"  and {len(told) - LISTED} more"] if len(told) > LISTED else []
     for line in (*told[:LISTED], *rest):
         print(line, flush=True)
@@ -172,7 +194,8 @@ def stamp(folder: Path) -> int:
 def close(cells: Sequence[Planned]) -> int:
     """After the last job: list failures and what is left. The exit code: 0 where every cell ended well, else 1."""
     failed, left = [], []
-    for cell in {cell.folder: cell for cell in cells}.values():
+    runs = list({cell.folder: cell for cell in cells}.values())
+    for cell in runs:
         try:
             record: Mapping[str, Any] | None = read_record(cell.folder)
         except PgolfError as error:
@@ -183,11 +206,11 @@ def close(cells: Sequence[Planned]) -> int:
         elif record["status"] != "ok":
             failed.append(f"{cell.label}: {record['status']}: {record['error']}\n  traceback: {cell.folder / ERROR}")
     if failed:
-        print(f"{len(failed)} of {len(cells)} runs did not end well:", *failed, sep="\n", file=sys.stderr)
+        print(f"{len(failed)} of {len(runs)} runs failed:", *failed, sep="\n", file=sys.stderr)
     if left:
         _, sweep = planned_here(cells[0])
         why = None if sweep is None else stopped(sweep, cells[0])
-        print(f"{why + ': ' if why else ''}{len(left)} of {len(cells)} runs are left; the same command runs them:", file=sys.stderr)
+        print(f"{why + ': ' if why else ''}{len(left)} of {len(runs)} runs are left; the same command runs them:", file=sys.stderr)
         print(*(f"  {label}" for label in left[:LISTED]), sep="\n", file=sys.stderr)
         if len(left) > LISTED:
             print(f"  and {len(left) - LISTED} more", file=sys.stderr)

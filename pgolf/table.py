@@ -16,6 +16,7 @@ from pgolf.groups import SHORT, Group, Mark, differing_keys, group
 from pgolf.stats import spread
 
 FEWEST_SEEDS = 3
+MOST_FAULTS = 20  # damaged or foreign records that are named among the warnings
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def tabulate(
         by_study[g.study].append(g)
     tables = tuple(family_table(family, by_study[family.study], labels, settings) for family in families)
     unscored = tuple(
-        Unscored(labels[id(g)], row["seed"], row["status"], str(row.get("error") or "").split("\n")[0])
+        Unscored(labels[id(g)], row["seed"], row["status"], first_line(row.get("error")))
         for g in groups
         for row in g.rows
         if row["status"] != "ok"
@@ -219,6 +220,18 @@ def own_marks(g: Group, label: str, namesakes: Sequence[str]) -> list[Mark]:
     return marks
 
 
+def faults(groups: Sequence[Group]) -> list[str]:
+    """Why each damaged or foreign record is in no mean; of very many the first."""
+    found = {row["folder"]: first_line(row.get("error")) for g in groups for row in g.rows if row["status"] in ("damaged", "foreign")}
+    lines = [f"damaged or foreign record, in no mean: {why or folder}" for folder, why in list(found.items())[:MOST_FAULTS]]
+    left = len(found) - len(lines)
+    return [*lines, f"and {left:,} more damaged or foreign records: see the runs without a score"] if left else lines
+
+
+def first_line(error: Any) -> str:
+    return str(error or "").split("\n")[0]
+
+
 def warnings_of(groups: Sequence[Group], tables: Sequence[FamilyTable]) -> list[str]:
     """Everything marked, by kind: `kind: arm (text); arm (text)`."""
     kinds: defaultdict[str, list[str]] = defaultdict(list)
@@ -228,7 +241,7 @@ def warnings_of(groups: Sequence[Group], tables: Sequence[FamilyTable]) -> list[
             for mark in row.marks:
                 where = row.label if one_study else f"{row.group.study}/{row.label}"
                 kinds[mark.kind].append(f"{where} ({mark.text})")
-    lines = [f"{kind}: {'; '.join(dict.fromkeys(told))}" for kind, told in kinds.items()]
+    lines = [*faults(groups), *(f"{kind}: {'; '.join(dict.fromkeys(told))}" for kind, told in kinds.items())]
     cells = {(g.study, row["folder"]): row["status"] for g in groups for row in g.rows if row["planned"]}
     lacking = sum(status != "ok" for status in cells.values())
     if lacking:

@@ -8,8 +8,7 @@ from the checkpoints of what was interrupted.
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
@@ -17,32 +16,57 @@ from hydra._internal.utils import get_args_parser
 from rich.console import Console
 
 from pgolf.cells import Planned, plan_cell, state_of
+from pgolf.command import OK, Parser, run
 from pgolf.config import CONFIG_NAME, conf_dir, register
 from pgolf.dry_run import dry_run
 from pgolf.errors import ConfigError, PgolfError
+from pgolf.expansion import as_sweep_of_one
 from pgolf.help import help_text
 from pgolf.jobs import task
-from pgolf.machine.command import INTERRUPTED, command
 from pgolf.machine.files import told
-from pgolf.preflight import Cell, as_sweep_of_one, preflight, quoted
+from pgolf.overrides import OWN_CONF
+from pgolf.path_values import quoted
+from pgolf.preflight import Cell, preflight
 from pgolf.processes import PARENT
 from pgolf.studies import study_of
 from pgolf.study import write_study
 from pgolf.sweeps import Reporter, announce, as_sweep, close, plan_folder, rerun_since, states_of, write_plan
 
+UNUSED = {
+    "config_name": "is not used by pgolf. Choose with GROUP=CHOICE",
+    "config_path": OWN_CONF,
+    "config_dir": OWN_CONF,
+    "experimental_rerun": "is not used by pgolf. python -m pgolf.rerun RUN_DIR runs a record once more",
+}
 HYDRA_FULL_ERROR = "HYDRA_FULL_ERROR"
 LAUNCHERS = ("joblib", "submitit", "ray", "concurrent")  # packages whose exceptions are about a launcher's jobs
 LONGEST_REASON = 200  # characters
+SHELLS = ("bash", "zsh", "fish")
 
 
-def arguments(argv: Sequence[str]) -> Namespace:
-    args = get_args_parser().parse_intermixed_args(argv)
-    for flag in ("config_name", "config_path", "config_dir"):
-        if getattr(args, flag):
-            raise ConfigError(
-                f"--{flag.replace('_', '-')}: is not used by pgolf ({getattr(args, flag)}). Add a folder with hydra.searchpath=[...]"
-            )
+def flags_of(words: Sequence[str]) -> Namespace:
+    """The arguments as Hydra's own parser knows them. Raises PgolfError for what it would refuse later, or pgolf does not use."""
+    args = Parser(prog="python -m pgolf.train", add_help=False, parents=[get_args_parser()]).parse_intermixed_args(list(words))
+    problems = [
+        f"--{flag.replace('_', '-')}: {why} ({getattr(args, flag)})" for flag, why in UNUSED.items() if getattr(args, flag) is not None
+    ]
+    modes = [f"--{mode.replace('_', '-')}" for mode in ("run", "multirun", "cfg", "info", "shell_completion") if getattr(args, mode)]
+    if len(modes) > 1:
+        problems.append(f"{modes[0]}: cannot be given together with {' and '.join(modes[1:])}. Leave one out")
+    for flag in ("resolve", "package"):
+        if getattr(args, flag) and not args.cfg:
+            problems.append(f"--{flag}: says how --cfg prints. Give --cfg job too")
+    if args.shell_completion and not (len(args.overrides) == 1 and fits_completion(args.overrides[0])):
+        given = " ".join(args.overrides) or "nothing"
+        problems.append(f"--shell-completion: needs install=SHELL or uninstall=SHELL ({given}). Shells: {', '.join(SHELLS)}")
+    if problems:
+        raise ConfigError(*problems)
     return args
+
+
+def fits_completion(word: str) -> bool:
+    action, _, shell = word.partition("=")
+    return shell in SHELLS and (action in ("install", "uninstall") or (action == "query" and "COMP_LINE" in os.environ))
 
 
 def flags_first(argv: Sequence[str], overrides: Sequence[str]) -> list[str]:
@@ -53,49 +77,14 @@ def flags_first(argv: Sequence[str], overrides: Sequence[str]) -> list[str]:
     return [*flags, *overrides]
 
 
-def launch(cells: Sequence[Cell], command: Sequence[str]) -> int:
-    """Hand the cells to Hydra, whose launcher calls `task` for each. The exit code."""
-    jobs = as_sweep([plan_cell(c.composed, c.overrides, c.choices, in_sweep=c.in_sweep) for c in cells])
-    since = rerun_since(command, jobs) if cells[0].in_sweep else None
-    states = states_of(jobs, since) if cells[0].in_sweep else [state_of(job) for job in jobs]
-    study = study_of(cells[0])
-    if cells[0].composed.launch.dry_run:
-        dry_run(cells, jobs, states)
-        return 0
+def hand_over(argv: Sequence[str]) -> None:
+    """Let Hydra do what the arguments say. It raises what goes wrong; by itself it prints a traceback and ends the process."""
     register()
-    if cells[0].in_sweep:
-        sys.argv[1:] = [as_sweep_of_one(text) if text in cells[0].placeless else text for text in sys.argv[1:]]
-    sys.argv += [f"~hydra.sweeper.params.{key}" for key in cells[0].overruled]
-    app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)
-    if not cells[0].in_sweep or not cells[0].is_whole:
-        with hydra_raises():
-            app()
-        return close(jobs) if cells[0].is_whole else 0
-    if "joblib" in cells[0].launcher:
-        os.environ[PARENT] = str(os.getpid())  # its processes are to end with this one
-    if study is not None:
-        write_study(plan_folder(jobs[0]), study)
-    write_plan(command, jobs, since)
-    announce(jobs, states)
-    try:
-        with Reporter(jobs, states):
-            hand_over(app, jobs, cells[0].launcher)
-    finally:
-        code = close(jobs)
-    if study is not None:
-        show_study(plan_folder(jobs[0]))
-    elif code == 0:
-        print(f"python -m pgolf.aggregate {plan_folder(jobs[0])} makes a table of them")
-    return code
-
-
-@contextmanager
-def hydra_raises() -> Iterator[None]:
-    """Inside, Hydra raises what goes wrong; by itself it prints a traceback and ends the process."""
+    sys.argv[1:] = argv
     before = os.environ.get(HYDRA_FULL_ERROR)
     os.environ[HYDRA_FULL_ERROR] = "1"
     try:
-        yield
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
     finally:
         if before is None:
             del os.environ[HYDRA_FULL_ERROR]
@@ -103,14 +92,13 @@ def hydra_raises() -> Iterator[None]:
             os.environ[HYDRA_FULL_ERROR] = before
 
 
-def hand_over(app: Callable[[], object], jobs: Sequence[Planned], launcher: str) -> None:
+def run_jobs(argv: Sequence[str], jobs: Sequence[Planned], launcher: str) -> None:
     """Let Hydra's launcher run the jobs. Raises PgolfError where a disk refuses, KeyboardInterrupt.
 
     What the launcher's own library reports, as that a job of it was killed, is said in a line: the jobs' records tell the rest.
     """
     try:
-        with hydra_raises():
-            app()
+        hand_over(argv)
     except OSError as error:  # Hydra's own file in the folder of the sweep
         raise PgolfError(told(error, plan_folder(jobs[0]))) from None
     except KeyboardInterrupt:
@@ -125,6 +113,39 @@ def hand_over(app: Callable[[], object], jobs: Sequence[Planned], launcher: str)
         print(f"{package}: a job did not come to its end ({type(error).__name__}: {reason})", file=sys.stderr)
 
 
+def launch(cells: Sequence[Cell], command: Sequence[str], argv: Sequence[str]) -> int:
+    """Hand the cells to Hydra, whose launcher calls `task` for each. argv: the command line as Hydra takes it. The exit code."""
+    jobs = as_sweep([plan_cell(c.composed, c.overrides, c.choices, in_sweep=c.in_sweep) for c in cells])
+    since = rerun_since(command, jobs) if cells[0].in_sweep else None
+    states = states_of(jobs, since) if cells[0].in_sweep else [state_of(job) for job in jobs]
+    study = study_of(cells[0])
+    if cells[0].composed.launch.dry_run:
+        dry_run(cells, jobs, states)
+        return 0
+    if cells[0].in_sweep:
+        argv = [as_sweep_of_one(text) if text in cells[0].placeless else text for text in argv]
+    argv = [*argv, *(f"~hydra.sweeper.params.{key}" for key in cells[0].overruled)]
+    if not cells[0].in_sweep or not cells[0].is_whole:
+        hand_over(argv)
+        return close(jobs) if cells[0].is_whole else 0
+    if "joblib" in cells[0].launcher:
+        os.environ[PARENT] = str(os.getpid())  # its processes are to end with this one
+    if study is not None:
+        write_study(plan_folder(jobs[0]), study)
+    write_plan(command, jobs, since)
+    announce(jobs, states)
+    try:
+        with Reporter(jobs, states):
+            run_jobs(argv, jobs, cells[0].launcher)
+    finally:
+        code = close(jobs)
+    if study is not None:
+        show_study(plan_folder(jobs[0]))
+    elif code == 0:
+        print(f"python -m pgolf.aggregate {plan_folder(jobs[0])} makes a table of them")
+    return code
+
+
 def show_study(folder: Path) -> None:
     """The tables of a study whose runs have ended, written and printed. Raises PgolfError."""
     from pgolf.aggregation import FILES, WIDE, aggregate, write_tables  # scipy: half a second that a run does not need
@@ -137,26 +158,23 @@ def show_study(folder: Path) -> None:
     print(f"written: {folder}/{{{', '.join(FILES)}}}; python -m pgolf.report {folder} makes a page of it")
 
 
-@command
-def main() -> int:
+def command(arguments: list[str]) -> int:
+    words = quoted(arguments)
+    args = flags_of(words)
+    if args.help:
+        print(help_text())
+        return OK
+    argv = flags_first(words, args.overrides)
+    cells = [] if args.hydra_help or args.shell_completion else preflight(args.overrides, multirun=args.multirun)
+    if not cells or args.cfg or args.info:
+        hand_over(argv)
+        return OK
+    return launch(cells, args.overrides, argv)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit code: 0 all ok, 1 a run failed or is left, 2 refused, 130 interrupted."""
-    try:
-        args = arguments(quoted(sys.argv[1:]))
-        sys.argv[1:] = flags_first(quoted(sys.argv[1:]), args.overrides)
-        if args.help:
-            print(help_text())
-            return 0
-        if args.cfg and args.multirun:
-            raise ConfigError("--cfg: shows one configuration (--multirun). Leave --multirun out")
-        cells = [] if args.hydra_help or args.shell_completion else preflight(args.overrides, multirun=args.multirun)
-        if not cells or args.cfg or args.info:
-            register()
-            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
-            return 0
-        return launch(cells, args.overrides)
-    except KeyboardInterrupt:
-        print("interrupted; the same command runs what is left", file=sys.stderr)
-        return INTERRUPTED
+    return run(command, arguments, interrupted="interrupted; the same command runs what is left")
 
 
 if __name__ == "__main__":

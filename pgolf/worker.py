@@ -1,12 +1,12 @@
 """`python -m pgolf.worker RUN_DIR`: runs the saved configuration of one run folder; with `--ranks N`, as N ranks under torchrun."""
 
-import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from pgolf.command import Parser, run
 from pgolf.errors import ConfigError
-from pgolf.machine.command import command
 from pgolf.processes import die_with_parent
 from pgolf.results import FINISHED, read_record
 from pgolf.run import execute
@@ -34,17 +34,24 @@ def start_ranks(folder: Path, ranks: int) -> int:
     return 0
 
 
-@command
-def main() -> int:
-    """Exit code 0 when the record is ok, 1 when it is not, 2 without a usable folder, 130 when interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m pgolf.worker", description=__doc__)
+def command(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m pgolf.worker", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="RUN_DIR")
     parser.add_argument("--ranks", type=int, default=1, help="processes of the run (1)")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
+    if args.ranks < 1:
+        raise ConfigError(f"--ranks: must be 1 or more ({args.ranks})")
+    if not args.folder.is_dir():
+        raise ConfigError(f"{args.folder}: is not a run folder. Give a folder that pgolf.train made")
     die_with_parent()
     if args.ranks > 1 and "WORLD_SIZE" not in os.environ:
         return start_ranks(args.folder, args.ranks)
     return work(args.folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0 when the record is ok, 1 when it is not, 2 without a usable folder, 130 when interrupted."""
+    return run(command, arguments)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Study folders made by hand: records, plans and what can go wrong with them."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,14 @@ def print_of(arm: str) -> str:
 
 
 def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, Any]:
-    """An ok record as pgolf.ending leaves it; other fields by keyword, dots as double underscores."""
+    """An ok record as pgolf.ending leaves it, nats in keeping with bpb; other fields by keyword, dots as double underscores."""
     made: dict[str, Any] = {
         "status": "ok",
         "error": None,
         "study": STUDY,
         "arm": arm,
         "fingerprint": print_of(arm),
-        "overrides": [f"arm={arm}"],
+        "overrides": [f"study.arm={arm}"],
         "choices.model/head": arm,
         "seed": seed,
         "git_sha": "a" * 40,
@@ -41,7 +42,6 @@ def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, An
         "params.total": 1000,
         "params.frozen": 10,
         "val_bpb": bpb,
-        "val_nats": None if bpb is None else bpb * 1.5,
         "val_targets": 5000,
         "val_bytes": 11000,
         "eval_mode": "plain64",
@@ -59,7 +59,9 @@ def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, An
         "config.data.shuffle_seed": seed,
         "config.seed": seed,
     }
-    return made | {key.replace("__", "."): value for key, value in other.items()}
+    made |= {key.replace("__", "."): value for key, value in other.items()}
+    nats = None if made["val_bpb"] is None else made["val_bpb"] * math.log(2) * made["val_bytes"] / made["val_targets"]
+    return {"val_nats": nats, **made}
 
 
 def failed(arm: str, seed: int, status: str = "failed") -> dict[str, Any]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pgolf import train
-from pgolf.preflight import as_sweep_of_one, preflight
+from pgolf.expansion import as_sweep_of_one
+from pgolf.preflight import preflight
 
 
 def refuse(argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
@@ -43,7 +44,7 @@ CASES = {
     "optim.roles.head.lr=fast": ["optim.roles.head.lr:", "(fast)", "needs a number"],
     "train.steps=many": ["train.steps:", "(many)", "a whole number"],
     "train.seconds=60": ["exactly one of steps, tokens and seconds", "train.steps=null"],
-    "train.steps=0": ["train.steps:", "(0)", "positive"],
+    "train.steps=0": ["train.steps:", "(0)", "from 1 to 2,147,483,647"],
     "seed=1,2": ["seed:", "(1,2)", "--multirun"],
     "seed=-1": ["seed:", "(-1)"],
     "model.head=mos": ["model.head:", "(mos)", "config group", "model/head=mos"],
@@ -115,7 +116,7 @@ def test_an_output_folder_that_cannot_be(tmp_path: Path, monkeypatch: pytest.Mon
     (empty := tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     said = refuse([f"paths.out={tmp_path / 'file'}"], empty, monkeypatch, capsys)
-    assert f"paths.out: {tmp_path / 'file'} is no folder" in said
+    assert f"paths.out: {tmp_path / 'file'} is not a folder" in said
 
 
 def test_a_glob_sweeps_over_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,7 +128,7 @@ def test_a_glob_sweeps_over_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_value_of_a_swept_choice_is_swept_with_it() -> None:
-    given = ["model/head=factorized,mos", "model.head.rank=8", "seed=1,2", "hydra.job.chdir=false", "paths.out='a b'"]
+    given = ["model/head=factorized,mos", "model.head.rank=8", "seed=1,2", "hydra.verbose=false", "paths.out='a b'"]
     placeless = preflight(given, multirun=True)[0].placeless
     swept = {text: new for text in placeless if (new := as_sweep_of_one(text)) != text}
     assert swept == {"model.head.rank=8": "model.head.rank=choice(8)", "paths.out='a b'": "paths.out=choice('a b')"}
@@ -139,12 +140,13 @@ def test_one_bad_cell_stops_the_sweep(tmp_path: Path, monkeypatch: pytest.Monkey
     said = refuse(argv, tmp_path, monkeypatch, capsys)
     assert "model.head.rank:" in said
     assert "(4000)" in said
-    assert "in 1 of 10 cells" in said
+    assert "in 1 of 10 runs" in said
 
 
 def test_all_problems_come_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    said = refuse(["model.heads=3", "train.batch_tokens=1000", "train.steps=0", "seed=-3"], tmp_path, monkeypatch, capsys)
-    assert [line.split(":")[0] for line in said.splitlines()] == ["model.heads", "model.kv_heads", "train.steps", "seed"]
+    said = refuse(["model.heads=3", "train.batch_tokens=1000", "launch.checkpoint_s=-1"], tmp_path, monkeypatch, capsys)
+    named = ["model.heads", "model.kv_heads", "train.batch_tokens", "launch.checkpoint_s"]
+    assert [line.split(":")[0] for line in said.splitlines()] == named
 
 
 def test_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,6 +57,9 @@ class ShardFiles:
 
 
 def _matches(pattern: str) -> tuple[Path, ...]:
-    """Files that match, absolute, in lexicographic order of their paths."""
-    found = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))
-    return tuple(Path(path).absolute() for path in found if Path(path).is_file())
+    """Files that match, absolute, in lexicographic order of their paths. What exists as it is written counts as itself."""
+    whole = Path(pattern).expanduser()
+    there = next(place for place in (whole, *whole.parents) if place.exists())
+    rest = whole.relative_to(there)
+    found = [there / name for name in glob.glob(str(rest), root_dir=there, recursive=True)] if rest.parts else [there]
+    return tuple(sorted(path.absolute() for path in found if path.is_file()))

@@ -83,7 +83,7 @@ def test_a_family_without_a_run_is_said(tmp_path: Path) -> None:
         ("model/head=mos", False),
         ("data.vocab_size=300", False),
         ("data=shards", True),
-        ("data.shuffle_seed=4", True),
+        ("data.tokenizer=my.model", True),
         ("train.steps=5", True),
         ("eval=plain", True),
         ("launch.nproc=2", True),
@@ -93,13 +93,13 @@ def test_a_family_without_a_run_is_said(tmp_path: Path) -> None:
 )
 def test_runs_of_another_configuration_than_the_study_has_are_said(override: str, is_free: bool, tmp_path: Path) -> None:
     folder = described(tmp_path)
-    put(folder, record("mos", 1, 1.90) | {"overrides": ["seed=1", override]})
+    put(folder, record("mos", 1, 1.90) | {"overrides": ["seed=1", "study.arm=mos", override]})
     assert warned(aggregate(folder)) == ("" if is_free else f"not the study as conf/study has it: runs with {override}")
 
 
 def test_runs_at_another_scale_or_without_their_description_are_said(tmp_path: Path) -> None:
     folder = described(tmp_path)
-    put(folder, record("mos", 1, 1.90) | {"overrides": [], "choices.scale": "published", "choices.study": "heads"})
+    put(folder, record("mos", 1, 1.90) | {"overrides": ["study.arm=mos"], "choices.scale": "published", "choices.study": "heads"})
     assert warned(aggregate(folder)) == "runs at scale published in a study at scale cpu"
     assert "is described as a study: by itself it has families" in warned(aggregate(tmp_path))
     (folder / "study.json").unlink()

@@ -131,7 +131,7 @@ def test_scores_that_do_not_compare_have_no_difference(change: dict[str, Any], s
 def test_what_else_differs_is_marked(change: dict[str, Any], said: str, tmp_path: Path) -> None:
     study = study_of(tmp_path, {"tied": TIED})
     for seed, bpb in enumerate(MOS, 1):
-        put(study, record("mos", seed, bpb) | change)
+        put(study, record("mos", seed, bpb, **change))
     report = report_of(study)
     row = report.families[0].rows[1]
     assert said in texts(row)

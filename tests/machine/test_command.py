@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pgolf.errors import PgolfError
-from pgolf.machine.command import command
+from pgolf.machine.interrupts import command
 
 Capture = pytest.CaptureFixture[str]
 

@@ -1,19 +1,14 @@
-"""What every command does about errors, interrupts and a reader that goes away: one line, and an exit code that says which it was."""
+"""Signals that ask a process to stop: what they do while it works, and while it only starts or ends."""
 
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import wraps
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
-from pgolf.errors import PgolfError
-from pgolf.machine.files import told
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-REFUSED = 2  # what a person can mend
 INTERRUPTED = 130  # as a shell has it for Ctrl-C
 
 
@@ -46,31 +41,3 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def command(main: Callable[[], int]) -> Callable[[], int]:
-    """A command's `main` that raises neither PgolfError, OSError nor KeyboardInterrupt.
-
-    Exit codes beside its own: REFUSED, INTERRUPTED, and 1 when nobody reads its output any more.
-    """
-
-    @wraps(main)
-    def run() -> int:
-        try:
-            with interruptible():
-                return main()
-        except PgolfError as error:
-            print(error, file=sys.stderr)
-            return REFUSED
-        except BrokenPipeError:
-            with suppress(OSError, ValueError):  # what is still buffered has no reader either
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
-        except OSError as error:
-            print(told(error), file=sys.stderr)
-            return REFUSED
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return INTERRUPTED
-
-    return run

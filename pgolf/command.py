@@ -1,0 +1,137 @@
+"""What all commands share: how they read their arguments, how they tell what stopped them, and their exit codes."""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import IO, Any, NoReturn
+
+from pgolf.errors import ConfigError, PgolfError
+from pgolf.machine.files import told
+from pgolf.machine.interrupts import INTERRUPTED, interruptible
+
+OK, FAILED, REFUSED = 0, 1, 2
+LONGEST_WORD = 16_384  # characters of one argument
+LONGEST_LINE = 1_000  # characters of one line of a message
+SHOWN = 60  # characters of an argument in a message about it
+
+Command = Callable[[list[str]], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that refuses in one line, and takes no abbreviated options. Raises PgolfError."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        raise PgolfError(f"{self.prog}: {in_one_line(message, [*self._option_string_actions])}")
+
+
+def in_one_line(message: str, options: Sequence[str]) -> str:
+    """A refusal of argparse as `argument: what (value). remedy`. options: all that the command has."""
+    if unknown := re.fullmatch(r"unrecognized arguments: (.*)", message, re.DOTALL):
+        word = unknown[1]
+        if not word.startswith("-"):
+            return f"{shortened(word)}: is one argument too many. Leave it out; --help shows what the command takes"
+        names = [name for name in options if name.startswith("--")]
+        return f"{shortened(word)}: no such option.{near(word.split('=')[0].split()[0], names)} Options: {', '.join(sorted(names))}"
+    if missing := re.fullmatch(r"the following arguments are required: (.*)", message):
+        return f"{missing[1]}: is missing. --help shows what the command takes"
+    if about := re.fullmatch(r"argument ([^:]*): (.*)", message, re.DOTALL):
+        name, reason = max(about[1].split("/"), key=len), about[2]
+        if converted := re.fullmatch(r"invalid (\w+) value: '(.*)'", reason, re.DOTALL):
+            kind = {"int": "a whole number", "float": "a number"}.get(converted[1], converted[1])
+            return f"{name}: needs {kind} ({shortened(converted[2])})"
+        if choice := re.fullmatch(r"invalid choice: '(.*)' \(choose from (.*)\)", reason, re.DOTALL):
+            choices = [word.strip("' ") for word in choice[2].split(",")]
+            return f"{name}: no such choice ({shortened(choice[1])}).{near(choice[1], choices)} Choices: {', '.join(choices)}"
+        return f"{name}: {shortened(reason, LONGEST_LINE)}"
+    return message
+
+
+def near(word: str, known: Sequence[str]) -> str:
+    """` Did you mean X?` where something is near, else nothing."""
+    found = get_close_matches(word[:SHOWN], known, n=1, cutoff=0.5)
+    return f" Did you mean {found[0]}?" if found else ""
+
+
+def shortened(text: str, most: int = SHOWN) -> str:
+    """A text of at most `most` characters: of a longer one its beginning and its end."""
+    half = (most - 5) // 2
+    return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
+
+
+def one_line(text: str) -> str:
+    """A text as it can be shown in one line: what cannot be printed stands as an escape."""
+    shown = text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return shortened(shown, LONGEST_LINE)
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raises ConfigError for arguments that no file or message could hold."""
+    problems = []
+    for number, word in enumerate(words, 1):
+        where, shown = f"argument {number}", one_line(shortened(word))
+        if len(word) > LONGEST_WORD:
+            problems.append(f"{where}: has {len(word):,} characters; at most {LONGEST_WORD:,} are read ({shown}). Shorten it")
+        elif "\0" in word:
+            problems.append(f"{where}: holds a NUL character ({shown}). Leave it out")
+        elif any("\ud800" <= c <= "\udfff" for c in word):
+            problems.append(f"{where}: is not UTF-8 ({shown}). Give it, and a file that it names, a name in UTF-8")
+    if problems:
+        raise ConfigError(*problems)
+
+
+def tell(error: BaseException) -> None:
+    """Print an error to the error stream: one line per problem, nothing that a terminal would obey."""
+    if isinstance(error, ConfigError):
+        problems: Sequence[str] = error.problems
+    else:
+        problems = [told(error)] if isinstance(error, OSError) else str(error).split("\n")
+    with suppress(OSError):
+        print(*map(one_line, problems), sep="\n", file=sys.stderr, flush=True)
+
+
+def run(command: Command, arguments: Sequence[str] | None = None, *, interrupted: str = "interrupted") -> int:
+    """Run a command on its arguments, by default those of this process. Returns the exit code.
+
+    0: all went well. 1: something failed, or the reader of the output went away. 2: refused, with one line per problem on the error
+    stream. 130: interrupted; `interrupted` is what is said then.
+    """
+    try:
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        check_words(words)
+        with interruptible():
+            code = command(words)
+            sys.stdout.flush()
+        return code
+    except SystemExit as end:  # of --help and --version
+        return end.code if isinstance(end.code, int) else OK if end.code is None else FAILED
+    except BrokenPipeError:
+        discard(sys.stdout)
+        return FAILED
+    except KeyboardInterrupt:
+        tell(PgolfError(interrupted))
+        return INTERRUPTED
+    except PgolfError as error:
+        tell(error)
+        return REFUSED
+    except OSError as error:
+        tell(error)
+        discard(sys.stdout)  # what it holds back could not be written either
+        return REFUSED
+
+
+def discard(stream: IO[str]) -> None:
+    """Send what a broken stream still holds to nowhere: the interpreter would complain of it at its end."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)

@@ -1,0 +1,62 @@
+"""The range of every whole number that a configuration holds: what the code can use, and what can be checked in seconds."""
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+MOST = 2**31 - 1  # of any number that has no range of its own
+RANGES: dict[str, tuple[int, int]] = {
+    "seed": (0, 2**32 - 1),
+    "data.shuffle_seed": (0, 2**32 - 1),
+    "data.train_shards": (1, 100_000),
+    "model.vocab_size": (1, 65_536),  # a token has two bytes
+    "model.seq_len": (1, 2**20),
+    "model.width": (1, 65_536),
+    "model.layers": (1, 256),
+    "model.unique_blocks": (1, 256),
+    "model.heads": (1, 4_096),
+    "model.kv_heads": (1, 4_096),
+    "model.mlp_hidden": (1, 2**20),
+    "model.xsa_last_n": (0, 256),
+    "model.orthogonal_min_dim": (0, 2**20),
+    "model.published_width": (1, 65_536),
+    "model.head.experts": (1, 1_024),
+    "model.side_inputs.*.buckets": (1, 2**24),
+    "optim.roles.*.newton_schulz_steps": (1, 100),
+    "train.steps": (1, MOST),
+    "train.tokens": (1, 2**53),
+    "train.seq_len": (1, 2**20),
+    "train.batch_tokens": (1, MOST),
+    "train.micro_batches": (1, 2**20),
+    "train.priming_steps": (0, MOST),
+    "train.log_every": (1, MOST),
+    "train.val_every": (0, MOST),
+    "train.threads": (1, 4_096),
+    "launch.nproc": (1, 4_096),
+    "launch.gpus_per_job": (0, 4_096),
+    "launch.most_runs": (1, 1_000_000),
+}
+FREE = ("study",)  # sections whose numbers say what was published
+
+
+def range_problem(path: str, value: Any) -> str | None:
+    """What is wrong with the size of a value at a path; None for a number in its range and for all that is not a whole number."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    low, high = RANGES.get(path) or next((found for pattern, found in RANGES.items() if fnmatchcase(path, pattern)), (-MOST, MOST))
+    if low <= value <= high:
+        return None
+    shown = str(value) if abs(value) < 10**30 else f"a number of {value.bit_length() * 3 // 10 + 1:,} digits"
+    return f"{path}: must be from {low:,} to {high:,} ({shown})"
+
+
+def range_problems(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The whole numbers of a resolved configuration that are out of their range, wherever they stand."""
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from range_problems(value, f"{path}.") if path not in FREE else ()
+        elif isinstance(value, list | tuple):
+            yield from (problem for each in value if (problem := range_problem(path, each)))
+        elif problem := range_problem(path, value):
+            yield problem
