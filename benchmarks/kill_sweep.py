@@ -41,7 +41,7 @@ KINDS = {
 }
 JOBS = ("loky.backend.popen", "submitit.core._submit")  # in the command line of a launcher's own process
 AIMS = ("starting", "composing", "worker starting", "training", "checkpointing", "scoring", "packing", "recording")
-RANDOM_S = {"starting": 1.0, "composing": 0.3, "worker starting": 1.5, "training": 2.0, "scoring": 0.05}  # most that a kill waits then
+RANDOM_S = {"starting": 0.5, "composing": 0.3, "worker starting": 1.5, "training": 2.0, "scoring": 0.05}  # most that a kill waits then
 LOOK_S = 0.3  # between two looks at the processes: a phase of milliseconds leaves no time for one
 PATIENCE_S = 60.0  # until a kill takes whatever phase there is
 ENDING_S = 120.0  # that jobs of a scheduler have to end after the last command

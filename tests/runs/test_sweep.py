@@ -125,7 +125,7 @@ def test_a_rerun_is_one_run_a_cell_and_goes_on_where_it_was_stopped(
     assert train_here(sweep) == 1, "a damaged record costs its own row"
     said = capsys.readouterr()
     assert "0 already run, 1 that cannot be run, 0 to run" in said.out
-    assert "is no readable record" in said.err
+    assert "result.json: it is not JSON" in said.err
 
 
 def test_odd_sweeps(train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture) -> None:
