@@ -47,7 +47,6 @@ ARGUMENTS = {
         "make": "python -m pgolf.data: action: no such choice (make).",
         "prepare data=text": "data.path: has no value",
         "prepare data=text data.path=gone": "data.path: cannot be used (gone)",
-        "prepare study=low_rank_q": "This selects 8 configurations (study=low_rank_q). Select one",
         "prepare data=nope": "data: no such choice (nope)",
         "verify data.vocab_size=1": "data.vocab_size: cannot be used (1)",
         "download data=text": "data.path: has no value",
