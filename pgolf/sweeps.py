@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -176,7 +177,8 @@ class Reporter:
             self.finished += 1
             left_s = (time.monotonic() - self.started) / self.finished * len(self.todo)
             about = f"; about {minutes(left_s)} left" if self.todo else ""
-            print(f"[{self.total - len(self.todo)}/{self.total}] {cell.label}: {one_line(record)}{about}", flush=True)
+            with suppress(BrokenPipeError):  # whoever read the lines went away; the runs go on
+                print(f"[{self.total - len(self.todo)}/{self.total}] {cell.label}: {one_line(record)}{about}", flush=True)
 
 
 def stamp(folder: Path) -> int:
