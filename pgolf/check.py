@@ -21,6 +21,7 @@ from pgolf.build import (
 )
 from pgolf.errors import ConfigError, LackError, PgolfError
 from pgolf.machine.limits import cores
+from pgolf.path_values import PATHS
 from pgolf.ranges import range_problems
 from pgolf.roles import named_tensors
 from pgolf.schema import SECTIONS, slot_paths
@@ -28,6 +29,7 @@ from pgolf.slots import Role
 
 Resolved = Mapping[str, Any]
 LONGEST_FOLDER = 180  # bytes of a name, where a file system takes 255 and a scale may be added
+LONGEST_NAME = 255  # bytes of one part of a path
 
 
 def at(config: Resolved, path: str) -> Any:
@@ -66,8 +68,13 @@ def endless_numbers(config: Resolved, prefix: str = "") -> Iterator[str]:
             yield f"{path}: must be a finite number ({value})"
 
 
-def out_problems(config: Resolved) -> Iterator[str]:
-    """Whether run folders can be made below paths.out."""
+def place_problems(config: Resolved) -> Iterator[str]:
+    """Whether options that name places can name one, and run folders can be made below paths.out."""
+    for path in PATHS:
+        longest = max((len(part.encode()) for part in Path(str(at(config, path) or "")).parts), default=0)
+        if longest > LONGEST_NAME:
+            yield f"{path}: holds a name of {longest:,} bytes; a file system takes {LONGEST_NAME} ({at(config, path)})"
+            return
     for key in ("out", "cache"):
         if not str(config["paths"][key]).strip():
             yield f"paths.{key}: is empty. Name a folder; . is this one"
@@ -234,5 +241,5 @@ def problems_of(config: Resolved) -> list[str]:
     if found:
         return found
     found = [*endless_numbers(config), *range_problems(config)]
-    found = found or [*model_problems(config), *train_problems(config), *choice_problems(config), *out_problems(config)]
+    found = found or [*model_problems(config), *train_problems(config), *choice_problems(config), *place_problems(config)]
     return found or list(component_problems(config))

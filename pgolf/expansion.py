@@ -44,6 +44,8 @@ def value_problems(override: Override, loader: ConfigLoader) -> Iterator[str]:
             first, last = swept.start, swept.stop
             last = last - 1 if isinstance(last, int) else last
             yield from filter(None, dict.fromkeys((range_problem(path, first), range_problem(path, last))))
+    elif group_exists(path, loader) and override.is_sweep_override() and number_of_values(override, loader) == 0:
+        yield f"{path}: sweeps over no value ({shown_value(override)}). --help shows the choices"
     elif override.is_sweep_override() and not isinstance(swept, ChoiceSweep) and not group_exists(path, loader):
         if not hasattr(swept, "end"):  # an interval: for a sweeper that draws from it
             yield f"{path}: glob chooses among the choices of a group ({shown_value(override)}). Write the values: {path}=A,B"

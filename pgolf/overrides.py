@@ -89,8 +89,9 @@ def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
     flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
     if any(isinstance(value, list) for value in values) and not group.endswith(MANY):
         return [f"{group}: takes one choice ({shown_value(override)}). Choices: {', '.join(choices)}"]
-    if override.is_add():
-        return [f"+{group}: is chosen without + ({flat[0]}). Write {group}={flat[0]}"]
+    if override.is_add() or override.is_force_add():
+        plus = "++" if override.is_force_add() else "+"
+        return [f"{plus}{group}: is chosen without {plus} ({flat[0]}). Write {group}={flat[0]}"]
     if override.is_delete():
         return [f"~{group}: cannot be left out. Choose one of {', '.join(choices)}"]
     if override.package is not None and override.package not in slot_paths():
@@ -173,7 +174,7 @@ def not_an_override(argument: str) -> str:
     """What is wrong with an argument that Hydra's grammar does not take."""
     key, is_value, value = argument.partition("=")
     key = key.lstrip("+~")
-    if is_value and re.fullmatch(r"[A-Za-z_$][\w./@$-]*", key):
+    if is_value and re.fullmatch(r"[A-Za-z_$][\w./@$-]*", key, re.ASCII):
         if key.endswith((".", "/")) or ".." in key or "//" in key:
             return f"{key}: is not a name of an option ({value}). Write key=value or group=choice"
         quote = f"{key}={QuotedString(value, Quote.double).with_quotes()}"
@@ -184,7 +185,8 @@ def not_an_override(argument: str) -> str:
 REFUSALS = {  # OmegaConf's, and what they mean
     r"^field '.*' is not Optional": "needs a value (null)",
     r"^Value '(.*)' is not a valid bool.*": r"needs true or false (\1)",
-    r"^Invalid value assigned: \w+ is not a ListConfig.*|^Cannot merge DictConfig with ListConfig": "needs a list. Write it as [A,B]",
+    r"^Invalid value assigned: \w+ is not a ListConfig.*": "needs a list. Write it as [A,B]",
+    r"^Cannot merge DictConfig with ListConfig": "needs the kind that stands there: a list [A,B], or names and values {NAME: VALUE}",
     r"^Cannot assign (\w+) to Dict.*": r"needs names and values, not one \1. Write them as {NAME: VALUE}",
 }
 

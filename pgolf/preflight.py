@@ -79,13 +79,21 @@ def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = Fals
         if not in_sweep:
             swept = [o for o in overrides if o.is_sweep_override()]
             raise_if([f"{o.key_or_group}: more than one value ({shown_value(o)}). Add --multirun to sweep over them" for o in swept])
-        cells = sweep_cells(arguments, overrides, hydra, loader, whole.launch.most_runs) if in_sweep else [list(arguments)]
+        cells = sweep_cells(arguments, overrides, hydra, loader, most_runs(whole)) if in_sweep else [list(arguments)]
         if not cells:
             raise ConfigError(f"--multirun: no run is left of {' '.join(arguments)}. Check its ranges and globs")
         made = check_cells(cells, loader, lacking, in_sweep=in_sweep, anywhere=anywhere)
         is_whole = not in_sweep or is_basic(hydra)
         launcher, given = str(hydra.launcher._target_), overruled(overrides, hydra)
         return [replace(cell, is_whole=is_whole, launcher=launcher, overruled=given, placeless=placeless) for cell in made]
+
+
+def most_runs(whole: DictConfig) -> int:
+    """launch.most_runs, which is needed before the rest is checked. Raises ConfigError."""
+    try:
+        return int(whole.launch.most_runs)
+    except OmegaConfBaseException as error:
+        raise ConfigError(readable(error)) from None
 
 
 def only_cell(arguments: Sequence[str], *, anywhere: bool = False) -> Cell:
@@ -132,7 +140,8 @@ def composed_as_far_as(fixed: Sequence[tuple[str, Override]], loader: ConfigLoad
             return composed_as_far_as(groups, loader)[0], tuple(text for text, o in fixed if not is_group(o, loader))
         raise ConfigError(readable(error)) from None
     except (AssertionError, AttributeError, TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(f"hydra: cannot be composed ({error}). Give sweeps as key=a,b,c on the command line") from None
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"hydra: cannot be composed ({reason}). Give sweeps as key=a,b,c on the command line") from None
 
 
 def composed_with(arguments: tuple[str, ...]) -> DictConfig:
@@ -150,9 +159,9 @@ def check_cells(cells: list[list[str]], loader: ConfigLoader, lacking: list[str]
     known = Composed()
     checked: dict[tuple[str, ...], Checked] = {}  # seeds of one arm have the same problems
     seen: dict[str, list[int]] = {}
-    if len(cells) > MANY_RUNS:
-        print(f"{len(cells):,} runs; each is checked before the first starts", file=sys.stderr, flush=True)
     for number, cell in enumerate(cells):
+        if number == MANY_RUNS and not seen:
+            print(f"{len(cells):,} runs; each is checked before the first starts", file=sys.stderr, flush=True)
         own_seed = any(text.startswith("train.from=") for text in cell)  # each seed has a parent of its own
         but_seed = tuple(text for text in cell if own_seed or not text.startswith("seed="))
         if but_seed not in checked:

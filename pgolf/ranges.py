@@ -1,5 +1,6 @@
 """The range of every whole number that a configuration holds: what the code can use, and what can be checked in seconds."""
 
+import math
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -46,7 +47,7 @@ def range_problem(path: str, value: Any) -> str | None:
     low, high = RANGES.get(path) or next((found for pattern, found in RANGES.items() if fnmatchcase(path, pattern)), (-MOST, MOST))
     if low <= value <= high:
         return None
-    shown = str(value) if abs(value) < 10**30 else f"a number of {value.bit_length() * 3 // 10 + 1:,} digits"
+    shown = str(value) if abs(value) < 10**30 else f"a number of {int(value.bit_length() * math.log10(2)) + 1:,} digits"
     return f"{path}: must be from {low:,} to {high:,} ({shown})"
 
 

@@ -36,7 +36,9 @@ def command(arguments: list[str]) -> int:
     """Read, compute, draw, write. Raises PgolfError, OSError."""
     args = parser().parse_args(arguments)
     if args.out is not None and args.out.suffix.lower() not in SUFFIXES:
-        raise PgolfError(f"--out: names no page ({args.out}). Choose a file that ends in .html")
+        raise PgolfError(f"--out: is not the name of a page ({args.out}). Choose a file that ends in .html")
+    if args.png is not None and args.png.exists() and not args.png.is_dir():
+        raise PgolfError(f"--png: is not a folder ({args.png}). Name a folder for the pictures")
     made = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=True)
     exhibits = gallery(made)
     out = args.out or default_page(args.folder)

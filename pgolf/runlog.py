@@ -28,6 +28,13 @@ def append(file: TextIO, line: str) -> None:
         raise
 
 
+class PatientConsole(Console):
+    """A console whose reader may go away: what it would print then is left out, and the run goes on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class RunLog:
     """Open for one run; silent on every rank but the first.
 
@@ -38,7 +45,7 @@ class RunLog:
         self.is_first, self.plain_every_s, self.last_plain_s = is_first, plain_every_s, -float("inf")
         self.metrics = (folder / METRICS).open("a", encoding="utf-8") if is_first else None
         self.log = (folder / LOG).open("a", encoding="utf-8") if is_first else None
-        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self.console = PatientConsole(file=sys.stdout, highlight=False, soft_wrap=True)
         self.progress: Progress | None = None
 
     def __enter__(self) -> "RunLog":

@@ -1,0 +1,157 @@
+"""Bad arguments of the commands beside pgolf.train: one line, exit code 2, nothing on disk, no traceback."""
+
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+
+from made_records import study_of
+
+WITH_OVERRIDES = ("params", "bench", "data prepare", "data verify")
+OVERRIDES = {  # words of pgolf.train, taken by other commands too
+    "": "'': is not an override",
+    "=1": "=1: has no key",
+    "seed='": "seed: cannot be read (')",
+    "seed=1,1": "seed: more than one value (1,1)",
+    "seed=range(1,3,0)": "seed: needs finite ends",
+    "seed=99999999999999999999999": "seed: must be from 0 to 4,294,967,295",
+    "model.layers=100000": "model.layers: must be from 1 to 256",
+    "hydra.run.dir=x": "hydra.run.dir: is not used (x)",
+    "model/head=moss": "model/head: no such choice (moss). Did you mean mos?",
+    "train.stpes=5": "train.stpes: no such option (5). Did you mean train.steps?",
+    "seed=${nope}": "seed: cannot be resolved",
+    "--nope": "python -m pgolf.{}: --nope: no such option",
+    "--multirun": "python -m pgolf.{}: --multirun: no such option",
+    "a\x00b": "argument ",
+    "seed=\udcff": "argument ",
+}
+
+ARGUMENTS = {
+    "params": {
+        "--jsn": "python -m pgolf.params: --jsn: no such option. Did you mean --json?",
+        "--json --names": "--names: prints lines, not JSON (--json)",
+    },
+    "bench": {
+        "--steps": "python -m pgolf.bench: --steps: expected one argument",
+        "--steps x": "python -m pgolf.bench: --steps: needs a whole number (x)",
+        "--steps 1.5": "python -m pgolf.bench: --steps: needs a whole number (1.5)",
+        "--steps nan": "python -m pgolf.bench: --steps: needs a whole number (nan)",
+        "--steps 0": "--steps: must be from 1 to 1,000,000 (0)",
+        "--steps -3": "--steps: must be from 1 to 1,000,000 (-3)",
+        "--steps 99999999999999999999": "--steps: must be from 1 to 1,000,000",
+        "--against": "python -m pgolf.bench: --against: expected at least one argument",
+    },
+    "data": {
+        "": "python -m pgolf.data: action",
+        "make": "python -m pgolf.data: action: no such choice (make).",
+        "prepare data=text": "data.path: has no value",
+        "prepare data=text data.path=gone": "data.path: cannot be used (gone)",
+        "prepare data=nope": "data: no such choice (nope)",
+        "verify data.vocab_size=1": "data.vocab_size: cannot be used (1)",
+        "download data=text": "data.path: has no value",
+        "download data.train_shards=0": "data.train_shards: must be from 1",
+    },
+    "evaluate": {
+        "": "python -m pgolf.evaluate: artifact",
+        "gone.pgolf": "gone.pgolf: ",
+        "folder": "folder: ",
+        "empty": "empty: ",
+        "text": "text: ",
+        "--json": "python -m pgolf.evaluate: artifact",
+        "text --jsn": "python -m pgolf.evaluate: --jsn: no such option",
+        "empty/x": "empty/x: ",
+    },
+    "rerun": {
+        "": "python -m pgolf.rerun: RUN_DIR: is missing",
+        "gone": "gone: is not a run folder",
+        "text": "text: is not a run folder",
+        "folder": "folder/config.yaml: ",
+        "folder again": "python -m pgolf.rerun: again: is one argument too many",
+        "folder --out": "python -m pgolf.rerun: --out: expected one argument",
+        "folder --outt x": "python -m pgolf.rerun: --outt x: no such option. Did you mean --out?",
+    },
+    "worker": {
+        "": "python -m pgolf.worker: RUN_DIR: is missing",
+        "gone": "gone: is not a run folder",
+        "text": "text: is not a run folder",
+        "folder": "folder/config.yaml: ",
+        "folder --ranks 0": "--ranks: must be 1 or more (0)",
+        "folder --ranks -1": "--ranks: must be 1 or more (-1)",
+        "folder --ranks x": "python -m pgolf.worker: --ranks: needs a whole number (x)",
+    },
+    "status": {
+        "gone": "gone: ",
+        "text": "text: ",
+        "folder": "folder: holds no sweep",
+        "folder folder": "python -m pgolf.status: folder: is one argument too many",
+        "--jsn": "python -m pgolf.status: --jsn: no such option. Did you mean --json?",
+        "--json=1": "python -m pgolf.status: --json: ignored explicit argument",
+    },
+    "aggregate": {
+        "": "python -m pgolf.aggregate: FOLDER: is missing",
+        "gone": "gone: ",
+        "text": "text: ",
+        "folder": "folder: ",
+        "heads --bas heads": "python -m pgolf.aggregate: --bas heads: no such option. Did you mean --baseline?",
+        "heads --baseline nope": "--baseline: ",
+        "heads --smallest-effect-bpb 0": "python -m pgolf.aggregate: --smallest-effect-bpb: must be above 0 (0)",
+        "heads --smallest-effect-bpb -1": "python -m pgolf.aggregate: --smallest-effect-bpb: must be finite and not below 0 (-1)",
+        "heads --smallest-effect-bpb nan": "python -m pgolf.aggregate: --smallest-effect-bpb: must be finite",
+        "heads --smallest-effect-bpb 1e400": "python -m pgolf.aggregate: --smallest-effect-bpb: must be finite",
+        "heads --smallest-effect-bpb x": "python -m pgolf.aggregate: --smallest-effect-bpb: needs a number (x)",
+        "heads --gate-p 1": "python -m pgolf.aggregate: --gate-p: must be between 0 and 1 (1)",
+        "heads --gate-nats -0.1": "python -m pgolf.aggregate: --gate-nats: must be finite",
+        "heads --out text": "text/results.jsonl: ",
+        "heads --out text/x.jsonl": "text",
+        "heads --paired=1": "python -m pgolf.aggregate: --paired: ignored explicit argument",
+    },
+    "report": {
+        "": "python -m pgolf.report: FOLDER: is missing",
+        "gone": "gone: ",
+        "text": "text: ",
+        "folder": "folder: ",
+        "heads --out page.pdf": "--out: ",
+        "heads --out text/x.html": "text",
+        "heads --smallest-effect-bpb 0": "python -m pgolf.report: --smallest-effect-bpb: must be above 0 (0)",
+        "heads --pgn x": "python -m pgolf.report: --pgn x: no such option. Did you mean --png?",
+        "heads --png text": "--png: is not a folder (text)",
+    },
+    "compare": {
+        "": "python -m pgolf.compare: A, B: is missing",
+        "heads": "python -m pgolf.compare: B: is missing",
+        "gone gone": "gone: ",
+        "text text": "text: ",
+        "folder folder": "folder",
+        "heads heads heads": "python -m pgolf.compare: heads: is one argument too many",
+        "--json": "python -m pgolf.compare: A, B: is missing",
+    },
+}
+
+LINES = [(name, line.split(), said) for name, table in ARGUMENTS.items() for line, said in table.items()]
+LINES += [
+    (name.split()[0], [*name.split()[1:], line], said.replace("{}", name.split()[0]))
+    for name in WITH_OVERRIDES
+    for line, said in OVERRIDES.items()
+]
+
+
+@pytest.mark.parametrize(("name", "line", "said"), LINES, ids=lambda text: ascii(text)[1:40])
+def test_one_line_says_what_is_wrong(
+    name: str, line: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PGOLF_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "text").write_text("not one of ours\n")
+    study_of(tmp_path, {"tied": [2.0], "mos": [2.1]})
+    before = sorted(os.walk(tmp_path))
+    module = importlib.import_module("pgolf.data.__main__" if name == "data" else f"pgolf.{name}")
+    assert module.main(line) == 2
+    assert sorted(os.walk(tmp_path)) == before
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1, err
+    assert err.removeprefix(f"{tmp_path}/").startswith(said), err
+    assert err[:-1].isprintable()

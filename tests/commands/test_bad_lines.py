@@ -1,0 +1,41 @@
+"""Bad command lines of pgolf.train: what is said, exit code 2, nothing on disk, no traceback, at once."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from bad_values import PAIRS, SWEEPS, VALUES
+from bad_words import FLAGS, GROUPS, HYDRA, NUMBERS, WORDS
+
+from pgolf import train
+
+MOST_S = 10
+
+LINES = {**{(word,): said for word, said in WORDS.items()}}
+LINES |= {tuple(line.split()): said for table in (FLAGS, HYDRA, GROUPS, NUMBERS, VALUES, PAIRS, SWEEPS) for line, said in table.items()}
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: ascii(" ".join(line))[1:60])
+def test_one_line_says_what_is_wrong(
+    line: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PGOLF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(train, "launch", lambda *_: pytest.fail("it was taken, and would run"))
+    began = time.monotonic()
+    assert train.main(list(line)) == 2
+    assert time.monotonic() - began < MOST_S
+    assert os.listdir(tmp_path) == []
+    out, said = capsys.readouterr()
+    assert out == ""
+    lines = said.splitlines()
+    assert said.endswith("\n")
+    assert len(lines) == LINES[line].count("\n") + 1, said
+    assert all(text.isprintable() and len(text) <= 1000 for text in lines)
+    assert all(text.startswith(start) for text, start in zip(lines, LINES[line].split("\n"), strict=True)), said
+    assert "Error" not in said or "raised while resolving" in said, f"no exception's name: {said}"
+
+
+def test_there_are_many() -> None:
+    assert len(LINES) >= 250

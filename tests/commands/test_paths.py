@@ -1,0 +1,112 @@
+"""Names with any character that a file system allows, in options that name files and folders."""
+
+import re
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from pgolf.config import load, plain, save
+from pgolf.data.shard_files import _matches
+from pgolf.path_values import PATHS, parsed_or_none, quoted
+from pgolf.preflight import only_cell, preflight
+from pgolf.runs import arm_name
+
+NAMES = [
+    *("josé.txt", "книга.txt", "文.txt", "a#b.txt", "a&b.txt", "a[1].txt", "a{1}.txt", "a!b.txt", "a;b.txt", "a~b.txt", "a'b.txt", 'a"b'),
+    *(
+        "a\\b",
+        "a\\",
+        "a\\\\",
+        "a$b",
+        "${x}",
+        "\\${x}",
+        "a${b",
+        "${oc.env:HOME}",
+        "a b",
+        " a",
+        "a ",
+        "a=b",
+        "a,b",
+        "a:b",
+        "(a)",
+        "a)",
+        "[a]",
+    ),
+    *("{a}", "{a: b}", "2024", "1e3", "true", "nan", "a<b>", "a^b", "a`b", "%41", "a\tb", "a\nb", "a\\'b", 'a\\"b', "'a' b", "a*b", "~"),
+    *("choice(a)", "\N{GRINNING FACE}", "e\N{COMBINING ACUTE ACCENT}"),
+]
+TO_BE_MADE = [name for name in NAMES if not re.search(r"\$\{|^ | $|\\\\|,|choice", name)]
+
+
+def value_of(text: str) -> object:
+    """What a configuration holds once it has taken the override."""
+    override = parsed_or_none(text)
+    assert override is not None, text
+    made = OmegaConf.create({"value": None})
+    made.value = override.value()
+    return made.value
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_a_name_that_exists_is_taken_as_it_stands(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    for key in PATHS:
+        for value in (name, f"{name}/below.txt", str(tmp_path / name)):
+            (word,) = quoted([f"{key}={value}"])
+            assert value_of(word) == value
+            assert quoted([word]) == [word], "once is enough"
+    saved = {"path": name, "list": [name], name: 1e-3}
+    save(saved, tmp_path / "config.yaml")
+    assert load(tmp_path / "config.yaml") == saved
+
+
+@pytest.mark.parametrize("name", TO_BE_MADE, ids=ascii)
+def test_a_name_to_be_made_is_taken_as_it_stands(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert value_of(quoted([f"paths.out={name}"])[0]) == name
+
+
+def test_other_values_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "1,2").write_text("")
+    (tmp_path / "a,b.txt").write_text("")
+    words = ["seed=1,2", "model/head=tied,mos", "optim.frozen=[a,b]", "train.from=null", "data.path='a b'", "--multirun"]
+    words += ["paths.out=${oc.env:HOME}", "train.from=choice(a,b)"]
+    assert quoted(words) == words
+    assert quoted(["data.path=a.txt,b.txt", "data.path=a,b.txt"]) == ["data.path=a.txt,b.txt", "data.path='a,b.txt'"]
+    assert quoted(["data.path=é,b c,d", "data.extra=a b"]) == ["data.path='é','b c',d", "data.extra=a b"]
+    assert quoted(["+data.x=a,b.txt", "data.x=é"]) == ["+data.x=a,b.txt", "data.x=é"]
+    (tmp_path / "é").write_text("")
+    assert quoted(["data.x=é"]) == ["data.x='é'"]
+
+
+def test_a_composed_configuration_has_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "ho#me ${x} é"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    (home / "文 [1]'.txt").write_text("words\n" * 1000)
+    cell = only_cell(["data=text", f"data.path={home}/文 [1]'.txt", f"paths.out={home}/ö&ut"])
+    config = plain(cell.composed)
+    assert config["data"]["path"] == f"{home}/文 [1]'.txt"
+    assert config["paths"]["out"] == f"{home}/ö&ut"
+    assert arm_name(cell.overrides) == "data.path=文_1_.txt,data=text"
+    swept = preflight(["data=text", "data.path=文 [1]'.txt,./文 [1]'.txt"], multirun=True)
+    assert [plain(cell.composed)["data"]["path"] for cell in swept] == ["文 [1]'.txt", "./文 [1]'.txt"]
+
+
+def test_an_arm_of_a_long_name_in_any_alphabet_is_a_folder(tmp_path: Path) -> None:
+    name = arm_name([f"data.path='{'文' * 100}.txt'"])
+    (tmp_path / name).mkdir()
+    assert name.startswith("data.path=文文文")
+
+
+def test_a_glob_below_a_folder_with_brackets(tmp_path: Path) -> None:
+    (tmp_path / "a[1]").mkdir()
+    for name in ("x_1.bin", "x_2.bin", "y[1].bin"):
+        (tmp_path / "a[1]" / name).write_text("")
+    assert [path.name for path in _matches(f"{tmp_path}/a[1]/x_*.bin")] == ["x_1.bin", "x_2.bin"]
+    assert [path.name for path in _matches(f"{tmp_path}/a[1]/y[1].bin")] == ["y[1].bin"]
+    assert [path.name for path in _matches(f"{tmp_path}/**/x_[1].bin")] == ["x_1.bin"]
+    assert _matches(f"{tmp_path}/none/*.bin") == ()
