@@ -137,9 +137,12 @@ def composer() -> Iterator[None]:
     register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="pgolf"):
-        path = GlobalHydra.instance().config_loader().get_search_path()
-        for folder in config_folders()[1:]:
-            path.append("pgolf", f"file://{folder}")
+        if own := config_folders()[1:]:
+            loader: Any = GlobalHydra.instance().config_loader()
+            path = loader.get_search_path()
+            for folder in own:
+                path.prepend("pgolf", f"file://{folder}", anchor="schema")
+            loader.repository.initialize_sources(path)  # it reads the path once, when it is made
         yield
 
 

@@ -30,7 +30,7 @@ PLACES = (
 )
 CLASSES = ("hydra.launcher._target_", "hydra.sweeper._target_")
 SEARCH_PATH = "hydra.searchpath"
-OWN_CONF = "is not supported: choices are read from pgolf's own folder conf/ alone. Put your YAML there"
+OWN_CONF = "is not supported. Name a folder of config groups of your own with --config-dir FOLDER"
 MANY = "side_inputs"  # the group of which several may be chosen
 ARM, STUDY = "arm", "study"
 LAUNCHER = "hydra/launcher"

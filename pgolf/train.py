@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pgolf.cells import Planned, plan_cell, state_of
 from pgolf.command import OK, Parser, run
-from pgolf.config import CONFIG_NAME, conf_dir, register
+from pgolf.config import CONFIG_DIR, CONFIG_NAME, conf_dir, config_folders, register
 from pgolf.corpora import check_corpora
 from pgolf.dry_run import dry_run
 from pgolf.errors import ConfigError, PgolfError
@@ -36,7 +36,6 @@ from pgolf.sweeps import Reporter, announce, as_sweep, close, plan_folder, rerun
 UNUSED = {
     "config_name": "is not used by pgolf. Choose with GROUP=CHOICE",
     "config_path": OWN_CONF,
-    "config_dir": OWN_CONF,
     "experimental_rerun": "is not used by pgolf. python -m pgolf.rerun RUN_DIR runs a record once more",
 }
 HYDRA_FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -60,8 +59,14 @@ def flags_of(words: Sequence[str]) -> Namespace:
     if args.shell_completion and not (len(args.overrides) == 1 and fits_completion(args.overrides[0])):
         given = " ".join(args.overrides) or "nothing"
         problems.append(f"--shell-completion: needs install=SHELL or uninstall=SHELL ({given}). Shells: {', '.join(SHELLS)}")
+    if args.config_dir is not None and not Path(args.config_dir).is_dir():
+        problems.append(
+            f"--config-dir: is not a folder ({args.config_dir}). Name a folder of config groups, as model/head, with your YAMLs"
+        )
     if problems:
         raise ConfigError(*problems)
+    if args.config_dir is not None:
+        os.environ[CONFIG_DIR] = str(Path(args.config_dir).absolute())  # the processes of a sweep look there too
     return args
 
 
@@ -81,7 +86,8 @@ def flags_first(argv: Sequence[str], overrides: Sequence[str]) -> list[str]:
 def hand_over(argv: Sequence[str]) -> None:
     """Let Hydra do what the arguments say. It raises what goes wrong; by itself it prints a traceback and ends the process."""
     register()
-    sys.argv[1:] = argv
+    own = [word for folder in config_folders()[1:] for word in ("--config-dir", str(folder))]
+    sys.argv[1:] = [*own, *argv]
     before = os.environ.get(HYDRA_FULL_ERROR)
     os.environ[HYDRA_FULL_ERROR] = "1"
     try:
