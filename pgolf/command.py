@@ -1,6 +1,7 @@
 """What all commands share: how they read their arguments, how they tell what stopped them, and their exit codes."""
 
 import argparse
+import errno
 import os
 import re
 import sys
@@ -89,15 +90,17 @@ def tell(error: BaseException) -> None:
     if isinstance(error, ConfigError):
         problems: Sequence[str] = error.problems
     else:
-        problems = of_file_system(error) if isinstance(error, OSError) else str(error).split("\n")
+        problems = [of_file_system(error)] if isinstance(error, OSError) else str(error).split("\n")
     with suppress(OSError):
         print(*map(one_line, problems), sep="\n", file=sys.stderr, flush=True)
 
 
-def of_file_system(error: OSError) -> list[str]:
-    """An error of the file system as `file: reason`."""
+def of_file_system(error: OSError, place: object = "the file system") -> str:
+    """An error of the file system as `file: reason`; of a full disk the reason comes first. place: named where the error names no file."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left on {error.filename or place}"
     reason = error.strerror or str(error)
-    return [f"{error.filename or 'the file system'}: {reason[:1].lower()}{reason[1:]}"]
+    return f"{error.filename or place}: {reason[:1].lower()}{reason[1:]}"
 
 
 def run(command: Command, arguments: Sequence[str] | None = None, *, interrupted: str = "interrupted") -> int:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pgolf.cells import Planned, held, plan_cell, state_of
 from pgolf.checkpoint import clear
+from pgolf.command import of_file_system
 from pgolf.config import register, save
 from pgolf.devices import gpus_of, pinned, visible_devices
 from pgolf.ending import ERROR, one_line, summary
@@ -117,7 +118,7 @@ def died(cell: Planned, code: int, said: str) -> dict[str, Any]:
         (cell.folder / ERROR).write_text(f"the worker was {how}\n{said}", encoding="utf-8")
         write_record(cell.folder, {"status": "failed", "error": error, **record_head(cell.config, cell.identity)})
     except OSError as refusal:
-        raise PgolfError(f"{error}\n{cell.folder}: its record cannot be written ({refusal.strerror})") from None
+        raise PgolfError(f"{of_file_system(refusal, cell.folder)}: the record cannot be written\n{error}") from None
     record = read_record(cell.folder)
     assert record is not None
     return record

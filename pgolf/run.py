@@ -26,6 +26,7 @@ from pgolf.build import (
     start_weights,
 )
 from pgolf.checkpoint import Checkpoints
+from pgolf.command import of_file_system
 from pgolf.data.loaded import LoadedCorpus, load_corpus
 from pgolf.data.stream import TokenStream
 from pgolf.ending import ERROR, fields_of, finish_run, summary
@@ -90,7 +91,7 @@ def writer_of(folder: Path, ranks: Ranks) -> Iterator[None]:
 def told(error: BaseException, folder: Path) -> str:
     """An exception in a line: ours as they are, those of the file system by file and reason."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or folder}: {error.strerror}"
+        return of_file_system(error, folder)
     return str(error) if isinstance(error, PgolfError) else f"{type(error).__name__}: {error}"
 
 
