@@ -49,7 +49,7 @@ def read_curve(run: Path, row: Mapping[str, Any]) -> tuple[Curve | None, list[st
         return None, [f"{problem}. Its curve is left out" for problem in problems]
     train = [e for e in events if e.get("event") == "train" and has(e, "step", "tokens", "train_bpb", "train_nats")]
     val = [(e["step"], e["val_bpb_live"]) for e in events if e.get("event") == "val" and has(e, "step", "val_bpb_live")]
-    val += [(row["steps"], row["val_bpb_live"])] if row.get("val_bpb_live") is not None else []
+    val += [(row["steps"], row["val_bpb_live"])] if has(row, "steps", "val_bpb_live") else []
     curve = Curve(
         row["study"],
         row["arm"],

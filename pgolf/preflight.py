@@ -208,6 +208,9 @@ def misplaced(cell: Cell) -> list[str]:
     arm, study, data, wanted = cell.choices[ARM], cell.choices[STUDY], cell.choices["data"], cell.composed.study.data
     if arm is not None and (own := str(arm).split("/")[0]) != study:
         return [f"arm: belongs to study={own}, not to study={study} ({arm}). Write study={own} arm={arm}"]
+    name, file = cell.composed.study.arm, str(arm).split("/")[-1]
+    if arm is not None and name != file:
+        return [f"study.arm: must be the name of the arm's YAML file, {file} ({name}). Rename one of them"]
     if wanted and data != wanted:
         rest = f"Leave data= out for this arm, and give the others a command of their own: study={study} data={data} arm=..."
         return [f"data: the arm {arm} is about data={wanted} ({data}). {rest}"]

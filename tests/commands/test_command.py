@@ -27,7 +27,7 @@ Capture = pytest.CaptureFixture[str]
         (ConfigError("a: b (c)", "d\ne\x1b[0m: f"), REFUSED, ["a: b (c)", r"d\ne\x1b[0m: f"]),
         (DataError("x: y\nz"), REFUSED, ["x: y", "z"]),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "gone"), REFUSED, ["gone: no such file or directory"]),
-        (OSError(errno.ENOSPC, "No space left on device"), REFUSED, ["the file system: no space left on device"]),
+        (OSError(errno.ENOSPC, "No space left on device"), REFUSED, ["no space left on the file system"]),
         (KeyboardInterrupt(), INTERRUPTED, ["interrupted"]),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), FAILED, []),
         (SystemExit(0), OK, []),
@@ -162,4 +162,4 @@ def test_an_output_that_is_full(tmp_path: Path) -> None:
         words = [sys.executable, "-m", "pgolf.status", "heads", "--json"]
         ended = subprocess.run(words, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert ended.returncode == 2
-    assert ended.stderr == "the file system: no space left on device\n"
+    assert ended.stderr == "no space left on the file system\n"
