@@ -60,7 +60,7 @@ class Text:
         there = _files_of(self.path)
         require_present(bool(there), "path", path, "give a folder with at least one text file in it")
         suffixes = ", ".join(sorted({name.suffix or name.name for _, name in there})[:8])
-        require_present(bool(self._chosen()), "files", files, f"none of the {len(there)} files in {path} matches; there are {suffixes}")
+        require_present(bool(self._chosen()), "files", files, f"none of the {len(there)} files in {path} matches; they end in {suffixes}")
         separator_holds = document_separator is None or (bool(document_separator.strip()) and "\n" not in document_separator)
         require(separator_holds, "document_separator", document_separator, "give the text of a separator line, or null for blank lines")
         require(

@@ -165,7 +165,7 @@ def test_zeros_and_pipes_are_no_text(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
     with pytest.raises(OptionError, match="it is not a file or folder"):
         _text(tmp_path / "cache", tmp_path / "pipe.txt")
-    with pytest.raises(OptionError, match=r"none of the 1 files in .* matches; there are \.txt"):
+    with pytest.raises(OptionError, match=r"none of the 1 files in .* matches; they end in \.txt"):
         _text(tmp_path / "cache", tmp_path, files="*.md")
 
 
