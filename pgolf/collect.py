@@ -20,7 +20,7 @@ from pgolf.errors import DamagedFile, PgolfError
 from pgolf.machine.files import read_regular, unwritten, write_lines
 from pgolf.machine.plain import parse_json
 from pgolf.plan import PLAN, PlannedCell, read_plan
-from pgolf.results import RECORD, read_record
+from pgolf.results import MAX_RECORD_BYTES, RECORD, read_record
 from pgolf.soundness import ROW_VERSION, SCHEMA_VERSION, checked_row, row_fault
 
 if TYPE_CHECKING:
@@ -194,6 +194,8 @@ def parsed_lines(path: Path) -> list[tuple[int, Row | str]]:
 
 def parsed(line: bytes) -> Row | str:
     """A line's row, or why it is none of ours."""
+    if len(line) > MAX_RECORD_BYTES:
+        return f"it has {len(line):,} bytes; at most {MAX_RECORD_BYTES:,} are read"
     try:
         row: Row = parse_json(line)
     except ValueError as error:
