@@ -259,7 +259,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         (["nowhere"], "nowhere: is no folder"),
         (["heads", "--out", "file/x.html"], "file/x.html: cannot be written"),
         (["heads", "--out", "rows.jsonl"], "--out: is not the name of a page (rows.jsonl). Choose a file that ends in .html"),
-        (["heads", "--png", "file"], "cannot be written"),
+        (["heads", "--png", "file"], "--png: is not a folder (file)"),
         (["heads", "--baseline", "tide"], "Did you mean tied?"),
         (["rows.jsonl"], "rows.curves.jsonl: holds no curves"),
     ],
