@@ -48,9 +48,9 @@ def told(error: OSError, path: Path | None = None) -> str:
     `PATH: reason`; where a disk or a quota is full `no space left on PLACE (PATH)`, PLACE being the root of that file system.
     """
     name = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else path
-    if error.errno in FULL and name is not None:
+    if error.errno in FULL:
         what = "no space left" if error.errno == errno.ENOSPC else "the disk quota is used up"
-        return f"{what} on {root_of(name)} ({name})"
+        return f"{what} on the file system" if name is None else f"{what} on {root_of(name)} ({name})"
     return f"{name or 'the file system'}: {error.strerror or error}"
 
 

@@ -127,7 +127,7 @@ PlainLoader.add_implicit_resolver(
     re.compile(
         r"""^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+]?[0-9]+)?
         |[-+]?(?:[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)
-        |\.[0-9_]+(?:[eE][-+][0-9]+)?
+        |\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?
         |[-+]?\.(?:inf|Inf|INF)
         |\.(?:nan|NaN|NAN))$""",
         re.X,
@@ -182,6 +182,13 @@ class PlainDumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Unseen characters as escapes: PyYAML writes some line ends, as U+0085, as they are, and reads them as spaces."""
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if data.isprintable() or data == "\n" else '"')
+
+
+PlainDumper.add_representer(str, PlainDumper.represent_str)
 
 
 def yaml_text(value: Any) -> str:

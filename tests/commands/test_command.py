@@ -26,7 +26,7 @@ Capture = pytest.CaptureFixture[str]
     [
         (ConfigError("a: b (c)", "d\ne\x1b[0m: f"), REFUSED, ["a: b (c)", r"d\ne\x1b[0m: f"]),
         (DataError("x: y\nz"), REFUSED, ["x: y", "z"]),
-        (FileNotFoundError(errno.ENOENT, "No such file or directory", "gone"), REFUSED, ["gone: no such file or directory"]),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "gone"), REFUSED, ["gone: No such file or directory"]),
         (OSError(errno.ENOSPC, "No space left on device"), REFUSED, ["no space left on the file system"]),
         (KeyboardInterrupt(), INTERRUPTED, ["interrupted"]),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), FAILED, []),

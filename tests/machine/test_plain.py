@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from pgolf.errors import DamagedFile
-from pgolf.machine.plain import MAX_DEPTH, parse_json, parse_yaml, read_json, read_yaml
+from pgolf.machine.plain import MAX_DEPTH, parse_json, parse_yaml, read_json, read_yaml, yaml_text
 
 BAD_JSON = {
     "a key twice": ('{"a": 1, "a": 2}', "the key 'a' twice"),
@@ -70,12 +70,16 @@ def test_an_interpolation_is_text() -> None:
     }
 
 
+def printable(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 PLAIN = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(10**12), 10**12)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text("abe1.-+_: 文", max_size=8),
+    | st.text("abe1.-+: 文", max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", min_size=1, max_size=3), inner, max_size=3),
     max_leaves=12,
 )
@@ -85,6 +89,11 @@ PLAIN = st.recursive(
 def test_a_saved_configuration_is_read_as_omegaconf_reads_it(config: dict[str, object]) -> None:
     text = OmegaConf.to_yaml(OmegaConf.create(config), sort_keys=True)
     assert parse_yaml(text) == OmegaConf.to_container(OmegaConf.create(text)) == config
+
+
+@given(st.dictionaries(st.text(max_size=4).filter(printable), st.text().filter(printable), max_size=4))
+def test_any_text_survives_being_written_and_read(texts: dict[str, str]) -> None:
+    assert parse_yaml(yaml_text(texts)) == texts
 
 
 def test_a_pipe_and_a_device_and_a_folder_are_named_and_do_not_hang(tmp_path: Path) -> None:

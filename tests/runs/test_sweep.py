@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pgolf import status
+from pgolf.config import CONFIG_DIR, conf_dir
 from pgolf.plan import planned_cells, read_plan
 from pgolf.soundness import fault_of
 from run_folders import records
@@ -76,8 +77,13 @@ def test_a_bad_job_costs_one_row(
     (tmp_path / "bad.py").write_text(BAD)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    targets = "bad.Exits,bad.Raises,bad.Dies,pgolf.quant.unquantized.Unquantized"
-    sweep = ["--multirun", f"quant._target_={targets}", "quant=none", *tiny, "train.steps=4"]
+    group = tmp_path / "conf" / "quant"
+    group.mkdir(parents=True)
+    sound = (conf_dir() / "quant" / "none.yaml").read_text()
+    for name in ("Exits", "Raises", "Dies"):
+        (group / f"{name.lower()}.yaml").write_text(sound.replace("pgolf.quant.unquantized.Unquantized", f"bad.{name}"))
+    sweep = ["--config-dir", str(tmp_path / "conf"), "--multirun", "quant=exits,raises,dies,none", *tiny, "train.steps=4"]
+    monkeypatch.setenv(CONFIG_DIR, "")  # what --config-dir sets is undone after the test
     assert train_here(sweep) == 1
     said = capsys.readouterr().err
     found = {record["config.quant._target_"].split(".")[-1]: (folder, record) for folder, record in records(tmp_path)}

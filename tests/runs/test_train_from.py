@@ -1,5 +1,6 @@
 """`train.from`: one trained run, packed and scored in several ways."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from pgolf import train
 from pgolf.soundness import fault_of
+from pgolf.trained import weights_sha
 from run_folders import records
 
 Train = Callable[[list[str]], int]
@@ -98,11 +100,19 @@ def test_other_weights_at_the_parent_run_the_child_again(
     assert "already run" in capsys.readouterr().out
     (run,) = parents.glob("seed1-*")
     (other,) = parents.glob("seed2-*")
-    weights = run / "checkpoint" / "weights.safetensors"
-    kept = weights.read_bytes()
-    weights.write_bytes((other / "checkpoint" / "weights.safetensors").read_bytes())
+    names = ("checkpoint/weights.safetensors", "checkpoint/averaged.safetensors", "result.json")
+    changed = {run / name: (run / name).read_bytes() for name in names}
+    for path in changed:
+        if path.name != "result.json":
+            path.write_bytes((other / path.relative_to(run)).read_bytes())
     try:
+        record = json.loads(changed[run / "result.json"])
+        (run / "result.json").write_text(json.dumps({**record, "weights_sha": weights_sha(run)}))
         assert train_here(argv) == 0
         assert "again: the weights at train.from changed" in capsys.readouterr().out
+        (run / "result.json").write_bytes(changed[run / "result.json"])
+        assert train_here([*argv, "launch.rerun=true"]) == 1
+        assert "checkpoint: does not hold the weights that its run left" in capsys.readouterr().err
     finally:
-        weights.write_bytes(kept)
+        for path, content in changed.items():
+            path.write_bytes(content)
