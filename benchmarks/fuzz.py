@@ -40,7 +40,7 @@ from pgolf import aggregate, compare, evaluate, report, status, train
 from pgolf.artifact import unpack
 from pgolf.binding import RESERVED
 from pgolf.build import build_data, build_model
-from pgolf.checkpoint import load_weights, read_state, state_bytes
+from pgolf.checkpoint import PARTS, load_weights, read_state, state_bytes
 from pgolf.data.loaded import load_corpus
 from pgolf.data.text import Text
 from pgolf.errors import PgolfError
@@ -54,6 +54,7 @@ TOO_LONG_S = 10
 FAULTS = ("traceback", "slow", "marker")
 TINY = "model.width=16 model.layers=2 model.heads=2 model.kv_heads=1 model.mlp_hidden=32 train.steps=4 train.seq_len=16"
 RUN = "train.batch_tokens=64 train.log_every=1 train.val_every=2 eval.max_targets=300 data=text data.vocab_size=300"
+KEY = {"seed": 1, "fingerprint": "0" * 16, "versions.torch": "2", "data_sha": "0" * 64, "code_files": ["run.py 0"]}
 Readers = dict[str, Callable[[], object]]  # by name; each raises PgolfError, or returns what it understood
 VOLATILE = ("at", "ended_at")
 
@@ -84,7 +85,7 @@ def make_world(root: Path, seeds: Sequence[int] = (1, 2)) -> None:
         record = read_record(folder)
         assert record is not None
         trained = load_weights(folder, "checkpoint/weights.safetensors")
-        state = {"key": {"seed": 1}, "trace": {"steps": 3}, "offsets": {"metrics.jsonl": 5}, "model": trained}
+        state = {"key": KEY, "trace": {"steps": 3}, "offsets": {"metrics.jsonl": 5}, "model": trained, **dict.fromkeys(PARTS[1:])}
         (folder / "checkpoint" / "state.pt").write_bytes(state_bytes(state))
         place = str(folder.relative_to(study))
         cells.append(PlannedCell("adhoc", record["arm"], record["seed"], record["fingerprint"], place))

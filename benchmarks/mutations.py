@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -9,6 +10,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 import yaml
 
 from pgolf.checkpoint import MAGIC as STATE_MAGIC
@@ -223,8 +225,9 @@ def state_damage(marker: str) -> Damage:
         if kind == 0:
             return damaged_bytes(content, dice)
         if kind == 1:
-            state = {"key": {"seed": 1}, "trace": {"steps": 3}, "offsets": {"metrics.jsonl": 5}}
-            return state_bytes(damaged_value(state, dice, marker))
+            sound = torch.load(io.BytesIO(content[start:]), weights_only=True)
+            plain = {name: sound[name] for name in ("key", "trace", "offsets")}
+            return state_bytes({**sound, **damaged_value(plain, dice, marker)})
         payload = pickle.dumps(Runs(marker)) if kind == 2 and dice.random() < 0.5 else damaged_bytes(content[start:], dice)
         return STATE_MAGIC + hashlib.sha256(payload).digest() + payload
 

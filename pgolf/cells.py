@@ -108,7 +108,7 @@ def refuse_foreign(record: Mapping[str, Any], cell: Planned) -> None:
 
 def changes(noted: Mapping[str, Any], config: Mapping[str, Any], *, any_code: bool) -> str | None:
     """What is no longer as a record or a checkpoint notes it; None where all is."""
-    code = [] if any_code else changed_code(noted.get("code_files", ()))
+    code = [] if any_code else changed_code(noted["code_files"])
     if code:
         return f"code changed ({shown(code)})"
     if "data_sha" in noted and known_data_sha(build_data(config).prepare()) != noted["data_sha"]:

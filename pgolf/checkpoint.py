@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pgolf.errors import DamagedFile
 from pgolf.machine.files import read_regular, unwritten, write_whole
+from pgolf.machine.typed import LARGEST, fits
 from pgolf.parallel import Ranks
 from pgolf.results import STATE
 from pgolf.runlog import RunLog
@@ -27,6 +28,7 @@ FOLDER = "checkpoint"
 MAGIC = b"\x89pgolf checkpoint 1\r\n"
 START = len(MAGIC) + hashlib.sha256().digest_size
 MAX_STATE_BYTES = 64 * 2**30
+PARTS = ("model", "optimizers", "averaging", "stale_gradients", "watch", "rng", "rng_cuda")  # of the loop's state, beside its trace
 WEIGHTS, AVERAGED = f"{FOLDER}/weights.safetensors", f"{FOLDER}/averaged.safetensors"
 
 
@@ -64,8 +66,15 @@ def is_state(state: Any) -> bool:
     """Whether a checkpoint's content has the parts that going on needs."""
     if not isinstance(state, dict) or not all(isinstance(state.get(part), dict) for part in ("key", "trace", "offsets")):
         return False
-    steps, offsets = state["trace"].get("steps"), state["offsets"].values()
-    return isinstance(steps, int) and steps >= 0 and all(isinstance(offset, int) and offset >= 0 for offset in offsets)
+    key, steps, offsets = state["key"], state["trace"].get("steps"), state["offsets"].values()
+    texts = (key.get(name) for name in ("fingerprint", "versions.torch", "data_sha"))
+    return (
+        set(PARTS) <= set(state)
+        and all(isinstance(text, str) for text in texts)
+        and fits(key.get("seed"), int)
+        and fits(key.get("code_files"), list[str])
+        and all(fits(number, int) and 0 <= number <= LARGEST for number in (steps, *offsets))
+    )
 
 
 def clear(folder: Path) -> None:
@@ -94,6 +103,8 @@ class Checkpoints:
         self.folder, self.key, self.log, self.ranks, self.stop, self.device = folder, dict(key), log, ranks, stop, device
         self.every_s, self.saved_at, self.warnings = every_s, time.monotonic(), list[str]()
         self.state = read_state(folder)
+        if self.state is not None and not log.reaches(self.state["offsets"]):
+            self.state = None  # what it counts on is gone
         log.rewind({} if self.state is None else self.state["offsets"])
 
     @property

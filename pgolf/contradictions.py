@@ -63,8 +63,8 @@ def names(record: Record) -> Iterator[str]:
 def arm_of(record: Record) -> str | None:
     """The name that the configuration gives the arm: of its study's file, else of the overrides. None where that cannot be told."""
     overrides = None if record.get("overrides") is None else simple_overrides(record["overrides"])
-    if overrides is None:
-        return None
+    if overrides is None:  # its choice tells enough
+        return str(record["choices.arm"]).split("/")[-1] if isinstance(record.get("choices.arm"), str) else None
     given = {key: value for key, _, value in overrides}
     if "study.arm" in given:
         return record["arm"] if given["study.arm"] == record["arm"] else given["study.arm"].strip("'\"")

@@ -150,6 +150,11 @@ def fields_of(
     }
 
 
+def shown(value: float | None, form: str = ".4f") -> str:
+    """A number of a record, which holds null for one that was not finite."""
+    return "not finite" if value is None else format(value, form)
+
+
 def summary(record: Mapping[str, Any], folder: Path) -> str:
     """A run in a few lines."""
     if record["status"] != "ok":
@@ -157,12 +162,12 @@ def summary(record: Mapping[str, Any], folder: Path) -> str:
     cap = "under" if record["under_cap"] else "OVER"
     return "\n".join(
         [
-            f"val bpb   {record['val_bpb']:.4f} from the packed file, {record['val_bpb_live']:.4f} live"
+            f"val bpb   {shown(record['val_bpb'])} from the packed file, {shown(record['val_bpb_live'])} live"
             f"  ({record['val_targets']:,} targets, {record['eval_mode']})",
             f"bytes     {record['total_bytes']:,} = {record['model_bytes']:,} model + {record['code_bytes']:,} code, "
             f"{cap} the cap of {record['cap_bytes']:,}",
             f"training  {record['steps']:,} steps, {record['tokens']:,} tokens in {record['train_s']:.1f} s, "
-            f"{record['tokens_per_s']:,.0f} tokens/s",
+            f"{shown(record['tokens_per_s'], ',.0f')} tokens/s",
             f"record    {folder / RECORD}",
         ]
     )
@@ -172,4 +177,4 @@ def one_line(record: Mapping[str, Any]) -> str:
     """A run in a line."""
     if record["status"] != "ok":
         return f"{record['status']}: {record['error']}"
-    return f"val_bpb {record['val_bpb']:.4f}, {record['total_bytes']:,} bytes, {record['train_s']:.1f} s of training"
+    return f"val_bpb {shown(record['val_bpb'])}, {record['total_bytes']:,} bytes, {record['train_s']:.1f} s of training"

@@ -151,7 +151,9 @@ def copied(used: Mapping[int, Row]) -> dict[int, str]:
         rest = [seed for seed in sorted(used) if seed not in found]
         told = {seed: tuple(used[seed].get(key) for key in keys) for seed in rest}
         alike = {seed: first.setdefault(told[seed], seed) for seed in rest if keys == SCORES or None not in told[seed]}
-        if keys == TIMES or len(first) > 1:
+        if keys == SCORES and len(first) == 1:  # all alike: a copy only where its data are those of the other seed
+            alike = {seed: of for seed, of in alike.items() if shuffles.get(seed) == of}
+        if keys == TIMES or len(first) > 1 or alike:
             found |= {seed: f"{what} of seed {of} to the last digit" for seed, of in alike.items() if seed != of}
     return found
 

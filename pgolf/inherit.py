@@ -22,7 +22,7 @@ OWN_TRAIN = ("from", "threads", "compile", "precision")
 def parent_run(arm: Path, seed: int, paths: Mapping[str, Any]) -> Path:
     """The finished run of a seed in an arm's folder; a run folder stands for itself. Raises ConfigError."""
     if (arm / "config.yaml").is_file():
-        found = [arm] if load_saved(arm, paths).get("seed") == seed else []
+        found = [arm] if load_saved(arm, paths).get("seed") == seed and _finished(arm) else []
     else:
         found = [folder for folder in sorted(arm.glob(f"seed{seed}-*")) if _finished(folder)]
     if len(found) == 1:

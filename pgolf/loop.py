@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pgolf.averaging import Averaging
 from pgolf.bf16_masters import Bf16Masters
-from pgolf.errors import DivergedError
+from pgolf.errors import DamagedFile, DivergedError
 from pgolf.parallel import Ranks
 from pgolf.roles import GradientWatch
 from pgolf.runlog import RunLog
@@ -139,7 +139,15 @@ def checkpoint_state(job: Job, trace: Trace, watch: GradientWatch) -> dict[str, 
 
 
 def restore(state: Mapping[str, Any], job: Job, trace: Trace, watch: GradientWatch) -> None:
-    """Put everything back as it was after a step."""
+    """Put everything back as it was after a step. Raises DamagedFile for a state that is not this job's."""
+    try:
+        put_back(state, job, trace, watch)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:  # torch has no type of its own for it
+        reason = f"does not hold the state of this run ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        raise DamagedFile("the checkpoint", reason, "Run with launch.rerun=true") from None
+
+
+def put_back(state: Mapping[str, Any], job: Job, trace: Trace, watch: GradientWatch) -> None:
     job.model.load_state_dict(state["model"])
     for optimizer, kept in zip(job.optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(kept)

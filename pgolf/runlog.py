@@ -63,6 +63,11 @@ class RunLog:
         files = {METRICS: self.metrics, LOG: self.log}
         return {name: os.fstat(file.fileno()).st_size for name, file in files.items() if file is not None}
 
+    def reaches(self, offsets: Mapping[str, int]) -> bool:
+        """Whether every file is written at least as far as a checkpoint says."""
+        now = self.offsets()
+        return all(offsets.get(name, 0) <= size for name, size in now.items())
+
     def rewind(self, offsets: Mapping[str, int]) -> None:
         """Cut each file back to where a checkpoint was taken, to nothing where there is none: no event stands there twice."""
         for name, file in ((METRICS, self.metrics), (LOG, self.log)):

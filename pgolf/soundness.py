@@ -71,6 +71,17 @@ KINDS: dict[str, Kind] = {
     **dict.fromkeys(("eval_mode", "device", "precision", "compile", "error", "hostname"), TEXT),
     **dict.fromkeys(("warnings", "overrides", "code_files"), TEXTS),
 }
+OF_EVERY_RUN = ("overrides", "ended_at")
+COMPARED = ("val_text_sha", "eval_mode")
+OF_A_SCORE = (
+    *(*COMPARED, "val_targets", "val_bytes", "steps", "tokens", "train_s", "budget.batch_tokens", "device", "data_sha", "code_sha"),
+    *("code_files", "warnings", "params.total", "params.trained", "params.frozen"),
+    *("total_bytes", "model_bytes", "code_bytes", "cap_bytes", "under_cap"),
+)
+PERHAPS_NULL = (  # fields of a scored run that may be null: a score that is not finite, a budget of another kind
+    *("val_bpb", "val_nats", "val_bpb_live", "val_bpb_averaged", "quant_gap_bpb", "qat_from_step", "step_ms_median", "tokens_per_s"),
+    *("budget.steps", "budget.tokens", "budget.seconds"),
+)
 KINDS_BY_PREFIX: dict[str, Kind] = {"params.": COUNT, "budget.": COUNT, "choices.": CHOICE, "versions.": TEXT, "from.": TEXT}
 
 
@@ -107,14 +118,17 @@ def fault_of(record: Mapping[str, Any]) -> str | None:
     for key, value in record.items():
         if value is not None and (kind := kind_of(key)) is not None and not kind[1](value):
             return f"{key} is not {kind[0]} ({shown(value)})"
-    if record["status"] == "ok":
-        for key in ("val_text_sha", "eval_mode"):
-            if record.get(key) is None:
-                return f"{key} is missing, so that its score cannot be compared"
-        for key in ("val_bpb", "val_nats"):
-            if key not in record:
-                return f"{key} is missing"
-    return contradiction_of(record)
+    return missing_field(record) or contradiction_of(record)
+
+
+def missing_field(record: Mapping[str, Any]) -> str | None:
+    """What a record of its status has, and this one lacks: nothing that is checked or shown may be left out."""
+    status = record["status"]
+    needed = (*OF_EVERY_RUN, *(OF_A_SCORE if status == "ok" else ("error",)), *(("code_files",) if status == "diverged" else ()))
+    for key in needed:
+        if record.get(key) is None:
+            return f"{key} is missing" + (", so that its score cannot be compared" if key in COMPARED else "")
+    return next((f"{key} is missing" for key in (PERHAPS_NULL if status == "ok" else ()) if key not in record), None)
 
 
 def row_fault(row: Any) -> str | None:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from pgolf.command import FAILED, OK, Parser, run, tell
 from pgolf.errors import ConfigError, DamagedFile, PgolfError
+from pgolf.machine.files import open_regular
 from pgolf.machine.locks import acquire
 from pgolf.metrics import event_of
 from pgolf.plan import PLAN, PlannedCell, Sweep, planned_cells, read_plan
@@ -46,10 +47,10 @@ def is_held(folder: Path) -> bool:
 def last_event(folder: Path) -> Mapping[str, Any]:
     """The last whole line of a run's metrics that has a step; {} where there is none."""
     try:
-        with (folder / METRICS).open("rb") as file:
+        with open_regular(folder / METRICS) as file:
             file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
             lines = file.read().split(b"\n")
-    except OSError:
+    except (OSError, ValueError):
         return {}
     sound = (event for line in reversed(lines) if not isinstance(event := event_of(line), str))
     return next((event for event in sound if event.get("step") is not None), {})
@@ -65,7 +66,7 @@ def state_of(folder: Path) -> dict[str, Any]:
         step = last_event(folder).get("step")
         return {"state": "running", "note": "starting" if step is None else f"step {step}"}
     if record is not None and record["status"] != "interrupted":
-        note = "" if record["status"] == "ok" else str(record["error"]).splitlines()[0]
+        note = "" if record["status"] == "ok" else next(iter(str(record["error"]).splitlines()), "")
         return {"state": record["status"], "note": note, "val_bpb": record.get("val_bpb"), "ended_at": record.get("ended_at")}
     if (folder / STATE).exists():
         return {"state": "interrupted", "note": f"goes on from a checkpoint; was at step {last_event(folder).get('step', '?')}"}

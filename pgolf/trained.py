@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgolf.checkpoint import AVERAGED, FOLDER, WEIGHTS, load_weights, save_weights
+from pgolf.checkpoint import AVERAGED, FOLDER, MAX_STATE_BYTES, WEIGHTS, load_weights, save_weights
 from pgolf.errors import DamagedFile, PgolfError
 from pgolf.loop import Trace
+from pgolf.machine.files import read_regular
 from pgolf.nn.gpt import GPT
 from pgolf.results import read_record
 from pgolf.roles import named_tensors
@@ -32,7 +33,9 @@ def weights_sha(folder: Path) -> str:
     """SHA-256 of the weights that a run left. Raises PgolfError where there are none."""
     try:
         files = [folder / WEIGHTS, *([folder / AVERAGED] if (folder / AVERAGED).exists() else [])]
-        return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
+        return hashlib.sha256(b"".join(hashlib.sha256(read_regular(path, MAX_STATE_BYTES)).digest() for path in files)).hexdigest()
+    except ValueError as error:
+        raise PgolfError(f"train.from: {folder / FOLDER}: a file of weights cannot be read, for {error}") from None
     except OSError as error:
         remedy = "Train that run again with launch.keep_weights=true launch.rerun=true"
         raise PgolfError(f"train.from: {folder / WEIGHTS} cannot be read ({error.strerror}). {remedy}") from None
@@ -46,6 +49,11 @@ def keep_trained(folder: Path, model: GPT, trained: TrainedModel) -> TrainedMode
     return replace(trained, origin={"weights_sha": weights_sha(folder)})
 
 
+def described(weights: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    """Shape and type of each tensor."""
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()}
+
+
 def take_trained(parent: Path, model: GPT, device: torch.device) -> TrainedModel:
     """Give a model on the meta device the weights of another run; its record says how they were trained. Raises PgolfError."""
     record = read_record(parent)
@@ -56,13 +64,16 @@ def take_trained(parent: Path, model: GPT, device: torch.device) -> TrainedModel
         raise DamagedFile(parent / FOLDER, "does not hold the weights that its run left", "Train that run again with launch.rerun=true")
     model.to_empty(device=device)
     tensors, live = named_tensors(model), load_weights(parent, WEIGHTS)
-    if {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in live.items()}:
+    average = load_weights(parent, AVERAGED) if (parent / AVERAGED).exists() else None
+    alike = described(live) == described(tensors) and (average is None or described(average).items() <= described(tensors).items())
+    if not alike:
         raise PgolfError(f"train.from: the weights of {parent} are not those of this model. Train that run again with launch.rerun=true")
     with torch.no_grad():
         for name, tensor in tensors.items():
             tensor.copy_(live[name])
-    average = {n: t.to(device) for n, t in load_weights(parent, AVERAGED).items()} if (parent / AVERAGED).exists() else None
-    trace = Trace(record["steps"], record["train_s"], float("nan"), [record["step_ms_median"]], list(record["warnings"]))
+    average = None if average is None else {name: weights.to(device) for name, weights in average.items()}
+    step_ms = [record["step_ms_median"]] if record["step_ms_median"] is not None else []
+    trace = Trace(record["steps"], record["train_s"], float("nan"), step_ms, list(record["warnings"]))
     trace.qat_from_step = record["qat_from_step"]
     origin = {"from.folder": str(parent), "from.fingerprint": record["fingerprint"], "from.weights_sha": sha}
     return TrainedModel(trace, average, origin, [str(line).partition(" ")[0] for line in record["code_files"]])

@@ -40,12 +40,23 @@ def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, An
         "val_text_sha": "7e47" * 16,
         "device": "cpu",
         "params.total": 1000,
+        "params.trained": 990,
         "params.frozen": 10,
         "val_bpb": bpb,
         "val_targets": 5000,
         "val_bytes": 11000,
         "eval_mode": "plain64",
         "model_bytes": 400_000,
+        "code_bytes": 100_000,
+        "cap_bytes": 16_000_000,
+        "steps": 100,
+        "tokens": 409_600,
+        "train_s": 2.0,
+        "tokens_per_s": None,
+        "qat_from_step": None,
+        "quant_gap_bpb": None,
+        "val_bpb_live": None,
+        "val_bpb_averaged": None,
         "total_bytes": 500_000,
         "under_cap": True,
         "step_ms_median": 20.0,
@@ -54,12 +65,20 @@ def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, An
         "budget.seconds": None,
         "budget.batch_tokens": 4096,
         "warnings": [],
+        "ended_at": 1.0,
         "config.model.head.name": arm,
         "config.model.layers": 3,
         "config.data.shuffle_seed": seed,
         "config.seed": seed,
     }
-    made |= {key.replace("__", "."): value for key, value in other.items()}
+    given = {key.replace("__", "."): value for key, value in other.items()}
+    made |= given
+    if made["budget.steps"] is not None:
+        made["steps"] = given.get("steps", made["budget.steps"])
+    made["tokens"] = given.get("tokens", made["steps"] * made["budget.batch_tokens"])
+    made["code_bytes"] = given.get("code_bytes", made["total_bytes"] - made["model_bytes"])
+    made["under_cap"] = given.get("under_cap", made["total_bytes"] <= made["cap_bytes"])
+    made["params.trained"] = given.get("params.trained", made["params.total"] - made["params.frozen"])
     nats = None if made["val_bpb"] is None else made["val_bpb"] * math.log(2) * made["val_bytes"] / made["val_targets"]
     return {"val_nats": nats, **made}
 

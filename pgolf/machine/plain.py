@@ -101,7 +101,7 @@ class PlainLoader(yaml.SafeLoader):
     """YAML as Hydra reads it (`1e-3` is a number, a date is text), less anchors, aliases, tags and doubled keys."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own way)
-        first: [(tag, pattern) for tag, pattern in found if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:float")]
+        first: [(tag, pattern) for tag, pattern in found if tag.rpartition(":")[2] not in ("timestamp", "float", "int")]
         for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -122,6 +122,11 @@ class PlainLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+PlainLoader.add_implicit_resolver(  # PyYAML's own takes quadratic time for 1:59:59...
+    "tag:yaml.org,2002:int",
+    re.compile(r"^(?:[-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+)$"),
+    list("-+0123456789"),
+)
 PlainLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(

@@ -69,6 +69,7 @@ def test_missing_failed_damaged_and_foreign_cells_are_rows(tmp_path: Path) -> No
         ({"eval_mode": None}, "eval_mode is missing"),
         ({"val_text_sha": None}, "val_text_sha is missing"),
         ({"val_text_sha": 7}, "val_text_sha is not a text (7)"),
+        *(({key: None}, f"{key} is missing") for key in ("val_bytes", "val_targets", "steps", "data_sha", "code_files", "overrides")),
         ({"total_bytes": float("inf")}, "it holds Infinity"),
         ({"total_bytes": -1}, "total_bytes is not a whole number of 0 or more (-1)"),
         ({"params.total": [1]}, "params.total is not a whole number"),

@@ -13,7 +13,7 @@ from pgolf import compare
 
 def run_of(tmp_path: Path, arm: str, *, batch: int = 100, **other: Any) -> Path:
     """A run folder with a curve of four training lines and a validation line."""
-    made = record(arm, 1, 2.0, **other) | {"budget.batch_tokens": batch, "config.train.batch_tokens": batch}
+    made = record(arm, 1, 2.0, budget__batch_tokens=batch, config__train__batch_tokens=batch, **other)
     folder = put(tmp_path, made).parent
     lines: list[dict[str, Any]] = [{"event": "start", "parameters": 5}]
     lines += [{"event": "train", "step": s, "tokens": s * batch, "train_bpb": 4.0 / s, "train_nats": 2.0 / s} for s in (1, 2, 4, 8)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from made_records import put, record, study_of
 from pgolf.aggregation import aggregate
 from pgolf.collect import collect
 from pgolf.contradictions import contradiction_of
@@ -158,3 +159,16 @@ def test_the_study_says_what_was_done_to_its_rows(name: str, tmp_path: Path) -> 
     assert any(MINE[0]["folder"][:10] in text and ARM in text for text in made.report.warnings)
     if name == "a copy":
         assert [v.told for v in made.verdicts] == [v.told for v in whole.verdicts]
+
+
+def test_an_arm_is_held_against_its_choice_where_its_overrides_cannot_be_read() -> None:
+    made = {**record("bar", 1, 2.0), "overrides": ["not an override"], "choices.arm": "heads/foo"}
+    assert contradiction_of(made) == "arm is bar, its choices and overrides make it foo"
+
+
+def test_a_record_copied_as_the_only_other_seed_is_found(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"tied": [2.0, 2.1, 2.2], "mos": [1.9]})
+    put(study, record("mos", 4, 1.9, config__data__shuffle_seed=1, train_s=2.001))
+    (table,) = tabulate(collect(study)).families
+    (row,) = [row for row in table.rows if row.group.arm == "mos"]
+    assert sorted(row.group.used) == [1]

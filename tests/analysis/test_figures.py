@@ -87,7 +87,7 @@ def test_training_points_are_means_of_neighbours(tmp_path: Path) -> None:
 
 def test_only_counted_seeds_and_common_points_enter_a_curve(tmp_path: Path) -> None:
     study = curved_study(tmp_path, SCORES)
-    late = record("mos", 1, 1.9, steps=60, budget__steps=60, val_bpb_live=1.85)
+    late = record("mos", 1, 1.9, steps=60, tokens=245_760, budget__steps=60, val_bpb_live=1.85)
     put(study, late)
     metrics(study, late, steps=60)
     put(study, failed("mos", 2))

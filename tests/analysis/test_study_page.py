@@ -176,9 +176,11 @@ def test_each_sweep_is_held_against_its_own_baseline(tmp_path: Path) -> None:
     folder, cells = folder_of(tmp_path, study()), []
     for arm, scores in {"base": BASE, "worse": WORSE}.items():
         for seed, bpb in enumerate(scores, 1):
-            made = record(arm, seed, bpb - 1) | {"study": "heads", "fingerprint": arm[0] * 16, "choices.scale": "cpu"}
+            size = 300_000 if arm == "base" else 330_000
+            made = record(arm, seed, bpb - 1, model_bytes=200_000, total_bytes=size, val_bpb_live=bpb - 1)
+            made |= {"study": "heads", "fingerprint": arm[0] * 16, "choices.scale": "cpu"}
             cells.append(PlannedCell("heads", arm, seed, made["fingerprint"], f"{arm}/seed{seed}-{arm[0] * 8}"))
-            put(folder, made | {"val_bpb_live": bpb - 1, "total_bytes": 300_000 if arm == "base" else 330_000})
+            put(folder, made)
     add_to_plan(folder, Sweep(("again",), 1.0, "c0de", False, tuple(cells)))
     made = aggregate(folder)
     assert "arms of several configurations, of which the latest sweep's speaks for a claim: base, worse" in made.report.warnings

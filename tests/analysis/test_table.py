@@ -120,7 +120,7 @@ def test_scores_that_do_not_compare_have_no_difference(change: dict[str, Any], s
     [
         ({"code_sha": "other", "code_files": ["run.py 1111", "loop.py 9999"]}, "other code than the baseline (loop.py)"),
         ({"code_sha": "other", "code_files": ["run.py", "loop.py"]}, "cannot be shown to be the baseline's"),
-        ({"budget.steps": 200}, "budget: steps 200, baseline 100"),
+        ({"budget.steps": 200, "steps": 200, "tokens": 819_200}, "budget: steps 200, baseline 100"),
         ({"budget.seconds": 60.0}, "budget: seconds 60.0, baseline None"),
         ({"budget.batch_tokens": 8192}, "batch_tokens 8192, baseline 4096"),
         ({"data_sha": "other"}, "other training data"),
@@ -340,7 +340,7 @@ def test_a_baseline_of_several_configurations_is_taken_from_the_same_sweep(tmp_p
         for arm, values in {"tied": TIED, "mos": MOS}.items():
             mark = f"{number}{print_of(arm)[1:]}"
             for seed, bpb in enumerate(values, 1):
-                put(study, record(arm, seed, bpb - number, fingerprint=mark) | {"budget.steps": steps})
+                put(study, record(arm, seed, bpb - number, fingerprint=mark, budget__steps=steps))
                 cells.append(PlannedCell(STUDY, arm, seed, mark, f"{arm}/seed{seed}-{mark[:8]}"))
         add_to_plan(study, Sweep((f"train.steps={steps}",), float(number), "c0de", False, tuple(cells)))
     compared = [row for row in report_of(study).families[0].rows if not row.is_baseline]

@@ -34,6 +34,7 @@ BAD_YAML = {
     "an anchor": ("a: &b [1]\nc: *b", "anchor"),
     "a key twice": ("a: 1\na: 2", "twice"),
     "a list as a key": ("{[1]: 2}", "key"),
+    "an endless whole number": (f"a: {'9' * 5000}", "4300"),
     "infinity": ("a: .inf", "too large"),
     "half a surrogate pair": ('a: "\\ud800"', "surrogate"),
     "NUL": ('a: "\\0"', "NUL"),
@@ -61,6 +62,11 @@ def test_what_is_not_plain_yaml_is_refused_with_its_reason(case: str) -> None:
 
 def test_text_of_every_kind_survives() -> None:
     assert parse_json('{"name": "\\ud83d\\ude00 文", "x": [1e308, -5, null, true]}') == {"name": "😀 文", "x": [1e308, -5, None, True]}
+
+
+def test_a_number_to_the_base_of_60_is_text() -> None:
+    long = "1:" + "59:" * 200_000 + "1"  # PyYAML would compute it, in quadratic time
+    assert parse_yaml(f"a: 1:30\nb: {long}") == {"a": "1:30", "b": long}
 
 
 def test_an_interpolation_is_text() -> None:
