@@ -17,6 +17,7 @@ from pgolf.encoding import decode
 from pgolf.errors import ArtifactError, PgolfError
 from pgolf.machine.typed import fits, wanted
 from pgolf.nn.gpt import GPT
+from pgolf.ranges import range_problems
 from pgolf.roles import ROOT
 from pgolf.schema import ModelConfig
 from pgolf.slots import Encoded, Quantizer
@@ -60,7 +61,9 @@ def section_problems(section: Any) -> list[str]:
         return problems
     slots = {f"model.{key}": section[key] for key, hint in hints.items() if hint is Any}
     slots |= {f"model.side_inputs.{name}": node for name, node in section["side_inputs"].items()}
-    return [problem for path, node in slots.items() for problem in bind(path, node)] or list(model_problems({"model": section}))
+    return [problem for path, node in slots.items() for problem in bind(path, node)] or (
+        list(range_problems({"model": section})) or list(model_problems({"model": section}))
+    )
 
 
 def check_counts(section: Mapping[str, Any], encoded: Mapping[str, Encoded]) -> None:
@@ -76,6 +79,15 @@ def check_counts(section: Mapping[str, Any], encoded: Mapping[str, Encoded]) -> 
             raise ArtifactError(f"describes a model that its tensors do not fill ({key}={section[key]})")
 
 
+def built(section: Mapping[str, Any]) -> GPT:
+    """The model of a stranger's section. Raises ArtifactError for numbers that a class of it does not take."""
+    try:
+        return build_model(section)
+    except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:
+        reason = " ".join(str(error).split("\n", 1)[0].split())
+        raise ArtifactError(f"describes a model that cannot be built ({reason[:200]})") from None
+
+
 def unpack(path: Path, device: torch.device) -> Artifact:
     """A fresh model built from the file alone, in fp32. Raises ArtifactError and nothing else."""
     header, encoded = read_container(path)
@@ -86,7 +98,7 @@ def unpack(path: Path, device: torch.device) -> Artifact:
         if problems := section_problems(section):
             raise ArtifactError("describes a model that cannot be built. " + "; ".join(problems[:SHOWN]))
         check_counts(section, encoded)
-        model = build_model(section)
+        model = built(section)
         tensors = packed_state(model)
         differ = sorted(set(tensors) ^ set(encoded)) or [name for name, t in tensors.items() if tuple(t.shape) != encoded[name].shape]
         if differ:

@@ -162,4 +162,6 @@ def check_optimizer_settings(optim: Section, shapes: Mapping[Role, Sequence[torc
             make(f"optim.roles.{role}", optim["roles"][role], [torch.zeros([2] * n, requires_grad=True) for n in sorted(dims)], Ranks())
         except ConfigError as error:
             problems += error.problems
+        except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:
+            problems.append(f"optim.roles.{role}: cannot be built ({error})")
     return problems

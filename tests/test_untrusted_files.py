@@ -132,3 +132,15 @@ def test_an_interpolation_in_a_packed_file_is_refused(
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert "model.embedding.init_std: needs a number" in line
         assert not marker.exists()
+
+
+@pytest.mark.parametrize(("key", "value"), [("kv_heads", -1), ("vocab_size", 2**63), ("mlp_hidden", -32), ("init_std", -0.005)])
+def test_a_packed_file_with_an_impossible_number_is_refused(key: str, value: Any, fuzz: ModuleType, world: Path, tmp_path: Path) -> None:
+    from pgolf.container import read_container, write_container
+
+    header, encoded = read_container(fuzz.run_folders(world)[0] / "artifact.pgolf")
+    node = header["model"]["embedding"] if key == "init_std" else header["model"]
+    node[key] = value
+    write_container(tmp_path / "bad.pgolf", header, encoded, "zlib", 6)
+    with pytest.raises(fuzz.PgolfError, match="describes a model that cannot be built"):
+        fuzz.unpack(tmp_path / "bad.pgolf", fuzz.torch.device("cpu"))

@@ -21,4 +21,4 @@ class Adam(torch.optim.AdamW):
             require(0 <= value < 1, key, value, "choose from 0 up to, not including, 1")
         require(eps > 0, "eps", eps, "choose a positive number")
         require(weight_decay >= 0, "weight_decay", weight_decay, "choose 0 or more")
-        super().__init__(params, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=True)
+        super().__init__(params, lr=lr, betas=(float(beta1), float(beta2)), eps=eps, weight_decay=weight_decay, fused=True)
