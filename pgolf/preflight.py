@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pgolf.auto import lacks_of
 from pgolf.check import problems_of
 from pgolf.config import CONFIG_NAME, composer, conf_stamp, plain
-from pgolf.errors import ConfigError
+from pgolf.errors import ConfigError, PgolfError
 from pgolf.expansion import is_basic, overruled, sweep_cells, value_problems
 from pgolf.inherit import inherit
 from pgolf.overrides import (
@@ -199,6 +199,8 @@ def check_cell(cell: list[str], loader: ConfigLoader, known: "Composed", *, in_s
         return Checked(problems, [] if problems else lacks_of(config))
     except ConfigError as error:
         return Checked(error.problems)
+    except PgolfError as error:
+        return Checked([str(error)])
     except Exception as error:  # of a component, which may be anybody's
         return Checked([f"{' '.join(cell)}: cannot be checked ({type(error).__name__}: {error})"])
 
