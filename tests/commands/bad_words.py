@@ -124,6 +124,9 @@ HYDRA = {
     "hydra/launcher=submitit_slurm": "hydra/launcher: submitit_slurm is not installed.",
     "hydra.launcher._target_=os.system": "hydra.launcher._target_: is not to be set by itself",
     "hydra.sweeper._target_=os.system": "hydra.sweeper._target_: is not to be set by itself",
+    "hydra.launcher=null": "hydra.launcher: is not to be set as a whole (null). Choose with hydra/launcher=NAME",
+    "--multirun seed=1,2 hydra.sweeper=null": "hydra.sweeper: is not to be set as a whole (null).",
+    "~hydra.launcher": "hydra.launcher: is not to be set as a whole (deleted).",
     "hydra/job_logging=nope": "hydra/job_logging: no such choice (nope).",
 }
 
