@@ -4,20 +4,19 @@ import argparse
 import gc
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from pgolf.aggregation import FILES, WIDE, aggregate, placed, write_tables
-from pgolf.command import OK, Parser, run
+from pgolf.command import OK, Parser, place, run
 from pgolf.comparison_options import add_comparison_options, fraction, not_negative, settings_of
 from pgolf.render import clean, show
 
 
 def parser() -> argparse.ArgumentParser:
     made = Parser(prog="python -m pgolf.aggregate", description=__doc__)
-    made.add_argument("folder", type=Path, metavar="FOLDER", help="a study's folder, a folder of such (multirun), or a results.jsonl")
+    made.add_argument("folder", type=place, metavar="FOLDER", help="a study's folder, a folder of such (multirun), or a results.jsonl")
     add_comparison_options(made)
     made.add_argument(
         "--gate-nats", type=not_negative, default=0.005, metavar="NATS", help="the gate's margin, nats per token; default 0.005"
@@ -25,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--gate-p", type=fraction, default=0.01, metavar="P", help="the gate's one-sided p, from 0 to 1; default 0.01")
     made.add_argument(
         "--out",
-        type=Path,
+        type=place,
         metavar="PLACE",
         help="where the files go: a folder, or NAME.jsonl for the rows with NAME.table.md and so on beside; default: FOLDER",
     )

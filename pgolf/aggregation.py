@@ -1,5 +1,6 @@
 """From a folder of runs, or a file of rows, to a study's tables and verdicts, computed once for every command that shows them."""
 
+import os
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -133,7 +134,7 @@ def write_tables(made: Aggregate, out: Path) -> list[str]:
     """
     warnings: list[str] = []
     target, described = placed(out, ROWS), placed(out, STUDY)
-    is_own = described.resolve() == beside(made.source, STUDY).resolve()
+    is_own = os.path.realpath(described) == os.path.realpath(beside(made.source, STUDY))  # which takes a circle of links
     there = None if is_own else read_study(described.parent, described.name)
     if there is not None and there.name != (made.study.name if made.study else None):
         raise PgolfError(f"{described}: tables of the study {there.name} stand here. Choose another place with --out")
@@ -149,7 +150,7 @@ def write_tables(made: Aggregate, out: Path) -> list[str]:
     write_out(placed(out, "table.tex"), [latex(sections)])
     if made.curves and not is_input:
         write_out(placed(out, CURVES), curve_lines(made.curves))
-    if made.study is not None and described.resolve() != beside(made.source, STUDY).resolve():
+    if made.study is not None and not is_own:
         write_study(described.parent, made.study, described.name)
     return warnings
 

@@ -56,9 +56,9 @@ def too_large(config: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def lacks_of(config: Mapping[str, Any]) -> list[str]:
-    """What this machine lacks for a configuration that another could run: devices, cores, the files of a corpus."""
-    device, nproc, threads = config["device"], config["launch"]["nproc"], config["train"]["threads"]
+def machine_lacks(config: Mapping[str, Any]) -> list[str]:
+    """What keeps this machine from running a configuration at all: devices, cores for its ranks, memory."""
+    device, nproc = config["device"], config["launch"]["nproc"]
     found, cuda = [], torch.cuda.is_available()
     if device == "cuda" and not cuda:
         found.append("device: this machine has no CUDA device that torch can use (cuda). Choose device=cpu")
@@ -70,9 +70,14 @@ def lacks_of(config: Mapping[str, Any]) -> list[str]:
         gpus = config["launch"]["gpus_per_job"]
         if on_cuda and str(gpus).isdecimal() and int(gpus) > have:
             found.append(f"launch.gpus_per_job: this machine has {have} CUDA devices ({gpus}). Choose from {max(nproc, 1)} to {have}")
+    return [*found, *too_large(config)]
+
+
+def lacks_of(config: Mapping[str, Any]) -> list[str]:
+    """What this machine lacks for a configuration that another could run: `machine_lacks`, cores for its threads, the files of a corpus."""
+    found, threads = machine_lacks(config), config["train"]["threads"]
     if str(threads).isdecimal() and int(threads) > cores():
         found.append(f"train.threads: must be auto or from 1 to {cores()} ({threads})")
-    found += too_large(config)
     try:
         build_data(config)
     except LackError as error:

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, get_type_hints
 
 from pgolf.binding import bind, suggest
@@ -75,17 +76,27 @@ def place_problems(config: Resolved) -> Iterator[str]:
         if longest > LONGEST_NAME:
             yield f"{path}: holds a name of {longest:,} bytes; a file system takes {LONGEST_NAME} ({at(config, path)})"
             return
-    for key in ("out", "cache"):
-        if not str(config["paths"][key]).strip():
-            yield f"paths.{key}: is empty. Name a folder; . is this one"
+    for path in PATHS:
+        if isinstance(value := at(config, path), str) and not value.strip():
+            yield f"{path}: is empty ({value}). Name a {'folder' if path.startswith('paths.') else 'file or folder'}; . is this folder"
             return
     place = Path(config["paths"]["out"]).expanduser().absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
     if not place.is_dir():
         yield f"paths.out: {place} is not a folder ({config['paths']['out']}). Name another place"
-    elif not os.access(place, os.W_OK | os.X_OK):
+    elif not os.access(place, os.W_OK | os.X_OK) or not takes_folders(place):
         yield f"paths.out: cannot write to {place} ({config['paths']['out']}). Name another place"
+
+
+def takes_folders(place: Path) -> bool:
+    """Whether a folder can be made here, tried only on a file system without blocks of its own: /proc and its like refuse root too."""
+    try:
+        if os.statvfs(place).f_blocks == 0:
+            os.rmdir(mkdtemp(dir=place))
+    except OSError:
+        return False
+    return True
 
 
 def model_problems(config: Resolved) -> Iterator[str]:

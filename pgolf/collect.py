@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgolf.contradictions import RUN_NAME
 from pgolf.errors import DamagedFile, PgolfError
-from pgolf.machine.files import read_regular, unwritten, write_lines
+from pgolf.machine.files import folder_for, read_regular, unwritten, write_lines
 from pgolf.machine.plain import parse_json
 from pgolf.plan import PLAN, PlannedCell, read_plan
 from pgolf.results import MAX_RECORD_BYTES, RECORD, read_record
@@ -231,7 +231,7 @@ def frame(rows: Iterable[Row]) -> "pd.DataFrame":
 def write_out(path: Path, lines: Iterable[str]) -> None:
     """Write a text file that --out names, and the folder for it. Raises PgolfError where it cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_lines(path, lines)
+        with folder_for(path.parent):
+            write_lines(path, lines)
     except OSError as error:
         raise PgolfError(f"{unwritten(error, path)}. Choose another folder with --out") from None

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from pgolf.errors import ConfigError, PgolfError
@@ -29,6 +30,13 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise PgolfError(f"{self.prog}: {in_one_line(message, [*self._option_string_actions])}")
+
+
+def place(text: str) -> Path:
+    """An argument that names a file or folder; an empty one would stand for this folder. Raises ArgumentTypeError."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"is empty ({text}). Name a file or folder; . is this folder")
+    return Path(text)
 
 
 def in_one_line(message: str, options: Sequence[str]) -> str:

@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pgolf.collect import finite
-from pgolf.command import Parser, run
+from pgolf.command import Parser, place, run
 from pgolf.differences import ABSENT, Differences, Pair, Side, differences, read_side
 from pgolf.render import clean
 from pgolf.soundness import is_number
@@ -24,8 +23,8 @@ WIDE = 160  # columns, where there is no terminal to ask
 
 def parser() -> argparse.ArgumentParser:
     made = Parser(prog="python -m pgolf.compare", description=__doc__)
-    made.add_argument("a", type=Path, metavar="A", help="a run's folder, or its result.json")
-    made.add_argument("b", type=Path, metavar="B", help="another")
+    made.add_argument("a", type=place, metavar="A", help="a run's folder, or its result.json")
+    made.add_argument("b", type=place, metavar="B", help="another")
     made.add_argument("--json", action="store_true", help="all of it as JSON, curves whole: each entry [of A, of B]")
     return made
 

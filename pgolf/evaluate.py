@@ -14,7 +14,7 @@ import torch
 from pgolf.artifact import unpack
 from pgolf.auto import decide_auto
 from pgolf.build import build_data, build_fake, build_quantizer
-from pgolf.command import Parser, run
+from pgolf.command import Parser, place, run
 from pgolf.config import plain
 from pgolf.data.loaded import load_corpus
 from pgolf.errors import DataError
@@ -56,7 +56,7 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
 
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.evaluate", description=__doc__)
-    parser.add_argument("artifact", type=Path, help="a packed model, artifact.pgolf of a run folder")
+    parser.add_argument("artifact", type=place, help="a packed model, artifact.pgolf of a run folder")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="data=..., eval=sliding, eval.stride=64, device=cpu, ...")
     parser.add_argument("--json", action="store_true", help="the score as JSON: bits per byte, mean nats, targets, bytes")
     args = parser.parse_intermixed_args(arguments)

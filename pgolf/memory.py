@@ -22,6 +22,7 @@ from pgolf.slots import Role
 
 FP32 = 4
 MOST_BUILT = 32  # layers
+MOST_FOLLOWED = 32  # layers; following the tensors of one takes a tenth of a second per precision
 UNCOUNTABLE = 2**63  # bytes, of a model whose sizes torch cannot hold
 
 
@@ -36,6 +37,7 @@ class Memory:
     optimizer: int
     averages: int
     activations: int
+    is_whole: bool = True  # False: of a model too deep to be followed, activations are left out
 
     @property
     def total(self) -> int:
@@ -106,8 +108,8 @@ def estimates(config: Mapping[str, Any]) -> dict[str, Memory]:
 
 
 def in_words(found: Mapping[str, Memory]) -> str:
-    """`0.11 GB in fp32, 0.08 GB in bf16`."""
-    return ", ".join(f"{costs.total / 1e9:.2f} GB in {name}" for name, costs in found.items())
+    """`0.11 GB in fp32, 0.08 GB in bf16`, with `at least` where activations are left out."""
+    return ", ".join(f"{'' if costs.is_whole else 'at least '}{costs.total / 1e9:.2f} GB in {name}" for name, costs in found.items())
 
 
 def state_per_weight(role: str, node: Mapping[str, Any], ndim: int) -> int:
@@ -180,16 +182,19 @@ def parameter_floor(model: Mapping[str, Any]) -> int:
 def memory(config: Mapping[str, Any], *, bf16: bool) -> Memory:
     """Estimated memory of one training process; bf16: of autocast to it. Raises ConfigError as the build does.
 
-    Left out: the library's own (some 250 MB on a CPU, more with CUDA), fragmentation, the corpus, evaluation, an optimizer step's own
-    tensors, and the copies that fake quantization and packing make of the weights.
+    Left out: activations of a model of more than MOST_FOLLOWED layers, the library's own (some 250 MB on a CPU, more with CUDA),
+    fragmentation, the corpus, evaluation, an optimizer step's own tensors, and the copies that fake quantization and packing make
+    of the weights.
     """
     model = build_model(config["model"])
     tensors, groups = named_tensors(model), trained_by_role(model, config)
+    is_whole = config["model"]["layers"] <= MOST_FOLLOWED
     trained = sum(tensors[name].numel() for names in groups.values() for name in names)
     return Memory(
         weights=sum(p.numel() for p in tensors.values()) * FP32,
         gradients=trained * FP32,
         optimizer=optimizer_bytes(groups, tensors, config["optim"]),
         averages=trained * averages_per_weight(config),
-        activations=activation_bytes(config, bf16=bf16),
+        activations=activation_bytes(config, bf16=bf16) if is_whole else 0,
+        is_whole=is_whole,
     )

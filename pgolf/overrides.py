@@ -28,6 +28,7 @@ PLACES = (
     "hydra.job.name",
     "hydra.job.id",
 )
+WHOLES = ("hydra.launcher", "hydra.sweeper")  # sections that a config group of Hydra's makes
 CLASSES = ("hydra.launcher._target_", "hydra.sweeper._target_")
 SEARCH_PATH = "hydra.searchpath"
 OWN_CONF = "is not supported. Name a folder of config groups of your own with --config-dir FOLDER"
@@ -141,7 +142,7 @@ def key_problems(override: Override, base: DictConfig, loader: ConfigLoader) -> 
 def hydra_problems(override: Override, base: DictConfig) -> list[str]:
     """An option that the chosen launcher or sweeper does not have."""
     path, (section, _, name) = override.key_or_group, override.key_or_group.rpartition(".")
-    if section not in ("hydra.launcher", "hydra.sweeper") or override.is_force_add():
+    if section not in WHOLES or override.is_force_add():
         return []
     known = [str(key) for key in base.hydra[section.partition(".")[2]] if key != "_target_"]
     if name in known:
@@ -162,6 +163,8 @@ def key_refusals(override: Override, loader: ConfigLoader) -> list[str]:
             return [f"{path}: {OWN_CONF} ({value})"]
         if path in CLASSES:
             return [f"{path}: is not to be set by itself ({value}). Choose with {path.removesuffix('._target_').replace('.', '/')}=NAME"]
+        if path in WHOLES:
+            return [f"{path}: is not to be set as a whole ({value}). Choose with {path.replace('.', '/')}=NAME"]
         if not any(path == known or path.startswith(f"{known}.") for known in (*HYDRA_KEYS, *HYDRA_GROUPS)):
             return [f"{path}: is not used by pgolf ({value}). Used are {', '.join((*HYDRA_GROUPS, *HYDRA_KEYS))}"]
     section = ".".join(first[:-1])

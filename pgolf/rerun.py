@@ -4,15 +4,18 @@ The new run lies in a folder of its own, by default `again-<n>` in RUN_DIR; noth
 count and with the same code and data, a run with a budget in steps repeats to the last bit.
 """
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pgolf.command import Parser, run
+from pgolf.auto import machine_lacks
+from pgolf.command import Parser, place, run
 from pgolf.config import cache_dir, save
 from pgolf.errors import ConfigError
 from pgolf.jobs import run_saved
+from pgolf.machine.files import folder_for
 from pgolf.results import read_record
 from pgolf.saved import load_saved
 
@@ -32,14 +35,17 @@ def rerun(run: Path, out: Path | None) -> tuple[dict[str, Any] | None, dict[str,
     if not run.is_dir():
         raise ConfigError(f"{run}: is not a run folder. Give a folder that pgolf.train made")
     folder = out or new_folder(run)
-    if folder.exists() and not folder.is_dir():
+    if os.path.lexists(folder) and not folder.is_dir():
         raise ConfigError(f"--out: is not a folder ({folder}). Name a new folder")
     config = load_saved(run, {"out": str(folder.absolute()), "cache": cache_dir()})
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"--out: is not empty ({folder}). Name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    save(config, folder / "config.yaml")
-    return read_record(run), run_saved(config, folder)
+    if lacks := machine_lacks(config):
+        raise ConfigError(*lacks)
+    old = read_record(run)
+    with folder_for(folder):
+        save(config, folder / "config.yaml")
+    return old, run_saved(config, folder)
 
 
 def verdict(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[bool, list[str]]:
@@ -60,8 +66,8 @@ def verdict(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[bool
 
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.rerun", description=__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="a run folder: config.yaml, and result.json to compare with")
-    parser.add_argument("--out", type=Path, help="folder of the new run (RUN_DIR/again-<n>)")
+    parser.add_argument("run", type=place, metavar="RUN_DIR", help="a run folder: config.yaml, and result.json to compare with")
+    parser.add_argument("--out", type=place, help="folder of the new run (RUN_DIR/again-<n>)")
     args = parser.parse_args(arguments)
     same, lines = verdict(*rerun(args.run, args.out))
     print(*lines, sep="\n")

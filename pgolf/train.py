@@ -5,10 +5,12 @@ configuration, so that whatever kills one costs one record. The same command aga
 from the checkpoints of what was interrupted.
 """
 
+import io
 import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import hydra
@@ -166,6 +168,19 @@ def show_study(folder: Path) -> None:
     print(f"written: {folder}/{{{', '.join(FILES)}}}; python -m pgolf.report {folder} makes a page of it")
 
 
+def print_section(argv: Sequence[str], section: str) -> None:
+    """What --cfg prints of one section. Raises ConfigError where there is none of this name, of which Hydra makes a failure."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            hand_over(argv)
+    except SystemExit as end:
+        if end.code:
+            raise ConfigError(f"--package: no such section ({section}). Name one that --cfg prints, as model.head") from None
+        raise
+    print(said.getvalue(), end="", file=sys.stderr)
+
+
 def command(arguments: list[str]) -> int:
     words = quoted(arguments)
     args = flags_of(words)
@@ -174,6 +189,9 @@ def command(arguments: list[str]) -> int:
         return OK
     argv = flags_first(words, args.overrides)
     cells = [] if args.hydra_help or args.shell_completion else preflight(args.overrides, multirun=args.multirun)
+    if args.package is not None:
+        print_section(argv, args.package)
+        return OK
     if not cells or args.cfg or args.info:
         hand_over(argv)
         return OK

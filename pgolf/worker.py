@@ -2,10 +2,12 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from pgolf.command import Parser, run
+from pgolf.auto import machine_lacks
+from pgolf.command import Parser, place, run
 from pgolf.errors import ConfigError
 from pgolf.processes import die_with_parent
 from pgolf.results import FINISHED, read_record
@@ -13,12 +15,22 @@ from pgolf.run import execute
 from pgolf.saved import load_saved
 
 
-def work(folder: Path) -> int:
-    """Raises PgolfError for a folder that pgolf.train did not make, or that holds a finished run."""
+def unfinished(folder: Path, ranks: int) -> dict[str, Any]:
+    """The configuration to run as so many ranks.
+
+    Raises PgolfError for a folder that pgolf.train did not make or that holds a finished run, and for what this machine cannot run.
+    """
     config = load_saved(folder)
     known = read_record(folder)
     if known is not None and known["status"] in FINISHED:
         raise ConfigError(f"{folder}: holds a finished run. `python -m pgolf.rerun {folder}` runs it once more beside it")
+    if lacks := machine_lacks({**config, "launch": {**config["launch"], "nproc": ranks}}):
+        raise ConfigError(*(lack.replace("launch.nproc", "--ranks") for lack in lacks))
+    return config
+
+
+def work(folder: Path, config: Mapping[str, Any]) -> int:
+    """Run it in this process. The exit code."""
     return 0 if execute(config, folder, config["run"])["status"] == "ok" else 1
 
 
@@ -36,7 +48,7 @@ def start_ranks(folder: Path, ranks: int) -> int:
 
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.worker", description=__doc__)
-    parser.add_argument("folder", type=Path, metavar="RUN_DIR")
+    parser.add_argument("folder", type=place, metavar="RUN_DIR")
     parser.add_argument("--ranks", type=int, default=1, help="processes of the run (1)")
     args = parser.parse_args(arguments)
     if args.ranks < 1:
@@ -44,9 +56,10 @@ def command(arguments: list[str]) -> int:
     if not args.folder.is_dir():
         raise ConfigError(f"{args.folder}: is not a run folder. Give a folder that pgolf.train made")
     die_with_parent()
+    config = unfinished(args.folder, args.ranks)
     if args.ranks > 1 and "WORLD_SIZE" not in os.environ:
         return start_ranks(args.folder, args.ranks)
-    return work(args.folder)
+    return work(args.folder, config)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -75,6 +75,12 @@ def test_gradients_of_earlier_micro_batches_are_there_all_along():
     assert two > one / 2
 
 
+def test_a_deep_model_is_counted_at_once_and_without_activations():
+    costs = estimates(config_of("model.width=65536", "model.layers=256", "model.heads=512", "train.precision=fp32"))
+    assert costs["fp32"].activations == 0
+    assert in_words(costs).startswith("at least ")
+
+
 def test_in_words_speaks_of_the_precision_that_was_asked_for():
     assert in_words(estimates(config_of("train.precision=fp32"))).endswith(" GB in fp32")
     assert " GB in fp32, " in in_words(estimates(config_of()))

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ Part = tuple[str, str]  # a heading and its HTML
 
 def document(made: Aggregate, exhibits: Sequence[Exhibit]) -> str:
     """The page as text. The same input gives the same bytes: it holds no time and no absolute path."""
-    name = made.study.name if made.study is not None else made.source.resolve().stem
+    name = made.study.name if made.study is not None else Path(os.path.realpath(made.source)).stem
     parts = [part for part in (*summary(made), *tables(made), *map(pictures, exhibits), *details(made)) if part[1]]
     links = "".join(tag("li", tag("a", text(heading), href=f"#{slug(heading)}")) for heading, _ in parts)
     sections = "".join(

@@ -97,6 +97,7 @@ FLAGS = {
     "--experimental-rerun x": "--experimental-rerun: is not used by pgolf. python -m pgolf.rerun",
     "--run --multirun": "--run: cannot be given together with --multirun",
     "--multirun --cfg job": "--multirun: cannot be given together with --cfg",
+    "--cfg job --package nope": "--package: no such section (nope)",
     "--info --cfg job": "--cfg: cannot be given together with --info",
 }
 
@@ -124,6 +125,9 @@ HYDRA = {
     "hydra/launcher=submitit_slurm": "hydra/launcher: submitit_slurm is not installed.",
     "hydra.launcher._target_=os.system": "hydra.launcher._target_: is not to be set by itself",
     "hydra.sweeper._target_=os.system": "hydra.sweeper._target_: is not to be set by itself",
+    "hydra.launcher=null": "hydra.launcher: is not to be set as a whole (null). Choose with hydra/launcher=NAME",
+    "--multirun seed=1,2 hydra.sweeper=null": "hydra.sweeper: is not to be set as a whole (null).",
+    "~hydra.launcher": "hydra.launcher: is not to be set as a whole (deleted).",
     "hydra/job_logging=nope": "hydra/job_logging: no such choice (nope).",
 }
 
@@ -191,7 +195,8 @@ NUMBERS = {
     "launch.nproc=0": "launch.nproc: must be from 1 to 4,096",
     "launch.nproc=99999999999": "launch.nproc: must be from 1 to 4,096",
     "launch.gpus_per_job=-1": "launch.gpus_per_job: must be from 0",
-    "launch.most_runs=0": "launch.most_runs: must be from 1 to 1,000,000",
+    "launch.most_runs=0": "launch.most_runs: must be from 1 to 100,000",
+    "--multirun launch.most_runs=1000000 seed=range(1,999999)": "launch.most_runs: must be from 1 to 100,000 (1000000)",
     "--multirun seed=1,-1": "seed: must be from 0",
     "--multirun seed=range(-3,3)": "seed: must be from 0",
     "--multirun seed=range(4294967290,4294967300)": "seed: must be from 0",

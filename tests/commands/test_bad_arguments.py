@@ -104,6 +104,9 @@ ARGUMENTS = {
         "heads --gate-nats -0.1": "python -m pgolf.aggregate: --gate-nats: must be finite",
         "heads --out text": "text/results.jsonl: ",
         "heads --out text/x.jsonl": "text",
+        "heads --out loop/x": "loop/x",
+        "heads --out=": "python -m pgolf.aggregate: --out: is empty ()",
+        "heads --out new/a/" + "x" * 300 + ".jsonl": "new/a/xxx",
         "heads --paired=1": "python -m pgolf.aggregate: --paired: ignored explicit argument",
     },
     "report": {
@@ -116,6 +119,10 @@ ARGUMENTS = {
         "heads --smallest-effect-bpb 0": "python -m pgolf.report: --smallest-effect-bpb: must be above 0 (0)",
         "heads --pgn x": "python -m pgolf.report: --pgn x: no such option. Did you mean --png?",
         "heads --png text": "--png: is not a folder (text)",
+        "heads --png loop": "--png: is not a folder (loop)",
+        "heads --png text/x": "text",
+        "heads --png=": "python -m pgolf.report: --png: is empty ()",
+        "heads --out=": "python -m pgolf.report: --out: is empty ()",
     },
     "compare": {
         "": "python -m pgolf.compare: A, B: is missing",
@@ -145,6 +152,7 @@ def test_one_line_says_what_is_wrong(
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "text").write_text("not one of ours\n")
+    (tmp_path / "loop").symlink_to("loop")
     study_of(tmp_path, {"tied": [2.0], "mos": [2.1]})
     before = sorted(os.walk(tmp_path))
     module = importlib.import_module("pgolf.data.__main__" if name == "data" else f"pgolf.{name}")
