@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from pgolf.config import load, plain, save
+from pgolf.config import plain, save
 from pgolf.data.shard_files import _matches
+from pgolf.machine.plain import read_yaml
 from pgolf.path_values import PATHS, parsed_or_none, quoted
 from pgolf.preflight import only_cell, preflight
 from pgolf.runs import arm_name
@@ -59,7 +60,7 @@ def test_a_name_that_exists_is_taken_as_it_stands(name: str, tmp_path: Path, mon
             assert quoted([word]) == [word], "once is enough"
     saved = {"path": name, "list": [name], name: 1e-3}
     save(saved, tmp_path / "config.yaml")
-    assert load(tmp_path / "config.yaml") == saved
+    assert read_yaml(tmp_path / "config.yaml") == saved
 
 
 @pytest.mark.parametrize("name", TO_BE_MADE, ids=ascii)
