@@ -125,6 +125,11 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
         model = build_model(config["model"])
         return f"{take_trained(run, model, cpu).trace.steps} {weight_sum(model)}"
 
+    def going_on() -> object:
+        if (state := read_state(run)) is None:
+            raise PgolfError("the run begins anew")
+        return state
+
     def without_record() -> str:
         (run / "result.json").rename(run / "aside")
         try:
@@ -157,7 +162,7 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
         "rows": Case(rows / "results.jsonl", in_rows, lines),
         "curves": Case(rows / "curves.jsonl", in_rows, lines),
         "artifact": Case(packed, packed_readers, artifact_damage(marker)),
-        "checkpoint": Case(run / "checkpoint" / "state.pt", {"continue": lambda: read_state(run)}, state_damage(marker)),
+        "checkpoint": Case(run / "checkpoint" / "state.pt", {"continue": going_on}, state_damage(marker)),
         "weights": Case(run / "checkpoint" / "weights.safetensors", {"train.from": parent}, damaged_bytes),
         "manifest": Case(entry / "manifest.json", in_corpus, plain),
         "tokenizer": Case(entry / "tokenizer.model", in_corpus, damaged_bytes),
@@ -251,12 +256,12 @@ def table(counts: Mapping[tuple[str, str], int]) -> Iterator[str]:
         yield f"{kind:<14}" + "".join(f"{number:>10,}" for number in numbers)
 
 
-def work(job: tuple[int, int]) -> tuple[Counter[tuple[str, str]], list[str]]:
-    cases, seed = job
+def work(job: tuple[int, int, tuple[str, ...]]) -> tuple[Counter[tuple[str, str]], list[str]]:
+    cases, seed, kinds = job
     root = Path(tempfile.mkdtemp(prefix="fuzz-"))
     with contextlib.redirect_stdout(io.StringIO()):
         make_world(root)
-    made = fuzz(root, cases, seed)
+    made = fuzz(root, cases, seed, kinds)
     if not made[1]:
         shutil.rmtree(root)
     return made
@@ -266,9 +271,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=50_000, help="damaged files in all")
     parser.add_argument("--seed", type=int, default=1, help="of the damage; the same seed damages the same way")
+    parser.add_argument("--kinds", nargs="+", default=[], help="kinds of files, as in the table; all without it")
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
-    began, jobs = time.monotonic(), [(-(-args.cases // args.processes), args.seed * 1000 + n) for n in range(args.processes)]
+    began, jobs = (
+        time.monotonic(),
+        [(-(-args.cases // args.processes), args.seed * 1000 + n, tuple(args.kinds)) for n in range(args.processes)],
+    )
     counts: Counter[tuple[str, str]] = Counter()
     faults: list[str] = []
     with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
