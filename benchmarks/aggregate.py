@@ -25,6 +25,7 @@ PER_STUDY = 100  # arms
 
 
 def record(study: str, arm: str, number: int, seed: int, keys: int, draw: random.Random) -> dict[str, object]:
+    size = 500_000 + draw.randrange(1000)
     bpb = draw.gauss(1.2 + 0.001 * (number % 17), 0.002)
     config = {f"config.section{k % 10}.key{k}": k for k in range(keys)} | {
         "config.model.head.rank": number,
@@ -49,6 +50,7 @@ def record(study: str, arm: str, number: int, seed: int, keys: int, draw: random
         "device": "cpu",
         "params.total": 100_000 + number,
         "params.frozen": 0,
+        "params.trained": 100_000 + number,
         "params.head": 100_000 + number,
         "steps": 100,
         "step_ms_median": draw.uniform(20, 30),
@@ -57,7 +59,14 @@ def record(study: str, arm: str, number: int, seed: int, keys: int, draw: random
         "val_targets": 50_000,
         "val_bytes": 120_000,
         "eval_mode": "plain256",
-        "total_bytes": 500_000 + draw.randrange(1000),
+        "total_bytes": size,
+        "model_bytes": size - 300_000,
+        "code_bytes": 300_000,
+        "cap_bytes": 16_000_000,
+        "tokens": 409_600,
+        "train_s": draw.uniform(2, 3),
+        "ended_at": 1.0,
+        **dict.fromkeys(("tokens_per_s", "qat_from_step", "quant_gap_bpb", "val_bpb_live", "val_bpb_averaged")),
         "under_cap": True,
         **{f"budget.{key}": value for key, value in (("steps", 100), ("tokens", None), ("seconds", None), ("batch_tokens", 4096))},
         "warnings": [],

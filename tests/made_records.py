@@ -73,6 +73,8 @@ def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, An
     }
     given = {key.replace("__", "."): value for key, value in other.items()}
     made |= given
+    if any(isinstance(made[key], str) for key in ("total_bytes", "budget.steps", "budget.batch_tokens", "params.total")):
+        return made  # a text in every field: nothing follows from it
     if made["budget.steps"] is not None:
         made["steps"] = given.get("steps", made["budget.steps"])
     made["tokens"] = given.get("tokens", made["steps"] * made["budget.batch_tokens"])
