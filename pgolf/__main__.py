@@ -3,7 +3,8 @@
 import runpy
 import sys
 
-from pgolf.command import REFUSED, near, one_line, shortened
+from pgolf.command import REFUSED, one_line, shortened
+from pgolf.errors import suggest
 
 COMMANDS = ("train", "status", "aggregate", "report", "compare", "rerun", "params", "bench", "evaluate", "data")
 USAGE = f"usage: pgolf {{{','.join(COMMANDS)}}} ...   (each is also `python -m pgolf.COMMAND`)"
@@ -16,7 +17,7 @@ def main() -> None:
         print(USAGE)
         sys.exit(0)
     if not given or given[0] not in COMMANDS:
-        unknown = f"pgolf: no such command ({one_line(shortened(given[0]))}).{near(given[0], COMMANDS)}" if given else ""
+        unknown = f"pgolf: no such command ({one_line(shortened(given[0]))}).{suggest(given[0], COMMANDS)}" if given else ""
         print(f"{unknown} Commands: {', '.join(COMMANDS)}" if given else USAGE, file=sys.stderr)
         sys.exit(REFUSED)
     command = sys.argv.pop(1)

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from pgolf.binding import bind
 from pgolf.build import build_model
-from pgolf.check import model_problems
+from pgolf.check import model_problems, type_problems
 from pgolf.container import read_container, write_container
 from pgolf.encoding import decode
 from pgolf.errors import ArtifactError, PgolfError
-from pgolf.machine.typed import fits, wanted
 from pgolf.nn.gpt import GPT
 from pgolf.ranges import range_problems
 from pgolf.roles import ROOT
@@ -56,8 +55,7 @@ def section_problems(section: Any) -> list[str]:
     hints = get_type_hints(ModelConfig)
     if not isinstance(section, dict) or section.keys() != hints.keys():
         return ["model: has other keys than a model section"]
-    problems = [f"model.{key}: needs {wanted(hint)}" for key, hint in hints.items() if hint is not Any and not fits(section[key], hint)]
-    if problems:
+    if problems := list(type_problems(section, "model")):
         return problems
     slots = {f"model.{key}": section[key] for key, hint in hints.items() if hint is Any}
     slots |= {f"model.side_inputs.{name}": node for name, node in section["side_inputs"].items()}

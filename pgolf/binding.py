@@ -8,22 +8,16 @@ import importlib
 import inspect
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from pgolf.config import config_folders
+from pgolf.errors import suggest
 from pgolf.machine.typed import fits, wanted
 
 RESERVED = ("_target_", "_partial_")
 TARGET_LINE = re.compile(r"^_target_:\s*['\"]?([\w.]+)", re.MULTILINE)
-
-
-def suggest(word: str, known: list[str]) -> str:
-    """` Did you mean X?` where something is near, else nothing."""
-    near = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" Did you mean {near[0]}?" if near else ""
 
 
 def annotations(cls: type) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, get_type_hints
 
-from pgolf.binding import bind, suggest
+from pgolf.binding import bind
 from pgolf.build import (
     build_averaging,
     build_budget,
@@ -20,8 +20,9 @@ from pgolf.build import (
     check_optimizer_settings,
     trained_by_role,
 )
-from pgolf.errors import ConfigError, LackError, PgolfError
+from pgolf.errors import ConfigError, LackError, PgolfError, suggest
 from pgolf.machine.limits import cores
+from pgolf.machine.typed import fits, wanted
 from pgolf.path_values import PATHS
 from pgolf.ranges import range_problems
 from pgolf.roles import named_tensors
@@ -57,6 +58,15 @@ def section_problems(config: Resolved) -> Iterator[str]:
                 yield f"{dot}{key}: is missing. Remove the override that deletes it"
             elif node[key] == "???":
                 yield f"{dot}{key}: has no value. Give it as {dot}{key}=..."
+
+
+def type_problems(section: Resolved, prefix: str, decided: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """Values of one closed section of a file that are not of the schema's types. decided: types of options that are no longer `auto`."""
+    for key, hint in get_type_hints(SECTIONS[prefix]).items():
+        name = f"{prefix}.{key}".removeprefix(".")
+        hint = (decided or {}).get(name, hint)
+        if key in section and name not in SECTIONS and not fits(section[key], hint):
+            yield f"{name}: needs {wanted(hint)} ({section[key]!r:.60})"
 
 
 def endless_numbers(config: Resolved, prefix: str = "") -> Iterator[str]:

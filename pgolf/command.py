@@ -6,11 +6,10 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from pgolf.errors import ConfigError, PgolfError
+from pgolf.errors import ConfigError, PgolfError, suggest
 from pgolf.machine.files import told
 from pgolf.machine.interrupts import INTERRUPTED, interruptible
 
@@ -46,7 +45,7 @@ def in_one_line(message: str, options: Sequence[str]) -> str:
         if not word.startswith("-"):
             return f"{shortened(word)}: is one argument too many. Leave it out; --help shows what the command takes"
         names = [name for name in options if name.startswith("--")]
-        return f"{shortened(word)}: no such option.{near(word.split('=')[0].split()[0], names)} Options: {', '.join(sorted(names))}"
+        return f"{shortened(word)}: no such option.{suggest(word.split('=')[0].split()[0], names)} Options: {', '.join(sorted(names))}"
     if missing := re.fullmatch(r"the following arguments are required: (.*)", message):
         return f"{missing[1]}: is missing. --help shows what the command takes"
     if about := re.fullmatch(r"argument ([^:]*): (.*)", message, re.DOTALL):
@@ -56,15 +55,9 @@ def in_one_line(message: str, options: Sequence[str]) -> str:
             return f"{name}: needs {kind} ({shortened(converted[2])})"
         if choice := re.fullmatch(r"invalid choice: '(.*)' \(choose from (.*)\)", reason, re.DOTALL):
             choices = [word.strip("' ") for word in choice[2].split(",")]
-            return f"{name}: no such choice ({shortened(choice[1])}).{near(choice[1], choices)} Choices: {', '.join(choices)}"
+            return f"{name}: no such choice ({shortened(choice[1])}).{suggest(choice[1], choices)} Choices: {', '.join(choices)}"
         return f"{name}: {shortened(reason, LONGEST_LINE)}"
     return message
-
-
-def near(word: str, known: Sequence[str]) -> str:
-    """` Did you mean X?` where something is near, else nothing."""
-    found = get_close_matches(word[:SHOWN], known, n=1, cutoff=0.5)
-    return f" Did you mean {found[0]}?" if found else ""
 
 
 def shortened(text: str, most: int = SHOWN) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 from pgolf.groups import Group
 from pgolf.machine.files import is_inside, read_regular
-from pgolf.machine.plain import parse_json
+from pgolf.machine.plain import first_few, parse_json
 from pgolf.machine.typed import typed
-from pgolf.metrics import METRICS, NAMED, read_metrics
+from pgolf.metrics import METRICS, read_metrics
 from pgolf.soundness import is_number
 
 DIGITS = 5  # of a score in a picture
@@ -132,5 +132,4 @@ def load_curves(path: Path) -> tuple[list[Curve], list[str]]:
         return [], [f"{path}: cannot be read ({error.strerror})"]
     except ValueError as error:
         return [], [f"{path}: {error}"]
-    more = f"; and {len(problems) - NAMED} more lines" if len(problems) > NAMED else ""
-    return curves, [f"{path}: damaged curves are left out: {'; '.join(problems[:NAMED])}{more}"] if problems else []
+    return curves, [f"{path}: damaged curves are left out: {first_few(problems)}"] if problems else []

@@ -4,6 +4,11 @@ Rule: a subclass of PgolfError for whatever a person can mend (printed without a
 an `assert` with the values for a state that our own code should have made impossible.
 """
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+LONGEST_COMPARED = 60  # characters of a word that is held against others
+
 
 class PgolfError(Exception):
     """Base of all errors that are printed as one message, without a traceback."""
@@ -70,3 +75,9 @@ def require_present(holds: bool, key: str, value: object, remedy: str) -> None:
     """Raise AbsentError unless `holds`."""
     if not holds:
         raise AbsentError(key, value, remedy)
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """` Did you mean X?` where something is near, else nothing."""
+    near = get_close_matches(word[:LONGEST_COMPARED], known, n=1, cutoff=0.5)
+    return f" Did you mean {near[0]}?" if near else ""

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from pgolf.machine.files import read_regular
-from pgolf.machine.plain import parse_json
+from pgolf.machine.plain import first_few, parse_json
 from pgolf.machine.typed import fits, within
 
 METRICS = "metrics.jsonl"
 MAX_METRICS_BYTES = 256 * 2**20
 WHOLE = ("step", "tokens", "parameters")  # whole numbers; every other field is a number, a text, true, false or null
-NAMED = 3
 
 Event = dict[str, Any]
 
@@ -30,8 +29,7 @@ def read_metrics(folder: Path) -> tuple[list[Event], list[str]]:
         return [], [f"{path}: cannot be read ({error.strerror})"]
     except ValueError as error:
         return [], [f"{path}: {error}"]
-    more = f"; and {len(problems) - NAMED} more lines" if len(problems) > NAMED else ""
-    return events, [f"{path}: damaged: {'; '.join(problems[:NAMED])}{more}"] if problems else []
+    return events, [f"{path}: damaged: {first_few(problems)}"] if problems else []
 
 
 def numbered_events(content: bytes) -> Iterator[tuple[int, Event | str]]:

@@ -11,7 +11,8 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from pgolf.binding import RESERVED, suggest
+from pgolf.binding import RESERVED
+from pgolf.errors import suggest
 from pgolf.schema import SECTIONS, slot_paths
 
 HYDRA_OWN = ("hydra",)

@@ -164,11 +164,13 @@ def check_cells(cells: list[list[str]], loader: ConfigLoader, lacking: list[str]
             print(f"{len(cells):,} runs; each is checked before the first starts", file=sys.stderr, flush=True)
         own_seed = any(text.startswith("train.from=") for text in cell)  # each seed has a parent of its own
         but_seed = tuple(text for text in cell if own_seed or not text.startswith("seed="))
-        if but_seed not in checked:
+        is_first = but_seed not in checked
+        if is_first:
             checked[but_seed] = check_cell(cell, loader, known, in_sweep=in_sweep)
         found = checked[but_seed].problems if anywhere else [*checked[but_seed].problems, *checked[but_seed].lacks]
         if not checked[but_seed].problems:
-            composed = compose_cell(cell, loader, known, in_sweep=in_sweep)
+            composed = checked[but_seed].cell if is_first else compose_cell(cell, loader, known, in_sweep=in_sweep)
+            assert composed is not None, cell
             made.append(replace(composed, lacks=(*lacking, *checked[but_seed].lacks)))
         for problem in found:
             seen.setdefault(problem, []).append(number)
@@ -188,15 +190,16 @@ class Checked:
 
     problems: Sequence[str]
     lacks: Sequence[str] = ()
+    cell: Cell | None = None  # composed, where nothing is wrong with it
 
 
 def check_cell(cell: list[str], loader: ConfigLoader, known: "Composed", *, in_sweep: bool) -> Checked:
     try:
         composed = compose_cell(cell, loader, known, in_sweep=in_sweep)
         config = plain(composed.composed)
-        plain(marked(composed.composed))
+        plain(marked(composed.composed))  # the fingerprint is made of it: it must resolve, too
         problems = [*misplaced(composed), *problems_of(config)]
-        return Checked(problems, [] if problems else lacks_of(config))
+        return Checked(problems, [] if problems else lacks_of(config), composed)
     except ConfigError as error:
         return Checked(error.problems)
     except PgolfError as error:

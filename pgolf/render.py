@@ -46,11 +46,6 @@ def clean(text: str) -> str:
     return re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", UNSEEN.sub("?", text)).strip()
 
 
-def clean_lines(text: str) -> str:
-    """Several lines, each of them clean: for a message that may hold names from a file."""
-    return "\n".join(map(clean, text.split("\n")))
-
-
 def markdown_text(text: str) -> str:
     """Text that Markdown shows as it is, also at the start of a line and between dollar signs, which some readers take for formulas."""
     told = re.sub(r"([\\`*_|~$\[\]])", r"\\\1", ENTITY.sub("&amp;", clean(text)))

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pgolf.check import at, problems_of
+from pgolf.check import at, problems_of, type_problems
 from pgolf.errors import ConfigError, DamagedFile
 from pgolf.machine.plain import read_yaml
 from pgolf.machine.typed import fits, wanted
@@ -85,14 +85,10 @@ def identity_problems(run: Mapping[str, Any]) -> list[str]:
 def section_types(config: Mapping[str, Any]) -> list[str]:
     """Values of the closed sections that are not of the schema's types."""
     problems = []
-    for prefix, section in SECTIONS.items():
+    for prefix in SECTIONS:
         node = at(config, prefix) if prefix else config
         if not isinstance(node, dict):
             problems.append(f"{prefix}: needs a section ({node!r:.60})")
             continue
-        for key, hint in get_type_hints(section).items():
-            name = f"{prefix}.{key}".removeprefix(".")
-            hint = DECIDED.get(name, hint)
-            if key in node and name not in SECTIONS and not fits(node[key], hint):
-                problems.append(f"{name}: needs {wanted(hint)} ({node[key]!r:.60})")
+        problems += type_problems(node, prefix, DECIDED)
     return problems

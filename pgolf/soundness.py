@@ -7,12 +7,12 @@ from functools import cache
 from typing import Any
 
 from pgolf.contradictions import contradiction_of
+from pgolf.machine.typed import LARGEST
 
 SCHEMA_VERSION = 1
 STATUSES = ("ok", "failed", "diverged", "interrupted")
 ROW_VERSION = 1
 WITHOUT_RECORD = ("missing", "damaged", "foreign")
-LARGEST = 1e18  # of any number that is read; a float then still tells whole numbers about 100 apart
 LARGEST_SEED = 2**64
 SHOWN = 80  # characters of a wrong value in a reason
 IDENTITY = ("study", "arm", "fingerprint")

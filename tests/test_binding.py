@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from pgolf.binding import bind, locate, suggest, trusted_targets
+from pgolf.binding import bind, locate, trusted_targets
+from pgolf.errors import suggest
 from pgolf.machine.typed import fits, wanted
 
 

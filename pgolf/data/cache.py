@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -21,8 +21,8 @@ from typing import Any
 from pgolf.data.progress import say
 from pgolf.data.shards import file_sha256
 from pgolf.errors import DamagedFile, DataError
+from pgolf.machine import locks
 from pgolf.machine.files import FULL, told, write_lines
-from pgolf.machine.locks import acquire
 from pgolf.machine.plain import read_json
 from pgolf.machine.typed import typed
 
@@ -150,17 +150,12 @@ def _remedy(folder: Path) -> str:
 def locked(folder: Path, what: str) -> Iterator[None]:
     """Hold the lock of `folder`; wait, with a line on stderr, while another process has it. Raises DataError where none can be made."""
     path = folder.parent / f".{folder.name}.lock"
-    with writing(folder.parent):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = acquire(path, wait=False)
-        if lock is None:
-            say(f"{what} is being prepared by another process; waiting for it ...")
-            lock = acquire(path, wait=True)
-    assert lock is not None, path
-    try:
+    with ExitStack() as held:
+        with writing(folder.parent):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            waiting = f"{what} is being prepared by another process; waiting for it ..."
+            held.enter_context(locks.locked(path, lambda: say(waiting)))
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager

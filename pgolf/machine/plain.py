@@ -6,7 +6,7 @@ Whatever is wrong with a text is a ValueError with a reason of one line; `read_j
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +16,7 @@ from pgolf.errors import DamagedFile
 from pgolf.machine.files import MAX_FILE_BYTES, read_regular
 
 MAX_DEPTH = 64
+FEW = 3
 MAX_YAML_BYTES = 2**20
 SUSPECT = re.compile(r"\\u[dD][89a-fA-F]|\\u0000|[eE]\+?\d{3}|\d{300}")  # a text without any of these holds no odd string or number
 
@@ -84,14 +85,24 @@ def _check_scalars(node: Any) -> None:
 
 def read_json(path: Path, remedy: str = "", most_bytes: int = MAX_FILE_BYTES) -> Any:
     """The value of a JSON file. Raises FileNotFoundError where there is none, DamagedFile for whatever else is wrong with it."""
+    return _read(path, parse_json, remedy, most_bytes)
+
+
+def _read(path: Path, parse: Callable[[bytes], Any], remedy: str, most_bytes: int) -> Any:
     try:
-        return parse_json(read_regular(path, most_bytes))
+        return parse(read_regular(path, most_bytes))
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(path) from None
     except OSError as error:
         raise DamagedFile(path, f"cannot be read ({error.strerror})", remedy) from None
     except ValueError as error:
         raise DamagedFile(path, str(error), remedy) from None
+
+
+def first_few(problems: Sequence[str]) -> str:
+    """The first problems of a file's lines in one line, and how many more there are."""
+    more = f"; and {len(problems) - FEW} more lines" if len(problems) > FEW else ""
+    return f"{'; '.join(problems[:FEW])}{more}"
 
 
 # ---- YAML ------------------------------------------------------------------------------------------------------------------
@@ -170,14 +181,7 @@ def _refuse_deep(text: str) -> None:
 
 def read_yaml(path: Path, remedy: str = "") -> Any:
     """The value of a YAML file of plain data. Raises FileNotFoundError where there is none, DamagedFile for whatever else is wrong."""
-    try:
-        return parse_yaml(read_regular(path, MAX_YAML_BYTES))
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(path) from None
-    except OSError as error:
-        raise DamagedFile(path, f"cannot be read ({error.strerror})", remedy) from None
-    except ValueError as error:
-        raise DamagedFile(path, str(error), remedy) from None
+    return _read(path, parse_yaml, remedy, MAX_YAML_BYTES)
 
 
 class PlainDumper(yaml.SafeDumper):

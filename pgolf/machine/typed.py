@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-LARGEST = 1e18  # no count, size, time or score of ours comes near it
+LARGEST = 1e18  # no count, size, time or score of ours comes near it; floats here tell whole numbers about 100 apart
 T = TypeVar("T")
 
 
