@@ -212,8 +212,11 @@ class _Decoder:
         return [b"".join(parts) for parts in made]
 
     def apart(self, ids: Sequence[int]) -> bytes:
-        """Text of a run of ids in which byte pieces stand for their bytes, whether these make characters or not, and only the first of
-        several leading spaces may be a dummy prefix. SentencePiece by itself writes U+FFFD and drops all leading spaces."""
+        """Text of a run of ids, in which byte pieces stand for their bytes, whether these make characters or not.
+
+        Only the first of several leading spaces may be a dummy prefix, and none that a byte piece spells. SentencePiece by itself writes
+        U+FFFD and drops all leading spaces.
+        """
         parts, shown = [], self.tokenizer.decode(self.visible)
         for is_byte, run in itertools.groupby(ids, self.tokenizer.is_byte):
             if is_byte:
@@ -221,7 +224,7 @@ class _Decoder:
             else:
                 parts.append(self.tokenizer.decode([*self.visible, *run]).removeprefix(shown).encode())
         text = b"".join(parts)
-        return text.removeprefix(b" ") if self.drops_first_space else text
+        return text.removeprefix(b" ") if self.drops_first_space and not self.tokenizer.is_byte(ids[0]) else text
 
 
 def check_text(tokenizer: sentencepiece.SentencePieceProcessor, tokens: np.ndarray, what: str) -> tuple[int, str]:

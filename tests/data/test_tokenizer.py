@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sentencepiece
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pgolf.data.bpe import train_bpe
@@ -55,6 +55,7 @@ def test_table_counts_the_decoded_bytes_of_any_text(tokenizer: Processor, texts:
 
 @settings(deadline=None, max_examples=300)
 @given(ids=st.lists(st.integers(0, 399).filter(lambda index: index != 3), min_size=1, max_size=40))
+@example(ids=[36, 132])  # a space and half a character, both as bytes
 def test_table_counts_the_decoded_bytes_of_any_tokens(tokenizer: Processor, ids: list[int]) -> None:
     check_text(tokenizer, np.array(ids, np.uint16), "tokens")
 
