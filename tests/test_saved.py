@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pgolf import rerun, worker
 from pgolf.auto import decide_auto
 from pgolf.config import compose_config, plain, save
 from pgolf.errors import ConfigError, DamagedFile
@@ -99,3 +100,24 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_changed_file_is_read_again(good: dict[str, Any], tmp_path: Path) -> None:
     load_saved(folder_of(tmp_path, good))
     assert load_saved(folder_of(tmp_path, changed(good, "seed", 123456)))["seed"] == 123456
+
+
+def test_a_model_beyond_this_machines_memory_is_refused_with_the_estimate(
+    good: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    huge = {**good["model"], "width": 16384, "layers": 48, "mlp_hidden": 65536}
+    run = folder_of(tmp_path, {**good, "model": huge})
+    for command in (rerun, worker):
+        assert command.main([str(run)]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert "model: weights, gradients and optimizer states take at least" in line
+        assert "width 16384, 48 layers" in line
+    assert os.listdir(run) == ["config.yaml"]
+
+
+@pytest.mark.parametrize("ranks", ["1000", "99999999999999999999"])
+def test_more_ranks_than_cores_are_refused(ranks: str, good: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert worker.main([str(folder_of(tmp_path, good)), "--ranks", ranks]) == 2
+    first, *_ = capsys.readouterr().err.strip().splitlines()  # the second, if any, is the memory of so many
+    assert first.startswith("--ranks: this machine has")
+    assert os.listdir(tmp_path) == ["config.yaml"]
