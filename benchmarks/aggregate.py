@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from pgolf.plan import PlannedCell, Sweep, add_to_plan
-from pgolf.results import write_record
+from pgolf.records.plan import PlannedCell, Sweep, add_to_plan
+from pgolf.records.record import write_record
 
 PER_STUDY = 100  # arms
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from aggregate import make, record
 
-from pgolf.results import METRICS
+from pgolf.records.record import METRICS
 
 KEYS = 20  # configuration keys of a row beside the usual ones
 ARMS = 3

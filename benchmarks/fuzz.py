@@ -37,18 +37,18 @@ import torch
 from mutations import Damage, artifact_damage, damaged_bytes, json_damage, state_damage, yaml_damage
 
 from pgolf import aggregate, compare, evaluate, report, status, train
-from pgolf.artifact import unpack
-from pgolf.binding import RESERVED
-from pgolf.build import build_data, build_model
-from pgolf.checkpoint import PARTS, load_weights, read_state, state_bytes
+from pgolf.config.binding import RESERVED
+from pgolf.config.build import build_data, build_model
+from pgolf.config.saved import load_saved
 from pgolf.data.loaded import load_corpus
 from pgolf.data.text import Text
 from pgolf.errors import PgolfError
-from pgolf.plan import PlannedCell, Sweep, add_to_plan
-from pgolf.results import read_record
-from pgolf.saved import load_saved
-from pgolf.study import FamilyPlan, Study, write_study
-from pgolf.trained import take_trained
+from pgolf.records.plan import PlannedCell, Sweep, add_to_plan
+from pgolf.records.record import read_record
+from pgolf.run.artifact import unpack
+from pgolf.run.trained import take_trained
+from pgolf.study.description import FamilyPlan, Study, write_study
+from pgolf.training.checkpoint import PARTS, load_weights, read_state, state_bytes
 
 TOO_LONG_S = 10
 FAULTS = ("traceback", "slow", "marker")

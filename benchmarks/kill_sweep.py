@@ -127,7 +127,7 @@ def strike(sweep: "subprocess.Popen[bytes]", there: dict[int, str], kind: str, d
     elif kind == "all":
         victims = list(there)
     else:
-        marks = JOBS if kind == "job" else (" pgolf.worker ",)
+        marks = JOBS if kind == "job" else (" pgolf.sweep.worker ",)
         found = sorted(pid for pid, args in there.items() if any(mark in args for mark in marks))
         victims = [dice.choice(found)] if found else []
     for pid in victims:

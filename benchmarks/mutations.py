@@ -13,9 +13,9 @@ from typing import Any
 import torch
 import yaml
 
-from pgolf.checkpoint import MAGIC as STATE_MAGIC
-from pgolf.checkpoint import state_bytes
-from pgolf.container import MAGIC, PREFIX, VERSION
+from pgolf.quant.container import MAGIC, PREFIX, VERSION
+from pgolf.training.checkpoint import MAGIC as STATE_MAGIC
+from pgolf.training.checkpoint import state_bytes
 
 Damage = Callable[[bytes, random.Random], bytes]
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from pgolf.aggregation import FILES, WIDE, aggregate, placed, write_tables
 from pgolf.command import OK, Parser, place, run
-from pgolf.comparison_options import add_comparison_options, fraction, not_negative, settings_of
-from pgolf.render import clean, show
+from pgolf.pages.aggregation import FILES, WIDE, aggregate, placed, write_tables
+from pgolf.pages.formats import clean, show
+from pgolf.pages.options import add_comparison_options, fraction, not_negative, settings_of
 
 
 def parser() -> argparse.ArgumentParser:

@@ -17,20 +17,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from pgolf.account import account
-from pgolf.artifact import pack
-from pgolf.auto import decide_auto
-from pgolf.build import build_averaging, build_data, build_model, build_optimizers, build_quantizer, start_weights
 from pgolf.command import Parser, run
-from pgolf.config import plain
+from pgolf.config.auto import decide_auto
+from pgolf.config.build import build_averaging, build_data, build_evaluation, build_model, build_optimizers, build_quantizer, start_weights
+from pgolf.config.compose import plain
+from pgolf.config.preflight import only_cell
 from pgolf.data.loaded import LoadedCorpus, load_corpus
 from pgolf.errors import ConfigError
-from pgolf.evaluation import Evaluation
-from pgolf.loop import set_rates, synchronise, take_step
-from pgolf.parallel import Ranks
-from pgolf.preflight import only_cell
-from pgolf.roles import GradientWatch
-from pgolf.run import loop_settings, make_job, make_stream
+from pgolf.machine.precision import synchronise
+from pgolf.machine.ranks import Ranks
+from pgolf.run.account import account
+from pgolf.run.artifact import pack
+from pgolf.run.execute import loop_settings, make_job, make_stream
+from pgolf.training.gradient_watch import GradientWatch
+from pgolf.training.loop import set_rates, take_step
 
 WARM_UP_STEPS = 3
 RESAMPLES = 2000
@@ -50,7 +50,7 @@ class Subject:
         self.model, self.ranks = build_model(self.config["model"]), Ranks()
         start_weights(self.model, self.config["model"], self.config["seed"], self.device)
         optimizers, averaging = build_optimizers(self.model, self.config, self.ranks), build_averaging(self.config["optim"])
-        self.evaluation = Evaluation(self.config, self.corpus, self.ranks)
+        self.evaluation = build_evaluation(self.config, self.corpus, self.ranks)
         stream = make_stream(self.config, self.corpus)
         self.job = make_job(self.config, self.model, optimizers, averaging, stream, self.corpus, self.evaluation)
         self.job.averaging.start(self.job.trained)

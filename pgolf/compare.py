@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pgolf.collect import finite
 from pgolf.command import Parser, place, run
-from pgolf.differences import ABSENT, Differences, Pair, Side, differences, read_side
-from pgolf.render import clean
-from pgolf.soundness import is_number
+from pgolf.pages.formats import clean
+from pgolf.records.fields import is_number
+from pgolf.records.rows import finite
+from pgolf.tables.differences import ABSENT, Differences, Pair, Side, differences, read_side
 
 MOST_POINTS = 12  # of a curve on a terminal
 WIDE = 160  # columns, where there is no terminal to ask

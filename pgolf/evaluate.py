@@ -11,16 +11,15 @@ from typing import Any
 
 import torch
 
-from pgolf.artifact import unpack
-from pgolf.auto import decide_auto
-from pgolf.build import build_data, build_fake, build_quantizer
 from pgolf.command import Parser, place, run
-from pgolf.config import plain
+from pgolf.config.auto import decide_auto
+from pgolf.config.build import build_data, build_evaluation, build_fake, build_quantizer
+from pgolf.config.compose import plain
+from pgolf.config.preflight import only_cell
 from pgolf.data.loaded import load_corpus
 from pgolf.errors import DataError
-from pgolf.evaluation import Evaluation
-from pgolf.parallel import Ranks
-from pgolf.preflight import only_cell
+from pgolf.machine.ranks import Ranks
+from pgolf.run.artifact import unpack
 
 
 def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
@@ -38,7 +37,7 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
             f"{path}: was trained with another tokenizer (sha256 {artifact.tokenizer_sha256[:12]}) than data={cell.choices['data']} has "
             f"({corpus.tokenizer_sha[:12]}). Name its corpus with data=..."
         )
-    evaluation = Evaluation({**config, "model": artifact.section}, corpus, Ranks())
+    evaluation = build_evaluation({**config, "model": artifact.section}, corpus, Ranks())
     fake = build_fake(config, build_quantizer(config)) if config["defects"]["qat_at_eval"] else None
     found = evaluation(artifact.model, fake)
     estimate_908 = evaluation.estimate(artifact.model, fake) or ()

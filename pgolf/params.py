@@ -5,14 +5,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from pgolf.account import Account, account
-from pgolf.build import build_model, frozen_by
 from pgolf.command import Parser, run
-from pgolf.config import plain
+from pgolf.config.build import build_model, frozen_by
+from pgolf.config.compose import plain
+from pgolf.config.preflight import only_cell
 from pgolf.errors import ConfigError
-from pgolf.memory import estimates, in_words
-from pgolf.preflight import only_cell
-from pgolf.roles import chosen_roles, named_tensors
+from pgolf.nn.naming import named_tensors
+from pgolf.optim.roles import chosen_roles
+from pgolf.run.account import Account, account
+from pgolf.run.memory import estimates, in_words
 
 
 def table(costs: Account, chosen: str, memory: str) -> str:

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from pgolf.aggregation import aggregate
-from pgolf.collect import write_out
 from pgolf.command import OK, Parser, place, run
-from pgolf.comparison_options import add_comparison_options, settings_of
 from pgolf.errors import PgolfError
-from pgolf.figures.export import write_png
-from pgolf.figures.gallery import gallery
 from pgolf.machine.files import folder_for
-from pgolf.webpage.document import document
+from pgolf.pages.aggregation import aggregate
+from pgolf.pages.figures.export import write_png
+from pgolf.pages.figures.gallery import gallery
+from pgolf.pages.html.document import document
+from pgolf.pages.options import add_comparison_options, settings_of
+from pgolf.records.rows import write_out
 
 REPORT = "report.html"
 SUFFIXES = (".html", ".htm")

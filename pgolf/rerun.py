@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pgolf.auto import machine_lacks
 from pgolf.command import Parser, place, run
-from pgolf.config import cache_dir, save
+from pgolf.config.auto import machine_lacks
+from pgolf.config.compose import save
+from pgolf.config.folders import cache_dir
+from pgolf.config.saved import load_saved
 from pgolf.errors import ConfigError
-from pgolf.jobs import run_saved
 from pgolf.machine.files import folder_for
-from pgolf.results import read_record
-from pgolf.saved import load_saved
+from pgolf.records.record import read_record
+from pgolf.sweep.jobs import run_saved
 
 COMPARED = ("val_bpb_live", "val_bpb_averaged", "val_bpb", "val_nats", "val_targets", "model_bytes", "steps")
 EXPLAINS = ("code_sha", "data_sha", "device", "threads", "versions.python", "versions.torch", "versions.numpy")

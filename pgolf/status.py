@@ -19,10 +19,10 @@ from pgolf.command import FAILED, OK, Parser, run, tell
 from pgolf.errors import ConfigError, DamagedFile, PgolfError
 from pgolf.machine.files import open_regular
 from pgolf.machine.locks import acquire
-from pgolf.metrics import event_of
-from pgolf.plan import PLAN, PlannedCell, Sweep, planned_cells, read_plan
-from pgolf.render import clean
-from pgolf.results import LOCK, METRICS, STATE, read_record
+from pgolf.pages.formats import clean
+from pgolf.records.metrics import event_of
+from pgolf.records.plan import PLAN, PlannedCell, Sweep, planned_cells, read_plan
+from pgolf.records.record import LOCK, METRICS, STATE, read_record
 
 TAIL_BYTES = 20_000
 STYLES = {"ok": "green", "running": "cyan", "failed": "red", "diverged": "red", "damaged": "red", "interrupted": "yellow", "waiting": "dim"}

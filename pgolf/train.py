@@ -17,23 +17,25 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from rich.console import Console
 
-from pgolf.cells import Planned, plan_cell, state_of
 from pgolf.command import OK, Parser, run
-from pgolf.config import CONFIG_DIR, CONFIG_NAME, conf_dir, config_folders, register
-from pgolf.corpora import check_corpora
-from pgolf.dry_run import dry_run
+from pgolf.config.compose import CONFIG_NAME
+from pgolf.config.corpora import check_corpora
+from pgolf.config.expansion import as_sweep_of_one
+from pgolf.config.folders import CONFIG_DIR, conf_dir, config_folders
+from pgolf.config.help import help_text
+from pgolf.config.overrides import OWN_CONF
+from pgolf.config.path_values import quoted
+from pgolf.config.preflight import Cell, preflight
+from pgolf.config.resolvers import register
+from pgolf.config.study import study_of
 from pgolf.errors import ConfigError, PgolfError
-from pgolf.expansion import as_sweep_of_one
-from pgolf.help import help_text
-from pgolf.jobs import task
 from pgolf.machine.files import told
-from pgolf.overrides import OWN_CONF
-from pgolf.path_values import quoted
-from pgolf.preflight import Cell, preflight
-from pgolf.processes import PARENT
-from pgolf.studies import study_of
-from pgolf.study import write_study
-from pgolf.sweeps import Reporter, announce, as_sweep, close, plan_folder, rerun_since, states_of, write_plan
+from pgolf.machine.processes import PARENT
+from pgolf.study.description import write_study
+from pgolf.sweep.dry_run import dry_run
+from pgolf.sweep.jobs import task
+from pgolf.sweep.state import Planned, plan_cell, state_of
+from pgolf.sweep.sweep import Reporter, announce, as_sweep, close, plan_folder, rerun_since, states_of, write_plan
 
 UNUSED = {
     "config_name": "is not used by pgolf. Choose with GROUP=CHOICE",
@@ -158,8 +160,8 @@ def launch(cells: Sequence[Cell], command: Sequence[str], argv: Sequence[str]) -
 
 def show_study(folder: Path) -> None:
     """The tables of a study whose runs have ended, written and printed. Raises PgolfError."""
-    from pgolf.aggregation import FILES, WIDE, aggregate, write_tables  # scipy: half a second that a run does not need
-    from pgolf.render import show
+    from pgolf.pages.aggregation import FILES, WIDE, aggregate, write_tables
+    from pgolf.pages.formats import show
 
     made = aggregate(folder)
     show(made.sections(), Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))

@@ -1,10 +1,89 @@
-"""What all tests share."""
+"""What all tests share: one thread, and whole runs of a tiny model on a small English text, through the real commands."""
+
+import os
+import pydoc_data.topics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
+from filelock import FileLock
+
+from pgolf import train
+from run_folders import Command
+
+TINY = [
+    "model.width=32",
+    "model.layers=2",
+    "model.heads=2",
+    "model.kv_heads=1",
+    "train.steps=24",
+    "train.seq_len=32",
+    "train.batch_tokens=256",
+    "train.log_every=4",
+    "train.val_every=12",
+    "eval.max_targets=3000",
+]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     """Tiny tensors gain nothing from more threads, which on a busy machine wait for one another."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all test processes share: a text of about 250 kB, and the cache of its corpus."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root
+    with FileLock(root / "workshop.lock"):
+        text = root / "topics.txt"
+        if not text.exists():
+            topics = sorted(pydoc_data.topics.topics.items())
+            text.write_text("\n\n".join(value for _, value in topics)[:250_000], encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny(workshop: Path) -> list[str]:
+    """Overrides of a run that takes a second or two."""
+    return [*TINY, "data=text", f"data.path={workshop / 'topics.txt'}", "data.vocab_size=384", f"paths.cache={workshop / 'cache'}"]
+
+
+@pytest.fixture
+def train_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], int]:
+    """`python -m pgolf.train` in this process and in an empty folder; returns the exit code."""
+
+    def run(argv: list[str]) -> int:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["pgolf.train", *argv])
+        return train.main()
+
+    return run
+
+
+@pytest.fixture
+def main_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """A command's `main` in this process: its exit code, output and errors. A process of its own costs two seconds more."""
+
+    def run(module: ModuleType, *argv: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [module.__name__, *argv])
+        capsys.readouterr()
+        code = module.main()
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """A module of pgolf as a process of its own in an empty folder."""
+
+    def run(*argv: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([sys.executable, "-m", *argv], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+
+    return run

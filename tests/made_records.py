@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pgolf.collect import collect
-from pgolf.contrast import Settings
-from pgolf.plan import PlannedCell, Sweep, add_to_plan
-from pgolf.results import write_record
-from pgolf.study import FamilyPlan, Study, write_study
-from pgolf.table import ArmRow, Report, tabulate
+from pgolf.records.plan import PlannedCell, Sweep, add_to_plan
+from pgolf.records.record import write_record
+from pgolf.records.rows import collect
+from pgolf.study.description import FamilyPlan, Study, write_study
+from pgolf.tables.contrast import Settings
+from pgolf.tables.table import ArmRow, Report, tabulate
 
 STUDY = "heads"
 
@@ -22,7 +22,7 @@ def print_of(arm: str) -> str:
 
 
 def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, Any]:
-    """An ok record as pgolf.ending leaves it, nats in keeping with bpb; other fields by keyword, dots as double underscores."""
+    """An ok record as pgolf.run.finish leaves it, nats in keeping with bpb; other fields by keyword, dots as double underscores."""
     made: dict[str, Any] = {
         "status": "ok",
         "error": None,

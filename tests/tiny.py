@@ -13,18 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pgolf.auto import decide_auto
-from pgolf.averaging import NoAveraging
-from pgolf.build import Trained, build_model, build_optimizers
-from pgolf.config import compose_config, conf_dir, plain
+from pgolf.config.auto import decide_auto
+from pgolf.config.build import Trained, build_model, build_optimizers
+from pgolf.config.compose import compose_config, plain
+from pgolf.config.folders import conf_dir
 from pgolf.data.stream import TokenStream
-from pgolf.loop import Job, LoopSettings
+from pgolf.machine.ranks import Ranks
 from pgolf.nn.gpt import GPT
+from pgolf.nn.naming import named_tensors
 from pgolf.nn.primitives import initialise
-from pgolf.parallel import Ranks
-from pgolf.roles import named_tensors
-from pgolf.schedules import Budget, Constant
+from pgolf.optim.averaging import NoAveraging
+from pgolf.optim.schedules import Budget, Constant
 from pgolf.slots import Dims
+from pgolf.training.loop import Job, LoopSettings
 
 CPU = torch.device("cpu")
 SLOTS = ("q_proj", "embedding", "head", "mlp", "depth")

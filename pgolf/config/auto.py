@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from pgolf.build import build_data
+from pgolf.config.build import build_data
+from pgolf.config.memory_floor import memory_floor_bytes
 from pgolf.errors import LackError
 from pgolf.machine.limits import auto_threads, cores, memory_bytes
-from pgolf.memory import memory_floor_bytes
 
 
 def device_memory_bytes(device: str) -> int | None:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pgolf.config import config_folders
+from pgolf.config.folders import config_folders
 from pgolf.errors import suggest
 from pgolf.machine.typed import fits, wanted
 

@@ -9,18 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pgolf.averaging import Averaging
-from pgolf.binding import RESERVED, locate
-from pgolf.config import planned_steps
+from pgolf.config.binding import RESERVED, locate
+from pgolf.config.resolvers import planned_steps
+from pgolf.config.schema import TrainConfig
+from pgolf.data.loaded import LoadedCorpus
 from pgolf.errors import AbsentError, ConfigError, LackError, OptionError
-from pgolf.fake_quant import Fake
+from pgolf.eval.evaluator import Evaluation
+from pgolf.machine.ranks import Ranks
 from pgolf.nn.gpt import GPT, Slots, Trunk
+from pgolf.nn.naming import matches, named_tensors
 from pgolf.nn.primitives import InitScheme, initialise
-from pgolf.parallel import Ranks
+from pgolf.optim.averaging import Averaging
+from pgolf.optim.roles import check_coverage, chosen_roles, frozen_names
+from pgolf.optim.schedules import Budget
+from pgolf.quant.fake import Fake
 from pgolf.quant.rowwise import Rowwise
-from pgolf.roles import check_coverage, chosen_roles, frozen_names, matches, named_tensors
-from pgolf.schedules import Budget
-from pgolf.schema import TrainConfig
 from pgolf.slots import ROLES, Data, Dims, EvalMode, Quantizer, Role
 
 Section = Mapping[str, Any]
@@ -79,6 +82,12 @@ def build_averaging(optim: Section) -> Averaging:
 
 def build_eval(config: Section) -> EvalMode:
     return make("eval", config["eval"], config["model"]["seq_len"])
+
+
+def build_evaluation(config: Section, corpus: LoadedCorpus, ranks: Ranks) -> Evaluation:
+    """The configured mode of evaluation on a corpus. Raises OptionError where the corpus is too short for it."""
+    bf16 = config["train"]["precision"] == "bf16"
+    return Evaluation(build_eval(config), corpus, ranks, torch.device(config["device"]), bf16=bf16)
 
 
 def build_quantizer(config: Section) -> Quantizer:

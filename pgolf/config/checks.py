@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, get_type_hints
 
-from pgolf.binding import bind
-from pgolf.build import (
+from pgolf.config.binding import bind
+from pgolf.config.build import (
     build_averaging,
     build_budget,
     build_data,
@@ -20,13 +20,13 @@ from pgolf.build import (
     check_optimizer_settings,
     trained_by_role,
 )
+from pgolf.config.path_values import PATHS
+from pgolf.config.ranges import range_problems
+from pgolf.config.schema import SECTIONS, slot_paths
 from pgolf.errors import ConfigError, LackError, PgolfError, suggest
 from pgolf.machine.limits import cores
 from pgolf.machine.typed import fits, wanted
-from pgolf.path_values import PATHS
-from pgolf.ranges import range_problems
-from pgolf.roles import named_tensors
-from pgolf.schema import SECTIONS, slot_paths
+from pgolf.nn.naming import named_tensors
 from pgolf.slots import Role
 
 Resolved = Mapping[str, Any]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pgolf.build import build_data
+from pgolf.config.build import build_data
 from pgolf.data.loaded import load_corpus
 
 

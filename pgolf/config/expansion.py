@@ -10,9 +10,9 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from pgolf.config.overrides import group_exists, shown_value
+from pgolf.config.ranges import range_problem
 from pgolf.errors import ConfigError
-from pgolf.overrides import group_exists, shown_value
-from pgolf.ranges import range_problem
 
 
 def is_basic(hydra: DictConfig) -> bool:

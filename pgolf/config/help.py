@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pgolf.config import conf_dir
-from pgolf.schema import slot_paths
+from pgolf.config.folders import conf_dir
+from pgolf.config.schema import slot_paths
 
 USAGE = """\
 usage: python -m pgolf.train [GROUP=CHOICE ...] [OPTION=VALUE ...] [--multirun]

@@ -1,5 +1,7 @@
 """Names of runs: the arm, the fingerprint, and the folder that a configuration owns."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,12 +9,11 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from pgolf.arm_names import name_of_overrides
-from pgolf.auto import decide_auto
-from pgolf.config import plain
-from pgolf.provenance import fingerprint
-from pgolf.saved import load_saved
-from pgolf.study import study_folder
+from pgolf.config.auto import decide_auto
+from pgolf.config.compose import plain
+from pgolf.config.saved import load_saved
+from pgolf.records.arm_names import name_of_overrides
+from pgolf.study.description import study_folder
 
 SEED_MARK = -1  # no seed that a user can choose
 
@@ -60,3 +61,16 @@ def identify(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, An
 def run_folder(config: Mapping[str, Any], identity: Mapping[str, Any]) -> Path:
     name = f"seed{config['seed']}-{identity['fingerprint'][:8]}"
     return Path(config["paths"]["out"]).expanduser() / identity["study"] / identity["arm"] / name
+
+
+SHORT = 12  # hex digits of a file's sum in a record
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """16 hex digits of what decides a result: a configuration resolved under a fixed mark for the seed, without launch and locations."""
+    return hashlib.sha256(json.dumps(decisive(config), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that decides a result: without what is launched and where it is kept."""
+    return {key: value for key, value in config.items() if key not in ("launch", "paths", "study", "run")}

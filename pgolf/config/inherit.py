@@ -7,11 +7,11 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from pgolf.checkpoint import WEIGHTS
-from pgolf.config import literal
+from pgolf.config.compose import literal
+from pgolf.config.saved import load_saved
 from pgolf.errors import ConfigError, PgolfError
-from pgolf.results import read_record
-from pgolf.saved import load_saved
+from pgolf.records.record import read_record
+from pgolf.training.checkpoint import WEIGHTS
 
 OWN = ("quant", "eval")  # choices that a job makes for itself, or leaves to the parent
 FREE = (*OWN, "launch", "paths", "seed", "device", "study", "arm", "hydra")  # what the parent does not decide

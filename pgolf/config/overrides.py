@@ -11,9 +11,9 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from pgolf.binding import RESERVED
+from pgolf.config.binding import RESERVED
+from pgolf.config.schema import SECTIONS, slot_paths
 from pgolf.errors import suggest
-from pgolf.schema import SECTIONS, slot_paths
 
 HYDRA_OWN = ("hydra",)
 HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper", "hydra/job_logging", "hydra/hydra_logging")

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from pgolf.config import literal
+from pgolf.config.compose import literal
 
 PATHS = ("data.path", "data.tokenizer", "data.train_glob", "data.val_glob", "paths.out", "paths.cache", "train.from")
 SPECIAL = re.compile(r"[^\w./+@%*?|-]|[^\x00-\x7f]")  # what Hydra may not take, or not as itself

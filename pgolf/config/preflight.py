@@ -19,13 +19,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pgolf.auto import lacks_of
-from pgolf.check import problems_of
-from pgolf.config import CONFIG_NAME, composer, conf_stamp, plain
-from pgolf.errors import ConfigError, PgolfError
-from pgolf.expansion import is_basic, overruled, sweep_cells, value_problems
-from pgolf.inherit import inherit
-from pgolf.overrides import (
+from pgolf.config.auto import lacks_of
+from pgolf.config.checks import problems_of
+from pgolf.config.compose import CONFIG_NAME, composer, plain
+from pgolf.config.expansion import is_basic, overruled, sweep_cells, value_problems
+from pgolf.config.folders import conf_stamp
+from pgolf.config.identity import marked
+from pgolf.config.inherit import inherit
+from pgolf.config.overrides import (
     ARM,
     EXTRAS,
     LAUNCHER,
@@ -38,8 +39,8 @@ from pgolf.overrides import (
     readable,
     shown_value,
 )
-from pgolf.path_values import quoted
-from pgolf.runs import marked
+from pgolf.config.path_values import quoted
+from pgolf.errors import ConfigError, PgolfError
 
 MANY_RUNS = 50  # of which more take so long to check that it is said
 DRY = re.compile(r"launch\.dry_run=(true|on|yes|y|1)", re.IGNORECASE)

@@ -7,11 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pgolf.check import at, problems_of, type_problems
+from pgolf.config.checks import at, problems_of, type_problems
+from pgolf.config.schema import SECTIONS, StudyConfig
 from pgolf.errors import ConfigError, DamagedFile
 from pgolf.machine.plain import read_yaml
 from pgolf.machine.typed import fits, wanted
-from pgolf.schema import SECTIONS, StudyConfig
 
 CONFIG = "config.yaml"
 REMEDY = "Give a run folder that pgolf.train made"

@@ -123,7 +123,7 @@ class PathsConfig:
 
 @dataclass
 class StudyConfig:
-    """What the runs belong to; nothing of it enters a result. pgolf.study says what each part means."""
+    """What the runs belong to; nothing of it enters a result. pgolf.study.description says what each part means."""
 
     name: str = MISSING
     arm: str | None = MISSING  # null: the sorted overrides

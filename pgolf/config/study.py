@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pgolf.config import plain
+from pgolf.config.compose import plain
+from pgolf.config.preflight import Cell
 from pgolf.errors import ConfigError
-from pgolf.preflight import Cell
-from pgolf.study import ADHOC, Study, study_folder, study_from
+from pgolf.study.description import ADHOC, Study, study_folder, study_from
 
 
 def study_of(cell: Cell) -> Study | None:
@@ -37,4 +37,4 @@ def described(section: Mapping[str, Any], scale: str) -> Study:
             }
         )
     except ValueError as error:
-        raise ConfigError(f"study: {section['name']} is not described as pgolf.study has it: {error}") from None
+        raise ConfigError(f"study: {section['name']} is not described as pgolf.study.description has it: {error}") from None

@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Sequence
 
-from pgolf.build import build_data
 from pgolf.command import Parser, run
-from pgolf.config import plain
+from pgolf.config.build import build_data
+from pgolf.config.compose import plain
+from pgolf.config.preflight import only_cell
 from pgolf.data.checks import describe, verify
-from pgolf.preflight import only_cell
 
 
 def command(arguments: list[str]) -> int:

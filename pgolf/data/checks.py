@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pgolf.data.cache import verify_entry
 from pgolf.data.loaded import LoadedCorpus, entry_of, load_corpus
+from pgolf.data.prepare.cache import verify_entry
 from pgolf.data.progress import say
 from pgolf.data.shards import read_shard, verify_shard
 from pgolf.data.tokenizer import check_text, load_tokenizer

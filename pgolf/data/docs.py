@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pgolf.data.bpe import MAX_VOCAB_SIZE, MIN_VOCAB_SIZE
-from pgolf.data.cache import prepare_entry
-from pgolf.data.docstrings import STDLIB, package_documents, python_version, topic_documents
-from pgolf.data.pipeline import build, corpus_of, pipeline_key
+from pgolf.data.prepare.bpe import MAX_VOCAB_SIZE, MIN_VOCAB_SIZE
+from pgolf.data.prepare.cache import prepare_entry
+from pgolf.data.prepare.docstrings import STDLIB, package_documents, python_version, topic_documents
+from pgolf.data.prepare.pipeline import build, corpus_of, pipeline_key
 from pgolf.data.progress import say
 from pgolf.errors import DataError, require
 from pgolf.slots import Corpus

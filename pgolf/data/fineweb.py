@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pgolf.data.hub import HubFolder
+from pgolf.data.prepare.hub import HubFolder
+from pgolf.data.prepare.token_ids import check_token_ids
 from pgolf.data.progress import say
 from pgolf.data.shards import token_count
-from pgolf.data.token_ids import check_token_ids
 from pgolf.data.tokenizer import load_tokenizer, load_tokenizer_of_size
 from pgolf.errors import DamagedFile, DataError, require
 from pgolf.machine.plain import read_json

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pgolf.data.cache import is_entry
+from pgolf.data.prepare.cache import is_entry
 from pgolf.data.shards import concatenated, file_sha256, read_shard, shard_sha256
 from pgolf.data.tokenizer import ByteTable, check_text, load_tokenizer_of_size
 from pgolf.errors import DataError

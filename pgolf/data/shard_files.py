@@ -5,8 +5,8 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
+from pgolf.data.prepare.token_ids import check_token_ids
 from pgolf.data.shards import token_count
-from pgolf.data.token_ids import check_token_ids
 from pgolf.data.tokenizer import load_tokenizer, load_tokenizer_of_size
 from pgolf.errors import require, require_present
 from pgolf.slots import Corpus

@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 
 import zstandard
 
-from pgolf.data.bpe import MAX_VOCAB_SIZE, MIN_VOCAB_SIZE
-from pgolf.data.cache import prepare_entry
-from pgolf.data.documents import Document, document
-from pgolf.data.pipeline import build, corpus_of, pipeline_key
+from pgolf.data.prepare.bpe import MAX_VOCAB_SIZE, MIN_VOCAB_SIZE
+from pgolf.data.prepare.cache import prepare_entry
+from pgolf.data.prepare.documents import Document, document
+from pgolf.data.prepare.pipeline import build, corpus_of, pipeline_key
 from pgolf.data.progress import say
 from pgolf.errors import DataError, require, require_present
 from pgolf.machine.files import open_regular

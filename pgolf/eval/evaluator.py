@@ -1,18 +1,17 @@
 """Scoring models on one corpus in one mode, as training, packing and `evaluate` all do."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from pgolf.build import build_eval
 from pgolf.data.loaded import LoadedCorpus
-from pgolf.fake_quant import Fake, FakeQuantized
-from pgolf.loop import autocast
+from pgolf.eval.score import Score, estimate, planned_windows, score
+from pgolf.machine.precision import autocast
+from pgolf.machine.ranks import Ranks
 from pgolf.nn.gpt import GPT
-from pgolf.parallel import Ranks
-from pgolf.score import Score, estimate, planned_windows, score
+from pgolf.quant.fake import Fake, FakeQuantized
+from pgolf.slots import EvalMode
 
 BATCH_TOKENS = {"cpu": 4096, "cuda": 131_072}  # a forward pass of the evaluation; one size, so that a score repeats to the last bit
 
@@ -20,9 +19,8 @@ BATCH_TOKENS = {"cpu": 4096, "cuda": 131_072}  # a forward pass of the evaluatio
 class Evaluation:
     """Scores models on one corpus in one mode."""
 
-    def __init__(self, config: Mapping[str, Any], corpus: LoadedCorpus, ranks: Ranks):
-        self.mode, self.corpus, self.ranks = build_eval(config), corpus, ranks
-        self.device, self.bf16 = torch.device(config["device"]), config["train"]["precision"] == "bf16"
+    def __init__(self, mode: EvalMode, corpus: LoadedCorpus, ranks: Ranks, device: torch.device, *, bf16: bool):
+        self.mode, self.corpus, self.ranks, self.device, self.bf16 = mode, corpus, ranks, device, bf16
         self.batch_tokens = BATCH_TOKENS[self.device.type]
         planned_windows(self.mode, len(corpus.val_tokens) - 1)  # before training, not after
         self.bytes_N1 = corpus.byte_table.bytes_per_target(corpus.val_tokens)

@@ -1,8 +1,8 @@
 """Non-overlapping windows."""
 
 from pgolf.errors import require
+from pgolf.eval.windows import plain_name, plain_windows
 from pgolf.slots import Window
-from pgolf.windows import plain_name, plain_windows
 
 
 class Plain:

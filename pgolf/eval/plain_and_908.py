@@ -1,8 +1,8 @@
 """Plain windows, and beside them the estimate by window means of parameter-golf pull request 908."""
 
 from pgolf.errors import require
+from pgolf.eval.windows import plain_name, plain_windows
 from pgolf.slots import Window
-from pgolf.windows import plain_name, plain_windows
 
 
 class PlainAnd908:

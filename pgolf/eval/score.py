@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pgolf.errors import DataError
-from pgolf.parallel import Ranks
+from pgolf.machine.ranks import Ranks
 from pgolf.slots import EvalMode, Window
 
 Nll = Callable[[Tensor, Tensor], Tensor]

@@ -46,7 +46,7 @@ def start_worker(folder: Path, nproc: int, environment: Mapping[str, str], *, qu
     """A worker on a run folder, torchrun's ranks below it for nproc > 1, in a process group of its own: a Ctrl-C reaches it by `wait`."""
     ranks = ["--ranks", str(nproc)] if nproc > 1 else []
     return subprocess.Popen(
-        [sys.executable, "-m", "pgolf.worker", *ranks, str(folder)],
+        [sys.executable, "-m", "pgolf.sweep.worker", *ranks, str(folder)],
         env={**os.environ, **environment, PARENT: str(os.getpid())},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL if quiet else None,

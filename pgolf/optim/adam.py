@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pgolf.errors import require
-from pgolf.parallel import Ranks
+from pgolf.machine.ranks import Ranks
 
 
 class Adam(torch.optim.AdamW):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pgolf.errors import require
-from pgolf.parallel import Ranks
+from pgolf.machine.ranks import Ranks
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 

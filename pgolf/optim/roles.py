@@ -1,20 +1,12 @@
 """Which role every parameter plays, and the rule that none goes untrained in silence."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from pgolf.errors import ConfigError, CoverageError
+from pgolf.nn.naming import ROOT, matches, named_tensors
 from pgolf.slots import ROLES, Role
-
-ROOT = "model"
-
-
-def named_tensors(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Every parameter once, under its config path (`model.head.up.weight`)."""
-    return {f"{ROOT}.{name}": p for name, p in model.named_parameters()}
 
 
 def default_role(name: str, owner: nn.Module, p: Tensor) -> Role:
@@ -68,11 +60,6 @@ def chosen_roles(model: nn.Module, chosen: Sequence[str]) -> dict[str, Role]:
     return roles
 
 
-def matches(name: str, pattern: str) -> bool:
-    """`pattern` is the name or a prefix of it that ends at a dot."""
-    return name == pattern or name.startswith(pattern.removesuffix(".") + ".")
-
-
 def frozen_names(model: nn.Module, patterns: Sequence[str], where_they_exist: Sequence[str] = ()) -> set[str]:
     """Parameters named by `optim.frozen` (a pattern that matches nothing is a ConfigError) or by patterns that may match nothing."""
     names = named_tensors(model)
@@ -104,46 +91,3 @@ def check_coverage(model: nn.Module, trained: Iterable[Sequence[str]], frozen: s
     if kept:
         named = ", ".join(f"{ROOT}.{name}" for name in kept)
         raise CoverageError(f"weights that are no parameters: {named}. Make them nn.Parameter, or buffers with persistent=False")
-
-
-class GradientWatch:
-    """Over the first steps, the trained parameters whose gradient was missing or exactly zero every time.
-
-    A parameter that the loss never reaches is as untrained as one without an optimizer. Weights that start at zero hold the gradient of
-    what lies behind them back for a step, and such weights can stand in a row: fewer than PROOF_STEPS steps prove nothing.
-    """
-
-    WATCHED_STEPS = 20
-    PROOF_STEPS = 5
-
-    def __init__(self, trained: dict[str, nn.Parameter]):
-        self.silent, self.steps = {name: p for name, p in trained.items() if p.numel()}, 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"silent": sorted(self.silent), "steps": self.steps}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.silent = {name: self.silent[name] for name in state["silent"]}
-        self.steps = state["steps"]
-
-    @torch.no_grad()
-    def after_backward(self) -> None:
-        """Look at the gradients of one step; raises CoverageError at the last watched step."""
-        if self.steps == self.WATCHED_STEPS:
-            return
-        self.silent = {name: p for name, p in self.silent.items() if p.grad is None or not bool(p.grad.any())}
-        self.steps += 1
-        if self.steps == self.WATCHED_STEPS:
-            self.finish()
-
-    def finish(self) -> list[str]:
-        """Raise CoverageError for parameters that stayed silent; after too few steps to tell, return a warning instead."""
-        if not self.silent:
-            return []
-        names = sorted(self.silent)
-        if self.steps < self.PROOF_STEPS:
-            return [f"no gradient in {self.steps} steps, too few to tell why: {', '.join(names)}"]
-        raise CoverageError(
-            f"no gradient in {self.steps} steps: {', '.join(names)}. Use them in the forward pass, or freeze them on purpose with "
-            f"optim.frozen=[{','.join(names)}]"
-        )

@@ -5,21 +5,21 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from pgolf.collect import ROWS, Collected, Row, beside, collect, parsed_lines, row_lines, write_out
-from pgolf.contrast import Settings
-from pgolf.curves import Curve, curve_lines, load_curves, read_curves
-from pgolf.doubts import departures, doubts, doubts_of_arms
 from pgolf.errors import DamagedFile, PgolfError
-from pgolf.page import Grid, Section, number, page
-from pgolf.render import csv_text, latex, markdown
-from pgolf.stats import ALPHA
-from pgolf.study import STUDY, Study, read_study, write_study
-from pgolf.study_page import study_sections
-from pgolf.table import ArmRow, Family, Report, tabulate
-from pgolf.verdicts import Verdict, rules_used, verdicts
+from pgolf.pages.formats import csv_text, latex, markdown
+from pgolf.pages.sections import page
+from pgolf.pages.study import study_sections
+from pgolf.records.rows import ROWS, Collected, Row, beside, collect, parsed_lines, row_lines, write_out
+from pgolf.study.departures import departures, doubts, doubts_of_arms
+from pgolf.study.description import STUDY, Study, read_study, write_study
+from pgolf.study.published import with_published
+from pgolf.study.verdicts import Verdict, rules_used, verdicts
+from pgolf.tables.contrast import Settings
+from pgolf.tables.curves import Curve, curve_lines, load_curves, read_curves
+from pgolf.tables.table import Family, Report, tabulate
+from pgolf.tables.text import Grid, Section
 
 CURVES = "curves.jsonl"
-PUBLISHED_SCALE = "published"
 WIDE = 200  # columns of a page, where there is no terminal to ask
 FILES = (ROWS, "table.md", "table.csv", "table.tex")
 
@@ -79,34 +79,6 @@ def study_beside(source: Path) -> tuple[Study | None, list[str]]:
         return read_study(where.parent, where.name), []
     except DamagedFile as error:
         return None, [f"{error}. Its families, test and claims are not known"]
-
-
-def with_published(report: Report, study: Study, *, judged: bool) -> Report:
-    """The published value of each arm and, where arms are judged, what the differences say, as further columns."""
-
-    def more(row: ArmRow) -> ArmRow:
-        published = study.published.get(row.group.arm, {}).get("val_bpb")
-        cells = {"published bpb": number(published)}
-        if row.group.only("choices.scale") == PUBLISHED_SCALE and published is not None and row.mean_bpb is not None:
-            cells["measured - published"] = number(row.mean_bpb - published, sign=True)
-        cells |= {"verdict": arm_verdict(row, study.smallest_effect_bpb)} if judged else {}
-        return replace(row, extra={**row.extra, **cells})
-
-    tables = [
-        replace(table, rows=tuple(more(row) for row in table.rows)) if table.family.baseline is not None else table
-        for table in report.families
-    ]
-    return replace(report, families=tuple(tables))
-
-
-def arm_verdict(row: ArmRow, smallest: float) -> str:
-    """What an arm's difference to its baseline says."""
-    test = None if row.comparison is None else row.comparison.test
-    if test is None or test.difference is None or test.low is None or test.high is None or row.holm_p is None:
-        return ""
-    if row.holm_p < ALPHA:
-        return "worse" if test.difference > 0 else "better"
-    return "no difference that matters" if test.within(smallest) else "undecided"
 
 
 def verdict_section(found: tuple[Verdict, ...]) -> Section:

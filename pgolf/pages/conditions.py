@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from pgolf.collect import Row
-from pgolf.table import FamilyTable
+from pgolf.records.rows import Row
+from pgolf.tables.table import FamilyTable
 
 
 def conditions(table: FamilyTable) -> str:

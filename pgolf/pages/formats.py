@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pgolf.page import Grid, Section, comparable_nats, notes, score_columns, scoring
-from pgolf.stats import TTest
-from pgolf.table import ArmRow, FamilyTable, Report
+from pgolf.pages.sections import comparable_nats, notes, score_columns, scoring
+from pgolf.tables.stats import TTest
+from pgolf.tables.table import ArmRow, FamilyTable, Report
+from pgolf.tables.text import Grid, Section
 
 MOST_LINES = 20  # of one section on a terminal
 LONGEST_LINE = 600

@@ -2,7 +2,7 @@
 
 import argparse
 
-from pgolf.contrast import Settings
+from pgolf.tables.contrast import Settings
 
 
 def add_comparison_options(parser: argparse.ArgumentParser) -> None:

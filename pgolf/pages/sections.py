@@ -4,29 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pgolf.conditions import conditions
-from pgolf.contrast import Comparison, Resolution
-from pgolf.stats import ALPHA, POWER, TTest
-from pgolf.table import ArmRow, FamilyTable, Report
+from pgolf.pages.conditions import conditions
+from pgolf.tables.contrast import Comparison, Resolution
+from pgolf.tables.stats import ALPHA, POWER, TTest
+from pgolf.tables.table import ArmRow, FamilyTable, Report
+from pgolf.tables.text import Grid, Section, interval, number, p_text
 
 LEVEL = f"{1 - ALPHA:.0%}"
 WIDEST_GRID = 6  # differing keys that stand as columns; more are listed
-
-
-@dataclass(frozen=True)
-class Grid:
-    """columns: titles; numeric: which of them hold numbers, set to the right; rows of text cells."""
-
-    columns: tuple[str, ...]
-    numeric: tuple[bool, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Section:
-    heading: str
-    lines: tuple[str, ...] = ()
-    grid: Grid | None = None
 
 
 @dataclass(frozen=True)
@@ -73,24 +58,8 @@ def introduction(table: FamilyTable) -> tuple[str, ...]:
     return tuple(filter(None, (columns, conditions(table), *map(noise_line, table.noise))))
 
 
-def number(value: float | None, digits: int = 4, *, sign: bool = False) -> str:
-    return "" if value is None else f"{value:{'+' if sign else ''}z,.{digits}f}"
-
-
-def p_text(p: float | None) -> str:
-    return "" if p is None else "<0.0001" if p < 0.0001 else f"{p:.4f}"
-
-
 def p_of(test: TTest | None) -> str:
     return "" if test is None else p_text(test.p)
-
-
-def interval(test: TTest | None, digits: int = 4) -> str:
-    """`+0.0130 [+0.0100, +0.0160]`, or the difference with the reason why it has no interval."""
-    if test is None or test.difference is None:
-        return "" if test is None else test.reason or ""
-    bounds = f"({test.reason})" if test.low is None else f"[{number(test.low, digits, sign=True)}, {number(test.high, digits, sign=True)}]"
-    return f"{number(test.difference, digits, sign=True)} {bounds}"
 
 
 def difference(row: ArmRow) -> str:

@@ -4,12 +4,12 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from statistics import fmean
 
-from pgolf.curves import Curve, curves_of, of_group
-from pgolf.page import Grid, Section, interval, number, p_text
-from pgolf.stats import one_sample, welch
-from pgolf.study import Study
-from pgolf.table import ArmRow, FamilyTable, Report, base_of
-from pgolf.tradeoff import against_the_line
+from pgolf.study.description import Study
+from pgolf.study.tradeoff import against_the_line
+from pgolf.tables.curves import Curve, curves_of, of_group
+from pgolf.tables.stats import one_sample, welch
+from pgolf.tables.table import ArmRow, FamilyTable, Report, base_of
+from pgolf.tables.text import Grid, Section, interval, number, p_text
 
 MOST_STEPS = 8  # columns of scores on the way
 

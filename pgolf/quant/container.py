@@ -32,12 +32,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from pgolf.codecs import LEVELS, check_codec, compress, decompress
-from pgolf.encoding import array_shapes, check_values, decode, uncompressed_bytes
 from pgolf.errors import ArtifactError
 from pgolf.machine.files import read_regular, unwritten, write_whole
 from pgolf.machine.limits import memory_bytes
 from pgolf.machine.plain import parse_json
+from pgolf.quant.codecs import LEVELS, check_codec, compress, decompress
+from pgolf.quant.encoding import array_shapes, check_values, decode, uncompressed_bytes
 from pgolf.slots import Encoded
 
 __all__ = ["check_codec", "decode", "read_container", "uncompressed_bytes", "write_container"]

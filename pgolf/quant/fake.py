@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pgolf.roles import ROOT
+from pgolf.nn.naming import ROOT
 
 Fake = Callable[[str, Tensor], Tensor]
 

@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgolf.container import check_codec
-from pgolf.encoding import FLOAT_BYTES, dequantize, encode_values, finite_fp32, round_values, straight_through
 from pgolf.errors import OptionError, require
+from pgolf.quant.container import check_codec
+from pgolf.quant.encoding import FLOAT_BYTES, dequantize, encode_values, finite_fp32, round_values, straight_through
 from pgolf.slots import Encoded
 
 # R rows, C columns of a tensor laid out for coding.

@@ -6,9 +6,9 @@ import math
 
 from torch import Tensor
 
-from pgolf.container import check_codec
-from pgolf.encoding import FLOAT_BYTES, encode_values, round_values, straight_through
 from pgolf.errors import require
+from pgolf.quant.container import check_codec
+from pgolf.quant.encoding import FLOAT_BYTES, encode_values, round_values, straight_through
 from pgolf.slots import Encoded
 
 

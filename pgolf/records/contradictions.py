@@ -1,4 +1,4 @@
-"""A record held against itself: fields that follow from other fields by construction, as `pgolf.ending.fields_of` makes them.
+"""A record held against itself: fields that follow from other fields by construction, as `pgolf.run.finish.fields_of` makes them.
 
 Each relation is checked where the record has all its fields, and after every field has been found to be of its kind. What a record
 cannot tell by itself (its fingerprint, its scores) is left to the folder that it lies in and to the other seeds of its arm.
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pgolf.arm_names import name_of_overrides, simple_overrides
+from pgolf.records.arm_names import name_of_overrides, simple_overrides
 
 # Scores are doubles that a record holds whole, so that these relations come out within a few units of the sixteenth digit. 1e-9 leaves
 # room for a program that writes ten digits, and is a millionth of the smallest difference that matters.

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from pgolf.contradictions import contradiction_of
 from pgolf.machine.typed import LARGEST
+from pgolf.records.contradictions import contradiction_of
 
 SCHEMA_VERSION = 1
 STATUSES = ("ok", "failed", "diverged", "interrupted")

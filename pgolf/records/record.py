@@ -10,8 +10,8 @@ from typing import Any
 from pgolf.errors import DamagedFile
 from pgolf.machine.files import write_lines
 from pgolf.machine.plain import read_json
-from pgolf.metrics import METRICS
-from pgolf.soundness import SCHEMA_VERSION, STATUSES, fault_of
+from pgolf.records.fields import SCHEMA_VERSION, STATUSES, fault_of
+from pgolf.records.metrics import METRICS
 
 RECORD = "result.json"
 MAX_RECORD_BYTES = 16 * 2**20

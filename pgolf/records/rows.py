@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgolf.contradictions import RUN_NAME
 from pgolf.errors import DamagedFile, PgolfError
 from pgolf.machine.files import folder_for, read_regular, unwritten, write_lines
 from pgolf.machine.plain import parse_json
-from pgolf.plan import PLAN, PlannedCell, read_plan
-from pgolf.results import MAX_RECORD_BYTES, RECORD, read_record
-from pgolf.soundness import ROW_VERSION, SCHEMA_VERSION, checked_row, row_fault
+from pgolf.records.contradictions import RUN_NAME
+from pgolf.records.fields import ROW_VERSION, SCHEMA_VERSION, checked_row, row_fault
+from pgolf.records.plan import PLAN, PlannedCell, read_plan
+from pgolf.records.record import MAX_RECORD_BYTES, RECORD, read_record
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,22 +1,21 @@
 """What a configuration costs, from modules on the meta device: parameters, FLOPs per token, packed bytes before compression."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from omegaconf import OmegaConf
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from pgolf.artifact import packed_state
-from pgolf.build import build_model, frozen_by, make
-from pgolf.config import conf_dir, literal, register
+from pgolf.config.build import build_model, frozen_by, make
+from pgolf.config.compose import quantizer_choices
 from pgolf.nn.gpt import GPT
-from pgolf.roles import chosen_roles, named_tensors
+from pgolf.nn.naming import named_tensors
+from pgolf.optim.roles import chosen_roles
+from pgolf.run.artifact import packed_state
 
 
 @dataclass(frozen=True)
@@ -66,17 +65,6 @@ def by_slot(model: GPT) -> dict[str, int]:
     return dict(sorted(count.items()))
 
 
-def quantizers(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every choice of conf/quant, interpolations resolved in this configuration."""
-    register()  # a worker reads a configuration that is resolved already, these files are not
-    whole = OmegaConf.create(literal(config))
-    for path in sorted(Path(conf_dir() / "quant").glob("*.yaml")):
-        whole.quant = OmegaConf.load(path)
-        resolved = OmegaConf.to_container(whole.quant, resolve=True)
-        assert isinstance(resolved, dict)
-        yield path.stem, {str(key): value for key, value in resolved.items()}
-
-
 def account(config: Mapping[str, Any]) -> Account:
     """The account of one resolved configuration; `payload_bytes` has every quantizer of conf/quant and `chosen`, this configuration's."""
     model = build_model(config["model"])
@@ -87,7 +75,7 @@ def account(config: Mapping[str, Any]) -> Account:
     roles: Counter[str] = Counter()
     for name, role in chosen_roles(model, config["optim"]["role_of"]).items():
         roles[role] += tensors[name].numel()
-    made = {name: make("quant", node) for name, node in [*quantizers(config), ("chosen", config["quant"])]}
+    made = {name: make("quant", node) for name, node in [*quantizer_choices(config), ("chosen", config["quant"])]}
     shapes = {name: tuple(t.shape) for name, t in packed_state(model).items()}
     payload = {name: sum(q.payload_bytes(n, shape) for n, shape in shapes.items()) for name, q in made.items()}
     return Account(total, total - held, held, by_slot(model), dict(roles), flops_per_token(model), payload)

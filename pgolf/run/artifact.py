@@ -9,16 +9,16 @@ from typing import Any, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from pgolf.binding import bind
-from pgolf.build import build_model
-from pgolf.check import model_problems, type_problems
-from pgolf.container import read_container, write_container
-from pgolf.encoding import decode
+from pgolf.config.binding import bind
+from pgolf.config.build import build_model
+from pgolf.config.checks import model_problems, type_problems
+from pgolf.config.ranges import range_problems
+from pgolf.config.schema import ModelConfig
 from pgolf.errors import ArtifactError, PgolfError
 from pgolf.nn.gpt import GPT
-from pgolf.ranges import range_problems
-from pgolf.roles import ROOT
-from pgolf.schema import ModelConfig
+from pgolf.nn.naming import ROOT
+from pgolf.quant.container import read_container, write_container
+from pgolf.quant.encoding import decode
 from pgolf.slots import Encoded, Quantizer
 
 SHOWN = 5  # problems in a message

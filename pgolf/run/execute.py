@@ -9,14 +9,12 @@ from typing import Any
 
 import torch
 
-from pgolf.account import account
-from pgolf.averaging import Averaging, NoAveraging
-from pgolf.bf16_masters import Bf16Masters
-from pgolf.build import (
+from pgolf.config.build import (
     Trained,
     build_averaging,
     build_budget,
     build_data,
+    build_evaluation,
     build_fake,
     build_model,
     build_optimizers,
@@ -24,25 +22,30 @@ from pgolf.build import (
     build_schedule,
     start_weights,
 )
-from pgolf.checkpoint import FOLDER, Checkpoints
 from pgolf.data.loaded import LoadedCorpus, load_corpus
 from pgolf.data.stream import TokenStream
-from pgolf.ending import ERROR, fields_of, finish_run, summary
 from pgolf.errors import DivergedError, PgolfError
-from pgolf.evaluation import Evaluation
-from pgolf.fake_quant import FakeQuantized
-from pgolf.loop import Job, LoopSettings, train
+from pgolf.eval.evaluator import Evaluation
 from pgolf.machine import files
 from pgolf.machine.interrupts import interruptible
 from pgolf.machine.locks import locked
+from pgolf.machine.ranks import Ranks, joined_ranks
+from pgolf.machine.signals import StopRequest
 from pgolf.nn.gpt import GPT
-from pgolf.parallel import Ranks, joined_ranks
-from pgolf.provenance import CodeSums, code_fields, code_sums, loaded_code, record_head
-from pgolf.results import STATE, write_record
-from pgolf.roles import chosen_roles, named_tensors
-from pgolf.runlog import RunLog
-from pgolf.signals import StopRequest
-from pgolf.trained import TrainedModel, keep_trained, take_trained
+from pgolf.nn.naming import named_tensors
+from pgolf.optim.averaging import Averaging, NoAveraging
+from pgolf.optim.roles import chosen_roles
+from pgolf.quant.fake import FakeQuantized
+from pgolf.records.record import STATE, write_record
+from pgolf.run.account import account
+from pgolf.run.finish import ERROR, finish_run
+from pgolf.run.provenance import CodeSums, code_fields, code_sums, loaded_code, record_head
+from pgolf.run.record import fields_of, summary
+from pgolf.run.trained import TrainedModel, keep_trained, take_trained
+from pgolf.training.checkpoint import FOLDER, Checkpoints
+from pgolf.training.defects import Bf16Masters
+from pgolf.training.loop import Job, LoopSettings, train
+from pgolf.training.runlog import RunLog
 
 WRITING = ".writing.lock"
 KEY = ("fingerprint", "seed", "code_files", "versions.torch")  # what must be unchanged for a run to go on from its checkpoint
@@ -114,7 +117,7 @@ def measure(config: Mapping[str, Any], folder: Path, ranks: Ranks, log: RunLog, 
     stream = make_stream(config, corpus)
     model = build_model(config["model"])
     costs = account(config)
-    evaluation = Evaluation(config, corpus, ranks)
+    evaluation = build_evaluation(config, corpus, ranks)
     with StopRequest() as stop:
         key = {**{name: head[name] for name in KEY}, "data_sha": corpus.data_sha}
         device = torch.device(config["device"])

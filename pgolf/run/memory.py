@@ -1,29 +1,22 @@
 """How much memory training takes, from shapes alone: every tensor of one micro-batch is followed on fake tensors, nothing is computed."""
 
-import json
 import weakref
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from pgolf.build import build_averaging, build_model, frozen_by, make, trained_by_role
-from pgolf.parallel import Ranks
-from pgolf.roles import ROOT, named_tensors
-from pgolf.slots import Role
+from pgolf.config.build import build_model, frozen_by, trained_by_role
+from pgolf.config.memory_floor import FP32, averages_per_weight, optimizer_bytes
+from pgolf.nn.naming import ROOT, named_tensors
 
-FP32 = 4
-MOST_BUILT = 32  # layers
 MOST_FOLLOWED = 32  # layers; following the tensors of one takes a tenth of a second per precision
-UNCOUNTABLE = 2**63  # bytes, of a model whose sizes torch cannot hold
 
 
 @dataclass(frozen=True)
@@ -110,73 +103,6 @@ def estimates(config: Mapping[str, Any]) -> dict[str, Memory]:
 def in_words(found: Mapping[str, Memory]) -> str:
     """`0.11 GB in fp32, 0.08 GB in bf16`, with `at least` where activations are left out."""
     return ", ".join(f"{'' if costs.is_whole else 'at least '}{costs.total / 1e9:.2f} GB in {name}" for name, costs in found.items())
-
-
-def state_per_weight(role: str, node: Mapping[str, Any], ndim: int) -> int:
-    """Bytes that an optimizer keeps per weight: those it keeps of a small stand-in after one step."""
-    p = nn.Parameter(torch.zeros([4] * ndim))
-    optimizer = make(f"optim.roles.{role}", node, [p], Ranks())
-    p.grad = torch.ones_like(p)
-    optimizer.step()
-    kept = (value for value in optimizer.state[p].values() if isinstance(value, Tensor) and value.shape == p.shape)
-    return sum(value.nbytes for value in kept) // p.numel()
-
-
-def averages_per_weight(config: Mapping[str, Any]) -> int:
-    """Bytes that the averaging of the weights keeps per weight."""
-    averaging, p = build_averaging(config["optim"]), torch.zeros(4)
-    averaging.start({"p": p})
-    return sum(value.nbytes for value in tree_iter(averaging.state_dict()) if isinstance(value, Tensor)) // p.numel()
-
-
-def optimizer_bytes(groups: Mapping[Role, list[str]], tensors: Mapping[str, Tensor], optim: Mapping[str, Any]) -> int:
-    """States of all trained weights; one stand-in tells of all of a role that have as many dimensions."""
-    weights: Counter[tuple[Role, int]] = Counter()
-    for role, names in groups.items():
-        for name in names:
-            weights[role, 2 if tensors[name].ndim > 1 else 1] += tensors[name].numel()
-    return sum(count * state_per_weight(role, optim["roles"][role], ndim) for (role, ndim), count in weights.items())
-
-
-def memory_floor_bytes(config: Mapping[str, Any]) -> int:
-    """What training takes at least per process: parameters, gradients and optimizer states, in bytes; 0 where the model cannot be built.
-
-    Counted on the meta device. A model of more than MOST_BUILT layers is counted from three small ones, without side inputs: it grows by
-    the same number with each layer and each core. Where parts are frozen, gradients and states are left out. Raises nothing.
-    """
-    key = {name: config[name] for name in ("model", "optim", "defects")}
-    return _floor_bytes(json.dumps(key, sort_keys=True, default=str))
-
-
-@lru_cache(maxsize=64)  # seeds of one arm ask the same
-def _floor_bytes(key: str) -> int:
-    config = json.loads(key)
-    try:
-        count = parameter_floor(config["model"])
-        if config["optim"]["frozen"] or config["defects"]["frozen"]:
-            return count * FP32
-        states = [state_per_weight(role, node, 2 if role == "matrix" else 1) for role, node in config["optim"]["roles"].items()]
-        return count * (2 * FP32 + min(states))
-    except RuntimeError as error:
-        return UNCOUNTABLE if "overflow" in str(error).lower() else 0
-    except Exception:  # told by the checks that build the same
-        return 0
-
-
-def parameter_floor(model: Mapping[str, Any]) -> int:
-    """Parameters of a model at least; raises what building it raises."""
-
-    def count(section: Mapping[str, Any]) -> int:
-        return sum(p.numel() for p in named_tensors(build_model(section)).values())
-
-    layers, cores = model["layers"], model["unique_blocks"]
-    if layers <= MOST_BUILT:
-        return count(model)
-    small = {**model, "side_inputs": {}, "xsa_last_n": 0}
-    first = count({**small, "layers": 2, "unique_blocks": 1})
-    per_core = count({**small, "layers": 2, "unique_blocks": 2}) - first
-    per_two_layers = count({**small, "layers": 4, "unique_blocks": 1}) - first
-    return first + (cores - 1) * per_core + (layers - 2) // 2 * per_two_layers
 
 
 def memory(config: Mapping[str, Any], *, bf16: bool) -> Memory:

@@ -12,20 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pgolf.config.identity import SHORT, decisive
 from pgolf.machine.limits import cpu_limit, memory_limit
-from pgolf.results import flat
+from pgolf.records.record import flat
 
-PACKAGE = Path(__file__).resolve().parent
-SHORT = 12  # hex digits of a file's sum in a record
+PACKAGE = Path(__file__).resolve().parents[1]
 LIBRARIES = ("torch", "numpy", "sentencepiece", "zstandard", "hydra-core")
-
-
-def fingerprint(config: Mapping[str, Any]) -> str:
-    """16 hex digits of what decides a result: a configuration resolved under a fixed mark for the seed, without launch and locations."""
-    return hashlib.sha256(json.dumps(decisive(config), sort_keys=True).encode()).hexdigest()[:16]
-
-
-WORKER = "worker.py"
+WORKER = "sweep/worker.py"
 OTHERS = (
     "train",
     "__main__",
@@ -124,7 +117,7 @@ def git_state() -> dict[str, Any]:
 
     The sum covers `git diff HEAD` and the contents of untracked files that are not ignored.
     """
-    if git("ls-files", "--error-unmatch", Path(__file__).name) is None:  # installed, inside somebody else's checkout perhaps
+    if git("ls-files", "--error-unmatch", str(Path(__file__).resolve())) is None:  # installed, inside somebody else's checkout perhaps
         return {"git_sha": None, "git_dirty": None, "git_diff_sha": None}
     top = Path(git("rev-parse", "--show-toplevel") or ".")
     names = [name for name in (git("-C", str(top), "ls-files", "--others", "--exclude-standard", "-z") or "").split("\0") if name]
@@ -145,11 +138,6 @@ def versions() -> dict[str, str | None]:
         except PackageNotFoundError:
             found[f"versions.{name}"] = None
     return found
-
-
-def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a configuration that decides a result: without what is launched and where it is kept."""
-    return {key: value for key, value in config.items() if key not in ("launch", "paths", "study", "run")}
 
 
 def machine_limits() -> dict[str, Any]:

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgolf.checkpoint import AVERAGED, FOLDER, MAX_STATE_BYTES, WEIGHTS, load_weights, save_weights
 from pgolf.errors import DamagedFile, PgolfError
-from pgolf.loop import Trace
 from pgolf.machine.files import read_regular
 from pgolf.nn.gpt import GPT
-from pgolf.results import read_record
-from pgolf.roles import named_tensors
+from pgolf.nn.naming import named_tensors
+from pgolf.records.record import read_record
+from pgolf.training.checkpoint import AVERAGED, FOLDER, MAX_STATE_BYTES, WEIGHTS, load_weights, save_weights
+from pgolf.training.loop import Trace
 
 
 @dataclass(frozen=True)

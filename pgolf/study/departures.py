@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pgolf.collect import Row, beside
-from pgolf.contrast import Settings
-from pgolf.study import ADHOC, STUDY, Study
-from pgolf.table import Report
+from pgolf.records.rows import Row, beside
+from pgolf.study.description import ADHOC, STUDY, Study
+from pgolf.tables.contrast import Settings
+from pgolf.tables.table import Report
 
 FREE = ("arm", "seed", "study", "scale", "data", "eval", "train", "launch", "paths", "hydra", "device", "precision", "compile")
 DATA_OF_AN_ARM = ("data.vocab_size",)  # an arm may be about it

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
 
-from pgolf.comparable import IDENTICAL
-from pgolf.page import Grid, Section, interval
-from pgolf.soundness import is_number
-from pgolf.stats import one_sample
-from pgolf.table import ArmRow, FamilyTable, row_of, uncompared
+from pgolf.records.fields import is_number
+from pgolf.tables.comparable import IDENTICAL
+from pgolf.tables.stats import one_sample
+from pgolf.tables.table import ArmRow, FamilyTable, row_of, uncompared
+from pgolf.tables.text import Grid, Section, interval
 
 Point = tuple[float, float]  # packed bytes, bits per byte
 TITLES = ("arm", "n", "bytes", "bytes on the line at its score", "saved [95%]", "share", "share of the model alone")

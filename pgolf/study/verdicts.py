@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pgolf.page import interval, p_text
-from pgolf.stats import ALPHA, Order, order_agreement
-from pgolf.study import EXPLORED, OF_PUBLISHED_ROWS, Claim, ClaimTest, Study
-from pgolf.table import FEWEST_SEEDS, ArmRow, FamilyTable, Report, row_of, uncompared
+from pgolf.study.description import EXPLORED, OF_PUBLISHED_ROWS, Claim, ClaimTest, Study
+from pgolf.tables.stats import ALPHA, Order, order_agreement
+from pgolf.tables.table import FEWEST_SEEDS, ArmRow, FamilyTable, Report, row_of, uncompared
+from pgolf.tables.text import interval, p_text
 
 HOLDS, FAILS, UNDECIDED, UNTESTABLE = "holds", "does not hold", "undecided", "not testable here"
 EXACT, ABOUT = 0.01, 0.1  # how far a published value may lie from a claim that names it, and one that says `about`

@@ -9,16 +9,16 @@ from typing import Any
 
 import torch
 
-from pgolf.account import Account, account
-from pgolf.auto import device_memory_bytes
-from pgolf.build import build_budget, build_data
-from pgolf.cells import Planned, State
-from pgolf.config import plain
+from pgolf.config.auto import device_memory_bytes
+from pgolf.config.build import build_budget, build_data
+from pgolf.config.compose import plain
+from pgolf.config.preflight import Cell
 from pgolf.errors import PgolfError
-from pgolf.memory import Memory, estimates, in_words
-from pgolf.preflight import Cell
-from pgolf.results import RECORD
-from pgolf.sweeps import counted, each_once, minutes, plan_folder, record_or_none
+from pgolf.records.record import RECORD
+from pgolf.run.account import Account, account
+from pgolf.run.memory import Memory, estimates, in_words
+from pgolf.sweep.state import Planned, State
+from pgolf.sweep.sweep import counted, each_once, minutes, plan_folder, record_or_none
 
 LOOKED_AT = 50  # earlier runs whose speed is asked for
 GUESS = 0.5  # of a plain matrix product's speed that training reaches; only where no earlier run tells

@@ -13,20 +13,22 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from pgolf.cells import Planned, held, plan_cell, state_of
-from pgolf.checkpoint import clear
 from pgolf.command import REFUSED
-from pgolf.config import register, save
-from pgolf.devices import gpus_of, pinned, visible_devices
-from pgolf.ending import ERROR, one_line, summary
+from pgolf.config.compose import save
+from pgolf.config.inherit import inherit
+from pgolf.config.resolvers import register
 from pgolf.errors import PgolfError
-from pgolf.inherit import inherit
 from pgolf.machine.files import unwritten, write_lines
-from pgolf.processes import die_with_parent, start_worker, wait
-from pgolf.provenance import record_head
-from pgolf.results import OF_A_FAILURE, RECORD, read_record, set_aside, write_record
-from pgolf.run import execute, told
-from pgolf.sweeps import planned_here, stopped
+from pgolf.machine.gpus import gpus_of, pinned, visible_devices
+from pgolf.machine.processes import die_with_parent, start_worker, wait
+from pgolf.records.record import OF_A_FAILURE, RECORD, read_record, set_aside, write_record
+from pgolf.run.execute import execute, told
+from pgolf.run.finish import ERROR
+from pgolf.run.provenance import record_head
+from pgolf.run.record import one_line, summary
+from pgolf.sweep.state import Planned, held, plan_cell, state_of
+from pgolf.sweep.sweep import planned_here, stopped
+from pgolf.training.checkpoint import clear
 
 
 def task(cfg: DictConfig) -> float:

@@ -9,19 +9,19 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig
 
-from pgolf.auto import decide_auto
-from pgolf.build import build_data
-from pgolf.checkpoint import read_state
-from pgolf.config import plain
+from pgolf.config.auto import decide_auto
+from pgolf.config.build import build_data
+from pgolf.config.compose import plain
+from pgolf.config.identity import decisive, identify, run_folder
 from pgolf.data.loaded import data_sha256
 from pgolf.errors import PgolfError
 from pgolf.machine.locks import locked
-from pgolf.plan import PlannedCell
-from pgolf.provenance import changed_code, decisive, versions
-from pgolf.results import FINISHED, LOCK, RECORD, flat, read_record
-from pgolf.runs import identify, run_folder
+from pgolf.records.plan import PlannedCell
+from pgolf.records.record import FINISHED, LOCK, RECORD, flat, read_record
+from pgolf.run.provenance import changed_code, versions
+from pgolf.run.trained import weights_sha
 from pgolf.slots import Corpus
-from pgolf.trained import weights_sha
+from pgolf.training.checkpoint import read_state
 
 SHOWN = 4  # names in a reason before the rest is counted
 

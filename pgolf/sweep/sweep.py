@@ -10,13 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pgolf.cells import Planned, State, state_of
-from pgolf.config import conf_dir
-from pgolf.ending import ERROR, one_line
+from pgolf.config.folders import conf_dir
 from pgolf.errors import PgolfError
-from pgolf.plan import Sweep, add_to_plan, read_plan
-from pgolf.provenance import PACKAGE, tree_sha
-from pgolf.results import FINISHED, RECORD, read_record
+from pgolf.records.plan import Sweep, add_to_plan, read_plan
+from pgolf.records.record import FINISHED, RECORD, read_record
+from pgolf.run.finish import ERROR
+from pgolf.run.provenance import PACKAGE, tree_sha
+from pgolf.run.record import one_line
+from pgolf.sweep.state import Planned, State, state_of
 
 POLL_S = 0.3
 LISTED = 20

@@ -1,4 +1,4 @@
-"""`python -m pgolf.worker RUN_DIR`: runs the saved configuration of one run folder; with `--ranks N`, as N ranks under torchrun."""
+"""`python -m pgolf.sweep.worker RUN_DIR`: runs the saved configuration of one run folder; with `--ranks N`, as N ranks under torchrun."""
 
 import os
 import sys
@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pgolf.auto import machine_lacks
 from pgolf.command import Parser, place, run
+from pgolf.config.auto import machine_lacks
+from pgolf.config.saved import load_saved
 from pgolf.errors import ConfigError
-from pgolf.processes import die_with_parent
-from pgolf.results import FINISHED, read_record
-from pgolf.run import execute
-from pgolf.saved import load_saved
+from pgolf.machine.processes import die_with_parent
+from pgolf.records.record import FINISHED, read_record
+from pgolf.run.execute import execute
 
 
 def unfinished(folder: Path, ranks: int) -> dict[str, Any]:
@@ -40,14 +40,14 @@ def start_ranks(folder: Path, ranks: int) -> int:
     from torch.distributed.run import main as torchrun
 
     try:
-        torchrun(["--standalone", f"--nproc-per-node={ranks}", "-m", "pgolf.worker", str(folder)])
+        torchrun(["--standalone", f"--nproc-per-node={ranks}", "-m", "pgolf.sweep.worker", str(folder)])
     except ChildFailedError:
         return 1
     return 0
 
 
 def command(arguments: list[str]) -> int:
-    parser = Parser(prog="python -m pgolf.worker", description=__doc__)
+    parser = Parser(prog="python -m pgolf.sweep.worker", description=__doc__)
     parser.add_argument("folder", type=place, metavar="RUN_DIR")
     parser.add_argument("--ranks", type=int, default=1, help="processes of the run (1)")
     args = parser.parse_args(arguments)

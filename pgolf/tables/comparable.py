@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pgolf.groups import BUDGET, SHORT, Group, Mark
+from pgolf.tables.groups import BUDGET, SHORT, Group, Mark
 
 IDENTICAL = "same configuration as the baseline"
 LISTED = 3  # file names in a mark

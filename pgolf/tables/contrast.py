@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pgolf.comparable import IDENTICAL, comparability, share_checkpoints
-from pgolf.groups import Group, Mark
-from pgolf.stats import Gate, Noise, TTest, correlation, detectable, gate, holm, paired, pooled_sd, seeds_needed, welch
+from pgolf.tables.comparable import IDENTICAL, comparability, share_checkpoints
+from pgolf.tables.groups import Group, Mark
+from pgolf.tables.stats import Gate, Noise, TTest, correlation, detectable, gate, holm, paired, pooled_sd, seeds_needed, welch
 
 
 @dataclass(frozen=True)

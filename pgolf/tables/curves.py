@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pgolf.groups import Group
 from pgolf.machine.files import is_inside, read_regular
 from pgolf.machine.plain import first_few, parse_json
 from pgolf.machine.typed import typed
-from pgolf.metrics import METRICS, read_metrics
-from pgolf.soundness import is_number
+from pgolf.records.fields import is_number
+from pgolf.records.metrics import METRICS, read_metrics
+from pgolf.tables.groups import Group
 
 DIGITS = 5  # of a score in a picture
 MAX_CURVES_BYTES = 512 * 2**20

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pgolf.comparable import same_part
 from pgolf.errors import DamagedFile, PgolfError
-from pgolf.groups import CONFIG
 from pgolf.machine.plain import read_yaml
-from pgolf.metrics import read_metrics
-from pgolf.results import RECORD, read_record
-from pgolf.soundness import is_number
+from pgolf.records.fields import is_number
+from pgolf.records.metrics import read_metrics
+from pgolf.records.record import RECORD, read_record
+from pgolf.tables.comparable import same_part
+from pgolf.tables.groups import CONFIG
 
 CURVES = {"train": ("train_bpb", "train_nats"), "val": ("val_bpb_live",)}
 PARAMETERS = "params."

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from pgolf.collect import Row
-from pgolf.results import STATUSES
-from pgolf.soundness import is_amount, is_number
+from pgolf.records.fields import is_amount, is_number
+from pgolf.records.record import STATUSES
+from pgolf.records.rows import Row
 
 SHORT = 8  # hex digits of a fingerprint that a folder's name holds
 CONFIG, CHOICES = "config.", "choices."

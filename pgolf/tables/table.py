@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgolf.collect import Collected
-from pgolf.contrast import Comparison, Resolution, Settings, baseline_of, compare_groups, corrections, resolutions
 from pgolf.errors import PgolfError
-from pgolf.groups import SHORT, Group, Mark, differing_keys, group
-from pgolf.stats import spread
+from pgolf.records.rows import Collected
+from pgolf.tables.contrast import Comparison, Resolution, Settings, baseline_of, compare_groups, corrections, resolutions
+from pgolf.tables.groups import SHORT, Group, Mark, differing_keys, group
+from pgolf.tables.stats import spread
 
 FEWEST_SEEDS = 3
 MOST_NAMED = 200  # arms in one warning

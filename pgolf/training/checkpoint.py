@@ -18,11 +18,11 @@ from torch import Tensor
 
 from pgolf.errors import DamagedFile
 from pgolf.machine.files import read_regular, unwritten, write_whole
+from pgolf.machine.ranks import Ranks
+from pgolf.machine.signals import StopRequest
 from pgolf.machine.typed import LARGEST, fits
-from pgolf.parallel import Ranks
-from pgolf.results import STATE
-from pgolf.runlog import RunLog
-from pgolf.signals import StopRequest
+from pgolf.records.record import STATE
+from pgolf.training.runlog import RunLog
 
 FOLDER = "checkpoint"
 MAGIC = b"\x89pgolf checkpoint 1\r\n"

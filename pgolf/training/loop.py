@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, Protocol
@@ -11,13 +10,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from pgolf.averaging import Averaging
-from pgolf.bf16_masters import Bf16Masters
 from pgolf.errors import DamagedFile, DivergedError
-from pgolf.parallel import Ranks
-from pgolf.roles import GradientWatch
-from pgolf.runlog import RunLog
-from pgolf.schedules import Budget
+from pgolf.machine.precision import autocast, synchronise
+from pgolf.machine.ranks import Ranks
+from pgolf.optim.averaging import Averaging
+from pgolf.optim.schedules import Budget
+from pgolf.training.defects import Bf16Masters
+from pgolf.training.gradient_watch import GradientWatch
+from pgolf.training.runlog import RunLog
 
 
 class Stream(Protocol):
@@ -81,10 +81,6 @@ class Trace:
         return median(self.step_ms) if self.step_ms else 0.0
 
 
-def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[object]:
-    return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
-
-
 def clear_gradients(job: Job) -> None:
     """Every gradient but those that a defect keeps."""
     kept = {id(p) for p in job.stale}
@@ -109,11 +105,6 @@ def accumulate(job: Job, settings: LoopSettings, ranks: Ranks, step: int, *, fak
     ranks.mean_gradients_([*job.trained.values(), *job.stale])
     total = ranks.sum_(torch.stack([nats, torch.tensor(float(size), dtype=torch.float64, device=settings.device)]))
     return float(total[0]), int(total[1])
-
-
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def prime(job: Job, settings: LoopSettings, ranks: Ranks) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from pgolf.results import METRICS
+from pgolf.records.record import METRICS
 
 LOG = "train.log"
 

@@ -72,13 +72,13 @@ ARGUMENTS = {
         "folder --outt x": "python -m pgolf.rerun: --outt x: no such option. Did you mean --out?",
     },
     "worker": {
-        "": "python -m pgolf.worker: RUN_DIR: is missing",
+        "": "python -m pgolf.sweep.worker: RUN_DIR: is missing",
         "gone": "gone: is not a run folder",
         "text": "text: is not a run folder",
         "folder": "folder/config.yaml: ",
         "folder --ranks 0": "--ranks: must be 1 or more (0)",
         "folder --ranks -1": "--ranks: must be 1 or more (-1)",
-        "folder --ranks x": "python -m pgolf.worker: --ranks: needs a whole number (x)",
+        "folder --ranks x": "python -m pgolf.sweep.worker: --ranks: needs a whole number (x)",
     },
     "status": {
         "gone": "gone: ",

@@ -14,9 +14,9 @@ from rich.console import Console
 from made_records import put, record, study_of
 from pgolf import status, train
 from pgolf.command import FAILED, INTERRUPTED, OK, REFUSED, Parser, run
-from pgolf.config import conf_dir
+from pgolf.config.folders import conf_dir
+from pgolf.config.preflight import preflight
 from pgolf.errors import ConfigError, DataError
-from pgolf.preflight import preflight
 
 Capture = pytest.CaptureFixture[str]
 
@@ -100,7 +100,7 @@ def test_a_launcher_chosen_in_a_study_is_used(tmp_path: Path, monkeypatch: pytes
     (conf / "hydra" / "launcher" / "mine.yaml").write_text(f"_target_: {basic}\nspeed: 3\n")
     text = (conf / "study" / "adhoc.yaml").read_text().replace("study:\n", "defaults:\n  - override /hydra/launcher: mine\n\nstudy:\n", 1)
     (conf / "study" / "mine.yaml").write_text(text.replace("name: adhoc", "name: mine"))
-    monkeypatch.setattr("pgolf.config.conf_dir", lambda: conf)
+    monkeypatch.setattr("pgolf.config.compose.conf_dir", lambda: conf)
     (cell,) = preflight(["study=mine", "hydra.launcher.speed=4"], multirun=True)
     assert cell.launcher == basic
     assert cell.composed.study.name == "mine"

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from pgolf.config import plain, save
+from pgolf.config.compose import plain, save
+from pgolf.config.identity import arm_name
+from pgolf.config.path_values import PATHS, parsed_or_none, quoted
+from pgolf.config.preflight import only_cell, preflight
 from pgolf.data.shard_files import _matches
 from pgolf.machine.plain import read_yaml
-from pgolf.path_values import PATHS, parsed_or_none, quoted
-from pgolf.preflight import only_cell, preflight
-from pgolf.runs import arm_name
 
 NAMES = [
     *("josé.txt", "книга.txt", "文.txt", "a#b.txt", "a&b.txt", "a[1].txt", "a{1}.txt", "a!b.txt", "a;b.txt", "a~b.txt", "a'b.txt", 'a"b'),

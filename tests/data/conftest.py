@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import sentencepiece
 
-from pgolf.data.bpe import train_bpe
 from pgolf.data.docs import Docs
+from pgolf.data.prepare.bpe import train_bpe
 from pgolf.data.tokenizer import tokenizer_from
 from pgolf.slots import Corpus
 

@@ -11,8 +11,8 @@ import pytest
 from pgolf.data import docs
 from pgolf.data.checks import describe, verify
 from pgolf.data.docs import Docs
-from pgolf.data.docstrings import documentation, package_folder, source_files, topic_documents
 from pgolf.data.loaded import load_corpus
+from pgolf.data.prepare.docstrings import documentation, package_folder, source_files, topic_documents
 from pgolf.data.shards import read_shard
 from pgolf.errors import DataError, OptionError
 from pgolf.slots import Corpus

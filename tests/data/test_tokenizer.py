@@ -10,7 +10,7 @@ import sentencepiece
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pgolf.data.bpe import train_bpe
+from pgolf.data.prepare.bpe import train_bpe
 from pgolf.data.shards import read_shard
 from pgolf.data.tokenizer import (
     ByteTable,

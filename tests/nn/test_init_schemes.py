@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pgolf.build import build_model, start_weights
+from pgolf.config.build import build_model, start_weights
 from tiny import CPU, bytes_of_state, published_config, stack_config
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pgolf.build import build_model
+from pgolf.config.build import build_model
 from pgolf.nn.primitives import initialise, seed_of
 from tiny import ALL_VARIANTS, CPU, bytes_of_state, random_ids, tiny_config, tiny_model
 

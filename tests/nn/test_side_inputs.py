@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from pgolf.binding import bind
-from pgolf.build import build_model, make
+from pgolf.config.binding import bind
+from pgolf.config.build import build_model, make
 from pgolf.errors import ConfigError
 from pgolf.nn.side_inputs.bigram_embed import BigramEmbed
 from pgolf.nn.side_inputs.bigram_residual import BigramResidual
 from pgolf.nn.side_inputs.value_embedding import ValueEmbedding
-from pgolf.roles import parameter_roles
+from pgolf.optim.roles import parameter_roles
 from tiny import leaks, logp_of, random_ids, redraw, stems, tiny_config, tiny_dims, tiny_model
 
 SIDES = stems("model/side_inputs")

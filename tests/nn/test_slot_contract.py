@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pgolf.binding import bind
-from pgolf.build import make, model_dims
-from pgolf.config import conf_dir
+from pgolf.config.binding import bind
+from pgolf.config.build import make, model_dims
+from pgolf.config.folders import conf_dir
 from pgolf.slots import Dims
 from tiny import ALL_VARIANTS, SLOTS, logp_of, materialise, random_ids, redraw, tiny_config, tiny_model, variants
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from reference import attention, block, tied_unet_logp
 
-from pgolf.build import build_model
+from pgolf.config.build import build_model
 from pgolf.nn.attention import Attention
 from pgolf.nn.depth.plain import Plain
 from pgolf.nn.depth.unet import UNet

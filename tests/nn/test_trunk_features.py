@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pgolf.build import build_model
+from pgolf.config.build import build_model
 from pgolf.nn.attention import Attention, without_self
 from pgolf.nn.primitives import rms_norm, rotary_angles, rotate
 from pgolf.nn.smear import SmearGate

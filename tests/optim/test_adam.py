@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from pgolf.errors import OptionError
+from pgolf.machine.ranks import Ranks
 from pgolf.optim.adam import Adam
-from pgolf.parallel import Ranks
 
 SETTINGS = {"lr": 0.04, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.0}
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from pgolf.errors import OptionError
+from pgolf.machine.ranks import Ranks
 from pgolf.optim.muon import Muon, newton_schulz
-from pgolf.parallel import Ranks
 
 PUBLISHED = {
     "lr": 0.04,

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from pgolf.build import build_model, build_optimizers, check_optimizer_settings
+from pgolf.config.build import build_model, build_optimizers, check_optimizer_settings
 from pgolf.errors import ConfigError
-from pgolf.loop import train
-from pgolf.parallel import Ranks
-from pgolf.roles import named_tensors, parameter_roles
-from pgolf.runlog import RunLog
+from pgolf.machine.ranks import Ranks
+from pgolf.nn.naming import named_tensors
+from pgolf.optim.roles import parameter_roles
+from pgolf.training.loop import train
+from pgolf.training.runlog import RunLog
 from tiny import ALL_VARIANTS, bytes_of_state, configured_job, loop_settings, stems, tiny_config, tiny_model
 
 OPTIMIZERS = [f"optim={stem}" for stem in stems("optim")] + [f"optim/algorithm@optim.roles.matrix={s}" for s in stems("optim/algorithm")]

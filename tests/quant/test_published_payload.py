@@ -2,8 +2,8 @@
 
 import pytest
 
-from pgolf.build import build_quantizer
-from pgolf.config import compose_config, plain
+from pgolf.config.build import build_quantizer
+from pgolf.config.compose import compose_config, plain
 
 D, KV, V = 512, 256, 1024
 

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from pgolf.build import build_quantizer
-from pgolf.config import compose_config, plain
-from pgolf.container import decode, read_container, uncompressed_bytes, write_container
+from pgolf.config.build import build_quantizer
+from pgolf.config.compose import compose_config, plain
 from pgolf.errors import ArtifactError
+from pgolf.quant.container import decode, read_container, uncompressed_bytes, write_container
 
 CONF = Path(__file__).parents[2] / "conf" / "quant"
 YAMLS = sorted(path.stem for path in CONF.glob("*.yaml"))

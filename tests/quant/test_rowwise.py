@@ -8,8 +8,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pgolf.container import decode
 from pgolf.errors import OptionError
+from pgolf.quant.container import decode
 from pgolf.quant.rowwise import Rowwise, Rule
 
 QUICK = settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))

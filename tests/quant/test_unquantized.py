@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pgolf.container import decode
 from pgolf.errors import OptionError
+from pgolf.quant.container import decode
 from pgolf.quant.unquantized import Unquantized
 
 

@@ -6,13 +6,13 @@ import struct
 import pytest
 import torch
 
-from pgolf.account import account
-from pgolf.artifact import pack
-from pgolf.averaging import ExponentialAverage, SnapshotAverage
-from pgolf.build import build_averaging, build_budget, build_model, build_quantizer, build_schedule, start_weights
-from pgolf.codecs import decompress
-from pgolf.container import MAGIC, read_container
-from pgolf.roles import named_tensors
+from pgolf.config.build import build_averaging, build_budget, build_model, build_quantizer, build_schedule, start_weights
+from pgolf.nn.naming import named_tensors
+from pgolf.optim.averaging import ExponentialAverage, SnapshotAverage
+from pgolf.quant.codecs import decompress
+from pgolf.quant.container import MAGIC, read_container
+from pgolf.run.account import account
+from pgolf.run.artifact import pack
 from tiny import CPU, STACKS, cpu_config, logp_of, random_ids, redraw, stack_config, tiny_model
 
 BLOCKS = ("model.q_proj.", "model.attention.", "model.mlp.")

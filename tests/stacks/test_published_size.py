@@ -2,9 +2,9 @@
 
 import pytest
 
-from pgolf.account import account
-from pgolf.build import build_model, build_quantizer, frozen_by, names_by_role
-from pgolf.roles import named_tensors
+from pgolf.config.build import build_model, build_quantizer, frozen_by, names_by_role
+from pgolf.nn.naming import named_tensors
+from pgolf.run.account import account
 from tiny import DEFECTS, published_config, tiny_config
 
 HEADS = {

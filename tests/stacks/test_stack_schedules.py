@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from pgolf.averaging import ExponentialAverage
-from pgolf.build import build_averaging, build_budget, build_fake, build_quantizer, build_schedule, make
-from pgolf.fake_quant import FakeQuantized
-from pgolf.loop import train
-from pgolf.parallel import Ranks
-from pgolf.runlog import RunLog
+from pgolf.config.build import build_averaging, build_budget, build_fake, build_quantizer, build_schedule, make
+from pgolf.machine.ranks import Ranks
+from pgolf.optim.averaging import ExponentialAverage
+from pgolf.quant.fake import FakeQuantized
+from pgolf.training.loop import train
+from pgolf.training.runlog import RunLog
 from tiny import configured_job, cpu_config, loop_settings, published_config, stack_config, tiny_model
 
 

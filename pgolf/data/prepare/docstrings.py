@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pgolf.data.documents import Document, document
+from pgolf.data.prepare.documents import Document, document
 from pgolf.errors import DataError
 
 STDLIB = "stdlib"

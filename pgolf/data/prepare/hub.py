@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 
-from pgolf.data.cache import locked, writing
+from pgolf.data.prepare.cache import locked, writing
 from pgolf.data.progress import say
 from pgolf.errors import DamagedFile, DataError
 from pgolf.machine.files import FULL, told, write_lines

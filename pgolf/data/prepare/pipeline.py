@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 
-from pgolf.data.bpe import train_bpe
-from pgolf.data.cache import MANIFEST, Entry
-from pgolf.data.documents import Document, deduplicate, split
-from pgolf.data.overlap import shared_windows
+from pgolf.data.prepare.bpe import train_bpe
+from pgolf.data.prepare.cache import MANIFEST, Entry
+from pgolf.data.prepare.documents import Document, deduplicate, split
+from pgolf.data.prepare.overlap import shared_windows
 from pgolf.data.progress import say
 from pgolf.data.shards import concatenated, write_shards
 from pgolf.data.tokenizer import check_text, encode_documents, tokenizer_from

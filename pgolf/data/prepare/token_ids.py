@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pgolf.data.cache import is_stamped, stamp
+from pgolf.data.prepare.cache import is_stamped, stamp
 from pgolf.data.progress import say
 from pgolf.data.shards import token_count, verify_shard
 

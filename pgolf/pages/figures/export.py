@@ -9,9 +9,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from pgolf.errors import PgolfError
-from pgolf.figures.style import INK, VARIABLES, quiet
 from pgolf.machine.files import unwritten, write_whole
-from pgolf.render import clean
+from pgolf.pages.figures.style import INK, VARIABLES, quiet
+from pgolf.pages.formats import clean
 
 STYLE = "width: 100%; max-width: 30rem; stroke-linejoin: round; stroke-linecap: butt"
 DPI = 160  # of a PNG: sharp on screens with two pixels to a point

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pgolf.figures.numbers import Effect, off_scale
-from pgolf.figures.style import FONT, INK, MUTED, RULE, SHADE, WIDTH, Looks, axes, blank, width_of, write, x_title
-from pgolf.render import clean
+from pgolf.pages.figures.numbers import Effect, off_scale
+from pgolf.pages.figures.style import FONT, INK, MUTED, RULE, SHADE, WIDTH, Looks, axes, blank, width_of, write, x_title
+from pgolf.pages.formats import clean
 
 ROW, TOP, BOTTOM, RIGHT = 23.0, 24.0, 40.0, 14.0
 BEYOND = 1.0  # an interval may reach this many times the estimates' span beyond them; what is wider ends in an arrow

@@ -4,11 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pgolf.aggregation import Aggregate
-from pgolf.curves import curves_of
-from pgolf.figures import forest, lines, order, points
-from pgolf.figures.export import Picture
-from pgolf.figures.numbers import (
+from pgolf.pages.aggregation import Aggregate
+from pgolf.pages.figures import forest, lines, order, points
+from pgolf.pages.figures.export import Picture
+from pgolf.pages.figures.numbers import (
     MOST_ARMS,
     TRAIN,
     VALIDATION,
@@ -29,9 +28,10 @@ from pgolf.figures.numbers import (
     series,
     sizes,
 )
-from pgolf.figures.style import Looks, look_of, quiet, shorten
-from pgolf.table import FamilyTable
-from pgolf.tradeoff import front, line_rows
+from pgolf.pages.figures.style import Looks, look_of, quiet, shorten
+from pgolf.study.tradeoff import front, line_rows
+from pgolf.tables.curves import curves_of
+from pgolf.tables.table import FamilyTable
 
 BAND = "The line is the mean over an arm's counted seeds, the band goes from the lowest to the highest seed."
 CUT = "The picture is not scaled for the steep first quarter of training."

@@ -6,22 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pgolf.figures.numbers import Series, off_scale
-from pgolf.figures.style import (
-    MUTED,
-    RULE,
-    Looks,
-    apart,
-    axes,
-    blank,
-    points,
-    quantity,
-    stroke,
-    width_of,
-    write,
-    x_title,
-    y_title,
-)
+from pgolf.pages.figures.numbers import Series, off_scale
+from pgolf.pages.figures.style import MUTED, RULE, Looks, apart, axes, blank, points, quantity, stroke, width_of, write, x_title, y_title
 
 LEFT, TOP, BOTTOM = 42.0, 28.0, 40.0
 LEADER = 30.0  # from the axes to a name

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from pgolf.aggregation import Aggregate
-from pgolf.curves import Curve, Found, of_group
-from pgolf.groups import Group
-from pgolf.page import score_columns, scoring
-from pgolf.study import Study
-from pgolf.table import ArmRow, FamilyTable
+from pgolf.pages.aggregation import Aggregate
+from pgolf.pages.sections import score_columns, scoring
+from pgolf.study.description import Study
+from pgolf.tables.curves import Curve, Found, of_group
+from pgolf.tables.groups import Group
+from pgolf.tables.table import ArmRow, FamilyTable
 
 Key = tuple[str, str, str]  # study, arm, fingerprint: what keeps one colour in all pictures
 MOST_ARMS = 60  # of one picture: more are neither told apart nor drawn in reasonable time

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from pgolf.figures.numbers import Pair
-from pgolf.figures.style import MUTED, WIDTH, Looks, apart, blank, stroke, width_of, write
+from pgolf.pages.figures.numbers import Pair
+from pgolf.pages.figures.style import MUTED, WIDTH, Looks, apart, blank, stroke, width_of, write
 
 LINE, TOP, BOTTOM = 17.0, 30.0, 10.0
 ROW = 26.0  # of the whole height, an arm

@@ -7,23 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
-from pgolf.figures.numbers import Sized, off_scale
-from pgolf.figures.style import (
-    FONT,
-    INK,
-    MUTED,
-    RULE,
-    WIDTH,
-    Looks,
-    axes,
-    blank,
-    points,
-    quantity,
-    stroke,
-    width_of,
-    write,
-    y_title,
-)
+from pgolf.pages.figures.numbers import Sized, off_scale
+from pgolf.pages.figures.style import FONT, INK, MUTED, RULE, WIDTH, Looks, axes, blank, points, quantity, stroke, width_of, write, y_title
 
 LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 50.0, 14.0, 28.0, 40.0, 300.0
 LINE = 17.0  # of the legend

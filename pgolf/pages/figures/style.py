@@ -17,8 +17,8 @@ from matplotlib.text import Text
 from matplotlib.textpath import TextToPath
 from matplotlib.transforms import Affine2D, Transform
 
-from pgolf.figures.numbers import Key
-from pgolf.render import clean
+from pgolf.pages.figures.numbers import Key
+from pgolf.pages.formats import clean
 
 WIDTH = 420.0  # of every picture: one column on a desk, the whole width of a phone
 FONT = 11.5  # of all text: 10 pixels on a phone, 13 on a desk

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgolf import __version__
-from pgolf.aggregation import Aggregate
-from pgolf.figures.export import svg
-from pgolf.figures.gallery import Exhibit
-from pgolf.figures.style import DARK_HUES, HUES
-from pgolf.page import Section, configuration, family_sections, introduction, main_grid, page
-from pgolf.study_page import study_sections
-from pgolf.table import FamilyTable
-from pgolf.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, rules_used
-from pgolf.webpage.elements import bullets, fold, paragraphs, slug, table, tag, text
-from pgolf.webpage.runs import runs
+from pgolf.pages.aggregation import Aggregate
+from pgolf.pages.figures.export import svg
+from pgolf.pages.figures.gallery import Exhibit
+from pgolf.pages.figures.style import DARK_HUES, HUES
+from pgolf.pages.html.elements import bullets, fold, paragraphs, slug, table, tag, text
+from pgolf.pages.html.runs import runs
+from pgolf.pages.sections import configuration, family_sections, introduction, main_grid, page
+from pgolf.pages.study import study_sections
+from pgolf.study.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, rules_used
+from pgolf.tables.table import FamilyTable
+from pgolf.tables.text import Section
 
 HERE = Path(__file__).parent
 CLASSES = {HOLDS: "good", FAILS: "bad", UNDECIDED: "open"}

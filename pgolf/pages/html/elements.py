@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from pgolf.page import Grid
-from pgolf.render import clean
+from pgolf.pages.formats import clean
+from pgolf.tables.text import Grid
 
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 BREAKS = re.compile(r"[_,=/]")  # after which a long name may be broken

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pgolf.collect import Row
-from pgolf.soundness import is_number
-from pgolf.webpage.elements import fold, tag, terms, text
+from pgolf.pages.html.elements import fold, tag, terms, text
+from pgolf.records.fields import is_number
+from pgolf.records.rows import Row
 
 SCORES = ("val_bpb", "val_bpb_live", "val_bpb_averaged", "val_nats", "quant_gap_bpb", "val_targets", "val_bytes", "eval_mode")
 SIZES = ("total_bytes", "model_bytes", "code_bytes", "cap_bytes", "under_cap", "params.total", "params.trained", "params.frozen")

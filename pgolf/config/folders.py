@@ -1,0 +1,38 @@
+"""Where the configuration and the cache lie."""
+
+import os
+from pathlib import Path
+
+from pgolf.errors import ConfigError
+
+CONFIG_DIR = "PGOLF_CONFIG_DIR"
+
+
+def conf_dir() -> Path:
+    """The folder of config groups: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).resolve().parents[1]
+    for candidate in (package.parent / "conf", package / "conf"):
+        if (candidate / "config.yaml").is_file():
+            return candidate
+    raise ConfigError(f"conf: not found beside or inside the package ({package}). Install pgolf again")
+
+
+def config_folders() -> list[Path]:
+    """Folders of config groups whose YAMLs the user trusts: pgolf's own, and the one that $PGOLF_CONFIG_DIR names.
+
+    `pgolf.train --config-dir FOLDER` sets that variable, so that the processes of a sweep know the folder too. No file can set it.
+    """
+    own = os.environ.get(CONFIG_DIR)
+    return [conf_dir(), *([Path(own).expanduser().absolute()] if own else [])]
+
+
+def conf_stamp() -> tuple[object, ...]:
+    """What changes when a file of the configuration does: names, sizes and times of all of them."""
+    files = ((str(path), path.stat()) for path in sorted(path for folder in config_folders() for path in folder.rglob("*.yaml")))
+    return tuple((name, status.st_mtime_ns, status.st_size) for name, status in files)
+
+
+def cache_dir() -> str:
+    """The user's cache folder: $PGOLF_CACHE, or pgolf under $XDG_CACHE_HOME or ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return os.environ.get("PGOLF_CACHE") or str(Path(base) / "pgolf")

@@ -1,0 +1,1 @@
+"""How a corpus is made once and cached."""

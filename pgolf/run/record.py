@@ -1,0 +1,101 @@
+"""The measured fields of a run's record, and the lines that a finished run prints."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pgolf.data.loaded import LoadedCorpus
+from pgolf.data.stream import TokenStream
+from pgolf.machine.usage import peak_memory_bytes
+from pgolf.records.record import RECORD
+from pgolf.run.account import Account
+from pgolf.run.artifact import CAP_BYTES
+from pgolf.run.finish import ERROR, Finish
+from pgolf.training.loop import Trace
+
+
+def fields_of(
+    config: Mapping[str, Any],
+    costs: Account,
+    corpus: LoadedCorpus,
+    stream: TokenStream,
+    trace: Trace,
+    finish: Finish,
+    code: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The measured part of the flat record. code: its fields."""
+    section = config["train"]
+    tokens = trace.steps * section["batch_tokens"]
+    total_bytes = finish.model_bytes + code["code_bytes"]
+    unscored = [] if math.isfinite(finish.packed.bpb) else ["the packed score is not finite"]
+    return {
+        **code,
+        "data_sha": corpus.data_sha,
+        "val_text_sha": corpus.val_text_sha,
+        "tokenizer_sha": corpus.tokenizer_sha,
+        "device": torch.cuda.get_device_name() if config["device"] == "cuda" else "cpu",
+        "params.total": costs.total,
+        "params.trained": costs.trained,
+        "params.frozen": costs.frozen,
+        **{f"params.{slot.removeprefix('model.')}": count for slot, count in costs.by_slot.items()},
+        "steps": trace.steps,
+        "qat_from_step": trace.qat_from_step,
+        "tokens": tokens,
+        "epochs": stream.epochs(trace.steps),
+        "train_s": trace.train_s,
+        "step_ms_median": trace.step_ms_median,
+        "tokens_per_s": tokens / trace.train_s,
+        "pack_s": finish.pack_s,
+        "eval_s": finish.eval_s,
+        "peak_mem_bytes": peak_memory_bytes(torch.device(config["device"])),
+        "val_bpb_live": finish.live.bpb,
+        "val_bpb_averaged": finish.averaged_bpb,
+        "val_bpb": finish.packed.bpb,
+        "val_nats": finish.packed.nats,
+        "val_targets": finish.packed.targets,
+        "val_bytes": finish.packed.bytes,
+        "val_raw_bytes": corpus.corpus.raw_val_bytes,
+        "eval_mode": finish.packed.mode,
+        **dict(zip(("val_nats_published_908", "val_bpb_published_908"), finish.estimate_908 or (), strict=False)),
+        "quant_gap_bpb": finish.packed.bpb - (finish.live.bpb if finish.averaged_bpb is None else finish.averaged_bpb),
+        "model_bytes": finish.model_bytes,
+        "total_bytes": total_bytes,
+        "cap_bytes": CAP_BYTES,
+        "under_cap": total_bytes <= CAP_BYTES,
+        "flops_per_token": costs.flops_per_token,
+        **{f"budget.{key}": section[key] for key in ("steps", "tokens", "seconds", "batch_tokens", "seq_len")},
+        "warnings": trace.warnings + unscored,
+    }
+
+
+def shown(value: float | None, form: str = ".4f") -> str:
+    """A number of a record, which holds null for one that was not finite."""
+    return "not finite" if value is None else format(value, form)
+
+
+def summary(record: Mapping[str, Any], folder: Path) -> str:
+    """A run in a few lines."""
+    if record["status"] != "ok":
+        return f"{record['status']}: {record['error']}\n  traceback: {folder / ERROR}"
+    cap = "under" if record["under_cap"] else "OVER"
+    return "\n".join(
+        [
+            f"val bpb   {shown(record['val_bpb'])} from the packed file, {shown(record['val_bpb_live'])} live"
+            f"  ({record['val_targets']:,} targets, {record['eval_mode']})",
+            f"bytes     {record['total_bytes']:,} = {record['model_bytes']:,} model + {record['code_bytes']:,} code, "
+            f"{cap} the cap of {record['cap_bytes']:,}",
+            f"training  {record['steps']:,} steps, {record['tokens']:,} tokens in {record['train_s']:.1f} s, "
+            f"{shown(record['tokens_per_s'], ',.0f')} tokens/s",
+            f"record    {folder / RECORD}",
+        ]
+    )
+
+
+def one_line(record: Mapping[str, Any]) -> str:
+    """A run in a line."""
+    if record["status"] != "ok":
+        return f"{record['status']}: {record['error']}"
+    return f"val_bpb {shown(record['val_bpb'])}, {record['total_bytes']:,} bytes, {record['train_s']:.1f} s of training"

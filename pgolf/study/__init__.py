@@ -1,0 +1,1 @@
+"""What a study asks, and what its numbers answer. No torch."""

@@ -1,0 +1,1 @@
+"""Many runs: what has run, what remains, and the jobs that run it."""

@@ -1,0 +1,1 @@
+"""From rows to groups, comparisons and tests. Numbers only, no torch."""

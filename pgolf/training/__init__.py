@@ -1,0 +1,1 @@
+"""One training run: the loop, its checkpoints, its log."""

@@ -1,0 +1,23 @@
+"""A folder of config groups of one's own: its choices are found and its classes are trusted, in every process of a sweep."""
+
+from pathlib import Path
+
+import pytest
+
+from pgolf.config.compose import plain
+from pgolf.config.folders import CONFIG_DIR
+from pgolf.config.preflight import preflight
+from pgolf.errors import ConfigError
+
+
+def test_a_choice_of_ones_own_is_found_only_in_the_folder_that_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = tmp_path / "conf" / "model" / "head"
+    group.mkdir(parents=True)
+    (tmp_path / "own_head.py").write_text("from pgolf.nn.head.tied import Tied\n\n\nclass Own(Tied):\n    pass\n")
+    (group / "own.yaml").write_text("_target_: own_head.Own\n_partial_: true\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"model/head: no such choice \(own\)"):
+        preflight(["model/head=own"], multirun=False)
+    monkeypatch.setenv(CONFIG_DIR, str(tmp_path / "conf"))
+    (cell,) = preflight(["model/head=own"], multirun=False)
+    assert plain(cell.composed)["model"]["head"]["_target_"] == "own_head.Own"

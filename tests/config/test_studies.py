@@ -1,0 +1,110 @@
+"""Every study composes, describes itself without contradiction, and its arms are what their names say."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose
+from hydra.types import RunMode
+
+from pgolf.config.build import build_model, frozen_by
+from pgolf.config.checks import problems_of
+from pgolf.config.compose import CONFIG_NAME, compose_config, composer, plain
+from pgolf.config.folders import conf_dir
+from pgolf.config.preflight import preflight
+from pgolf.config.study import described
+from pgolf.errors import ConfigError
+from pgolf.run.account import account
+
+STUDIES = sorted(path.stem for path in (Path(conf_dir()) / "study").glob("*.yaml") if path.stem != "adhoc")
+SCALES = ("cpu", "gpu1", "published")
+ARMS = [(study, path.stem) for study in STUDIES for path in sorted((Path(conf_dir()) / "arm" / study).glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_describes_itself(name: str, scale: str) -> None:
+    section = plain(compose_config([f"study={name}", f"scale={scale}"]))["study"]
+    study = described(section, scale)
+    assert study.name == (name if scale == "cpu" else f"{name}-{scale}"), "sizes never share a folder"
+    assert study.question.endswith("?")
+    assert study.smallest_effect_bpb > 0
+    arms = {arm for family in study.families for arm in family.arms}
+    assert arms == {arm for s, arm in ARMS if s == name}, "every arm's file is in a family, and every family's arm has a file"
+
+
+@pytest.mark.parametrize(("study", "arm"), ARMS)
+def test_an_arm_is_named_as_its_file(study: str, arm: str) -> None:
+    config = plain(compose_config([f"study={study}", f"arm={study}/{arm}"]))
+    assert problems_of(config) == []
+    assert config["study"]["arm"] == arm
+    assert config["data"]["shuffle_seed"] == config["seed"], "arms of one seed see the same batches"
+    frozen = frozen_by(build_model(config["model"]), config)
+    assert not frozen or config["defects"]["frozen"] or arm.endswith("_frozen"), "nothing is frozen but by name, or as published"
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_command_has_every_arm_and_three_seeds(name: str) -> None:
+    with composer():
+        hydra = compose(CONFIG_NAME, [f"study={name}"], return_hydra_config=True).hydra
+    assert hydra.mode == RunMode.MULTIRUN
+    assert list(hydra.sweeper.params) == ["seed", "arm"], "the seed first: an interrupted sweep has whole pairs"
+    assert hydra.sweeper.params.seed == "1,2,3"
+    assert set(hydra.sweeper.params.arm.split(",")) == {f"{name}/{arm}" for study, arm in ARMS if study == name}
+
+
+def test_the_command_line_beats_the_study() -> None:
+    arms = "arm=higher_rank_heads/T0_tied,higher_rank_heads/T6_simplex_d4"
+    cells = preflight(["study=higher_rank_heads", "seed=7", arms], multirun=False)
+    assert [(c.composed.study.arm, c.composed.seed) for c in cells] == [("T0_tied", 7), ("T6_simplex_d4", 7)]
+    assert set(cells[0].overruled) == {"seed", "arm"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["study=higher_rank_heads,adhoc"], "study: cannot be swept"),
+        (["study=higher_rank_hats"], "Did you mean higher_rank_heads"),
+        (["study=higher_rank_heads", "arm=higher_rank_heads/T8"], "arm: no such choice (higher_rank_heads/T8)"),
+        (["study=higher_rank_heads", "arm=higher_rank_heads/T8"], "Choices: higher_rank_heads/H0_tied"),
+        (["study.nmae=x"], "Did you mean study.name"),
+    ],
+)
+def test_mistakes_are_named(argv: list[str], said: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        preflight(argv, multirun=True)
+    assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_published_arms_have_their_published_parameters(name: str) -> None:
+    study = described(plain(compose_config([f"study={name}"]))["study"], "cpu")
+    for arm, row in study.published.items():
+        config = plain(compose_config([f"study={name}", f"arm={name}/{arm}", "scale=published"]))
+        assert sum(p.numel() for p in build_model(config["model"]).parameters()) == row["params.total"]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_independent_blocks_of_equal_parameters_are_equal_within_two_percent(scale: str) -> None:
+    shared, independent = (
+        account(plain(compose_config(["study=shared_weights", f"arm=shared_weights/{arm}", f"scale={scale}"])))
+        for arm in ("S0_shared", "S2_independent_parameters")
+    )
+    assert abs(independent.total / shared.total - 1) < 0.02
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_half_the_length_is_half(scale: str) -> None:
+    whole, half, windows = (
+        plain(compose_config(["study=shared_weights", f"arm=shared_weights/{arm}", f"scale={scale}"]))
+        for arm in ("S0_shared", "S4_half_length", "S5_shared_scored_at_half")
+    )
+    assert half["train"]["seq_len"] * 2 == whole["train"]["seq_len"]
+    assert windows["eval"]["window_tokens"] == half["train"]["seq_len"]
+    assert half["train"]["batch_tokens"] == whole["train"]["batch_tokens"]
+
+
+def test_a_size_that_a_study_does_not_know_is_named() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        preflight(["study=shared_weights", "arm=shared_weights/S4_half_length", "train.batch_tokens=8192"], multirun=False)
+    assert "seq_len" in str(refusal.value)
+    assert "8192" in str(refusal.value)

@@ -1,0 +1,153 @@
+"""The account against real models, closed formulas and the published counts."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pgolf.config.build import build_model, build_quantizer, make
+from pgolf.config.compose import compose_config, plain, quantizer_choices
+from pgolf.nn.primitives import initialise
+from pgolf.quant.container import uncompressed_bytes
+from pgolf.run.account import account, by_slot, flops_per_token
+from pgolf.run.artifact import encode_state
+from tiny import ALL_VARIANTS, CPU, SLOTS, stems, tiny_config, tiny_model, variants
+
+
+def published(*overrides: str) -> dict:
+    return plain(compose_config(["model=baseline", "scale=published", *overrides]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "total"),
+    [
+        ([], 17_059_912),
+        (["model/embedding=albert", "model.embedding.rank=64"], 16_633_928),
+        (["model/embedding=albert", "model.embedding.rank=128"], 16_732_232),
+        (["model/embedding=albert"], 16_732_232),
+        (["model.layers=11", "model.mlp_hidden=1536"], 26_501_720),
+        (["model.layers=11", "model.mlp_hidden=1536", "model/q_proj=low_rank"], 25_780_824),
+    ],
+    ids=str,
+)
+def test_published_counts(overrides, total):
+    costs = account(published(*overrides))
+    assert costs.total == costs.trained == total
+    assert costs.frozen == 0
+    assert sum(costs.by_slot.values()) == sum(costs.by_role.values()) == total
+
+
+def test_published_groups_of_the_baseline():
+    costs = account(published())
+    assert costs.by_role == {"embedding": 524_288, "matrix": 16_515_072, "scalar": 20_552}
+    assert costs.payload_bytes["int8_zlib_published"] == 17_178_912
+
+
+@settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(
+    head_dim=st.sampled_from([2, 4, 8]),
+    kv_heads=st.integers(1, 3),
+    group=st.integers(1, 3),
+    layers=st.integers(1, 6),
+    shared=st.booleans(),
+    vocab_size=st.integers(9, 40),
+    mlp_hidden=st.integers(1, 70),
+    slots=st.tuples(*(st.sampled_from(variants(slot)) for slot in SLOTS)),
+    rank=st.integers(2, 4),
+)
+def test_parameters_are_those_of_the_real_model(head_dim, kv_heads, group, layers, shared, vocab_size, mlp_hidden, slots, rank):
+    config = tiny_config("optim.frozen=[model.embedding]")
+    for slot, stem in zip(SLOTS, slots, strict=True):
+        config["model"][slot] = tiny_config(f"model/{slot}={stem}")["model"][slot]
+        if "rank" in config["model"][slot]:
+            config["model"][slot]["rank"] = min(rank, head_dim * kv_heads * group)
+    heads = kv_heads * group
+    sizes = {"width": head_dim * heads, "heads": heads, "kv_heads": kv_heads, "layers": layers, "unique_blocks": 1 if shared else layers}
+    config["model"] |= {**sizes, "vocab_size": vocab_size, "mlp_hidden": mlp_hidden, "rotary_dims": head_dim}
+    costs = account(config)
+    model = build_model(config["model"])
+    initialise(model, 1, CPU)
+    parts = {f"model.{name}": sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    assert costs.total == sum(parts.values())
+    assert costs.by_slot == {name: count for name, count in parts.items() if count or name in costs.by_slot}
+    assert costs.frozen == parts["model.embedding"] == costs.total - costs.trained
+    assert sum(costs.by_role.values()) == costs.total
+    for name, node in quantizer_choices(config):
+        made = make("quant", node)
+        assert costs.payload_bytes[name] == uncompressed_bytes(encode_state(model, made)), name
+
+
+@pytest.mark.parametrize("variant", ALL_VARIANTS)
+def test_slots_are_counted_apart(variant):
+    model = tiny_model(tiny_config(variant))
+    counted = by_slot(model)
+    assert sum(counted.values()) == sum(p.numel() for p in model.parameters())
+    assert counted["model.gains"] == 3 * 4 * 32
+    assert counted.get("model.depth", 0) == (32 if "plain" not in variant else 0)
+
+
+def test_baseline_count_in_closed_form():
+    for layers, cores in ((3, 3), (4, 1), (5, 2)):
+        config = tiny_config(f"model.layers={layers}", f"model.unique_blocks={cores}")
+        core = 32 * 32 + 2 * 32 * 16 + 32 * 32 + 2 * 32 * 64 + 4
+        assert account(config).total == 23 * 32 + cores * core + layers * 4 * 32 + layers // 2 * 32
+
+
+V, D, L, H, K, T, M, R, E = 23, 32, 3, 4, 8, 16, 64, 8, 4
+CORE = D * D + 2 * D * 16 + D * D + 2 * D * M
+ATTENTION = 6 * L * H * K * T
+
+
+@pytest.mark.parametrize(
+    ("overrides", "weights"),
+    [
+        (["model/head=tied"], L * CORE + V * D),
+        (["model/head=untied"], L * CORE + V * D),
+        (["model/head=factorized"], L * CORE + R * D + V * R),
+        (["model/head=mos"], L * CORE + E * (R * D + V * R) + E * D),
+        (["model/head=mixture_of_logits"], L * CORE + E * (R * D + V * R) + E * D),
+        (["model/head=simplex"], L * CORE + R * D + V * R),
+        (["model/embedding=albert"], L * CORE + R * D + (R * D + V * R)),  # into the trunk, and back out through both factors
+        (["model/embedding=albert", "model/head=untied"], L * CORE + R * D + V * D),
+        (["model/q_proj=low_rank"], L * (CORE - D * D + 2 * D * 12) + V * D),
+        (["model/depth=plain"], L * CORE + V * D),
+        (["model.unique_blocks=1"], L * CORE + V * D),
+    ],
+    ids=str,
+)
+def test_flops_are_six_a_matmul_weight_used_plus_causal_attention(overrides, weights):
+    model = build_model(tiny_config(*overrides)["model"])
+    assert flops_per_token(model) == 6 * weights + ATTENTION
+    assert account(tiny_config(*overrides)).flops_per_token == 6 * weights + ATTENTION
+
+
+@pytest.mark.parametrize(("option", "value"), [("train.seq_len", 32), ("model.kv_heads", 1), ("model.layers", 5)])
+def test_flops_of_other_sizes(option, value):
+    config = tiny_config(f"{option}={value}")["model"]
+    kv, time, layers = config["kv_heads"] * K, config["seq_len"], config["layers"]
+    core = D * D + 2 * D * kv + D * D + 2 * D * M
+    assert flops_per_token(build_model(config)) == 6 * (layers * core + V * D) + 6 * layers * H * K * time
+
+
+def test_published_flops_of_the_baseline():
+    matmuls = 9 * (786_432 + 1_048_576) + 1024 * 512
+    assert account(published()).flops_per_token == 6 * matmuls + 6 * 9 * 512 * 1024
+
+
+@pytest.mark.parametrize("stem", stems("quant"))
+@pytest.mark.parametrize("variant", ["model/head=tied", "model/head=mos", "model/embedding=albert"])
+def test_payload_is_the_bytes_of_the_encoded_arrays(stem, variant):
+    config = tiny_config(variant, f"quant={stem}")
+    want = uncompressed_bytes(encode_state(tiny_model(config), build_quantizer(config)))
+    costs = account(config)
+    assert costs.payload_bytes[stem] == costs.payload_bytes["chosen"] == want > 0
+
+
+def test_every_quantizer_is_listed_and_overrides_reach_the_chosen_one():
+    costs = account(tiny_config("quant=int8_zlib", "quant.keep_float_numel=1000000"))
+    assert set(costs.payload_bytes) == {*stems("quant"), "chosen"}
+    assert costs.payload_bytes["chosen"] > costs.payload_bytes["int8_zlib"]
+
+
+def test_counting_needs_no_memory():
+    config = tiny_config("model.width=4096", "model.heads=32", "model.kv_heads=8", "model.layers=60", "model.vocab_size=200000")
+    assert account(config).total > 7_000_000_000

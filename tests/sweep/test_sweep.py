@@ -1,0 +1,205 @@
+"""Sweeps: every job a process of its own, whatever happens to one costs one row, and every cell is run once."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pgolf import status
+from pgolf.config.folders import CONFIG_DIR, conf_dir
+from pgolf.records.fields import fault_of
+from pgolf.records.plan import planned_cells, read_plan
+from run_folders import records
+
+Train = Callable[[list[str]], int]
+MainOf = Callable[..., tuple[int, str, str]]
+Capture = pytest.CaptureFixture[str]
+BAD = """
+import os, signal, sys
+from pgolf.quant.unquantized import Unquantized
+
+class Exits(Unquantized):
+    def encode(self, name, tensor):
+        sys.exit("left")
+
+class Raises(Unquantized):
+    def encode(self, name, tensor):
+        return bytearray(2**62)
+
+class Dies(Unquantized):
+    def encode(self, name, tensor):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_sweep_runs_every_cell(train_here: Train, main_of: MainOf, tiny: list[str], tmp_path: Path, capsys: Capture) -> None:
+    sweep = ["quant=none,int8_zlib", "--multirun", *tiny, "train.steps=4"]
+    assert train_here(sweep) == 0
+    lines = capsys.readouterr().out.splitlines()
+    found = [record for _, record in records(tmp_path)]
+    assert {r["choices.quant"] for r in found} == {"none", "int8_zlib"}
+    assert {r["status"] for r in found} == {"ok"}
+    assert [fault_of(r) for r in found] == [None, None], "a fresh record contradicts itself nowhere"
+    assert {r["threads"] for r in found} == {1}
+    by_quant = {r["choices.quant"]: r for r in found}
+    assert by_quant["none"]["val_bpb_live"] == by_quant["int8_zlib"]["val_bpb_live"], "one seed, one training"
+    assert by_quant["none"]["quant_gap_bpb"] == 0
+    assert lines[0] == "2 runs in multirun/adhoc: 0 already run, 2 to run"
+    assert [line.split("]")[0] for line in lines[1:-1]] == ["[1/2", "[2/2"]
+    assert lines[-1] == "python -m pgolf.aggregate multirun/adhoc makes a table of them"
+    assert "quant=none: val_bpb" in lines[1]
+    assert "left" in lines[1]
+    assert train_here(sweep) == 0
+    assert "2 already run, 0 to run" in capsys.readouterr().out
+    planned = planned_cells(read_plan(tmp_path / "multirun" / "adhoc"))
+    assert {(cell.arm, cell.fingerprint) for cell in planned} == {(r["arm"], r["fingerprint"]) for r in found}
+    (told,) = json.loads(main_of(status, "--json")[1])
+    assert told["count"] == {"ok": 2}
+    assert told["left_s"] is None
+
+
+def test_status_names_what_it_was_given(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr(sys, "argv", ["pgolf.status", "elsewhere"])
+    assert status.main() == 2
+    assert "elsewhere: holds no sweep" in capsys.readouterr().err
+
+
+def test_a_bad_job_costs_one_row(
+    train_here: Train, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    (tmp_path / "bad.py").write_text(BAD)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    group = tmp_path / "conf" / "quant"
+    group.mkdir(parents=True)
+    sound = (conf_dir() / "quant" / "none.yaml").read_text()
+    for name in ("Exits", "Raises", "Dies"):
+        (group / f"{name.lower()}.yaml").write_text(sound.replace("pgolf.quant.unquantized.Unquantized", f"bad.{name}"))
+    sweep = ["--config-dir", str(tmp_path / "conf"), "--multirun", "quant=exits,raises,dies,none", *tiny, "train.steps=4"]
+    monkeypatch.setenv(CONFIG_DIR, "")  # what --config-dir sets is undone after the test
+    assert train_here(sweep) == 1
+    said = capsys.readouterr().err
+    found = {record["config.quant._target_"].split(".")[-1]: (folder, record) for folder, record in records(tmp_path)}
+    assert {name: record["status"] for name, (_, record) in found.items()} == {
+        "Exits": "failed",
+        "Raises": "failed",
+        "Dies": "failed",
+        "Unquantized": "ok",
+    }
+    assert found["Exits"][1]["error"] == "SystemExit: left"
+    assert "MemoryError" in found["Raises"][1]["error"]
+    assert "SIGKILL" in found["Dies"][1]["error"]
+    assert "3 of 4 runs failed" in said
+    for name in ("Exits", "Raises", "Dies"):
+        folder, record = found[name]
+        assert str((folder / "error.txt").relative_to(tmp_path)) in said
+        assert (folder / "error.txt").exists()
+        assert record["git_sha"] is not None or record["git_dirty"] is None
+        assert record["threads"] == 1
+    assert train_here([*sweep, "launch.fail_fast=true"]) == 1
+    said = capsys.readouterr().out
+    assert "4 runs in multirun/adhoc: 1 already run, 3 to continue, 0 to run" in said
+    assert said.count("failed:") == 1, "after the first failure no other run starts"
+
+
+def test_a_rerun_is_one_run_a_cell_and_goes_on_where_it_was_stopped(
+    train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    sweep = ["--multirun", "model.rope_base=10000,1e4", *tiny, "train.steps=4"]
+    assert train_here(sweep) == 0
+    planned = planned_cells(read_plan(tmp_path / "multirun" / "adhoc"))
+    assert len({cell.arm for cell in planned}) == 2, "cells that resolve alike run once, under two names"
+    assert len({cell.folder for cell in planned}) == 1
+    assert train_here([*sweep, "launch.rerun=true"]) == 0
+    ((folder, _),) = records(tmp_path)
+    assert len(list(folder.glob("earlier-*"))) == 1, "once, though it is planned twice"
+    since = max(s.rerun_since or 0 for s in read_plan(tmp_path / "multirun" / "adhoc"))
+    path = folder / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "ended_at": since - 1}))  # as if the re-run had been killed before it
+    capsys.readouterr()
+    assert train_here([*sweep, "launch.rerun=true"]) == 0
+    assert "0 already run, 1 to run" in capsys.readouterr().out
+    assert [s.rerun_since for s in read_plan(tmp_path / "multirun" / "adhoc")][-1] == since, "it goes on with the same re-run"
+    path.write_text("{")
+    assert train_here(sweep) == 1, "a damaged record costs its own row"
+    said = capsys.readouterr()
+    assert "0 already run, 1 that cannot be run, 0 to run" in said.out
+    assert "result.json: it is not JSON" in said.err
+
+
+def test_odd_sweeps(train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture) -> None:
+    assert train_here(["--multirun", "seed=range(1,1)", *tiny]) == 2
+    assert "seed: sweeps over no value (range(1,1))" in capsys.readouterr().err
+    assert train_here(["--multirun", "--cfg", "job", "seed=1,2"]) == 2
+    assert "--multirun: cannot be given together with --cfg" in capsys.readouterr().err
+    assert train_here(["train.from=a/b=c,a/b=d"]) == 2
+    assert "train.from: more than one value" in capsys.readouterr().err
+    for named in ("study.arm=../x", "study.name=-2+3"):  # the second is a formula to a spreadsheet
+        assert train_here([named, *tiny]) == 2
+        assert f"{named.split('=')[0]}: must be the name of a folder" in capsys.readouterr().err
+    assert train_here([f"study.name='{'文' * 61}'", *tiny]) == 2
+    assert "study.name: must have at most 180 bytes, and has 183" in capsys.readouterr().err
+    argv = ["--multirun", f"paths.out={tmp_path / 'a'},{tmp_path / 'b'}", "study.name=mine", *tiny, "train.steps=4"]
+    argv += ["model/head=choice(factorized)", "model.head.rank=8"]  # a value that has no place in the default choice
+    assert train_here(argv) == 0
+    assert len(list(records(tmp_path / "a" / "mine"))) == len(list(records(tmp_path / "b" / "mine"))) == 1
+
+
+def test_two_sweeps_at_once_run_each_cell_once(tiny: list[str], tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "pgolf.train", "--multirun", "seed=1,2", *tiny, "train.steps=12"]
+    both = [subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [each.communicate(timeout=240) for each in both]
+    assert [each.returncode for each in both] == [0, 0], said
+    found = dict(records(tmp_path))
+    assert sorted(record["seed"] for record in found.values()) == [1, 2]
+    for folder in found:
+        assert not list(folder.glob("earlier-*")), "nothing was run twice"
+        steps = [json.loads(line).get("step") for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        assert steps.count(12) == 1
+
+
+def wait_for_record(folder: Path, seconds: float = 90) -> None:
+    until = time.monotonic() + seconds
+    while not list(records(folder)):
+        assert time.monotonic() < until, "no run ended"
+        time.sleep(0.05)
+
+
+def test_ctrl_c_says_what_is_left(tiny: list[str], tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "pgolf.train", "--multirun", "seed=1,2,3", *tiny, "train.steps=150"]
+    sweep = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_record(tmp_path)
+    time.sleep(0.5)
+    sweep.send_signal(signal.SIGINT)
+    out, err = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130, out + err
+    assert "2 of 3 runs are left; the same command runs them:\n  seed=2\n  seed=3\n" in err
+    assert [record["seed"] for _, record in records(tmp_path) if record["status"] == "ok"] == [1]
+
+
+def test_a_sweep_stops_when_its_code_changes(tiny: list[str], tmp_path: Path) -> None:
+    source = Path(__file__).resolve().parents[2]
+    for name in ("pgolf", "conf"):
+        shutil.copytree(source / name, tmp_path / "tree" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    argv = [sys.executable, "-m", "pgolf.train", "--multirun", "seed=1,2", *tiny, "train.steps=12"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "tree")}
+    sweep = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    wait_for_record(tmp_path)
+    with (tmp_path / "tree" / "pgolf" / "loop.py").open("a") as file:
+        file.write("# another line\n")
+    out, err = sweep.communicate(timeout=120)
+    assert sweep.returncode == 1, out + err
+    assert "the code or conf/ changed since the sweep started" in err
+    assert "seed=2" in err
+    one = [text.replace("seed=1,2", "seed=1") for text in argv]
+    again = subprocess.run(one, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False, timeout=240)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "seed=1: again: code changed (loop.py)" in again.stdout
+    assert len({record["code_sha"] for _, record in records(tmp_path)}) == 1
