@@ -1,9 +1,10 @@
-"""Seconds to aggregate 10,000 records: read, group, test, write, as `python -m pgolf.aggregate` does it, start of Python included.
+"""Seconds to aggregate 10,000 records: read, group, test, write, as `python -m pgolf.aggregate` does it, start of
+Python included.
 
     python benchmarks/aggregate.py [--records 10000] [--seeds 5] [--keys 170]
 
-Makes the records in a temporary folder first, outside the clock: `--records / --seeds` arms of `--seeds` seeds, each record as large as a
-real one (configuration keys, source files, measured fields).
+Makes the records in a temporary folder first, outside the clock: `--records / --seeds` arms of `--seeds` seeds, each
+record as large as a real one (configuration keys, source files, measured fields).
 """
 
 import argparse
@@ -68,7 +69,10 @@ def record(study: str, arm: str, number: int, seed: int, keys: int, draw: random
         "ended_at": 1.0,
         **dict.fromkeys(("tokens_per_s", "qat_from_step", "quant_gap_bpb", "val_bpb_live", "val_bpb_averaged")),
         "under_cap": True,
-        **{f"budget.{key}": value for key, value in (("steps", 100), ("tokens", None), ("seconds", None), ("batch_tokens", 4096))},
+        **{
+            f"budget.{key}": value
+            for key, value in (("steps", 100), ("tokens", None), ("seconds", None), ("batch_tokens", 4096))
+        },
         "warnings": [],
         **config,
     }
@@ -98,13 +102,16 @@ def main() -> None:
         make(Path(folder), args.records, args.seeds, args.keys)
         os.sync()  # the disk should not be at work on what was made
         began, cpu = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-        done = subprocess.run([sys.executable, "-m", "pgolf.aggregate", folder, "--quiet"], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "pgolf.aggregate", folder, "--quiet"], capture_output=True, text=True, check=True
+        )
         took, cpu = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - cpu
         rows = [json.loads(line)["status"] for line in (Path(folder) / "results.jsonl").open()]
         size = (Path(folder) / "results.jsonl").stat().st_size
     print(done.stdout.strip())
     print(
-        f"{rows.count('ok'):,} records, {args.records // args.seeds:,} arms, {size / 1e6:.0f} MB: {took:.2f} s ({cpu:.2f} s of computing)"
+        f"{rows.count('ok'):,} records, {args.records // args.seeds:,} arms, {size / 1e6:.0f} MB: {took:.2f} s "
+        f"({cpu:.2f} s of computing)"
     )
 
 

@@ -1,10 +1,13 @@
-"""Seconds and peak memory of `aggregate` and `report` on inputs that are far too large: each ends, with the work done or a reason.
+"""Seconds and peak memory of `aggregate` and `report` on inputs that are far too large: each ends, with the work done
+or a reason.
 
-    python benchmarks/big_inputs.py [--case rows,seeds,record,metrics,curves] [--rows 100000] [--record-mb 50] [--points 1000000]
+    python benchmarks/big_inputs.py [--case rows,seeds,record,metrics,curves] [--rows 100000] [--record-mb 50] [--points
+    1000000]
 
-rows: a file of so many rows, three seeds an arm. seeds: as many rows of three arms. record: one of three records is so large. metrics: the
-three runs of a folder have so many logged points each. curves: the same as a file of rows with its curves beside it. The inputs are made in
-a temporary folder, outside the clock. A limit of --limit-s ends what takes longer.
+rows: a file of so many rows, three seeds an arm. seeds: as many rows of three arms. record: one of three records is so
+large. metrics: the three runs of a folder have so many logged points each. curves: the same as a file of rows with its
+curves beside it. The inputs are made in a temporary folder, outside the clock. A limit of --limit-s ends what takes
+longer.
 """
 
 import argparse
@@ -57,7 +60,17 @@ def events(points: int) -> Iterator[str]:
     for step in range(1, points + 1):
         bpb = 1.2 + 100 / (step + 100)
         yield (
-            json.dumps({"event": "train", "step": step, "tokens": step * 4096, "train_bpb": bpb, "train_nats": bpb, "lr_scale": 1.0}) + "\n"
+            json.dumps(
+                {
+                    "event": "train",
+                    "step": step,
+                    "tokens": step * 4096,
+                    "train_bpb": bpb,
+                    "train_nats": bpb,
+                    "lr_scale": 1.0,
+                }
+            )
+            + "\n"
         )
         if step % 1000 == 0:
             yield json.dumps({"event": "val", "step": step, "val_bpb_live": bpb}) + "\n"
@@ -77,7 +90,12 @@ def long_curves(folder: Path, points: int) -> Path:
     with (folder / "curves.jsonl").open("w", encoding="utf-8") as file:
         for seed in range(1, ARMS + 1):
             made = {key: row(0, seed, draw)[key] for key in ("study", "arm", "seed", "fingerprint")}
-            train = {"train_steps": steps, "train_tokens": [4096 * s for s in steps], "train_bpb": scores, "train_nats": scores}
+            train = {
+                "train_steps": steps,
+                "train_tokens": [4096 * s for s in steps],
+                "train_bpb": scores,
+                "train_nats": scores,
+            }
             file.write(json.dumps(made | train | {"val_steps": steps[::1000], "val_bpb_live": scores[::1000]}) + "\n")
     return path
 
@@ -122,7 +140,10 @@ def main() -> None:
             source = cases[case](Path(name))
             size = sum(path.stat().st_size for path in Path(name).rglob("*") if path.is_file())
             print(f"{case}: {size / 1e6:,.0f} MB of input", flush=True)
-            for words in (["pgolf.aggregate", str(source), "--quiet", "--out", f"{name}/out"], ["pgolf.report", str(source)]):
+            for words in (
+                ["pgolf.aggregate", str(source), "--quiet", "--out", f"{name}/out"],
+                ["pgolf.report", str(source)],
+            ):
                 print(f"  {words[0]:16} {measure(words, args.limit_s)}", flush=True)
             page = next(Path(name).glob("*.html"), None)
             print(f"  page of {page.stat().st_size / 1e6:,.1f} MB" if page else "  no page", flush=True)

@@ -1,8 +1,9 @@
-"""Damaged files of every kind through everything that reads them: `python benchmarks/fuzz.py [--cases 50000] [--seed 1]`.
+"""Damaged files of every kind through everything that reads them: `python benchmarks/fuzz.py [--cases 50000] [--seed
+1]`.
 
-Two tiny runs of two seeds are made first. Then each case damages one file, in its bytes or, checksums set right again, in its values, and
-gives it to one of its readers: the commands themselves, in this process, or the function that opens such a file for training. The result
-is compared with that of the sound file and counted:
+Two tiny runs of two seeds are made first. Then each case damages one file, in its bytes or, checksums set right again,
+in its values, and gives it to one of its readers: the commands themselves, in this process, or the function that opens
+such a file for training. The result is compared with that of the sound file and counted:
 
     refused     an error of ours, exit code 2, or a warning that names the file
     same        accepted, with the same meaning
@@ -85,13 +86,21 @@ def make_world(root: Path, seeds: Sequence[int] = (1, 2)) -> None:
         record = read_record(folder)
         assert record is not None
         trained = load_weights(folder, "checkpoint/weights.safetensors")
-        state = {"key": KEY, "trace": {"steps": 3}, "offsets": {"metrics.jsonl": 5}, "model": trained, **dict.fromkeys(PARTS[1:])}
+        state = {
+            "key": KEY,
+            "trace": {"steps": 3},
+            "offsets": {"metrics.jsonl": 5},
+            "model": trained,
+            **dict.fromkeys(PARTS[1:]),
+        }
         (folder / "checkpoint" / "state.pt").write_bytes(state_bytes(state))
         place = str(folder.relative_to(study))
         cells.append(PlannedCell("adhoc", record["arm"], record["seed"], record["fingerprint"], place))
     add_to_plan(study, Sweep(("model/head=tied,factorized", "seed=1,2"), time.time(), "0" * 64, False, tuple(cells)))
     family = FamilyPlan("heads", "two heads", "tied", ("tied", "factorized"))
-    write_study(study, Study("adhoc", "Which head?", "nowhere", "cpu", "welch", 0.01, (family,), {"tied": {"val_bpb": 2.0}}))
+    write_study(
+        study, Study("adhoc", "Which head?", "nowhere", "cpu", "welch", 0.01, (family,), {"tied": {"val_bpb": 2.0}})
+    )
     assert aggregate.main([str(study), "--curves", "--quiet", "--out", str(root / "rows" / "results.jsonl")]) == 0
 
 
@@ -147,14 +156,20 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
     in_pair: Readers = {"compare": lambda: said(compare.main, run, other, "--json")}
     in_rows = of(rows / "results.jsonl")
     in_corpus: Readers = {"corpus": lambda: load_corpus(build_data(config).prepare()).val_text_sha}
-    in_folder: Readers = {"rerun": lambda: load_saved(run, paths), "worker": lambda: load_saved(run), "compare": without_record}
+    in_folder: Readers = {
+        "rerun": lambda: load_saved(run, paths),
+        "worker": lambda: load_saved(run),
+        "compare": without_record,
+    }
     packed_readers: Readers = {
         "unpack": lambda: weight_sum(unpack(packed, cpu).model),
         "evaluate": lambda: said(evaluate.main, packed, *of_corpus, "--json"),
     }
     plain, lines = json_damage(marker), json_damage(marker, lines=True)
     return {
-        "record": Case(run / "result.json", {**in_study, **in_pair, "train.from": parent}, json_damage(marker, indent=1)),
+        "record": Case(
+            run / "result.json", {**in_study, **in_pair, "train.from": parent}, json_damage(marker, indent=1)
+        ),
         "plan": Case(study / "sweep.json", in_study, plain),
         "study": Case(study / "study.json", of(study), plain),
         "metrics": Case(run / "metrics.jsonl", {**in_study, **in_pair}, lines),
@@ -167,7 +182,11 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
         "manifest": Case(entry / "manifest.json", in_corpus, plain),
         "tokenizer": Case(entry / "tokenizer.model", in_corpus, damaged_bytes),
         "shard": Case(next(entry.glob("*_val_*.bin")), in_corpus, damaged_bytes),
-        "text": Case(text, {"text": lambda: Text(root / "fresh", path=str(text), **settings).prepare().raw_val_bytes}, damaged_bytes),
+        "text": Case(
+            text,
+            {"text": lambda: Text(root / "fresh", path=str(text), **settings).prepare().raw_val_bytes},
+            damaged_bytes,
+        ),
     }
 
 
@@ -198,7 +217,16 @@ def outcome(case: Case, name: str, sound: str, marker: Path) -> tuple[str, str]:
         signal.setitimer(timer, seconds)
     try:
         text = meaning(case.readers[name]())
-        kind, shown = ("same" if text == sound else "refused" if case.path.name in text and case.path.name not in sound else "other"), ""
+        kind, shown = (
+            (
+                "same"
+                if text == sound
+                else "refused"
+                if case.path.name in text and case.path.name not in sound
+                else "other"
+            ),
+            "",
+        )
         if kind == "other" and any(word in text and word not in sound for word in ("damaged", "foreign", "None")):
             kind = "refused"
     except PgolfError:
@@ -233,7 +261,9 @@ def fuzz(root: Path, cases: int, seed: int, kinds: tuple[str, ...] = ()) -> tupl
     while sum(counts.values()) < cases:
         kind = dice.choice(names)
         case = world[kind]
-        readers = [name for name in case.readers if dice.randrange(RARE.get(name, 1)) == 0] or [next(iter(case.readers))]
+        readers = [name for name in case.readers if dice.randrange(RARE.get(name, 1)) == 0] or [
+            next(iter(case.readers))
+        ]
         reader, content = dice.choice(readers), case.path.read_bytes()
         try:
             case.path.write_bytes(case.damage(content, dice))

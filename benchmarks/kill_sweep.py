@@ -1,14 +1,16 @@
-"""A sweep killed again and again, against one left in peace: `python benchmarks/kill_sweep.py [--launcher basic joblib submitit_local]`.
+"""A sweep killed again and again, against one left in peace: `python benchmarks/kill_sweep.py [--launcher basic joblib
+submitit_local]`.
 
-Four short runs with an average, momentum warm-up, late fake quantization and shuffling are swept once undisturbed, then under every
-launcher under SIGKILL: to the command alone, to one worker, to one of the launcher's own processes, to all of them. Each kill waits for
-a phase (the command starting or composing, a worker starting, training, writing a checkpoint, scoring, packing, recording), where it
-lasts longer than milliseconds for a random moment of it. After each kill the same command is given again. Once all runs are there, they
-must be `ok`, there once, and equal to the undisturbed ones but for times; no line may stand twice in a metrics.jsonl, and no process may
-be left. Where kills are left by then, a new sweep is begun.
+Four short runs with an average, momentum warm-up, late fake quantization and shuffling are swept once undisturbed, then
+under every launcher under SIGKILL: to the command alone, to one worker, to one of the launcher's own processes, to all
+of them. Each kill waits for a phase (the command starting or composing, a worker starting, training, writing a
+checkpoint, scoring, packing, recording), where it lasts longer than milliseconds for a random moment of it. After each
+kill the same command is given again. Once all runs are there, they must be `ok`, there once, and equal to the
+undisturbed ones but for times; no line may stand twice in a metrics.jsonl, and no process may be left. Where kills are
+left by then, a new sweep is begun.
 
-Takes about five minutes per launcher on two cores. Exit code 1 where anything differs. Leave the checkout alone meanwhile: a sweep stops
-when its code changes. Linux: processes are found in /proc.
+Takes about five minutes per launcher on two cores. Exit code 1 where anything differs. Leave the checkout alone
+meanwhile: a sweep stops when its code changes. Linux: processes are found in /proc.
 """
 
 import argparse
@@ -30,10 +32,21 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[1]
 SWEEP = "model/head=tied,factorized seed=1,2"
 MODEL = "model.width=64 model.layers=3 model.heads=4 model.kv_heads=2"
-TRAIN = "train.steps=160 train.seq_len=64 train.batch_tokens=512 train.log_every=5 train.val_every=50 train.qat_below=0.5"
-FEATURES = "optim/averaging=ema optim.roles.matrix.momentum_warmup_steps=100 data.shuffle_seed=${seed} launch.checkpoint_s=0.2"
+TRAIN = (
+    "train.steps=160 train.seq_len=64 train.batch_tokens=512 train.log_every=5 train.val_every=50 train.qat_below=0.5"
+)
+FEATURES = (
+    "optim/averaging=ema optim.roles.matrix.momentum_warmup_steps=100 data.shuffle_seed=${seed} launch.checkpoint_s=0.2"
+)
 PARALLEL = {"basic": "", "joblib": "hydra.launcher.n_jobs=2", "submitit_local": "hydra.launcher.timeout_min=60"}
-TIMED = ("_s", "_ms", "_ms_median", "tokens_per_s", "ended_at", "peak_mem_bytes")  # ends of keys that depend on the clock or the machine
+TIMED = (
+    "_s",
+    "_ms",
+    "_ms_median",
+    "tokens_per_s",
+    "ended_at",
+    "peak_mem_bytes",
+)  # ends of keys that depend on the clock or the machine
 KINDS = {
     "basic": ("command", "worker", "all"),
     "joblib": ("command", "worker", "job", "all"),
@@ -41,7 +54,13 @@ KINDS = {
 }
 JOBS = ("loky.backend.popen", "submitit.core._submit")  # in the command line of a launcher's own process
 AIMS = ("starting", "composing", "worker starting", "training", "checkpointing", "scoring", "packing", "recording")
-RANDOM_S = {"starting": 0.5, "composing": 0.3, "worker starting": 1.5, "training": 2.0, "scoring": 0.05}  # most that a kill waits then
+RANDOM_S = {
+    "starting": 0.5,
+    "composing": 0.3,
+    "worker starting": 1.5,
+    "training": 2.0,
+    "scoring": 0.05,
+}  # most that a kill waits then
 LOOK_S = 0.3  # between two looks at the processes: a phase of milliseconds leaves no time for one
 PATIENCE_S = 60.0  # until a kill takes whatever phase there is
 ENDING_S = 120.0  # that jobs of a scheduler have to end after the last command
@@ -62,7 +81,9 @@ def processes(folder: Path) -> dict[int, str]:
     for place in Path("/proc").glob("[0-9]*"):
         try:
             if Path(os.readlink(place / "cwd")).is_relative_to(folder):
-                found[int(place.name)] = (place / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ").strip()
+                found[int(place.name)] = (
+                    (place / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ").strip()
+                )
         except OSError:  # it has ended
             continue
     return {pid: args for pid, args in found.items() if args}  # a zombie has none
@@ -93,7 +114,9 @@ def tail(path: Path) -> str:
 
 def phase_of(run: Path, since: float) -> str:
     """What the worker of a run folder does, from what it has written since."""
-    partial = [path.name for path in (*run.glob(".*.partial"), *run.glob("checkpoint/.*.partial")) if newer(path, since)]
+    partial = [
+        path.name for path in (*run.glob(".*.partial"), *run.glob("checkpoint/.*.partial")) if newer(path, since)
+    ]
     if any(name.startswith(".state.pt") for name in partial):
         return "checkpointing"
     if not newer(run / "train.log", since):
@@ -108,7 +131,11 @@ def phase_of(run: Path, since: float) -> str:
 
 def phases(folder: Path, command: int, since: float) -> list[str]:
     """What the command or, once there are any, its runs are doing."""
-    runs = [path.parent for path in folder.glob("multirun/adhoc/*/seed*/config.yaml") if not newer(path.parent / "result.json", since)]
+    runs = [
+        path.parent
+        for path in folder.glob("multirun/adhoc/*/seed*/config.yaml")
+        if not newer(path.parent / "result.json", since)
+    ]
     active = [run for run in runs if newer(run / "config.yaml", since)]
     if active:
         return sorted(phase_of(run, since) for run in active)
@@ -139,7 +166,9 @@ def strike(sweep: "subprocess.Popen[bytes]", there: dict[int, str], kind: str, d
 
 
 def disturbed(command: list[str], at: Round, todo: list[tuple[str, str]], dice: random.Random) -> bool:
-    """Give the command, kill, give it again, until it ends by itself with exit code 0 or the kills are used up. Whether it did end."""
+    """Give the command, kill, give it again, until it ends by itself with exit code 0 or the kills are used up. Whether
+    it did end.
+    """
     extra = 0
     while extra < MOST_COMMANDS:
         extra += not todo
@@ -147,7 +176,11 @@ def disturbed(command: list[str], at: Round, todo: list[tuple[str, str]], dice: 
         while sweep.poll() is None and todo:
             kind, aim = todo[0]
             until, looked, there = time.monotonic() + PATIENCE_S, 0.0, dict[int, str]()
-            while sweep.poll() is None and aim not in (hit := phases(at.folder, sweep.pid, since)) and time.monotonic() < until:
+            while (
+                sweep.poll() is None
+                and aim not in (hit := phases(at.folder, sweep.pid, since))
+                and time.monotonic() < until
+            ):
                 if time.monotonic() - looked > LOOK_S:
                     looked, there = time.monotonic(), processes(at.folder)
             if aim in RANDOM_S:
@@ -173,7 +206,11 @@ def runs_of(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def lines(path: Path) -> list[tuple[Any, ...]]:
     """Events of a run, by kind and step; `continued` is said at every start and counts for nothing."""
     events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [(e["event"], e.get("step"), e.get("train_nats"), e.get("val_bpb_live")) for e in events if e["event"] != "continued"]
+    return [
+        (e["event"], e.get("step"), e.get("train_nats"), e.get("val_bpb_live"))
+        for e in events
+        if e["event"] != "continued"
+    ]
 
 
 def problems(peace: Path, war: Path) -> list[str]:
@@ -183,11 +220,15 @@ def problems(peace: Path, war: Path) -> list[str]:
     if {name: r["status"] for name, r in found.items()} != dict.fromkeys(wanted, "ok") or len(wanted) != 4:
         bad.append(f"records: {[r['status'] for r in wanted.values()]} and {[r['status'] for r in found.values()]}")
     for name in wanted.keys() & found.keys():
-        differ = [key for key in wanted[name].keys() | found[name].keys() if wanted[name].get(key) != found[name].get(key)]
+        differ = [
+            key for key in wanted[name].keys() | found[name].keys() if wanted[name].get(key) != found[name].get(key)
+        ]
         bad += [f"{name}: {key} {wanted[name].get(key)} {found[name].get(key)}" for key in sorted(differ)]
         there, here = lines(peace / name / "metrics.jsonl"), lines(war / name / "metrics.jsonl")
         if there != here or len(set(here)) != len(here):
-            bad.append(f"{name}: metrics.jsonl has {len(here)} lines, {len(set(here))} of them different, for {len(there)}")
+            bad.append(
+                f"{name}: metrics.jsonl has {len(here)} lines, {len(set(here))} of them different, for {len(there)}"
+            )
         if (peace / name / "artifact.pgolf").read_bytes() != (war / name / "artifact.pgolf").read_bytes():
             bad.append(f"{name}: another artifact")
     bad += [f"left behind: {path}" for path in war.glob("multirun/**/.*.partial")]
@@ -214,12 +255,22 @@ def campaign(launcher: str, command: list[str], root: Path, peace: Path, args: a
             time.sleep(0.2)
         bad += problems(peace, at.folder) + [f"still running: {args}" for args in processes(at.folder).values()]
     kills = [kill for at in rounds for kill in at.kills]
-    continued = sum((at.folder / "output.txt").read_text(encoding="utf-8", errors="replace").count("continues at step") for at in rounds)
+    continued = sum(
+        (at.folder / "output.txt").read_text(encoding="utf-8", errors="replace").count("continues at step")
+        for at in rounds
+    )
     print(f"\n{launcher}: {len(kills)} kills, {len(rounds)} sweeps, {time.monotonic() - began:.0f} s")
     print("  killed:", ", ".join(f"{kind} {count}" for kind, count in Counter(kind for kind, _ in kills).items()))
-    print("  phases hit:", ", ".join(f"{name} {count}" for name, count in Counter(p for _, hit in kills for p in hit).most_common()))
+    print(
+        "  phases hit:",
+        ", ".join(f"{name} {count}" for name, count in Counter(p for _, hit in kills for p in hit).most_common()),
+    )
     print(f"  {continued} times a run went on from a checkpoint")
-    print(*(f"  {text}" for text in bad or ["equal: every record, event and artifact, but for times"]), sep="\n", flush=True)
+    print(
+        *(f"  {text}" for text in bad or ["equal: every record, event and artifact, but for times"]),
+        sep="\n",
+        flush=True,
+    )
     return not bad
 
 
@@ -237,8 +288,17 @@ def main() -> int:
         text = root / "topics.txt"
         topics = sorted(pydoc_data.topics.topics.items())
         text.write_text("\n\n".join(value for _, value in topics)[:250_000], encoding="utf-8")
-        data = f"data=text data.path={text} data.vocab_size=384 paths.cache={root}/cache eval.max_targets=3000 train.threads=1"
-        command = [sys.executable, "-m", "pgolf.train", "--multirun", *f"{SWEEP} {MODEL} {TRAIN} {FEATURES} {data}".split()]
+        data = (
+            f"data=text data.path={text} data.vocab_size=384 paths.cache={root}/cache eval.max_targets=3000 "
+            "train.threads=1"
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "pgolf.train",
+            "--multirun",
+            *f"{SWEEP} {MODEL} {TRAIN} {FEATURES} {data}".split(),
+        ]
         began = time.monotonic()
         code = start(command, peace).wait()
         print(f"undisturbed: exit code {code}, {time.monotonic() - began:.0f} s", flush=True)

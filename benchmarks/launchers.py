@@ -1,8 +1,10 @@
-"""One six-run sweep under several launchers: `python benchmarks/launchers.py basic joblib submitit_local [--numbers FILE]`.
+"""One six-run sweep under several launchers: `python benchmarks/launchers.py basic joblib submitit_local [--numbers
+FILE]`.
 
-Every launcher must give the same numbers. Printed: the command, its first and last line, wall seconds; then the ratio of each launcher to
-basic, and what a job costs beyond training the same six runs one after another in one process (`--one-process`). Launchers whose plugins
-cannot live in one environment (ray) are run from another one with the same --numbers file, which holds what the others found.
+Every launcher must give the same numbers. Printed: the command, its first and last line, wall seconds; then the ratio
+of each launcher to basic, and what a job costs beyond training the same six runs one after another in one process
+(`--one-process`). Launchers whose plugins cannot live in one environment (ray) are run from another one with the same
+--numbers file, which holds what the others found.
 """
 
 import argparse
@@ -15,7 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-SIZE = "model.width=64 model.layers=3 model.heads=4 model.kv_heads=2 train.seq_len=64 train.batch_tokens=1024 eval.max_targets=3000"
+SIZE = (
+    "model.width=64 model.layers=3 model.heads=4 model.kv_heads=2 train.seq_len=64 train.batch_tokens=1024 "
+    "eval.max_targets=3000"
+)
 FIXED = "train.threads=1 train.val_every=0"
 ARMS, SEEDS = ("tied", "factorized"), (1, 2, 3)
 MANY_RUNS = """
@@ -68,7 +73,9 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         text = Path(root) / "topics.txt"
-        text.write_text("\n\n".join(value for _, value in sorted(pydoc_data.topics.topics.items()))[:250_000], encoding="utf-8")
+        text.write_text(
+            "\n\n".join(value for _, value in sorted(pydoc_data.topics.topics.items()))[:250_000], encoding="utf-8"
+        )
         data = ["data=text", "data.vocab_size=384", f"data.path={text}", f"paths.cache={root}/cache"]
         overrides = [*f"{SIZE} {FIXED} train.steps={args.steps}".split(), *data]
         subprocess.run([sys.executable, "-m", "pgolf.data", "prepare", *data], check=True)
@@ -80,15 +87,24 @@ def main() -> int:
             found = numbers(Path(root) / launcher)
             known = known or found
             same = same and found == known and len(found) == len(ARMS) * len(SEEDS)
-            print(f"the numbers of {launcher}: {'the same' if found == known else f'OTHERS, {found} and not {known}'}", flush=True)
+            print(
+                f"the numbers of {launcher}: {'the same' if found == known else f'OTHERS, {found} and not {known}'}",
+                flush=True,
+            )
         if args.numbers and known:
             args.numbers.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
         if args.one_process:
             alone = in_one_process(sys.executable, overrides, Path(root) / "alone")
             same = same and numbers(Path(root) / "alone") == known
-            print(f"\nin one process: {alone:.1f} s, {'the same numbers' if numbers(Path(root) / 'alone') == known else 'OTHER NUMBERS'}")
+            print(
+                f"\nin one process: {alone:.1f} s, "
+                f"{'the same numbers' if numbers(Path(root) / 'alone') == known else 'OTHER NUMBERS'}"
+            )
             if "basic" in walls:
-                print(f"a job of the basic launcher costs {(walls['basic'] - alone) / 6:.1f} s more than the same run in one process")
+                print(
+                    f"a job of the basic launcher costs {(walls['basic'] - alone) / 6:.1f} s more than the same run "
+                    "in one process"
+                )
         for launcher, wall_s in walls.items():
             if "basic" in walls and launcher != "basic":
                 print(f"{launcher} / basic: {wall_s / walls['basic']:.2f} of the wall time")

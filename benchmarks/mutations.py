@@ -76,7 +76,21 @@ ODD: list[Any] = [
     "../x",
     "/etc/passwd",
 ]
-ODD += ["\u202e", "\x1b[31m", "<script>", "=1+1", "[/red]", [], [1], ["x"], [[]], {}, {"a": 1}, "x" * 10_000, [0] * 1000]
+ODD += [
+    "\u202e",
+    "\x1b[31m",
+    "<script>",
+    "=1+1",
+    "[/red]",
+    [],
+    [1],
+    ["x"],
+    [[]],
+    {},
+    {"a": 1},
+    "x" * 10_000,
+    [0] * 1000,
+]
 
 
 def damaged_bytes(content: bytes, dice: random.Random) -> bytes:
@@ -133,13 +147,17 @@ def damaged_value(value: Any, dice: random.Random, marker: str) -> Any:
         elif kind == 4:
             del node[key]
         elif kind == 5 and isinstance(node, dict):
-            node[dice.choice((f"{key}x", "_target_", "_args_", "__class__", "", "config.x", "params.x"))] = node.pop(key)
+            node[dice.choice((f"{key}x", "_target_", "_args_", "__class__", "", "config.x", "params.x"))] = node.pop(
+                key
+            )
         elif kind == 6:
             other, there = dice.choice(found)
             if (isinstance(other, dict) and there in other) or (isinstance(other, list) and there < len(other)):
                 node[key] = copy.deepcopy(other[there])
         elif isinstance(node[key], int | float):
-            node[key] = dice.choice((node[key] + 1, -node[key], node[key] * 1.0001, node[key] * 1e6, str(node[key]), [node[key]]))
+            node[key] = dice.choice(
+                (node[key] + 1, -node[key], node[key] * 1.0001, node[key] * 1e6, str(node[key]), [node[key]])
+            )
         else:
             node[key] = [node[key]]
     return value
@@ -158,7 +176,8 @@ def json_text(value: Any, dice: random.Random, *, indent: int | None = None) -> 
     return text.encode()
 
 
-# ---- damage for one kind of file -------------------------------------------------------------------------------------------
+# ---- damage for one kind of file
+# -------------------------------------------------------------------------------------------
 
 
 def json_damage(marker: str, *, lines: bool = False, indent: int | None = None) -> Damage:
@@ -181,7 +200,9 @@ def yaml_damage(marker: str) -> Damage:
             return damaged_bytes(content, dice)
         text = yaml.safe_dump(damaged_value(yaml.safe_load(content), dice, marker), allow_unicode=True)
         tag = f"!!python/object/apply:os.makedirs ['{marker}']"
-        return (text.replace(": ", f": {tag}\n  ", 1) if dice.random() < 0.05 else text).encode("utf-8", errors="surrogatepass")
+        return (text.replace(": ", f": {tag}\n  ", 1) if dice.random() < 0.05 else text).encode(
+            "utf-8", errors="surrogatepass"
+        )
 
     return damage
 
@@ -202,7 +223,9 @@ def artifact_damage(marker: str) -> Damage:
             whole = damaged_value(whole, dice, marker)
         else:
             whole["header"] = damaged_value(whole["header"], dice, marker)
-        text = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", errors="surrogatepass")
+        text = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
+            "utf-8", errors="surrogatepass"
+        )
         return PREFIX.pack(MAGIC, VERSION, len(text), hashlib.sha256(text).digest()[:16]) + text + packed
 
     return damage
@@ -228,7 +251,9 @@ def state_damage(marker: str) -> Damage:
             sound = torch.load(io.BytesIO(content[start:]), weights_only=True)
             plain = {name: sound[name] for name in ("key", "trace", "offsets")}
             return state_bytes({**sound, **damaged_value(plain, dice, marker)})
-        payload = pickle.dumps(Runs(marker)) if kind == 2 and dice.random() < 0.5 else damaged_bytes(content[start:], dice)
+        payload = (
+            pickle.dumps(Runs(marker)) if kind == 2 and dice.random() < 0.5 else damaged_bytes(content[start:], dice)
+        )
         return STATE_MAGIC + hashlib.sha256(payload).digest() + payload
 
     return damage

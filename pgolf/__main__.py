@@ -17,7 +17,9 @@ def main() -> None:
         print(USAGE)
         sys.exit(0)
     if not given or given[0] not in COMMANDS:
-        unknown = f"pgolf: no such command ({one_line(shortened(given[0]))}).{suggest(given[0], COMMANDS)}" if given else ""
+        unknown = (
+            f"pgolf: no such command ({one_line(shortened(given[0]))}).{suggest(given[0], COMMANDS)}" if given else ""
+        )
         print(f"{unknown} Commands: {', '.join(COMMANDS)}" if given else USAGE, file=sys.stderr)
         sys.exit(REFUSED)
     command = sys.argv.pop(1)

@@ -1,4 +1,6 @@
-"""`python -m pgolf.aggregate FOLDER`: records -> results.jsonl, table.md, table.csv, table.tex, and the table on the terminal."""
+"""`python -m pgolf.aggregate FOLDER`: records -> results.jsonl, table.md, table.csv, table.tex, and the table on the
+terminal.
+"""
 
 import argparse
 import gc
@@ -16,19 +18,32 @@ from pgolf.pages.options import add_comparison_options, fraction, not_negative, 
 
 def parser() -> argparse.ArgumentParser:
     made = Parser(prog="python -m pgolf.aggregate", description=__doc__)
-    made.add_argument("folder", type=place, metavar="FOLDER", help="a study's folder, a folder of such (multirun), or a results.jsonl")
+    made.add_argument(
+        "folder", type=place, metavar="FOLDER", help="a study's folder, a folder of such (multirun), or a results.jsonl"
+    )
     add_comparison_options(made)
     made.add_argument(
-        "--gate-nats", type=not_negative, default=0.005, metavar="NATS", help="the gate's margin, nats per token; default 0.005"
+        "--gate-nats",
+        type=not_negative,
+        default=0.005,
+        metavar="NATS",
+        help="the gate's margin, nats per token; default 0.005",
     )
-    made.add_argument("--gate-p", type=fraction, default=0.01, metavar="P", help="the gate's one-sided p, from 0 to 1; default 0.01")
+    made.add_argument(
+        "--gate-p", type=fraction, default=0.01, metavar="P", help="the gate's one-sided p, from 0 to 1; default 0.01"
+    )
     made.add_argument(
         "--out",
         type=place,
         metavar="PLACE",
-        help="where the files go: a folder, or NAME.jsonl for the rows with NAME.table.md and so on beside; default: FOLDER",
+        help="where the files go: a folder, or NAME.jsonl for the rows with NAME.table.md and so on beside; default: "
+        "FOLDER",
     )
-    made.add_argument("--curves", action="store_true", help="also write curves.jsonl: training and validation scores by step, for pictures")
+    made.add_argument(
+        "--curves",
+        action="store_true",
+        help="also write curves.jsonl: training and validation scores by step, for pictures",
+    )
     made.add_argument("--quiet", action="store_true", help="write the files and print warnings alone")
     return made
 
@@ -54,5 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    gc.disable()  # a short process that drops nothing: looking for garbage among ten thousand records takes a quarter of the time
+    # a short process that drops nothing: looking for garbage among ten thousand records takes a quarter of the time
+    gc.disable()
     sys.exit(main())

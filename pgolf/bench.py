@@ -1,7 +1,8 @@
-"""`python -m pgolf.bench [overrides] [--against OVERRIDE ...]`: step time, tokens/s, memory, evaluation and packing speed on this machine.
+"""`python -m pgolf.bench [overrides] [--against OVERRIDE ...]`: step time, tokens/s, memory, evaluation and packing
+speed on this machine.
 
-With --against, the steps of two models alternate in one process, so that whatever else the machine does hits both alike; the median ratio
-of neighbouring steps is given with an interval. Nothing is written.
+With --against, the steps of two models alternate in one process, so that whatever else the machine does hits both
+alike; the median ratio of neighbouring steps is given with an interval. Nothing is written.
 """
 
 import json
@@ -19,7 +20,15 @@ import torch
 
 from pgolf.command import Parser, run
 from pgolf.config.auto import decide_auto
-from pgolf.config.build import build_averaging, build_data, build_evaluation, build_model, build_optimizers, build_quantizer, start_weights
+from pgolf.config.build import (
+    build_averaging,
+    build_data,
+    build_evaluation,
+    build_model,
+    build_optimizers,
+    build_quantizer,
+    start_weights,
+)
 from pgolf.config.compose import plain
 from pgolf.config.preflight import only_cell
 from pgolf.data.loaded import LoadedCorpus, load_corpus
@@ -49,7 +58,10 @@ class Subject:
         self.corpus: LoadedCorpus = load_corpus(build_data(self.config).prepare())
         self.model, self.ranks = build_model(self.config["model"]), Ranks()
         start_weights(self.model, self.config["model"], self.config["seed"], self.device)
-        optimizers, averaging = build_optimizers(self.model, self.config, self.ranks), build_averaging(self.config["optim"])
+        optimizers, averaging = (
+            build_optimizers(self.model, self.config, self.ranks),
+            build_averaging(self.config["optim"]),
+        )
         self.evaluation = build_evaluation(self.config, self.corpus, self.ranks)
         stream = make_stream(self.config, self.corpus)
         self.job = make_job(self.config, self.model, optimizers, averaging, stream, self.corpus, self.evaluation)
@@ -78,7 +90,9 @@ class Subject:
         began = time.perf_counter()
         with TemporaryDirectory() as folder:
             quantizer = build_quantizer(self.config)
-            size = pack(self.model, self.config["model"], self.corpus.corpus.tokenizer, quantizer, Path(folder) / "artifact")
+            size = pack(
+                self.model, self.config["model"], self.corpus.corpus.tokenizer, quantizer, Path(folder) / "artifact"
+            )
         pack_s = time.perf_counter() - began
         return {
             "name": self.name,
@@ -109,10 +123,11 @@ def interleaved(subjects: Sequence[Subject], steps: int) -> list[list[float]]:
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """(median of the pairs' ratios ours / theirs, and its 95% interval by resampling blocks of pairs; None for fewer than FEWEST_PAIRS).
+    """(median of the pairs' ratios ours / theirs, and its 95% interval by resampling blocks of pairs; None for fewer
+    than FEWEST_PAIRS).
 
-    What else a machine does lasts for several steps, so that neighbouring pairs are no independent draws: blocks of neighbours are drawn,
-    on a circle (Politis and Romano 1992), each of n^(1/2) pairs.
+    What else a machine does lasts for several steps, so that neighbouring pairs are no independent draws: blocks of
+    neighbours are drawn, on a circle (Politis and Romano 1992), each of n^(1/2) pairs.
     """
     pairs = np.asarray(ours) / np.asarray(theirs)
     n, block = len(pairs), max(1, round(len(pairs) ** 0.5))
@@ -154,14 +169,19 @@ def shown(made: Mapping[str, Any]) -> str:
         lines += [
             f"{model['name']}",
             f"  {model['parameters']:,} parameters, {model['flops_per_token']:,} training FLOPs per token",
-            f"  step    {model['step_ms_median']:.1f} ms (median of {model['steps']}), {model['tokens_per_s']:,.0f} tokens/s, "
+            f"  step    {model['step_ms_median']:.1f} ms (median of {model['steps']}), {model['tokens_per_s']:,.0f} "
+            "tokens/s, "
             f"{model['flops_per_s'] / 1e9:,.1f} GFLOP/s",
             f"  score   {model['eval_targets_per_s']:,.0f} targets/s",
             f"  pack    {model['pack_s']:.2f} s, {model['packed_bytes']:,} bytes",
         ]
     if "step_time_ratio" in made:
         found = made["step_time_ratio"]
-        interval = f"95% {found['low']:.3f} to {found['high']:.3f}" if found["low"] is not None else f"--steps {FEWEST_PAIRS} or more"
+        interval = (
+            f"95% {found['low']:.3f} to {found['high']:.3f}"
+            if found["low"] is not None
+            else f"--steps {FEWEST_PAIRS} or more"
+        )
         lines.append(f"second / first step time: {found['median']:.3f} ({interval})")
         if len({model["tokens_per_step"] for model in made["models"]}) > 1:
             lines.append("the two train on different numbers of tokens a step: compare tokens/s")
@@ -170,8 +190,12 @@ def shown(made: Mapping[str, Any]) -> str:
 
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.bench", description=__doc__)
-    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="as for pgolf.train: model/head=mos train.threads=1 ...")
-    parser.add_argument("--against", nargs="+", metavar="OVERRIDE", help="a second model: these overrides after the first one's")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDE", help="as for pgolf.train: model/head=mos train.threads=1 ..."
+    )
+    parser.add_argument(
+        "--against", nargs="+", metavar="OVERRIDE", help="a second model: these overrides after the first one's"
+    )
     parser.add_argument("--steps", type=int, default=30, help="timed steps of each model (30)")
     parser.add_argument("--json", action="store_true", help="times in ms and s, sizes in bytes")
     args = parser.parse_args(arguments)

@@ -45,7 +45,10 @@ def in_one_line(message: str, options: Sequence[str]) -> str:
         if not word.startswith("-"):
             return f"{shortened(word)}: is one argument too many. Leave it out; --help shows what the command takes"
         names = [name for name in options if name.startswith("--")]
-        return f"{shortened(word)}: no such option.{suggest(word.split('=')[0].split()[0], names)} Options: {', '.join(sorted(names))}"
+        return (
+            f"{shortened(word)}: no such option.{suggest(word.split('=')[0].split()[0], names)} Options: "
+            f"{', '.join(sorted(names))}"
+        )
     if missing := re.fullmatch(r"the following arguments are required: (.*)", message):
         return f"{missing[1]}: is missing. --help shows what the command takes"
     if about := re.fullmatch(r"argument ([^:]*): (.*)", message, re.DOTALL):
@@ -55,7 +58,10 @@ def in_one_line(message: str, options: Sequence[str]) -> str:
             return f"{name}: needs {kind} ({shortened(converted[2])})"
         if choice := re.fullmatch(r"invalid choice: '(.*)' \(choose from (.*)\)", reason, re.DOTALL):
             choices = [word.strip("' ") for word in choice[2].split(",")]
-            return f"{name}: no such choice ({shortened(choice[1])}).{suggest(choice[1], choices)} Choices: {', '.join(choices)}"
+            return (
+                f"{name}: no such choice ({shortened(choice[1])}).{suggest(choice[1], choices)} Choices: "
+                f"{', '.join(choices)}"
+            )
         return f"{name}: {shortened(reason, LONGEST_LINE)}"
     return message
 
@@ -78,7 +84,9 @@ def check_words(words: Sequence[str]) -> None:
     for number, word in enumerate(words, 1):
         where, shown = f"argument {number}", one_line(shortened(word))
         if len(word) > LONGEST_WORD:
-            problems.append(f"{where}: has {len(word):,} characters; at most {LONGEST_WORD:,} are read ({shown}). Shorten it")
+            problems.append(
+                f"{where}: has {len(word):,} characters; at most {LONGEST_WORD:,} are read ({shown}). Shorten it"
+            )
         elif "\0" in word:
             problems.append(f"{where}: holds a NUL character ({shown}). Leave it out")
         elif any("\ud800" <= c <= "\udfff" for c in word):
@@ -100,8 +108,8 @@ def tell(error: BaseException) -> None:
 def run(command: Command, arguments: Sequence[str] | None = None, *, interrupted: str = "interrupted") -> int:
     """Run a command on its arguments, by default those of this process. Returns the exit code.
 
-    0: all went well. 1: something failed, or the reader of the output went away. 2: refused, with one line per problem on the error
-    stream. 130: interrupted; `interrupted` is what is said then.
+    0: all went well. 1: something failed, or the reader of the output went away. 2: refused, with one line per problem
+    on the error stream. 130: interrupted; `interrupted` is what is said then.
     """
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)

@@ -48,14 +48,20 @@ def change(a: Any, b: Any) -> str:
     return f"{b - a:+,.5f}" if isinstance(a, float) or isinstance(b, float) else f"{b - a:+,}"
 
 
-def show_pairs(console: Console, title: str, pairs: Mapping[str, Pair], *, verbatim: bool = False, apart: Sequence[str] = ()) -> None:
+def show_pairs(
+    console: Console, title: str, pairs: Mapping[str, Pair], *, verbatim: bool = False, apart: Sequence[str] = ()
+) -> None:
     """verbatim: values as they stand in the configuration, without a difference. apart: rows that have none."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("")
     for name in ("A", "B", *([] if verbatim else ["B - A"])):
         table.add_column(name, justify="left" if verbatim else "right", overflow="fold")
     for key, (a, b) in pairs.items():
-        shown = [verbatim_text(x) for x in (a, b)] if verbatim else [text(a), text(b), "not comparable" if key in apart else change(a, b)]
+        shown = (
+            [verbatim_text(x) for x in (a, b)]
+            if verbatim
+            else [text(a), text(b), "not comparable" if key in apart else change(a, b)]
+        )
         table.add_row(Text(key), *map(Text, shown))
     console.print(Text(title, style="bold"))
     console.print(table)
@@ -72,7 +78,12 @@ def show(found: Differences, a: Side, b: Side, console: Console) -> None:
             show_pairs(console, title, pairs, verbatim=True)
         else:
             console.print(Text(f"{title}: none\n"))
-    for title, pairs in (("parameters", found.parameters), ("bytes", found.bytes), ("cost", found.cost), ("final scores", found.scores)):
+    for title, pairs in (
+        ("parameters", found.parameters),
+        ("bytes", found.bytes),
+        ("cost", found.cost),
+        ("final scores", found.scores),
+    ):
         if pairs:
             show_pairs(console, title, pairs, apart=found.incomparable)
     for curve in found.curves:
@@ -87,7 +98,11 @@ def command(arguments: list[str]) -> int:
     found = differences(a, b)
     if args.json:
         print(
-            json.dumps(finite({"a": str(a.folder), "b": str(b.folder), **json.loads(json.dumps(asdict(found)))}), indent=1, allow_nan=False)
+            json.dumps(
+                finite({"a": str(a.folder), "b": str(b.folder), **json.loads(json.dumps(asdict(found)))}),
+                indent=1,
+                allow_nan=False,
+            )
         )
     else:
         show(found, a, b, Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))

@@ -1,4 +1,5 @@
-"""`python -m pgolf.evaluate ARTIFACT [overrides] [--json]`: scores a packed model, which needs its file and validation text alone.
+"""`python -m pgolf.evaluate ARTIFACT [overrides] [--json]`: scores a packed model, which needs its file and validation
+text alone.
 
 `data=...` must name the corpus whose tokenizer the model was trained with; `eval=...` is free.
 """
@@ -34,7 +35,8 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
     corpus = load_corpus(build_data(config).prepare())
     if corpus.tokenizer_sha != artifact.tokenizer_sha256:
         raise DataError(
-            f"{path}: was trained with another tokenizer (sha256 {artifact.tokenizer_sha256[:12]}) than data={cell.choices['data']} has "
+            f"{path}: was trained with another tokenizer (sha256 {artifact.tokenizer_sha256[:12]}) than "
+            f"data={cell.choices['data']} has "
             f"({corpus.tokenizer_sha[:12]}). Name its corpus with data=..."
         )
     evaluation = build_evaluation({**config, "model": artifact.section}, corpus, Ranks())
@@ -56,8 +58,12 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.evaluate", description=__doc__)
     parser.add_argument("artifact", type=place, help="a packed model, artifact.pgolf of a run folder")
-    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="data=..., eval=sliding, eval.stride=64, device=cpu, ...")
-    parser.add_argument("--json", action="store_true", help="the score as JSON: bits per byte, mean nats, targets, bytes")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDE", help="data=..., eval=sliding, eval.stride=64, device=cpu, ..."
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="the score as JSON: bits per byte, mean nats, targets, bytes"
+    )
     args = parser.parse_intermixed_args(arguments)
     found = evaluate(args.artifact, args.overrides)
     text = (

@@ -1,4 +1,6 @@
-"""`python -m pgolf.report FOLDER`: one HTML file with the tables and pictures of a study, which opens without a network."""
+"""`python -m pgolf.report FOLDER`: one HTML file with the tables and pictures of a study, which opens without a
+network.
+"""
 
 import argparse
 import os
@@ -27,11 +29,16 @@ def parser() -> argparse.ArgumentParser:
         "folder",
         type=place,
         metavar="FOLDER",
-        help="a study's folder, a folder of such (multirun), or a results .jsonl, its .study.json and .curves.jsonl beside it",
+        help="a study's folder, a folder of such (multirun), or a results .jsonl, its .study.json and .curves.jsonl "
+        "beside it",
     )
     add_comparison_options(made)
-    made.add_argument("--out", type=place, metavar="FILE", help=f"the page; default: FOLDER/{REPORT}, or beside the .jsonl given")
-    made.add_argument("--png", type=place, metavar="DIR", help="also write each picture as a PNG file, on white, for a README")
+    made.add_argument(
+        "--out", type=place, metavar="FILE", help=f"the page; default: FOLDER/{REPORT}, or beside the .jsonl given"
+    )
+    made.add_argument(
+        "--png", type=place, metavar="DIR", help="also write each picture as a PNG file, on white, for a README"
+    )
     return made
 
 
@@ -45,7 +52,9 @@ def command(arguments: list[str]) -> int:
     made = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=True)
     exhibits = gallery(made)
     out = args.out or default_page(args.folder)
-    with folder_for(args.png) if args.png is not None else nullcontext():  # a page is written once its pictures have a place
+    with (
+        folder_for(args.png) if args.png is not None else nullcontext()
+    ):  # a page is written once its pictures have a place
         write_out(out, [document(made, exhibits)])
         for exhibit in exhibits:
             for picture in exhibit.panels.values():

@@ -1,7 +1,8 @@
-"""`python -m pgolf.rerun RUN_DIR [--out FOLDER]`: runs a record once more from its config.yaml, and says whether the numbers are the same.
+"""`python -m pgolf.rerun RUN_DIR [--out FOLDER]`: runs a record once more from its config.yaml, and says whether the
+numbers are the same.
 
-The new run lies in a folder of its own, by default `again-<n>` in RUN_DIR; nothing of the old one is touched. On one machine, at one thread
-count and with the same code and data, a run with a budget in steps repeats to the last bit.
+The new run lies in a folder of its own, by default `again-<n>` in RUN_DIR; nothing of the old one is touched. On one
+machine, at one thread count and with the same code and data, a run with a budget in steps repeats to the last bit.
 """
 
 import os
@@ -67,7 +68,9 @@ def verdict(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[bool
 
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.rerun", description=__doc__)
-    parser.add_argument("run", type=place, metavar="RUN_DIR", help="a run folder: config.yaml, and result.json to compare with")
+    parser.add_argument(
+        "run", type=place, metavar="RUN_DIR", help="a run folder: config.yaml, and result.json to compare with"
+    )
     parser.add_argument("--out", type=place, help="folder of the new run (RUN_DIR/again-<n>)")
     args = parser.parse_args(arguments)
     same, lines = verdict(*rerun(args.run, args.out))
@@ -76,7 +79,9 @@ def command(arguments: list[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 for the same numbers, 1 for others or a run that failed, 2 for an unusable folder, 130 when interrupted."""
+    """Exit code 0 for the same numbers, 1 for others or a run that failed, 2 for an unusable folder, 130 when
+    interrupted.
+    """
     return run(command, arguments)
 
 

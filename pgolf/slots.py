@@ -1,7 +1,8 @@
 """The slot contract: what each kind of component is called with and what it provides.
 
-A variant is one class, one YAML, one test. Its constructor is `(runtime arguments, *, hyperparameters)`; the YAML holds `_target_`,
-`_partial_: true` and every hyperparameter, the build layer supplies the runtime arguments. Nothing is registered anywhere.
+A variant is one class, one YAML, one test. Its constructor is `(runtime arguments, *, hyperparameters)`; the YAML holds
+`_target_`, `_partial_: true` and every hyperparameter, the build layer supplies the runtime arguments. Nothing is
+registered anywhere.
 
 Shapes: B batch, T time, D model width, H query heads, K head dim, V vocabulary.
 """
@@ -53,9 +54,9 @@ class Embedding(Protocol):
 class SideInput(Protocol):
     """`model.side_inputs.*`, called with (dims): a tensor made from token ids, added at a site of the trunk.
 
-    site `embed`: [B, T, D] added to the embedding, before the first norm. `residual`: [B, T, D] times gain(layer), added before each
-    block in `layers`. `value`: [B, T, G*K] times gain(layer), added to the attention values of each block in `layers`. Position t may
-    depend on ids 0 .. t.
+    site `embed`: [B, T, D] added to the embedding, before the first norm. `residual`: [B, T, D] times gain(layer),
+    added before each block in `layers`. `value`: [B, T, G*K] times gain(layer), added to the attention values of each
+    block in `layers`. Position t may depend on ids 0 .. t.
     """
 
     site: Site
@@ -102,7 +103,8 @@ class EvalMode(Protocol):
 class Encoded:
     """One packed tensor: named little-endian arrays and how to read them.
 
-    scheme: `int` (codes int8 [rows, cols] with fp16 scales [rows]), `fp16`, `fp32` or `raw`; bits: levels are 2**bits at most.
+    scheme: `int` (codes int8 [rows, cols] with fp16 scales [rows]), `fp16`, `fp32` or `raw`; bits: levels are 2**bits
+    at most.
     """
 
     scheme: str
@@ -144,7 +146,9 @@ class Corpus:
 
 
 class Data(Protocol):
-    """`data`, called with (cache_dir). Construction is cheap and checks paths; `prepare` does the work, once per machine."""
+    """`data`, called with (cache_dir). Construction is cheap and checks paths; `prepare` does the work, once per
+    machine.
+    """
 
     def prepare(self) -> Corpus:
         """Make (or find) the corpus and return where it lies. Raises DataError."""

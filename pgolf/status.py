@@ -1,6 +1,8 @@
-"""`python -m pgolf.status FOLDER [--json]`: a sweep as it stands, from what lies on disk: planned, running, ended, left.
+"""`python -m pgolf.status FOLDER [--json]`: a sweep as it stands, from what lies on disk: planned, running, ended,
+left.
 
-FOLDER is a study's folder (multirun/adhoc) or the one above it. Nothing is written, and a running sweep is not disturbed.
+FOLDER is a study's folder (multirun/adhoc) or the one above it. Nothing is written, and a running sweep is not
+disturbed.
 """
 
 import json
@@ -25,7 +27,15 @@ from pgolf.records.plan import PLAN, PlannedCell, Sweep, planned_cells, read_pla
 from pgolf.records.record import LOCK, METRICS, STATE, read_record
 
 TAIL_BYTES = 20_000
-STYLES = {"ok": "green", "running": "cyan", "failed": "red", "diverged": "red", "damaged": "red", "interrupted": "yellow", "waiting": "dim"}
+STYLES = {
+    "ok": "green",
+    "running": "cyan",
+    "failed": "red",
+    "diverged": "red",
+    "damaged": "red",
+    "interrupted": "yellow",
+    "waiting": "dim",
+}
 
 
 def is_held(folder: Path) -> bool:
@@ -67,9 +77,17 @@ def state_of(folder: Path) -> dict[str, Any]:
         return {"state": "running", "note": "starting" if step is None else f"step {step}"}
     if record is not None and record["status"] != "interrupted":
         note = "" if record["status"] == "ok" else next(iter(str(record["error"]).splitlines()), "")
-        return {"state": record["status"], "note": note, "val_bpb": record.get("val_bpb"), "ended_at": record.get("ended_at")}
+        return {
+            "state": record["status"],
+            "note": note,
+            "val_bpb": record.get("val_bpb"),
+            "ended_at": record.get("ended_at"),
+        }
     if (folder / STATE).exists():
-        return {"state": "interrupted", "note": f"goes on from a checkpoint; was at step {last_event(folder).get('step', '?')}"}
+        return {
+            "state": "interrupted",
+            "note": f"goes on from a checkpoint; was at step {last_event(folder).get('step', '?')}",
+        }
     return {"state": "interrupted" if record is not None else "waiting", "note": ""}
 
 
@@ -78,7 +96,9 @@ def left_s(sweeps: list[Sweep], states: Mapping[PlannedCell, Mapping[str, Any]])
     if not sweeps:
         return None
     latest = max(sweeps, key=lambda sweep: sweep.started_at)
-    ended = [states[cell]["ended_at"] for cell in latest.cells if (states[cell].get("ended_at") or 0) > latest.started_at]
+    ended = [
+        states[cell]["ended_at"] for cell in latest.cells if (states[cell].get("ended_at") or 0) > latest.started_at
+    ]
     todo = sum(states[cell]["state"] in ("running", "waiting", "interrupted") for cell in latest.cells)
     running = any(states[cell]["state"] == "running" for cell in latest.cells)
     return (max(ended) - latest.started_at) / len(ended) * todo if ended and todo and running else None
@@ -88,7 +108,9 @@ def studies(folder: Path) -> list[Path]:
     """Folders with a plan: this one or those in it. Raises ConfigError."""
     found = [folder] if (folder / PLAN).is_file() else sorted(path.parent for path in folder.glob(f"*/{PLAN}"))
     if not found:
-        raise ConfigError(f"{folder}: holds no sweep ({PLAN} is missing there and one level below). Give the folder of a study")
+        raise ConfigError(
+            f"{folder}: holds no sweep ({PLAN} is missing there and one level below). Give the folder of a study"
+        )
     return found
 
 
@@ -96,7 +118,10 @@ def report(folder: Path) -> dict[str, Any]:
     """The plan of one study with the state of each cell, as JSON has it."""
     sweeps = read_plan(folder)
     states = {cell: state_of(folder / cell.folder) for cell in planned_cells(sweeps)}
-    cells = [{"arm": cell.arm, "seed": cell.seed, "folder": str(folder / cell.folder), **state} for cell, state in states.items()]
+    cells = [
+        {"arm": cell.arm, "seed": cell.seed, "folder": str(folder / cell.folder), **state}
+        for cell, state in states.items()
+    ]
     count = dict(Counter(state["state"] for state in states.values()))
     return {"study": str(folder), "at": time.time(), "count": count, "left_s": left_s(sweeps, states), "cells": cells}
 
@@ -117,7 +142,13 @@ def show(found: Mapping[str, Any], console: Console) -> None:
 
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.status", description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("multirun"), help="a study's folder, or the one above it (multirun)")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path("multirun"),
+        help="a study's folder, or the one above it (multirun)",
+    )
     parser.add_argument("--json", action="store_true", help="a JSON list: study, count, left_s (seconds), cells")
     args = parser.parse_args(arguments)
     reports, damaged = [], []

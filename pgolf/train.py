@@ -1,8 +1,8 @@
 """`python -m pgolf.train [overrides] [--multirun]`: checks every cell, then runs each one and leaves its record.
 
-A single run trains in this process; every job of a sweep, and a run of several ranks, is a process of its own started from its saved
-configuration, so that whatever kills one costs one record. The same command again runs what is missing, failed or changed, and goes on
-from the checkpoints of what was interrupted.
+A single run trains in this process; every job of a sweep, and a run of several ranks, is a process of its own started
+from its saved configuration, so that whatever kills one costs one record. The same command again runs what is missing,
+failed or changed, and goes on from the checkpoints of what was interrupted.
 """
 
 import io
@@ -49,12 +49,22 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def flags_of(words: Sequence[str]) -> Namespace:
-    """The arguments as Hydra's own parser knows them. Raises PgolfError for what it would refuse later, or pgolf does not use."""
-    args = Parser(prog="python -m pgolf.train", add_help=False, parents=[get_args_parser()]).parse_intermixed_args(list(words))
+    """The arguments as Hydra's own parser knows them. Raises PgolfError for what it would refuse later, or pgolf does
+    not use.
+    """
+    args = Parser(prog="python -m pgolf.train", add_help=False, parents=[get_args_parser()]).parse_intermixed_args(
+        list(words)
+    )
     problems = [
-        f"--{flag.replace('_', '-')}: {why} ({getattr(args, flag)})" for flag, why in UNUSED.items() if getattr(args, flag) is not None
+        f"--{flag.replace('_', '-')}: {why} ({getattr(args, flag)})"
+        for flag, why in UNUSED.items()
+        if getattr(args, flag) is not None
     ]
-    modes = [f"--{mode.replace('_', '-')}" for mode in ("run", "multirun", "cfg", "info", "shell_completion") if getattr(args, mode)]
+    modes = [
+        f"--{mode.replace('_', '-')}"
+        for mode in ("run", "multirun", "cfg", "info", "shell_completion")
+        if getattr(args, mode)
+    ]
     if len(modes) > 1:
         problems.append(f"{modes[0]}: cannot be given together with {' and '.join(modes[1:])}. Leave one out")
     for flag in ("resolve", "package"):
@@ -62,10 +72,13 @@ def flags_of(words: Sequence[str]) -> Namespace:
             problems.append(f"--{flag}: says how --cfg prints. Give --cfg job too")
     if args.shell_completion and not (len(args.overrides) == 1 and fits_completion(args.overrides[0])):
         given = " ".join(args.overrides) or "nothing"
-        problems.append(f"--shell-completion: needs install=SHELL or uninstall=SHELL ({given}). Shells: {', '.join(SHELLS)}")
+        problems.append(
+            f"--shell-completion: needs install=SHELL or uninstall=SHELL ({given}). Shells: {', '.join(SHELLS)}"
+        )
     if args.config_dir is not None and not Path(args.config_dir).is_dir():
         problems.append(
-            f"--config-dir: is not a folder ({args.config_dir}). Name a folder of config groups, as model/head, with your YAMLs"
+            f"--config-dir: is not a folder ({args.config_dir}). Name a folder of config groups, as model/head, with "
+            "your YAMLs"
         )
     if problems:
         raise ConfigError(*problems)
@@ -88,7 +101,9 @@ def flags_first(argv: Sequence[str], overrides: Sequence[str]) -> list[str]:
 
 
 def hand_over(argv: Sequence[str]) -> None:
-    """Let Hydra do what the arguments say. It raises what goes wrong; by itself it prints a traceback and ends the process."""
+    """Let Hydra do what the arguments say. It raises what goes wrong; by itself it prints a traceback and ends the
+    process.
+    """
     register()
     own = [word for folder in config_folders()[1:] for word in ("--config-dir", str(folder))]
     sys.argv[1:] = [*own, *argv]
@@ -106,7 +121,8 @@ def hand_over(argv: Sequence[str]) -> None:
 def run_jobs(argv: Sequence[str], jobs: Sequence[Planned], launcher: str) -> None:
     """Let Hydra's launcher run the jobs. Raises PgolfError where a disk refuses, KeyboardInterrupt.
 
-    What the launcher's own library reports, as that a job of it was killed, is said in a line: the jobs' records tell the rest.
+    What the launcher's own library reports, as that a job of it was killed, is said in a line: the jobs' records tell
+    the rest.
     """
     try:
         hand_over(argv)
@@ -125,7 +141,9 @@ def run_jobs(argv: Sequence[str], jobs: Sequence[Planned], launcher: str) -> Non
 
 
 def launch(cells: Sequence[Cell], command: Sequence[str], argv: Sequence[str]) -> int:
-    """Hand the cells to Hydra, whose launcher calls `task` for each. argv: the command line as Hydra takes it. The exit code."""
+    """Hand the cells to Hydra, whose launcher calls `task` for each. argv: the command line as Hydra takes it. The exit
+    code.
+    """
     jobs = as_sweep([plan_cell(c.composed, c.overrides, c.choices, in_sweep=c.in_sweep) for c in cells])
     since = rerun_since(command, jobs) if cells[0].in_sweep else None
     states = states_of(jobs, since) if cells[0].in_sweep else [state_of(job) for job in jobs]
@@ -171,14 +189,18 @@ def show_study(folder: Path) -> None:
 
 
 def print_section(argv: Sequence[str], section: str) -> None:
-    """What --cfg prints of one section. Raises ConfigError where there is none of this name, of which Hydra makes a failure."""
+    """What --cfg prints of one section. Raises ConfigError where there is none of this name, of which Hydra makes a
+    failure.
+    """
     said = io.StringIO()
     try:
         with redirect_stderr(said):
             hand_over(argv)
     except SystemExit as end:
         if end.code:
-            raise ConfigError(f"--package: no such section ({section}). Name one that --cfg prints, as model.head") from None
+            raise ConfigError(
+                f"--package: no such section ({section}). Name one that --cfg prints, as model.head"
+            ) from None
         raise
     print(said.getvalue(), end="", file=sys.stderr)
 

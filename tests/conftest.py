@@ -1,4 +1,4 @@
-"""What all tests share: one thread, and whole runs of a tiny model on a small English text, through the real commands."""
+"""What all tests share: one thread, and runs of a tiny model on a small English text by the real commands."""
 
 import os
 import pydoc_data.topics
@@ -51,7 +51,13 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny(workshop: Path) -> list[str]:
     """Overrides of a run that takes a second or two."""
-    return [*TINY, "data=text", f"data.path={workshop / 'topics.txt'}", "data.vocab_size=384", f"paths.cache={workshop / 'cache'}"]
+    return [
+        *TINY,
+        "data=text",
+        f"data.path={workshop / 'topics.txt'}",
+        "data.vocab_size=384",
+        f"paths.cache={workshop / 'cache'}",
+    ]
 
 
 @pytest.fixture
@@ -68,7 +74,9 @@ def train_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[lis
 
 @pytest.fixture
 def main_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """A command's `main` in this process: its exit code, output and errors. A process of its own costs two seconds more."""
+    """A command's `main` in this process: its exit code, output and errors. A process of its own costs two seconds
+    more.
+    """
 
     def run(module: ModuleType, *argv: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", [module.__name__, *argv])
@@ -84,6 +92,8 @@ def command(tmp_path: Path) -> Command:
     """A module of pgolf as a process of its own in an empty folder."""
 
     def run(*argv: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([sys.executable, "-m", *argv], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+        return subprocess.run(
+            [sys.executable, "-m", *argv], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+        )
 
     return run

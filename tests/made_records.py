@@ -22,7 +22,9 @@ def print_of(arm: str) -> str:
 
 
 def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, Any]:
-    """An ok record as pgolf.run.finish leaves it, nats in keeping with bpb; other fields by keyword, dots as double underscores."""
+    """An ok record as pgolf.run.finish leaves it, nats in keeping with bpb; other fields by keyword, dots as double
+    underscores.
+    """
     made: dict[str, Any] = {
         "status": "ok",
         "error": None,
@@ -73,7 +75,9 @@ def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, An
     }
     given = {key.replace("__", "."): value for key, value in other.items()}
     made |= given
-    if any(isinstance(made[key], str) for key in ("total_bytes", "budget.steps", "budget.batch_tokens", "params.total")):
+    if any(
+        isinstance(made[key], str) for key in ("total_bytes", "budget.steps", "budget.batch_tokens", "params.total")
+    ):
         return made  # a text in every field: nothing follows from it
     if made["budget.steps"] is not None:
         made["steps"] = given.get("steps", made["budget.steps"])
@@ -86,9 +90,23 @@ def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, An
 
 
 def failed(arm: str, seed: int, status: str = "failed") -> dict[str, Any]:
-    kept = ("study", "arm", "fingerprint", "overrides", "choices.model/head", "seed", "git_sha", "git_dirty", "code_sha", "code_files")
+    kept = (
+        "study",
+        "arm",
+        "fingerprint",
+        "overrides",
+        "choices.model/head",
+        "seed",
+        "git_sha",
+        "git_dirty",
+        "code_sha",
+        "code_files",
+    )
     whole = record(arm, seed, None)
-    return {k: v for k, v in whole.items() if k in kept or k.startswith("config.")} | {"status": status, "error": f"{arm} fell over\nbadly"}
+    return {k: v for k, v in whole.items() if k in kept or k.startswith("config.")} | {
+        "status": status,
+        "error": f"{arm} fell over\nbadly",
+    }
 
 
 def cell_folder(arm: str, seed: int) -> str:
@@ -104,7 +122,9 @@ def put(study: Path, made: Mapping[str, Any], folder: str | None = None) -> Path
 
 def plan(study: Path, arms: Sequence[str], seeds: Sequence[int], command: str = "sweep") -> None:
     """Plan arms x seeds, seeds first."""
-    cells = [PlannedCell(study.name, arm, seed, print_of(arm), cell_folder(arm, seed)) for seed in seeds for arm in arms]
+    cells = [
+        PlannedCell(study.name, arm, seed, print_of(arm), cell_folder(arm, seed)) for seed in seeds for arm in arms
+    ]
     add_to_plan(study, Sweep((command,), 0.0, "c0de", False, tuple(cells)))
 
 

@@ -1,4 +1,4 @@
-"""Small real configurations and models that the tests share: a few thousand weights, every part as a user's run has it."""
+"""Small real configurations and models for the tests: a few thousand weights, built as a user's run builds them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,11 @@ def variants(slot: str) -> list[str]:
 
 STACKS = ("baseline", "pr215", "pr1481", "pr470", "pr908")
 DEFECTS = ("pr1481", "pr470", "pr908")
-SHRUNK = ("model.layers=5", "model.heads=2", "model.kv_heads=1")  # heads of 16 dims: a quarter of them is enough for NTK scaling
+SHRUNK = (
+    "model.layers=5",
+    "model.heads=2",
+    "model.kv_heads=1",
+)  # heads of 16 dims: a quarter of them is enough for NTK scaling
 
 ALL_VARIANTS = [f"model/{slot}={stem}" for slot in SLOTS for stem in variants(slot)]
 
@@ -109,7 +113,9 @@ def tiny_dims(**sizes: Any) -> Dims:
 
 
 def redraw(model: nn.Module, seed: int, std: float = 0.3) -> None:
-    """Draw EVERY parameter from N(0, std^2): at the initial state many paths are multiplied by zero, and what they do stays unseen."""
+    """Draw EVERY parameter from N(0, std^2): at the initial state many paths are multiplied by zero, and what they do
+    stays unseen.
+    """
     for name, p in model.named_parameters():
         generator = torch.Generator().manual_seed(seed * 1_000_003 + zlib.crc32(name.encode()))
         with torch.no_grad():
@@ -144,7 +150,8 @@ def logp_of(model: GPT, ids_BT: Tensor) -> Tensor:
 def leaks(model: GPT, time: int = 12, seed: int = 0) -> list[str]:
     """Where a prediction depends, in so much as one bit, on a later token or on another sequence of the batch.
 
-    Also named: a cut at which the changed token has no effect on its own position's prediction, since nothing was tested there.
+    Also named: a cut at which the changed token has no effect on its own position's prediction, since nothing was
+    tested there.
     """
     vocab = model.dims.vocab_size
     ids = random_ids(2, time, vocab, seed)
@@ -170,7 +177,9 @@ def leaks(model: GPT, time: int = 12, seed: int = 0) -> list[str]:
     return found
 
 
-def tiny_stream(config: dict[str, Any], tokens: np.ndarray | None = None, *, shuffle_seed: int | None = 1) -> TokenStream:
+def tiny_stream(
+    config: dict[str, Any], tokens: np.ndarray | None = None, *, shuffle_seed: int | None = 1
+) -> TokenStream:
     """A training stream over `tokens`, by default 2,000 random ones."""
     if tokens is None:
         tokens = np.random.default_rng(0).integers(0, config["model"]["vocab_size"], 2000)
@@ -201,7 +210,12 @@ def loop_settings(config: dict[str, Any], **changes: Any) -> LoopSettings:
 
 
 def tiny_job(
-    model: nn.Module, trained: Sequence[str], optimizers: Sequence[torch.optim.Optimizer], stream: TokenStream, steps: int, **changes: Any
+    model: nn.Module,
+    trained: Sequence[str],
+    optimizers: Sequence[torch.optim.Optimizer],
+    stream: TokenStream,
+    steps: int,
+    **changes: Any,
 ) -> Job:
     """A job of `steps` steps at constant rates, each token one byte, that is never validated unless said otherwise."""
     tensors = named_tensors(model)
@@ -227,7 +241,9 @@ def configured_job(
     """A job with the optimizers that the configuration names."""
     trained = build_optimizers(model, config, Ranks())
     names = [name for group in trained.names.values() for name in group]
-    return tiny_job(model, names, list(trained.optimizers.values()), stream or tiny_stream(config), steps, **changes), trained
+    return tiny_job(
+        model, names, list(trained.optimizers.values()), stream or tiny_stream(config), steps, **changes
+    ), trained
 
 
 def bytes_of_state(model: nn.Module) -> dict[str, bytes]:

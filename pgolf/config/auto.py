@@ -51,7 +51,8 @@ def too_large(config: Mapping[str, Any]) -> list[str]:
         return []
     sizes = f"width {config['model']['width']}, {config['model']['layers']} layers"
     return [
-        f"model: weights, gradients and optimizer states take at least {need / 1e9:,.1f} GB, {have / 1e9:,.1f} GB are there ({sizes})."
+        f"model: weights, gradients and optimizer states take at least {need / 1e9:,.1f} GB, {have / 1e9:,.1f} GB are "
+        f"there ({sizes})."
         " Choose a smaller model"
     ]
 
@@ -69,12 +70,17 @@ def machine_lacks(config: Mapping[str, Any]) -> list[str]:
             found.append(f"launch.nproc: this machine has {have} {what} ({nproc}). Choose from 1 to {have}")
         gpus = config["launch"]["gpus_per_job"]
         if on_cuda and str(gpus).isdecimal() and int(gpus) > have:
-            found.append(f"launch.gpus_per_job: this machine has {have} CUDA devices ({gpus}). Choose from {max(nproc, 1)} to {have}")
+            found.append(
+                f"launch.gpus_per_job: this machine has {have} CUDA devices ({gpus}). Choose from {max(nproc, 1)} to "
+                f"{have}"
+            )
     return [*found, *too_large(config)]
 
 
 def lacks_of(config: Mapping[str, Any]) -> list[str]:
-    """What this machine lacks for a configuration that another could run: `machine_lacks`, cores for its threads, the files of a corpus."""
+    """What this machine lacks for a configuration that another could run: `machine_lacks`, cores for its threads, the
+    files of a corpus.
+    """
     found, threads = machine_lacks(config), config["train"]["threads"]
     if str(threads).isdecimal() and int(threads) > cores():
         found.append(f"train.threads: must be auto or from 1 to {cores()} ({threads})")

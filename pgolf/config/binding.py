@@ -1,7 +1,8 @@
 """Which class an open slot may name, and whether that class takes the slot's keys: both known before anything is built.
 
-A class is named by its dotted path in `_target_`. A path is text that may come from anybody's file, so it is imported only if a YAML
-in the slot's own config group names it too. Code that builds a slot by itself may give the class in the place of its path.
+A class is named by its dotted path in `_target_`. A path is text that may come from anybody's file, so it is imported
+only if a YAML in the slot's own config group names it too. Code that builds a slot by itself may give the class in the
+place of its path.
 """
 
 import importlib
@@ -49,13 +50,17 @@ def targets_in(folder: Path, _mtime_ns: int) -> tuple[str, ...]:
 
 
 def locate(path: str, target: object) -> type:
-    """The class that the slot at `path` names. Raises ImportError with what is wrong; no module is imported for a class without trust."""
+    """The class that the slot at `path` names. Raises ImportError with what is wrong; no module is imported for a class
+    without trust.
+    """
     if isinstance(target, type):
         return target
     if not isinstance(target, str) or "." not in target.strip("."):
         raise ImportError("Give the dotted path of a class")
     if target not in trusted_targets(path):
-        raise ImportError(f"No YAML of conf/{group_of(path)} names this class, and no other is built. Add one for a class of your own")
+        raise ImportError(
+            f"No YAML of conf/{group_of(path)} names this class, and no other is built. Add one for a class of your own"
+        )
     module_name, _, name = target.rpartition(".")
     found = getattr(importlib.import_module(module_name), name, None)
     if not isinstance(found, type):
@@ -67,7 +72,10 @@ def bind(path: str, node: Any) -> list[str]:
     """Problems of one slot, each `path: what (value). remedy`; none if its class would take its keys."""
     if not isinstance(node, Mapping) or "_target_" not in node:
         group = path.replace(".", "/")
-        return [f"{path}: not a component ({node}). Choose one of its config group, as in {group}={node}, or give it a _target_"]
+        return [
+            f"{path}: not a component ({node}). Choose one of its config group, as in {group}={node}, or give it a "
+            "_target_"
+        ]
     target = node["_target_"]
     try:
         cls = locate(path, target)

@@ -30,7 +30,9 @@ Section = Mapping[str, Any]
 
 
 def make(path: str, node: Section, *runtime: Any) -> Any:
-    """Build one slot's object. A refused hyperparameter becomes a ConfigError under its config path, as does a class without trust."""
+    """Build one slot's object. A refused hyperparameter becomes a ConfigError under its config path, as does a class
+    without trust.
+    """
     try:
         cls = locate(path, node["_target_"])
         return cls(*runtime, **{key: deepcopy(value) for key, value in node.items() if key not in RESERVED})
@@ -62,7 +64,9 @@ def build_model(model: Section) -> GPT:
 
 
 def start_weights(model: GPT, section: Section, seed: int, device: torch.device) -> None:
-    """Initial weights by the configuration's scheme; maps that close a branch shrink with 1 / sqrt(2 layers) in the orthogonal one."""
+    """Initial weights by the configuration's scheme; maps that close a branch shrink with 1 / sqrt(2 layers) in the
+    orthogonal one.
+    """
     scheme = InitScheme(section["init"], section["orthogonal_min_dim"], (2 * section["layers"]) ** -0.5)
     initialise(model, seed, device, scheme)
 
@@ -98,7 +102,9 @@ BLOCKS = ("model.q_proj", "model.attention", "model.mlp")
 
 
 def build_fake(config: Section, quantizer: Quantizer) -> Fake:
-    """Fake quantization: exactly the packer's, tensor by tensor; as a defect the block matrices alone, at one number of bits."""
+    """Fake quantization: exactly the packer's, tensor by tensor; as a defect the block matrices alone, at one number of
+    bits.
+    """
     bits = config["defects"]["qat_block_bits"]
     if bits is None:
         return quantizer.fake
@@ -148,7 +154,9 @@ def trained_by_role(model: nn.Module, config: Section) -> dict[Role, list[str]]:
 
 
 def build_optimizers(model: nn.Module, config: Section, ranks: Ranks) -> Trained:
-    """One optimizer a role; frozen parameters lose their gradient (the defect keeps it). Raises ConfigError, CoverageError."""
+    """One optimizer a role; frozen parameters lose their gradient (the defect keeps it). Raises ConfigError,
+    CoverageError.
+    """
     optim, frozen = config["optim"], frozen_by(model, config)
     groups = names_by_role(model, frozen, optim["role_of"])
     if not groups:
@@ -157,7 +165,8 @@ def build_optimizers(model: nn.Module, config: Section, ranks: Ranks) -> Trained
     for name in frozen:
         tensors[name].requires_grad_(config["defects"]["keep_frozen_gradients"])
     made = {
-        role: make(f"optim.roles.{role}", optim["roles"][role], [tensors[name] for name in names], ranks) for role, names in groups.items()
+        role: make(f"optim.roles.{role}", optim["roles"][role], [tensors[name] for name in names], ranks)
+        for role, names in groups.items()
     }
     return Trained(made, groups, frozen)
 
@@ -168,7 +177,12 @@ def check_optimizer_settings(optim: Section, shapes: Mapping[Role, Sequence[torc
     for role in ROLES:
         dims = {len(shape) for shape in shapes.get(role, [])} or {2}
         try:
-            make(f"optim.roles.{role}", optim["roles"][role], [torch.zeros([2] * n, requires_grad=True) for n in sorted(dims)], Ranks())
+            make(
+                f"optim.roles.{role}",
+                optim["roles"][role],
+                [torch.zeros([2] * n, requires_grad=True) for n in sorted(dims)],
+                Ranks(),
+            )
         except ConfigError as error:
             problems += error.problems
         except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:

@@ -1,4 +1,6 @@
-"""Everything about a configuration that can be known before anything is written: each problem as `path: what (value). remedy`."""
+"""Everything about a configuration that can be known before anything is written: each problem as `path: what (value).
+remedy`.
+"""
 
 import math
 import os
@@ -61,7 +63,9 @@ def section_problems(config: Resolved) -> Iterator[str]:
 
 
 def type_problems(section: Resolved, prefix: str, decided: Mapping[str, Any] | None = None) -> Iterator[str]:
-    """Values of one closed section of a file that are not of the schema's types. decided: types of options that are no longer `auto`."""
+    """Values of one closed section of a file that are not of the schema's types. decided: types of options that are no
+    longer `auto`.
+    """
     for key, hint in get_type_hints(SECTIONS[prefix]).items():
         name = f"{prefix}.{key}".removeprefix(".")
         hint = (decided or {}).get(name, hint)
@@ -88,7 +92,10 @@ def place_problems(config: Resolved) -> Iterator[str]:
             return
     for path in PATHS:
         if isinstance(value := at(config, path), str) and not value.strip():
-            yield f"{path}: is empty ({value}). Name a {'folder' if path.startswith('paths.') else 'file or folder'}; . is this folder"
+            yield (
+                f"{path}: is empty ({value}). Name a {'folder' if path.startswith('paths.') else 'file or folder'}; "
+                ". is this folder"
+            )
             return
     place = Path(config["paths"]["out"]).expanduser().absolute()
     while not place.exists() and place != place.parent:
@@ -100,7 +107,9 @@ def place_problems(config: Resolved) -> Iterator[str]:
 
 
 def takes_folders(place: Path) -> bool:
-    """Whether a folder can be made here, tried only on a file system without blocks of its own: /proc and its like refuse root too."""
+    """Whether a folder can be made here, tried only on a file system without blocks of its own: /proc and its like
+    refuse root too.
+    """
     try:
         if os.statvfs(place).f_blocks == 0:
             os.rmdir(mkdtemp(dir=place))
@@ -117,7 +126,8 @@ def model_problems(config: Resolved) -> Iterator[str]:
         yield f"model.heads: does not divide model.width={width} ({heads}). Choose one of {divisors}"
     elif width // heads % 2:
         yield (
-            f"model.heads: leaves an odd head size {width // heads} of model.width={width}, which rotary embedding cannot halve ({heads})."
+            f"model.heads: leaves an odd head size {width // heads} of model.width={width}, which rotary embedding "
+            f"cannot halve ({heads})."
             " Choose another of both"
         )
     if heads % kv_heads:
@@ -134,7 +144,10 @@ def model_problems(config: Resolved) -> Iterator[str]:
         near = suggest(model["init"], ["default", "orthogonal"])
         yield f"model.init: no such scheme ({model['init']}).{near} Choose default or orthogonal"
     if model["unique_blocks"] > model["layers"]:
-        yield f"model.unique_blocks: more cores than model.layers={model['layers']} ({model['unique_blocks']}). Choose fewer"
+        yield (
+            f"model.unique_blocks: more cores than model.layers={model['layers']} ({model['unique_blocks']}). Choose "
+            "fewer"
+        )
     for key in ("rope_base", "logit_softcap", "rope_ntk_factor"):
         if not model[key] > 0:
             yield f"model.{key}: must be positive ({model[key]})"
@@ -145,24 +158,35 @@ def train_problems(config: Resolved) -> Iterator[str]:
     budgets = {key: train[key] for key in ("steps", "tokens", "seconds") if train[key] is not None}
     if len(budgets) != 1:
         given = ", ".join(f"{key}={value}" for key, value in budgets.items()) or "none"
-        yield f"train: exactly one of steps, tokens and seconds sets the budget ({given}). Set the others to null, as in train.steps=null"
+        yield (
+            f"train: exactly one of steps, tokens and seconds sets the budget ({given}). Set the others to null, as "
+            "in train.steps=null"
+        )
     if train["seconds"] is not None and not train["seconds"] > 0:
         yield f"train.seconds: must be positive ({train['seconds']})"
     piece = train["micro_batches"] * train["seq_len"]
     if train["batch_tokens"] % piece:
         near = max(1, round(train["batch_tokens"] / piece)) * piece
         yield (
-            f"train.batch_tokens: is no multiple of micro_batches x seq_len = {train['micro_batches']} x {train['seq_len']} "
+            f"train.batch_tokens: is no multiple of micro_batches x seq_len = {train['micro_batches']} x "
+            f"{train['seq_len']} "
             f"({train['batch_tokens']}). Choose {near}"
         )
     if train["micro_batches"] % nproc:
-        yield f"train.micro_batches: does not divide over launch.nproc={nproc} ranks ({train['micro_batches']}). Choose a multiple"
+        yield (
+            f"train.micro_batches: does not divide over launch.nproc={nproc} ranks ({train['micro_batches']}). "
+            "Choose a multiple"
+        )
 
 
 def choice_problems(config: Resolved) -> Iterator[str]:
     """Options of device, launch and train whose value can be used nowhere."""
     train, launch = config["train"], config["launch"]
-    choices = {"device": ["auto", "cpu", "cuda"], "train.compile": ["auto", "on", "off"], "train.precision": ["auto", "fp32", "bf16"]}
+    choices = {
+        "device": ["auto", "cpu", "cuda"],
+        "train.compile": ["auto", "on", "off"],
+        "train.precision": ["auto", "fp32", "bf16"],
+    }
     for key, known in choices.items():
         if (value := at(config, key)) not in known:
             yield f"{key}: no such choice ({value}).{suggest(str(value), known)} Choose {', '.join(known)}"
@@ -178,9 +202,15 @@ def choice_problems(config: Resolved) -> Iterator[str]:
     for key in ("name", "arm"):
         value = config["study"][key]
         if value is not None and not re.fullmatch(r"\w[\w=,.@+-]*", value):
-            yield f"study.{key}: must be the name of a folder: a letter, digit or _, then letters, digits and =,.@+- ({value})"
+            yield (
+                f"study.{key}: must be the name of a folder: a letter, digit or _, then letters, digits and =,.@+- "
+                f"({value})"
+            )
         elif value is not None and len(value.encode()) > LONGEST_FOLDER:
-            yield f"study.{key}: must have at most {LONGEST_FOLDER} bytes, and has {len(value.encode())} ({value[:40]}...). Shorten it"
+            yield (
+                f"study.{key}: must have at most {LONGEST_FOLDER} bytes, and has {len(value.encode())} "
+                f"({value[:40]}...). Shorten it"
+            )
 
 
 def component_problems(config: Resolved) -> Iterator[str]:
@@ -254,7 +284,10 @@ def problems_of(config: Resolved) -> list[str]:
     """All problems of one resolved configuration that no machine could run; `lacks_of` has those of this machine."""
     found = list(section_problems(config))
     sides = at(config, "model.side_inputs")
-    for path in [*slot_paths(), *(f"model.side_inputs.{name}" for name in (sides if isinstance(sides, Mapping) else ()))]:
+    for path in [
+        *slot_paths(),
+        *(f"model.side_inputs.{name}" for name in (sides if isinstance(sides, Mapping) else ())),
+    ]:
         if at(config, path) is not None:
             found += bind(path, at(config, path))
         elif path.rpartition(".")[2] in (at(config, path.rpartition(".")[0]) or {}):
@@ -262,5 +295,10 @@ def problems_of(config: Resolved) -> list[str]:
     if found:
         return found
     found = [*endless_numbers(config), *range_problems(config)]
-    found = found or [*model_problems(config), *train_problems(config), *choice_problems(config), *place_problems(config)]
+    found = found or [
+        *model_problems(config),
+        *train_problems(config),
+        *choice_problems(config),
+        *place_problems(config),
+    ]
     return found or list(component_problems(config))

@@ -57,7 +57,9 @@ def save(resolved: dict[str, Any], path: Path) -> None:
 
 
 def literal(value: Any) -> Any:
-    """Plain data in the form in which OmegaConf reads its texts as they stand: what looks like an interpolation is escaped."""
+    """Plain data in the form in which OmegaConf reads its texts as they stand: what looks like an interpolation is
+    escaped.
+    """
     if isinstance(value, Mapping):
         return {key: literal(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -11,7 +11,8 @@ from pgolf.data.loaded import load_corpus
 def check_corpora(configs: Iterable[Mapping[str, Any]]) -> None:
     """Raises PgolfError where a corpus cannot be made, is damaged, or its bytes per token would be counted wrong.
 
-    Configurations that differ in the order of training windows alone share a corpus. A run in this process takes the last one as it is.
+    Configurations that differ in the order of training windows alone share a corpus. A run in this process takes the
+    last one as it is.
     """
     known: set[str] = set()
     for config in configs:

@@ -1,4 +1,6 @@
-"""From a command line with swept values to the overrides of every run: how many there are is known before any is composed."""
+"""From a command line with swept values to the overrides of every run: how many there are is known before any is
+composed.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -37,9 +39,15 @@ def value_problems(override: Override, loader: ConfigLoader) -> Iterator[str]:
     if isinstance(swept, RangeSweep):
         ends = (swept.start, swept.stop, swept.step)
         if not all(isinstance(end, int) or (end is not None and math.isfinite(end)) for end in ends) or swept.step == 0:
-            yield f"{path}: needs finite ends and a step that is not 0 ({shown_value(override)}). Write range(START,STOP,STEP)"
+            yield (
+                f"{path}: needs finite ends and a step that is not 0 ({shown_value(override)}). Write "
+                "range(START,STOP,STEP)"
+            )
         elif number_of_values(override, loader) == 0:
-            yield f"{path}: sweeps over no value ({shown_value(override)}). Write range(START,STOP,STEP); STOP is left out"
+            yield (
+                f"{path}: sweeps over no value ({shown_value(override)}). Write range(START,STOP,STEP); STOP is left "
+                "out"
+            )
         else:
             first, last = swept.start, swept.stop
             last = last - 1 if isinstance(last, int) else last
@@ -48,7 +56,10 @@ def value_problems(override: Override, loader: ConfigLoader) -> Iterator[str]:
         yield f"{path}: sweeps over no value ({shown_value(override)}). --help shows the choices"
     elif override.is_sweep_override() and not isinstance(swept, ChoiceSweep) and not group_exists(path, loader):
         if not hasattr(swept, "end"):  # an interval: for a sweeper that draws from it
-            yield f"{path}: glob chooses among the choices of a group ({shown_value(override)}). Write the values: {path}=A,B"
+            yield (
+                f"{path}: glob chooses among the choices of a group ({shown_value(override)}). Write the values: "
+                f"{path}=A,B"
+            )
     elif isinstance(swept, ChoiceSweep):
         yield from filter(None, dict.fromkeys(range_problem(path, value) for value in swept.list))
     elif problem := range_problem(path, swept):
@@ -75,8 +86,8 @@ def sweep_cells(
 ) -> list[list[str]]:
     """The overrides of every run as Hydra's basic sweeper makes them, from `hydra.sweeper.params` and the arguments.
 
-    Those of another sweeper are not known before: what is not swept stands for all of them. Raises ConfigError, also for more than
-    `most_runs` runs.
+    Those of another sweeper are not known before: what is not swept stands for all of them. Raises ConfigError, also
+    for more than `most_runs` runs.
     """
     if not is_basic(hydra):
         return [[a for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]]
@@ -88,7 +99,8 @@ def sweep_cells(
         if runs > most_runs:
             allow = "" if range_problem("launch.most_runs", runs) else f", or allow them with launch.most_runs={runs}"
             raise ConfigError(
-                f"--multirun: these are {runs:,} runs, more than launch.most_runs={most_runs:,}. Sweep over fewer values{allow}"
+                f"--multirun: these are {runs:,} runs, more than launch.most_runs={most_runs:,}. Sweep over fewer "
+                f"values{allow}"
             )
         (cells,) = BasicSweeper.split_arguments(parsed, None)
     except HydraException as error:

@@ -20,7 +20,8 @@ def conf_dir() -> Path:
 def config_folders() -> list[Path]:
     """Folders of config groups whose YAMLs the user trusts: pgolf's own, and the one that $PGOLF_CONFIG_DIR names.
 
-    `pgolf.train --config-dir FOLDER` sets that variable, so that the processes of a sweep know the folder too. No file can set it.
+    `pgolf.train --config-dir FOLDER` sets that variable, so that the processes of a sweep know the folder too. No file
+    can set it.
     """
     own = os.environ.get(CONFIG_DIR)
     return [conf_dir(), *([Path(own).expanduser().absolute()] if own else [])]
@@ -28,7 +29,10 @@ def config_folders() -> list[Path]:
 
 def conf_stamp() -> tuple[object, ...]:
     """What changes when a file of the configuration does: names, sizes and times of all of them."""
-    files = ((str(path), path.stat()) for path in sorted(path for folder in config_folders() for path in folder.rglob("*.yaml")))
+    files = (
+        (str(path), path.stat())
+        for path in sorted(path for folder in config_folders() for path in folder.rglob("*.yaml"))
+    )
     return tuple((name, status.st_mtime_ns, status.st_size) for name, status in files)
 
 

@@ -1,4 +1,6 @@
-"""The text of `python -m pgolf.train --help`, read from conf/: every group, its choices, and every option with its note."""
+"""The text of `python -m pgolf.train --help`, read from conf/: every group, its choices, and every option with its
+note.
+"""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +12,8 @@ from pgolf.config.schema import slot_paths
 USAGE = """\
 usage: python -m pgolf.train [GROUP=CHOICE ...] [OPTION=VALUE ...] [--multirun]
 
-Trains one model, packs it, scores the packed file and leaves one record. With --multirun, comma-separated values are swept.
+Trains one model, packs it, scores the packed file and leaves one record.
+With --multirun, comma-separated values are swept.
   python -m pgolf.train model/head=mos optim.roles.head.lr=0.01
   python -m pgolf.train --multirun model/head=tied,factorized,mos seed=1,2,3
 Values below are those of each file; scale=cpu and a stack set some of them anew.

@@ -47,7 +47,9 @@ def config_fingerprint(cfg: DictConfig, *, in_sweep: bool) -> str:
     return fingerprint(config)
 
 
-def identify(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, in_sweep: bool) -> dict[str, Any]:
+def identify(
+    cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, in_sweep: bool
+) -> dict[str, Any]:
     """What a record says of a run before it runs."""
     return {
         "study": study_folder(cfg.study.name, str(choices["scale"])) if cfg.study.families else cfg.study.name,
@@ -67,7 +69,9 @@ SHORT = 12  # hex digits of a file's sum in a record
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
-    """16 hex digits of what decides a result: a configuration resolved under a fixed mark for the seed, without launch and locations."""
+    """16 hex digits of what decides a result: a configuration resolved under a fixed mark for the seed, without launch
+    and locations.
+    """
     return hashlib.sha256(json.dumps(decisive(config), sort_keys=True).encode()).hexdigest()[:16]
 
 

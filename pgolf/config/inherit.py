@@ -1,4 +1,6 @@
-"""`train.from`: a job that takes the weights of another run has that run's configuration, but for how it is packed and scored."""
+"""`train.from`: a job that takes the weights of another run has that run's configuration, but for how it is packed and
+scored.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +31,10 @@ def parent_run(arm: Path, seed: int, paths: Mapping[str, Any]) -> Path:
         return found[0]
     there = ", ".join(sorted(path.name for path in arm.glob("seed*"))) or "none"
     if found:
-        raise ConfigError(f"train.from: has several runs of seed {seed} ({', '.join(p.name for p in found)}). Name one of these folders")
+        raise ConfigError(
+            f"train.from: has several runs of seed {seed} ({', '.join(p.name for p in found)}). Name one of these "
+            "folders"
+        )
     raise ConfigError(f"train.from: has no finished run of seed {seed} ({arm}). Runs there: {there}")
 
 
@@ -44,8 +49,9 @@ def _finished(folder: Path) -> bool:
 def inherit(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """The configuration as it is, or, where train.from is set, with the parent's in its place. Raises ConfigError.
 
-    quant and eval stay this job's where the command chooses them (`quant=...`), and are the parent's otherwise. A value inside one that is
-    not chosen is refused, since it is not sure whose it would be; so is an override of what the parent decides: it could not take effect.
+    quant and eval stay this job's where the command chooses them (`quant=...`), and are the parent's otherwise. A value
+    inside one that is not chosen is refused, since it is not sure whose it would be; so is an override of what the
+    parent decides: it could not take effect.
     """
     if cfg.train["from"] is None:
         return cfg
@@ -53,21 +59,32 @@ def inherit(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     keys = [override.key_or_group for override in parsed]
     vain = [key for key in keys if key.replace("/", ".").split(".")[0] not in FREE and key not in FREE_KEYS]
     if vain:
-        raise ConfigError(*(f"{key}: is decided by the run at train.from. Leave it out; quant and eval are free" for key in vain))
+        raise ConfigError(
+            *(f"{key}: is decided by the run at train.from. Leave it out; quant and eval are free" for key in vain)
+        )
     chosen = {key for key in keys if key in OWN}
     loose = [key for key in keys if key.split(".")[0] in OWN and key.split(".")[0] not in chosen]
     if loose:
         raise ConfigError(
-            *(f"{key}: changes a choice that is not made. Choose too, as in {key.split('.')[0]}=NAME {key}=..." for key in loose)
+            *(
+                f"{key}: changes a choice that is not made. Choose too, as in {key.split('.')[0]}=NAME {key}=..."
+                for key in loose
+            )
         )
     paths: Any = OmegaConf.to_container(cfg.paths, resolve=True)
     parent = parent_run(Path(cfg.train["from"]).expanduser().absolute(), cfg.seed, paths)
     theirs = OmegaConf.create(literal(load_saved(parent, paths)))
     if theirs.train["from"] is not None:
-        raise ConfigError(f"train.from: {parent} took its weights from another run. Name that one ({theirs.train['from']})")
+        raise ConfigError(
+            f"train.from: {parent} took its weights from another run. Name that one ({theirs.train['from']})"
+        )
     if not (parent / WEIGHTS).is_file():
-        raise ConfigError(f"train.from: {parent} kept no weights. Train it again with launch.keep_weights=true launch.rerun=true")
-    made = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))  # without the sections' types, whose slots cannot be replaced
+        raise ConfigError(
+            f"train.from: {parent} kept no weights. Train it again with launch.keep_weights=true launch.rerun=true"
+        )
+    made = OmegaConf.create(
+        OmegaConf.to_container(cfg, resolve=False)
+    )  # without the sections' types, whose slots cannot be replaced
     assert isinstance(made, DictConfig)
     for section in ("model", "optim", "data", "defects", *(s for s in OWN if s not in chosen)):
         made[section] = theirs[section]

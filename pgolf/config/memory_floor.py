@@ -49,10 +49,12 @@ def optimizer_bytes(groups: Mapping[Role, list[str]], tensors: Mapping[str, Tens
 
 
 def memory_floor_bytes(config: Mapping[str, Any]) -> int:
-    """What training takes at least per process: parameters, gradients and optimizer states, in bytes; 0 where the model cannot be built.
+    """What training takes at least per process: parameters, gradients and optimizer states, in bytes; 0 where the model
+    cannot be built.
 
-    Counted on the meta device. A model of more than MOST_BUILT layers is counted from three small ones, without side inputs: it grows by
-    the same number with each layer and each core. Where parts are frozen, gradients and states are left out. Raises nothing.
+    Counted on the meta device. A model of more than MOST_BUILT layers is counted from three small ones, without side
+    inputs: it grows by the same number with each layer and each core. Where parts are frozen, gradients and states are
+    left out. Raises nothing.
     """
     key = {name: config[name] for name in ("model", "optim", "defects")}
     return _floor_bytes(json.dumps(key, sort_keys=True, default=str))
@@ -65,7 +67,10 @@ def _floor_bytes(key: str) -> int:
         count = parameter_floor(config["model"])
         if config["optim"]["frozen"] or config["defects"]["frozen"]:
             return count * FP32
-        states = [state_per_weight(role, node, 2 if role == "matrix" else 1) for role, node in config["optim"]["roles"].items()]
+        states = [
+            state_per_weight(role, node, 2 if role == "matrix" else 1)
+            for role, node in config["optim"]["roles"].items()
+        ]
         return count * (2 * FP32 + min(states))
     except RuntimeError as error:
         return UNCOUNTABLE if "overflow" in str(error).lower() else 0

@@ -18,7 +18,8 @@ from pgolf.errors import suggest
 HYDRA_OWN = ("hydra",)
 HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper", "hydra/job_logging", "hydra/hydra_logging")
 HYDRA_KEYS = tuple(
-    f"hydra.{key}" for key in ("launcher", "sweeper", "mode", "verbose", "job_logging", "hydra_logging", "job.env_set", "job.env_copy")
+    f"hydra.{key}"
+    for key in ("launcher", "sweeper", "mode", "verbose", "job_logging", "hydra_logging", "job.env_set", "job.env_copy")
 )
 PLACES = (
     "hydra.run.dir",
@@ -36,12 +37,19 @@ OWN_CONF = "is not supported. Name a folder of config groups of your own with --
 MANY = "side_inputs"  # the group of which several may be chosen
 ARM, STUDY = "arm", "study"
 LAUNCHER = "hydra/launcher"
-EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}  # launchers that are not Hydra's own
+EXTRAS = {
+    "joblib": "joblib",
+    "submitit_local": "slurm",
+    "submitit_slurm": "slurm",
+    "ray": "ray",
+}  # launchers that are not Hydra's own
 
 
 def is_group(override: Override, loader: ConfigLoader) -> bool:
     """Whether an override chooses from a config group rather than setting a value."""
-    return group_exists(override.key_or_group, loader) or "/" in override.key_or_group or "@" in override.get_key_element()
+    return (
+        group_exists(override.key_or_group, loader) or "/" in override.key_or_group or "@" in override.get_key_element()
+    )
 
 
 def shown_value(override: Override) -> str:
@@ -56,7 +64,7 @@ def group_exists(group: str, loader: ConfigLoader) -> bool:
 
 @lru_cache(maxsize=256)
 def groups_below(parent: str, loader: ConfigLoader) -> frozenset[str]:
-    """Groups directly below one; Hydra lists folders anew at each call, and a command line asks for every word of it."""
+    """Groups directly below a group. Cached: Hydra lists the folders again at each call."""
     return frozenset(loader.list_groups(parent))
 
 
@@ -64,7 +72,11 @@ def options_of(group: str, loader: ConfigLoader) -> list[str]:
     """The choices of a group; an arm is chosen with its study's name before it."""
     found = loader.get_group_options(group, results_filter=ObjectType.CONFIG)
     if group == ARM:
-        found += [f"{study}/{name}" for study in loader.list_groups(ARM) for name in loader.get_group_options(f"{ARM}/{study}")]
+        found += [
+            f"{study}/{name}"
+            for study in loader.list_groups(ARM)
+            for name in loader.get_group_options(f"{ARM}/{study}")
+        ]
     return found
 
 
@@ -105,7 +117,9 @@ def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
 
 
 def no_such_choice(group: str, value: str, choices: list[str]) -> str:
-    beside = [choice for choice in choices if "/" in value and choice.startswith(f"{value.rpartition('/')[0]}/")]  # an arm's own study
+    beside = [
+        choice for choice in choices if "/" in value and choice.startswith(f"{value.rpartition('/')[0]}/")
+    ]  # an arm's own study
     whole = [choice for choice in choices if choice.endswith(f"/{value}")]  # an arm without its study
     near = f" Did you mean {' or '.join(whole)}?" if whole else suggest(value, choices)
     return f"{group}: no such choice ({value}).{near} Choices: {', '.join(beside or whole or choices)}"
@@ -124,7 +138,9 @@ def key_problems(override: Override, base: DictConfig, loader: ConfigLoader) -> 
         if key not in known:
             prefix = ".".join(keys[:depth])
             value = shown_value(override)
-            near = suggest(key, known).replace("Did you mean ", f"Did you mean {prefix}." if prefix else "Did you mean ")
+            near = suggest(key, known).replace(
+                "Did you mean ", f"Did you mean {prefix}." if prefix else "Did you mean "
+            )
             options = ", ".join(k for k in known if k not in RESERVED)
             if not prefix:
                 groups = [group for group in all_groups(loader) if group.rpartition("/")[2] == key]
@@ -159,17 +175,28 @@ def key_refusals(override: Override, loader: ConfigLoader) -> list[str]:
     first = path.replace("/", ".").split(".")
     if first[0] in HYDRA_OWN:
         if path in PLACES:
-            return [f"{path}: is not used ({value}). A run's folder is paths.out/STUDY/ARM/SEED: set paths.out, study.name or study.arm"]
+            return [
+                f"{path}: is not used ({value}). A run's folder is paths.out/STUDY/ARM/SEED: set paths.out, "
+                "study.name or study.arm"
+            ]
         if path == SEARCH_PATH:
             return [f"{path}: {OWN_CONF} ({value})"]
         if path in CLASSES:
-            return [f"{path}: is not to be set by itself ({value}). Choose with {path.removesuffix('._target_').replace('.', '/')}=NAME"]
+            return [
+                f"{path}: is not to be set by itself ({value}). Choose with "
+                f"{path.removesuffix('._target_').replace('.', '/')}=NAME"
+            ]
         if path in WHOLES:
             return [f"{path}: is not to be set as a whole ({value}). Choose with {path.replace('.', '/')}=NAME"]
         if not any(path == known or path.startswith(f"{known}.") for known in (*HYDRA_KEYS, *HYDRA_GROUPS)):
             return [f"{path}: is not used by pgolf ({value}). Used are {', '.join((*HYDRA_GROUPS, *HYDRA_KEYS))}"]
     section = ".".join(first[:-1])
-    if override.is_delete() and section in SECTIONS and first[-1] in get_type_hints(SECTIONS[section]) and not is_group(override, loader):
+    if (
+        override.is_delete()
+        and section in SECTIONS
+        and first[-1] in get_type_hints(SECTIONS[section])
+        and not is_group(override, loader)
+    ):
         return [f"~{path}: cannot be left out. Every run needs it"]
     return []
 
@@ -182,7 +209,10 @@ def not_an_override(argument: str) -> str:
         if key.endswith((".", "/")) or ".." in key or "//" in key:
             return f"{key}: is not a name of an option ({value}). Write key=value or group=choice"
         quote = f"{key}={QuotedString(value, Quote.double).with_quotes()}"
-        return f"{key}: cannot be read ({value}). A text with special characters needs quotes of its own: {shlex.quote(quote)}"
+        return (
+            f"{key}: cannot be read ({value}). A text with special characters needs quotes of its own: "
+            f"{shlex.quote(quote)}"
+        )
     return f"{argument or repr('')}: is not an override. Write key=value or group=choice"
 
 
@@ -190,7 +220,8 @@ REFUSALS = {  # OmegaConf's, and what they mean
     r"^field '.*' is not Optional": "needs a value (null)",
     r"^Value '(.*)' is not a valid bool.*": r"needs true or false (\1)",
     r"^Invalid value assigned: \w+ is not a ListConfig.*": "needs a list. Write it as [A,B]",
-    r"^Cannot merge DictConfig with ListConfig": "needs the kind that stands there: a list [A,B], or names and values {NAME: VALUE}",
+    r"^Cannot merge DictConfig with ListConfig": "needs the kind that stands there: a list [A,B], or names and values "
+    "{NAME: VALUE}",
     r"^Cannot assign (\w+) to Dict.*": r"needs names and values, not one \1. Write them as {NAME: VALUE}",
 }
 

@@ -1,7 +1,8 @@
-r"""Values of a command line that name files and folders: any name that a file system allows, written so that Hydra and OmegaConf keep it.
+r"""Values of a command line that name files and folders: any name that a file system allows, written so that Hydra and
+OmegaConf keep it.
 
-Hydra's grammar takes few characters outside quotes, and OmegaConf reads `${` in a text as an interpolation. `quoted` puts a value that
-is meant as a name in quotes and `\` before its `${`.
+Hydra's grammar takes few characters outside quotes, and OmegaConf reads `${` in a text as an interpolation. `quoted`
+puts a value that is meant as a name in quotes and `\` before its `${`.
 """
 
 import re
@@ -21,8 +22,9 @@ SPECIAL = re.compile(r"[^\w./+@%*?|-]|[^\x00-\x7f]")  # what Hydra may not take,
 def quoted(arguments: Sequence[str]) -> list[str]:
     """The arguments, with values that name a place in quotes where Hydra would not take them as they stand.
 
-    Of an option that names a place (PATHS) that is each value that exists or lies in a folder that exists, and each that Hydra's grammar
-    cannot read as text, an interpolation or a sweep; of any other option a value that Hydra cannot read and that exists.
+    Of an option that names a place (PATHS) that is each value that exists or lies in a folder that exists, and each
+    that Hydra's grammar cannot read as text, an interpolation or a sweep; of any other option a value that Hydra cannot
+    read and that exists.
     """
     return [_quoted(text) for text in arguments]
 
@@ -83,7 +85,9 @@ def _exists(value: str) -> bool:
 
 
 def _stands(value: str) -> bool:
-    """Whether a value exists as it stands, or lies below a folder that exists and has a special character in its own name."""
+    """Whether a value exists as it stands, or lies below a folder that exists and has a special character in its own
+    name.
+    """
     if _exists(value):
         return True
     return any(SPECIAL.search(parent.name) and _exists(str(parent)) for parent in Path(value).parents)

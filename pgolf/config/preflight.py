@@ -48,7 +48,9 @@ DRY = re.compile(r"launch\.dry_run=(true|on|yes|y|1)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Cell:
-    """One job of a command line: its overrides, the composed configuration, the choice made in every config group, what is lacking here."""
+    """One job of a command line: its overrides, the composed configuration, the choice made in every config group, what
+    is lacking here.
+    """
 
     overrides: tuple[str, ...]
     composed: DictConfig
@@ -64,14 +66,21 @@ class Cell:
 def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = False) -> list[Cell]:
     """Every cell, composed and checked. Raises ConfigError with all problems at once.
 
-    What this machine lacks is a problem too, unless the cells are not to be run here: `anywhere`, or launch.dry_run=true.
+    What this machine lacks is a problem too, unless the cells are not to be run here: `anywhere`, or
+    launch.dry_run=true.
     """
     with composer():
         anywhere = anywhere or any(DRY.fullmatch(text) for text in arguments)
         arguments, lacking = without_launchers(quoted(arguments)) if anywhere else (quoted(arguments), [])
         loader = GlobalHydra.instance().config_loader()
         overrides = parse(arguments, loader)
-        raise_if([p for o in overrides for p in (*group_problems(o, loader), *key_refusals(o, loader), *value_problems(o, loader))])
+        raise_if(
+            [
+                p
+                for o in overrides
+                for p in (*group_problems(o, loader), *key_refusals(o, loader), *value_problems(o, loader))
+            ]
+        )
         check_keys(arguments, overrides, loader)
         fixed = [(a, o) for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]
         whole, placeless = composed_as_far_as(fixed, loader)
@@ -79,14 +88,21 @@ def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = Fals
         in_sweep = multirun or hydra.mode == RunMode.MULTIRUN
         if not in_sweep:
             swept = [o for o in overrides if o.is_sweep_override()]
-            raise_if([f"{o.key_or_group}: more than one value ({shown_value(o)}). Add --multirun to sweep over them" for o in swept])
+            raise_if(
+                [
+                    f"{o.key_or_group}: more than one value ({shown_value(o)}). Add --multirun to sweep over them"
+                    for o in swept
+                ]
+            )
         cells = sweep_cells(arguments, overrides, hydra, loader, most_runs(whole)) if in_sweep else [list(arguments)]
         if not cells:
             raise ConfigError(f"--multirun: no run is left of {' '.join(arguments)}. Check its ranges and globs")
         made = check_cells(cells, loader, lacking, in_sweep=in_sweep, anywhere=anywhere)
         is_whole = not in_sweep or is_basic(hydra)
         launcher, given = str(hydra.launcher._target_), overruled(overrides, hydra)
-        return [replace(cell, is_whole=is_whole, launcher=launcher, overruled=given, placeless=placeless) for cell in made]
+        return [
+            replace(cell, is_whole=is_whole, launcher=launcher, overruled=given, placeless=placeless) for cell in made
+        ]
 
 
 def most_runs(whole: DictConfig) -> int:
@@ -98,11 +114,15 @@ def most_runs(whole: DictConfig) -> int:
 
 
 def only_cell(arguments: Sequence[str], *, anywhere: bool = False) -> Cell:
-    """The cell of one configuration, whatever its seed: of a study's arms the command line must leave one. Raises ConfigError."""
+    """The cell of one configuration, whatever its seed: of a study's arms the command line must leave one. Raises
+    ConfigError.
+    """
     cells = preflight(arguments, multirun=False, anywhere=anywhere)
     meant = {json.dumps(plain(marked(cell.composed)), sort_keys=True) for cell in cells}
     if len(meant) > 1:
-        raise ConfigError(f"This selects {len(meant)} configurations ({' '.join(arguments)}). Select one, for example with arm=...")
+        raise ConfigError(
+            f"This selects {len(meant)} configurations ({' '.join(arguments)}). Select one, for example with arm=..."
+        )
     return cells[0]
 
 
@@ -121,7 +141,9 @@ def without_launchers(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def check_keys(arguments: Sequence[str], overrides: Sequence[Override], loader: ConfigLoader) -> None:
-    """Raise ConfigError for keys that the choices do not have; where choices are swept, each run is checked by itself later."""
+    """Raise ConfigError for keys that the choices do not have; where choices are swept, each run is checked by itself
+    later.
+    """
     groups = [(text, o) for text, o in zip(arguments, overrides, strict=True) if is_group(o, loader)]
     if len(groups) == len(overrides) or any(o.is_sweep_override() for _, o in groups):
         return
@@ -130,9 +152,12 @@ def check_keys(arguments: Sequence[str], overrides: Sequence[Override], loader: 
         raise_if([p for o in overrides if not is_group(o, loader) for p in key_problems(o, base, loader)])
 
 
-def composed_as_far_as(fixed: Sequence[tuple[str, Override]], loader: ConfigLoader) -> tuple[DictConfig, tuple[str, ...]]:
-    """The configuration that the unswept overrides give, and those of them that it had to be composed without: values at fault, or of
-    a swept choice (`model/head=factorized,mos model.head.rank=8`), which has no place for them yet. Raises ConfigError."""
+def composed_as_far_as(
+    fixed: Sequence[tuple[str, Override]], loader: ConfigLoader
+) -> tuple[DictConfig, tuple[str, ...]]:
+    """The configuration that the unswept overrides give, and those of them that it had to be composed without: values
+    at fault, or of a swept choice (`model/head=factorized,mos model.head.rank=8`), which has no place for them yet.
+    Raises ConfigError."""
     try:
         return composed_with(tuple(text for text, _ in fixed)), ()
     except (HydraException, OmegaConfBaseException) as error:
@@ -142,11 +167,15 @@ def composed_as_far_as(fixed: Sequence[tuple[str, Override]], loader: ConfigLoad
         raise ConfigError(readable(error)) from None
     except (AssertionError, AttributeError, TypeError, ValueError, RecursionError) as error:
         reason = str(error).partition("\n")[0]
-        raise ConfigError(f"hydra: cannot be composed ({reason}). Give sweeps as key=a,b,c on the command line") from None
+        raise ConfigError(
+            f"hydra: cannot be composed ({reason}). Give sweeps as key=a,b,c on the command line"
+        ) from None
 
 
 def composed_with(arguments: tuple[str, ...]) -> DictConfig:
-    """The whole configuration, Hydra's own part included. The last ones are kept while conf/ stays as it is: not to be changed."""
+    """The whole configuration, Hydra's own part included. The last ones are kept while conf/ stays as it is: not to be
+    changed.
+    """
     return _composed_with(arguments, conf_stamp())
 
 
@@ -155,7 +184,9 @@ def _composed_with(arguments: tuple[str, ...], _stamp: tuple[object, ...]) -> Di
     return compose(CONFIG_NAME, list(arguments), return_hydra_config=True)
 
 
-def check_cells(cells: list[list[str]], loader: ConfigLoader, lacking: list[str], *, in_sweep: bool, anywhere: bool) -> list[Cell]:
+def check_cells(
+    cells: list[list[str]], loader: ConfigLoader, lacking: list[str], *, in_sweep: bool, anywhere: bool
+) -> list[Cell]:
     made: list[Cell] = []
     known = Composed()
     checked: dict[tuple[str, ...], Checked] = {}  # seeds of one arm have the same problems
@@ -218,7 +249,10 @@ def misplaced(cell: Cell) -> list[str]:
     if arm is not None and name != file:
         return [f"study.arm: must be the name of the arm's YAML file, {file} ({name}). Rename one of them"]
     if wanted and data != wanted:
-        rest = f"Leave data= out for this arm, and give the others a command of their own: study={study} data={data} arm=..."
+        rest = (
+            f"Leave data= out for this arm, and give the others a command of their own: study={study} data={data} "
+            "arm=..."
+        )
         return [f"data: the arm {arm} is about data={wanted} ({data}). {rest}"]
     return []
 
@@ -236,14 +270,19 @@ def parse(arguments: Sequence[str], loader: ConfigLoader) -> list[Override]:
             overrides += OverridesParser.create(config_loader=loader).parse_overrides([argument])
         except (HydraException, ValueError, RecursionError, AssertionError):
             problems.append(not_an_override(argument))
-    raise_if([*problems, *(f"{o.input_line}: has no key. Write key=value or group=choice" for o in overrides if not o.key_or_group)])
+    raise_if(
+        [
+            *problems,
+            *(f"{o.input_line}: has no key. Write key=value or group=choice" for o in overrides if not o.key_or_group),
+        ]
+    )
     return overrides
 
 
 @dataclass
 class Composed:
-    """What cells of one command line have in common. bases: configurations by choices alone, against which the keys of values are checked;
-    wholes: configurations with their groups' choices, by all overrides but the seed."""
+    """What cells of one command line have in common. bases: configurations by choices alone, against which the keys of
+    values are checked; wholes: configurations with their groups' choices, by all overrides but the seed."""
 
     bases: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
     wholes: dict[tuple[str, ...], tuple[DictConfig, dict[str, Any]]] = field(default_factory=dict)

@@ -1,4 +1,6 @@
-"""The range of every whole number that a configuration holds: what the code can use, and what can be checked in seconds."""
+"""The range of every whole number that a configuration holds: what the code can use, and what can be checked in
+seconds.
+"""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -41,10 +43,14 @@ FREE = ("study",)  # sections whose numbers say what was published
 
 
 def range_problem(path: str, value: Any) -> str | None:
-    """What is wrong with the size of a value at a path; None for a number in its range and for all that is not a whole number."""
+    """What is wrong with the size of a value at a path; None for a number in its range and for all that is not a whole
+    number.
+    """
     if not isinstance(value, int) or isinstance(value, bool):
         return None
-    low, high = RANGES.get(path) or next((found for pattern, found in RANGES.items() if fnmatchcase(path, pattern)), (-MOST, MOST))
+    low, high = RANGES.get(path) or next(
+        (found for pattern, found in RANGES.items() if fnmatchcase(path, pattern)), (-MOST, MOST)
+    )
     if low <= value <= high:
         return None
     shown = str(value) if abs(value) < 10**30 else f"a number of {int(value.bit_length() * math.log10(2)) + 1:,} digits"

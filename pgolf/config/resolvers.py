@@ -17,7 +17,9 @@ def planned_steps(train: Any, *, root: Any = None) -> int | None:
 
 
 def scale_steps(published: int, published_steps: int, *, _root_: Any) -> int:
-    """A published step count at this run's length, at least 1; unchanged under a budget in seconds, whose length in steps is not known."""
+    """A published step count at this run's length, at least 1; unchanged under a budget in seconds, whose length in
+    steps is not known.
+    """
     steps = planned_steps(_root_.train)
     return published if steps is None else max(1, round(published * steps / published_steps))
 

@@ -1,4 +1,6 @@
-"""The configuration that a run folder keeps, read as a stranger's: plain data, checked as a command line is before anything is built."""
+"""The configuration that a run folder keeps, read as a stranger's: plain data, checked as a command line is before
+anything is built.
+"""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +17,10 @@ from pgolf.machine.typed import fits, wanted
 
 CONFIG = "config.yaml"
 REMEDY = "Give a run folder that pgolf.train made"
-DECIDED = {"train.threads": int, "launch.gpus_per_job": int}  # `auto` or a number on a command line, a number once it is saved
+DECIDED = {
+    "train.threads": int,
+    "launch.gpus_per_job": int,
+}  # `auto` or a number on a command line, a number once it is saved
 CHOICE = str | list[str] | None
 IDENTITY = {"study": str, "arm": str, "fingerprint": str, "overrides": list[str]}  # and choices.*
 SHOWN = 3
@@ -24,8 +29,8 @@ SHOWN = 3
 def load_saved(folder: Path, paths: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The configuration of a run folder, its identity in the section `run`.
 
-    paths: what stands in the place of the saved section `paths`, so that nothing is written where somebody else's file says.
-    Raises ConfigError where there is no such file, DamagedFile where it is not a run's.
+    paths: what stands in the place of the saved section `paths`, so that nothing is written where somebody else's file
+    says. Raises ConfigError where there is no such file, DamagedFile where it is not a run's.
     """
     path = folder / CONFIG
     try:

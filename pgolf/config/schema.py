@@ -1,6 +1,7 @@
 """The closed sections of a configuration. A default stands in one place only, the YAML files; here are names and types.
 
-`Any` marks an open slot: a node with `_target_`, `_partial_: true` and the keyword-only arguments of the class that it names.
+`Any` marks an open slot: a node with `_target_`, `_partial_: true` and the keyword-only arguments of the class that it
+names.
 """
 
 from dataclasses import dataclass, field
@@ -70,7 +71,9 @@ def with_from(section: type) -> type:
 
 @with_from
 class TrainConfig:
-    """`from` (an arm's folder, or null to train); budget (exactly one of steps, tokens, seconds), batch and how a run computes."""
+    """`from` (an arm's folder, or null to train); budget (exactly one of steps, tokens, seconds), batch and how a run
+    computes.
+    """
 
     steps: int | None = MISSING
     tokens: int | None = MISSING
@@ -81,7 +84,9 @@ class TrainConfig:
     priming_steps: int = MISSING  # untimed forward and backward passes before the clock starts
     log_every: int = MISSING  # steps between training lines of metrics.jsonl
     val_every: int = MISSING  # steps between validations; 0 scores at the end only
-    qat_below: float | None = MISSING  # learning-rate scale under which training runs on fake-quantized weights; null: never
+    qat_below: float | None = (
+        MISSING  # learning-rate scale under which training runs on fake-quantized weights; null: never
+    )
     threads: str = MISSING  # auto or a number of CPU threads
     compile: str = MISSING  # auto, on or off
     precision: str = MISSING  # auto, fp32 or bf16
@@ -109,7 +114,9 @@ class DefectsConfig:
     frozen: list[str] = MISSING  # names or prefixes that are frozen where they exist
     keep_frozen_gradients: bool = MISSING  # their gradients are kept, summed over steps and counted in the clip norm
     qat_at_eval: bool = MISSING  # fake quantization stays on when the packed model is scored
-    qat_block_bits: int | None = MISSING  # fake quantization codes the blocks alone, at this many bits; null: exactly what the packer does
+    qat_block_bits: int | None = (
+        MISSING  # fake quantization codes the blocks alone, at this many bits; null: exactly what the packer does
+    )
     average_zero_lr: bool = MISSING  # snapshots at learning rate zero enter the average
     rope_bf16_frequencies: bool = MISSING  # rotary frequencies rounded to bf16
     bf16_embedding: bool = MISSING  # embedding tables and their optimizer states kept in bf16
@@ -168,7 +175,7 @@ SECTIONS: dict[str, type] = {
 
 
 def slot_paths() -> list[str]:
-    """Config paths of every open slot that each configuration has; side inputs come under `model.side_inputs.<name>`."""
+    """Config paths of all open slots of a configuration. Side inputs are at `model.side_inputs.<name>`."""
     found = []
     for prefix, section in SECTIONS.items():
         for name, hint in get_type_hints(section).items():

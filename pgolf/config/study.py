@@ -10,7 +10,9 @@ from pgolf.study.description import ADHOC, Study, study_folder, study_from
 
 
 def study_of(cell: Cell) -> Study | None:
-    """The study that a cell belongs to, None for runs of their own. Raises ConfigError for a description that contradicts itself."""
+    """The study that a cell belongs to, None for runs of their own. Raises ConfigError for a description that
+    contradicts itself.
+    """
     section = plain(cell.composed)["study"]
     if section["name"] == ADHOC or not section["families"]:  # a name alone describes nothing
         return None
@@ -22,7 +24,8 @@ def described(section: Mapping[str, Any], scale: str) -> Study:
     smallest = section["smallest_effect_bpb"]
     if scale not in smallest:
         raise ConfigError(
-            f"study.smallest_effect_bpb: has no value for scale={scale} ({smallest}). Add the smallest difference that matters"
+            f"study.smallest_effect_bpb: has no value for scale={scale} ({smallest}). Add the smallest difference "
+            "that matters"
         )
     families = [{"name": name, **family} for name, family in section["families"].items()]
     kept = {key: section[key] for key in ("question", "source", "test", "published", "published_test", "claims")}
@@ -37,4 +40,6 @@ def described(section: Mapping[str, Any], scale: str) -> Study:
             }
         )
     except ValueError as error:
-        raise ConfigError(f"study: {section['name']} is not described as pgolf.study.description has it: {error}") from None
+        raise ConfigError(
+            f"study: {section['name']} is not described as pgolf.study.description has it: {error}"
+        ) from None

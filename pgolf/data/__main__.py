@@ -12,8 +12,12 @@ from pgolf.data.checks import describe, verify
 
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.data", description=__doc__)
-    parser.add_argument("action", choices=("prepare", "verify", "download"), help="download is prepare for a corpus that is fetched")
-    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="data=text data.path=book.txt data.vocab_size=512, ...")
+    parser.add_argument(
+        "action", choices=("prepare", "verify", "download"), help="download is prepare for a corpus that is fetched"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDE", help="data=text data.path=book.txt data.vocab_size=512, ..."
+    )
     args = parser.parse_intermixed_args(arguments)
     overrides = args.overrides
     if args.action == "download" and not any(o.startswith("data=") for o in overrides):

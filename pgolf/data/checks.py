@@ -15,7 +15,9 @@ _SAMPLE_TOKENS = 50_000_000
 
 
 def describe(corpus: Corpus) -> list[str]:
-    """Lines about a prepared corpus: folder, sizes, bytes per token, hashes. Opens it as a run does and raises DataError likewise."""
+    """Lines about a prepared corpus: folder, sizes, bytes per token, hashes. Opens it as a run does and raises
+    DataError likewise.
+    """
     loaded = load_corpus(corpus)
     return [
         f"corpus       {corpus.name}",
@@ -26,7 +28,8 @@ def describe(corpus: Corpus) -> list[str]:
         f"raw text     {corpus.raw_val_bytes:,} validation bytes before normalisation"
         if corpus.raw_val_bytes is not None
         else "raw text     not known (shards only)",
-        f"order        {'published (no shuffle)' if corpus.shuffle_seed is None else f'shuffled, seed {corpus.shuffle_seed}'}",
+        "order        "
+        f"{'published (no shuffle)' if corpus.shuffle_seed is None else f'shuffled, seed {corpus.shuffle_seed}'}",
         f"data sha     {loaded.data_sha}",
         f"val text sha {loaded.val_text_sha}",
     ]
@@ -34,7 +37,11 @@ def describe(corpus: Corpus) -> list[str]:
 
 def _train_line(loaded: LoadedCorpus) -> str:
     """Training tokens and bytes; bytes only where counting them is a matter of a second or two."""
-    counted = sum(loaded.byte_table.total_bytes(array) for array in loaded.train) if loaded.train_tokens <= _SAMPLE_TOKENS else None
+    counted = (
+        sum(loaded.byte_table.total_bytes(array) for array in loaded.train)
+        if loaded.train_tokens <= _SAMPLE_TOKENS
+        else None
+    )
     return _part_line("training", loaded.train_tokens, len(loaded.train), counted)
 
 
@@ -44,8 +51,9 @@ def _part_line(part: str, tokens: int, shards: int, size_bytes: int | None) -> s
 
 
 def verify(corpus: Corpus) -> list[str]:
-    """Check everything: hashes of a corpus that was made here, every shard's header, size and token ids, and the byte table against the
-    decoded text of every shard. Returns what was checked, a line each; raises DataError at the first fault."""
+    """Check everything: hashes of a corpus that was made here, every shard's header, size and token ids, and the byte
+    table against the decoded text of every shard. Returns what was checked, a line each; raises DataError at the first
+    fault."""
     lines = []
     folder = entry_of(corpus)
     if folder is not None:
@@ -55,7 +63,12 @@ def verify(corpus: Corpus) -> list[str]:
         say(f"verifying {path} ...")
         count = verify_shard(path, corpus.vocab_size)
         size_bytes, _ = check_text(tokenizer, np.asarray(read_shard(path)), str(path))
-        lines.append(f"{path}: {count:,} tokens, ids below {corpus.vocab_size}, {size_bytes:,} bytes by table and by decoding")
+        lines.append(
+            f"{path}: {count:,} tokens, ids below {corpus.vocab_size}, {size_bytes:,} bytes by table and by decoding"
+        )
     loaded = load_corpus(corpus)
-    lines.append(f"validation: {len(loaded.val_tokens) - 1:,} targets, {loaded.val_bytes:,} bytes, text sha {loaded.val_text_sha[:16]}")
+    lines.append(
+        f"validation: {len(loaded.val_tokens) - 1:,} targets, {loaded.val_bytes:,} bytes, text sha "
+        f"{loaded.val_text_sha[:16]}"
+    )
     return lines

@@ -1,4 +1,4 @@
-"""The default corpus: documentation of the interpreter and of installed packages. Real text, and nothing to download."""
+"""The default corpus: docstrings of the interpreter and of installed packages. Real text without a download."""
 
 from __future__ import annotations
 
@@ -19,20 +19,29 @@ _SOURCES_VERSION = 1  # enters the cache key: raise it when other text would be 
 
 
 class Docs:
-    """Language reference topics and the docstrings of the standard library, numpy, pandas and torch; deterministic given their versions.
+    """Language reference topics and the docstrings of the standard library, numpy, pandas and torch; deterministic
+    given their versions.
 
-    vocab_size: pieces of the tokenizer, trained on the training part; val_fraction: share of the text, by bytes, that is validation;
-    shuffle_seed: seed of the order of training windows, null for the order of the files.
+    vocab_size: pieces of the tokenizer, trained on the training part; val_fraction: share of the text, by bytes, that
+    is validation; shuffle_seed: seed of the order of training windows, null for the order of the files.
     """
 
     name = "docs"
 
     def __init__(self, cache_dir: Path, *, vocab_size: int, val_fraction: float, shuffle_seed: int | None) -> None:
         require(
-            MIN_VOCAB_SIZE <= vocab_size <= MAX_VOCAB_SIZE, "vocab_size", vocab_size, f"give {MIN_VOCAB_SIZE} to {MAX_VOCAB_SIZE} pieces"
+            MIN_VOCAB_SIZE <= vocab_size <= MAX_VOCAB_SIZE,
+            "vocab_size",
+            vocab_size,
+            f"give {MIN_VOCAB_SIZE} to {MAX_VOCAB_SIZE} pieces",
         )
         require(0 < val_fraction <= 0.5, "val_fraction", val_fraction, "give a share above 0 and up to 0.5")
-        self.cache_dir, self.vocab_size, self.val_fraction, self.shuffle_seed = cache_dir, vocab_size, val_fraction, shuffle_seed
+        self.cache_dir, self.vocab_size, self.val_fraction, self.shuffle_seed = (
+            cache_dir,
+            vocab_size,
+            val_fraction,
+            shuffle_seed,
+        )
 
     def prepare(self) -> Corpus:
         """Make the corpus (once per set of versions, half a minute) or find it in the cache. Raises DataError."""
@@ -51,10 +60,13 @@ class Docs:
         text_bytes = sum(each.size_bytes for each in documents)
         if text_bytes < MIN_TEXT_BYTES:
             raise DataError(
-                f"docs: the installed documentation is only {text_bytes:,} bytes, {MIN_TEXT_BYTES:,} are needed (does this interpreter come"
+                f"docs: the installed documentation is only {text_bytes:,} bytes, {MIN_TEXT_BYTES:,} are needed (does "
+                "this interpreter come"
                 " without its sources?); use another Python installation, or data=text with a text of your own"
             )
-        facts = build(folder, self.name, documents, vocab_size=self.vocab_size, val_fraction=self.val_fraction, what="docs")
+        facts = build(
+            folder, self.name, documents, vocab_size=self.vocab_size, val_fraction=self.val_fraction, what="docs"
+        )
         return {**facts, "versions": _versions(), "gathered_text_bytes": text_bytes, "unreadable_files": unreadable}
 
 
@@ -66,5 +78,7 @@ def _versions() -> dict[str, str]:
             try:
                 versions[package] = version(package)
             except PackageNotFoundError as error:
-                raise DataError(f"docs: the package {package} is not installed, and its documentation is needed; install it") from error
+                raise DataError(
+                    f"docs: the package {package} is not installed, and its documentation is needed; install it"
+                ) from error
     return versions

@@ -1,4 +1,4 @@
-"""FineWeb as the challenge exported it: token shards and tokenizers from a dataset repository on the Hugging Face hub."""
+"""FineWeb as the challenge exported it: token shards and tokenizers from a dataset on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -22,23 +22,42 @@ _PREFIX = "fineweb10B_"
 class FineWeb:
     """The first `train_shards` training shards of 100,000,000 tokens, all validation shards, and their tokenizer.
 
-    variant: `sp1024`, `sp4096`, ... (what exists is asked at download); repo, revision: dataset repository on the hub; vocab_size: pieces
-    of the variant's tokenizer; shuffle_seed: seed of the order of training windows, null for the published order. Files lie in the cache
-    folder under `hub/` and are downloaded when missing: no network is needed where all are there.
+    variant: `sp1024`, `sp4096`, ... (what exists is asked at download); repo, revision: dataset repository on the hub;
+    vocab_size: pieces of the variant's tokenizer; shuffle_seed: seed of the order of training windows, null for the
+    published order. Files lie in the cache folder under `hub/` and are downloaded when missing: no network is needed
+    where all are there.
     """
 
     name = "fineweb"
 
     def __init__(
-        self, cache_dir: Path, *, variant: str, train_shards: int, repo: str, revision: str, vocab_size: int, shuffle_seed: int | None
+        self,
+        cache_dir: Path,
+        *,
+        variant: str,
+        train_shards: int,
+        repo: str,
+        revision: str,
+        vocab_size: int,
+        shuffle_seed: int | None,
     ) -> None:
-        require(bool(re.fullmatch(r"[A-Za-z0-9._-]+", variant)), "variant", variant, "give a variant's name such as sp1024")
+        require(
+            bool(re.fullmatch(r"[A-Za-z0-9._-]+", variant)), "variant", variant, "give a variant's name such as sp1024"
+        )
         require(train_shards >= 1, "train_shards", train_shards, "give at least 1")
-        require(bool(re.fullmatch(r"[\w.-]+/[\w.-]+", repo)), "repo", repo, "give owner/name of a dataset on the Hugging Face hub")
+        require(
+            bool(re.fullmatch(r"[\w.-]+/[\w.-]+", repo)),
+            "repo",
+            repo,
+            "give owner/name of a dataset on the Hugging Face hub",
+        )
         require(bool(revision.strip()) and ".." not in revision, "revision", revision, "give a branch, tag or commit")
         named = re.fullmatch(r"sp(\d+)", variant)
         require(
-            named is None or int(named[1]) == vocab_size, "vocab_size", vocab_size, f"variant {variant} has {named and named[1]} pieces"
+            named is None or int(named[1]) == vocab_size,
+            "vocab_size",
+            vocab_size,
+            f"variant {variant} has {named and named[1]} pieces",
         )
         require(2 <= vocab_size <= 65_536, "vocab_size", vocab_size, "give the tokenizer's size, 2 to 65536")
         self.cache_dir, self.variant, self.train_shards = cache_dir, variant, train_shards
@@ -50,10 +69,16 @@ class FineWeb:
 
     def absent(self) -> str | None:
         """What a run would have to download first; None where at least the list of files is there."""
-        return None if (self.folder / _MANIFEST).exists() else f"data: {self.repo} is not in {self.folder} yet; the first run downloads it"
+        return (
+            None
+            if (self.folder / _MANIFEST).exists()
+            else f"data: {self.repo} is not in {self.folder} yet; the first run downloads it"
+        )
 
     def prepare(self) -> Corpus:
-        """Check what is there, download what is missing. Raises DataError for unknown variants, too many shards, damage, no network."""
+        """Check what is there, download what is missing. Raises DataError for unknown variants, too many shards,
+        damage, no network.
+        """
         hub = HubFolder(self.folder, self.repo, self.revision)
         manifest = _read_manifest(hub.fetch(_MANIFEST, _read_manifest))
         dataset = self._dataset(manifest)
@@ -75,11 +100,14 @@ class FineWeb:
         """The manifest's entry of the variant, with at least the wanted number of training shards."""
         known = {str(each.get("name")).removeprefix(_PREFIX): each for each in manifest["datasets"]}
         if self.variant not in known:
-            raise DataError(f"data.variant: {self.repo} has no variant {self.variant!r}; choose one of {', '.join(sorted(known))}")
+            raise DataError(
+                f"data.variant: {self.repo} has no variant {self.variant!r}; choose one of {', '.join(sorted(known))}"
+            )
         existing = _count(known[self.variant], "files_train")
         if self.train_shards > existing:
             raise DataError(
-                f"data.train_shards: {self.variant} has {existing} training shards, not {self.train_shards}; give at most {existing}"
+                f"data.train_shards: {self.variant} has {existing} training shards, not {self.train_shards}; give at "
+                f"most {existing}"
             )
         return known[self.variant]
 
@@ -97,10 +125,12 @@ class FineWeb:
                 if isinstance(path := each.get("model_path"), str):
                     return path
                 raise DataError(
-                    f"data.variant: {self.variant} has no SentencePiece model, and other tokenizers are not read; use an sp variant"
+                    f"data.variant: {self.variant} has no SentencePiece model, and other tokenizers are not read; use "
+                    "an sp variant"
                 )
         raise DataError(
-            f"{self.repo}/{_MANIFEST}: no tokenizer {dataset.get('tokenizer_name')!r} for {self.variant}; choose another revision"
+            f"{self.repo}/{_MANIFEST}: no tokenizer {dataset.get('tokenizer_name')!r} for {self.variant}; choose "
+            "another revision"
         )
 
 
@@ -113,7 +143,9 @@ def _read_manifest(path: Path) -> dict[str, list[dict[str, object]]]:
             if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
                 raise ValueError(f"{part} is not a list of tables")
     except (OSError, ValueError, DamagedFile) as error:
-        raise DataError(f"{path}: not a manifest of datasets and tokenizers ({error}); delete it and download again") from error
+        raise DataError(
+            f"{path}: not a manifest of datasets and tokenizers ({error}); delete it and download again"
+        ) from error
     return manifest
 
 

@@ -21,9 +21,9 @@ from pgolf.slots import Corpus
 class LoadedCorpus:
     """Tokens in memory or mapped, 1-D uint16 arrays.
 
-    train: one array per shard, in order; val_tokens: [N], all validation shards joined; val_bytes: bytes of its N-1 targets.
-    data_sha: identity of shards and tokenizer, not of their places. val_text_sha: SHA-256 of the decoded validation text, so that two
-    tokenizers on one text agree. tokenizer_sha: SHA-256 of the tokenizer file.
+    train: one array per shard, in order; val_tokens: [N], all validation shards joined; val_bytes: bytes of its N-1
+    targets. data_sha: identity of shards and tokenizer, not of their places. val_text_sha: SHA-256 of the decoded
+    validation text, so that two tokenizers on one text agree. tokenizer_sha: SHA-256 of the tokenizer file.
     """
 
     corpus: Corpus
@@ -38,32 +38,40 @@ class LoadedCorpus:
 
 
 def load_corpus(corpus: Corpus) -> LoadedCorpus:
-    """Open shards and tokenizer and check them against each other. The last one is kept: the same files are not checked twice in a process.
+    """Open shards and tokenizer and check them against each other. The last one is kept: the same files are not checked
+    twice in a process.
 
-    Raises DataError for damaged shards, a tokenizer of another size, validation ids outside the vocabulary, fewer than two validation
-    tokens, or a byte table that disagrees with the decoded validation text.
+    Raises DataError for damaged shards, a tokenizer of another size, validation ids outside the vocabulary, fewer than
+    two validation tokens, or a byte table that disagrees with the decoded validation text.
     """
     files = (*corpus.train_shards, *corpus.val_shards, corpus.tokenizer)
     try:
         states = tuple((status.st_mtime_ns, status.st_size, status.st_ino) for status in map(Path.stat, files))
     except OSError as error:
-        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); check the path and its permissions") from error
+        raise DataError(
+            f"{error.filename}: cannot be read ({error.strerror}); check the path and its permissions"
+        ) from error
     return replace(_checked(replace(corpus, shuffle_seed=None), states), corpus=corpus)
 
 
 @lru_cache(maxsize=1)
 def _checked(corpus: Corpus, _states: tuple[tuple[int, int, int], ...]) -> LoadedCorpus:
-    """`load_corpus` of files in these states (time of change in ns, bytes, inode), whatever the order of training windows."""
+    """`load_corpus` of files in these states (time of change in ns, bytes, inode), whatever the order of training
+    windows.
+    """
     tokenizer = load_tokenizer_of_size(corpus.tokenizer, corpus.vocab_size)
     if not corpus.train_shards or not corpus.val_shards:
         raise DataError(
-            f"{corpus.name}: {len(corpus.train_shards)} training and {len(corpus.val_shards)} validation shards; give at least one"
+            f"{corpus.name}: {len(corpus.train_shards)} training and {len(corpus.val_shards)} validation shards; give "
+            "at least one"
         )
     train = tuple(read_shard(path) for path in corpus.train_shards)
     val_tokens = concatenated([read_shard(path) for path in corpus.val_shards])
     where = str(corpus.val_shards[0].parent)
     if len(val_tokens) < 2:
-        raise DataError(f"{where}: {len(val_tokens)} validation token(s), but a score needs two; give more validation text")
+        raise DataError(
+            f"{where}: {len(val_tokens)} validation token(s), but a score needs two; give more validation text"
+        )
     if int(val_tokens.max()) >= corpus.vocab_size:
         raise DataError(
             f"{where}: validation token {int(val_tokens.max())} is outside a vocabulary of {corpus.vocab_size};"
@@ -86,7 +94,9 @@ def _checked(corpus: Corpus, _states: tuple[tuple[int, int, int], ...]) -> Loade
 
 
 def data_sha256(corpus: Corpus) -> str:
-    """Identity of a corpus: the fingerprints of its shards in order (`shard_sha256`: huge ones by their edges) and of its tokenizer."""
+    """Identity of a corpus: the fingerprints of its shards in order (`shard_sha256`: huge ones by their edges) and of
+    its tokenizer.
+    """
     digest = hashlib.sha256()
     for part, paths in (("train", corpus.train_shards), ("val", corpus.val_shards)):
         digest.update(_lines(part, (shard_sha256(path) for path in paths)))

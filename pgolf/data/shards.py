@@ -1,7 +1,8 @@
 """The official shard format: 256 little-endian int32 header words, then little-endian uint16 tokens.
 
-Word 0 is the magic number, word 1 the version, word 2 the token count, the rest 0; a file is exactly 1024 + 2 * count bytes long.
-Source: the data loader of the parameter-golf baseline, which is the format of llm.c. Arrays are 1-D [N], N tokens.
+Word 0 is the magic number, word 1 the version, word 2 the token count, the rest 0; a file is exactly 1024 + 2 * count
+bytes long. Source: the data loader of the parameter-golf baseline, which is the format of llm.c. Arrays are 1-D [N], N
+tokens.
 """
 
 from __future__ import annotations
@@ -31,21 +32,27 @@ _REMAKE = "delete the file and make or download it again"
 
 
 def write_shard(path: Path, tokens: np.ndarray) -> None:
-    """Write tokens[N] (any integer type, 0..65535, 1 <= N <= 100,000,000) to `path`, whole or not at all. Raises OSError."""
+    """Write tokens[N] (any integer type, 0..65535, 1 <= N <= 100,000,000) to `path`, whole or not at all. Raises
+    OSError.
+    """
     assert tokens.ndim == 1, tokens.shape
     assert np.issubdtype(tokens.dtype, np.integer), tokens.dtype
     if not 1 <= len(tokens) <= MAX_SHARD_TOKENS:
         raise DataError(f"{path}: a shard cannot hold {len(tokens):,} tokens; give between 1 and {MAX_SHARD_TOKENS:,}")
     low, high = int(tokens.min()), int(tokens.max())
     if low < 0 or high > 65_535:
-        raise DataError(f"{path}: token {low if low < 0 else high} does not fit 16 bits; a shard holds ids from 0 to 65535")
+        raise DataError(
+            f"{path}: token {low if low < 0 else high} does not fit 16 bits; a shard holds ids from 0 to 65535"
+        )
     header = np.zeros(HEADER_WORDS, dtype="<i4")
     header[:3] = MAGIC, VERSION, len(tokens)
     write_whole(path, header.tobytes(), tokens.astype("<u2", copy=False).tobytes())
 
 
 def write_shards(folder: Path, stem: str, tokens: np.ndarray, shard_tokens: int = MAX_SHARD_TOKENS) -> tuple[Path, ...]:
-    """Write tokens[N] as `<stem>_000000.bin`, `<stem>_000001.bin`, ... of at most `shard_tokens` tokens; returns the paths in order."""
+    """Write tokens[N] as `<stem>_000000.bin`, `<stem>_000001.bin`, ... of at most `shard_tokens` tokens; returns the
+    paths in order.
+    """
     paths = []
     for index, start in enumerate(range(0, len(tokens), shard_tokens)):
         paths.append(folder / f"{stem}_{index:06d}.bin")
@@ -54,14 +61,17 @@ def write_shards(folder: Path, stem: str, tokens: np.ndarray, shard_tokens: int 
 
 
 def token_count(path: Path) -> int:
-    """Tokens that the header of `path` claims, after magic, version and file size were checked; the tokens are not read.
+    """Tokens that the header of `path` claims, after magic, version and file size were checked; the tokens are not
+    read.
 
     Raises DataError that names the file, what was found and the remedy.
     """
     with _opened(path) as file:
         size_bytes, head = os.fstat(file.fileno()).st_size, file.read(HEADER_BYTES)
     if len(head) < HEADER_BYTES:
-        raise DataError(f"{path}: only {size_bytes:,} bytes, shorter than a shard header ({HEADER_BYTES} bytes); {_REMAKE}")
+        raise DataError(
+            f"{path}: only {size_bytes:,} bytes, shorter than a shard header ({HEADER_BYTES} bytes); {_REMAKE}"
+        )
     magic, version, count = (int(word) for word in np.frombuffer(head, dtype="<i4")[:3])
     if magic != MAGIC:
         raise DataError(f"{path}: not a token shard (magic number {magic}, expected {MAGIC}); {_REMAKE}")
@@ -71,7 +81,9 @@ def token_count(path: Path) -> int:
         raise DataError(f"{path}: the header counts {count} tokens, so the shard is empty; {_REMAKE}")
     expected_bytes = HEADER_BYTES + TOKEN_BYTES * count
     if size_bytes != expected_bytes:
-        raise DataError(f"{path}: {size_bytes:,} bytes, but a header of {count:,} tokens means {expected_bytes:,}; {_REMAKE}")
+        raise DataError(
+            f"{path}: {size_bytes:,} bytes, but a header of {count:,} tokens means {expected_bytes:,}; {_REMAKE}"
+        )
     return count
 
 
@@ -104,8 +116,8 @@ def file_sha256(path: Path) -> str:
 def shard_sha256(path: Path) -> str:
     """Fingerprint of a shard, hexadecimal: SHA-256 of the whole file up to 64 MiB.
 
-    Of a larger file only size, first MiB (header included) and last MiB enter: enough to tell shards apart, and a corpus of
-    a hundred shards is fingerprinted in milliseconds. `verify` reads everything.
+    Of a larger file only size, first MiB (header included) and last MiB enter: enough to tell shards apart, and a
+    corpus of a hundred shards is fingerprinted in milliseconds. `verify` reads everything.
     """
     with _opened(path) as file:
         size_bytes = os.fstat(file.fileno()).st_size

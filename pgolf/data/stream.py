@@ -1,12 +1,14 @@
 """The training stream as a pure function of the step: resuming needs no state, and ranks never talk about data.
 
-A step consists of `micro_batches` micro-batches (world size times accumulation steps of the published trainer); micro-batch i is what
-rank r takes in accumulation step k, i = k * world + r, so one process and eight see the same tokens. Shapes: b sequences, T tokens each.
+A step consists of `micro_batches` micro-batches (world size times accumulation steps of the published trainer);
+micro-batch i is what rank r takes in accumulation step k, i = k * world + r, so one process and eight see the same
+tokens. Shapes: b sequences, T tokens each.
 
-Published order (no shuffle seed): all shards joined in lexicographic order, read without a break and from the start again at the end;
-each micro-batch consumes one span of b*T + 1 tokens, so one transition per span is never trained. Source: the baseline's loader.
-Shuffled: the corpus is cut into windows of T + 1 tokens, T apart; each epoch deals all of them once in an order drawn from (seed, epoch),
-so within an epoch no transition is trained twice and all but the last, short window are trained.
+Published order (no shuffle seed): all shards joined in lexicographic order, read without a break and from the start
+again at the end; each micro-batch consumes one span of b*T + 1 tokens, so one transition per span is never trained.
+Source: the baseline's loader. Shuffled: the corpus is cut into windows of T + 1 tokens, T apart; each epoch deals all
+of them once in an order drawn from (seed, epoch), so within an epoch no transition is trained twice and all but the
+last, short window are trained.
 """
 
 from __future__ import annotations
@@ -24,28 +26,43 @@ from pgolf.errors import DataError, OptionError
 class TokenStream:
     """Micro-batches of a corpus.
 
-    arrays: 1-D token arrays (memory maps will do), joined in this order. batch_tokens: targets per step; seq_len: T; micro_batches: parts
-    that a step is cut into; shuffle_seed: None for the published order. Raises OptionError when batch_tokens does not divide into
-    micro_batches * seq_len, DataError when the corpus is shorter than one span or window.
+    arrays: 1-D token arrays (memory maps will do), joined in this order. batch_tokens: targets per step; seq_len: T;
+    micro_batches: parts that a step is cut into; shuffle_seed: None for the published order. Raises OptionError when
+    batch_tokens does not divide into micro_batches * seq_len, DataError when the corpus is shorter than one span or
+    window.
     """
 
     def __init__(
-        self, arrays: Sequence[np.ndarray], *, batch_tokens: int, seq_len: int, micro_batches: int, shuffle_seed: int | None
+        self,
+        arrays: Sequence[np.ndarray],
+        *,
+        batch_tokens: int,
+        seq_len: int,
+        micro_batches: int,
+        shuffle_seed: int | None,
     ) -> None:
         assert min(seq_len, micro_batches) > 0, (seq_len, micro_batches)
         if batch_tokens < 1 or batch_tokens % (micro_batches * seq_len):
             raise OptionError(
-                "batch_tokens", batch_tokens, f"give a multiple of micro_batches x seq_len = {micro_batches} x {seq_len} tokens"
+                "batch_tokens",
+                batch_tokens,
+                f"give a multiple of micro_batches x seq_len = {micro_batches} x {seq_len} tokens",
             )
         self._arrays = tuple(arrays)
         self._ends = np.cumsum([len(array) for array in arrays], dtype=np.int64)
         self.corpus_tokens = int(self._ends[-1]) if len(self._ends) else 0
-        self.batch_tokens, self.seq_len, self.micro_batches, self.shuffle_seed = batch_tokens, seq_len, micro_batches, shuffle_seed
+        self.batch_tokens, self.seq_len, self.micro_batches, self.shuffle_seed = (
+            batch_tokens,
+            seq_len,
+            micro_batches,
+            shuffle_seed,
+        )
         self.rows = batch_tokens // (micro_batches * seq_len)
         span = (self.rows if shuffle_seed is None else 1) * seq_len + 1
         if self.corpus_tokens < span:
             raise DataError(
-                f"{self.corpus_tokens:,} training tokens are fewer than one {'span' if shuffle_seed is None else 'window'} of {span:,};"
+                f"{self.corpus_tokens:,} training tokens are fewer than one "
+                f"{'span' if shuffle_seed is None else 'window'} of {span:,};"
                 " use a larger corpus, or a smaller seq_len or batch"
             )
         self._windows = (self.corpus_tokens - 1) // seq_len
@@ -53,7 +70,9 @@ class TokenStream:
 
     @property
     def tokens_per_step(self) -> int:
-        """Tokens of the corpus that a step uses up: the published order loses one per micro-batch, the shuffled one none."""
+        """Tokens of the corpus that a step uses up: the published order loses one per micro-batch, the shuffled one
+        none.
+        """
         return self.batch_tokens + (self.micro_batches if self.shuffle_seed is None else 0)
 
     def epochs(self, steps: int) -> float:
@@ -62,7 +81,9 @@ class TokenStream:
         return steps * self.tokens_per_step / per_epoch
 
     def micro_batch(self, step: int, index: int) -> tuple[Tensor, Tensor]:
-        """x[b, T] and y[b, T], int64 on the CPU, of micro-batch `index` of `step` (both from 0); y is x shifted by one token."""
+        """x[b, T] and y[b, T], int64 on the CPU, of micro-batch `index` of `step` (both from 0); y is x shifted by one
+        token.
+        """
         assert step >= 0, step
         assert 0 <= index < self.micro_batches, (index, self.micro_batches)
         number = step * self.micro_batches + index

@@ -1,8 +1,9 @@
-"""SentencePiece tokenizers: documents to ids and back, and the table that says how many bytes of text each target stands for.
+"""SentencePiece tokenizers: documents to ids and back, and the table that says how many bytes of text each target
+stands for.
 
-A document is BOS followed by its SentencePiece ids; no EOS. Arrays are 1-D [N], N tokens. The text that a tokenizer stands for is the
-*normalised* text (whitespace collapsed, NFKC), which is what decoding gives; bytes are UTF-8 bytes of that.
-Source of the table: the evaluation of the parameter-golf baseline.
+A document is BOS followed by its SentencePiece ids; no EOS. Arrays are 1-D [N], N tokens. The text that a tokenizer
+stands for is the *normalised* text (whitespace collapsed, NFKC), which is what decoding gives; bytes are UTF-8 bytes of
+that. Source of the table: the evaluation of the parameter-golf baseline.
 """
 
 from __future__ import annotations
@@ -26,13 +27,19 @@ _THREADS = 2
 
 
 def load_tokenizer(path: Path) -> sentencepiece.SentencePieceProcessor:
-    """The SentencePiece model in `path`. Raises DataError when it is missing, unreadable, has no BOS, or its text cannot be counted."""
+    """The SentencePiece model in `path`. Raises DataError when it is missing, unreadable, has no BOS, or its text
+    cannot be counted.
+    """
     try:
         model = read_regular(path)
     except OSError as error:
-        raise DataError(f"{path}: cannot read the tokenizer ({error.strerror}); give the path of a SentencePiece .model file") from None
+        raise DataError(
+            f"{path}: cannot read the tokenizer ({error.strerror}); give the path of a SentencePiece .model file"
+        ) from None
     except ValueError as error:
-        raise DataError(f"{path}: cannot read the tokenizer, {error}; give the path of a SentencePiece .model file") from None
+        raise DataError(
+            f"{path}: cannot read the tokenizer, {error}; give the path of a SentencePiece .model file"
+        ) from None
     return tokenizer_from(model, str(path))
 
 
@@ -43,9 +50,13 @@ def tokenizer_from(model: bytes, where: str) -> sentencepiece.SentencePieceProce
     except (RuntimeError, ValueError, OSError):
         processor = None
     if processor is None or processor.get_piece_size() < 1:
-        raise DataError(f"{where}: not a SentencePiece model ({len(model):,} bytes); give the .model file that made the shards")
+        raise DataError(
+            f"{where}: not a SentencePiece model ({len(model):,} bytes); give the .model file that made the shards"
+        )
     if processor.bos_id() < 0:
-        raise DataError(f"{where}: this tokenizer has no BOS piece, and documents begin with BOS; train one with a BOS id")
+        raise DataError(
+            f"{where}: this tokenizer has no BOS piece, and documents begin with BOS; train one with a BOS id"
+        )
     if (reason := uncountable(processor)) is not None:
         raise DataError(f"{where}: {reason}, so that bytes per token cannot be counted; use another tokenizer")
     return processor
@@ -54,11 +65,13 @@ def tokenizer_from(model: bytes, where: str) -> sentencepiece.SentencePieceProce
 def uncountable(tokenizer: sentencepiece.SentencePieceProcessor) -> str | None:
     """Why no table of bytes per piece can count this tokenizer's text; None where nothing speaks against it.
 
-    Two questions to the tokenizer itself. Can a space become byte tokens? It is one byte, but three tokens then, and other characters share
-    the first two. Does a word come back with a space that it did not have? So it does under treat_whitespace_as_suffix with a dummy suffix,
-    which decoding keeps, as it does not keep a dummy prefix.
+    Two questions to the tokenizer itself. Can a space become byte tokens? It is one byte, but three tokens then, and
+    other characters share the first two. Does a word come back with a space that it did not have? So it does under
+    treat_whitespace_as_suffix with a dummy suffix, which decoding keeps, as it does not keep a dummy prefix.
     """
-    if tokenizer.piece_to_id(SPACE) == tokenizer.unk_id() and any(map(tokenizer.is_byte, range(tokenizer.get_piece_size()))):
+    if tokenizer.piece_to_id(SPACE) == tokenizer.unk_id() and any(
+        map(tokenizer.is_byte, range(tokenizer.get_piece_size()))
+    ):
         return "it has no piece for a single space, and spells one as three byte tokens"
     for index in _ordinary_pieces(tokenizer):
         word = tokenizer.decode([index])
@@ -85,7 +98,8 @@ def load_tokenizer_of_size(path: Path, vocab_size: int) -> sentencepiece.Sentenc
 
 
 def drops_first_space(tokenizer: sentencepiece.SentencePieceProcessor) -> bool:
-    """Whether a space that a text begins with is no part of it but the tokenizer's dummy prefix, asked by decoding such a text.
+    """Whether a space that a text begins with is no part of it but the tokenizer's dummy prefix, asked by decoding such
+    a text.
 
     False for add_dummy_prefix=false with remove_extra_whitespaces=false.
     """
@@ -105,9 +119,10 @@ def _visible(tokenizer: sentencepiece.SentencePieceProcessor) -> list[int]:
 class ByteTable:
     """Bytes per token id; three arrays [V].
 
-    base_bytes: int32, UTF-8 bytes of the piece without a leading space (1 for a byte piece; 0 for control, unknown and unused ids);
-    has_leading_space: the piece begins with a space; is_boundary: control, unknown or unused, after which a leading space is not text
-    (no id at all of a tokenizer whose texts may begin with a space, see `drops_first_space`).
+    base_bytes: int32, UTF-8 bytes of the piece without a leading space (1 for a byte piece; 0 for control, unknown and
+    unused ids); has_leading_space: the piece begins with a space; is_boundary: control, unknown or unused, after which
+    a leading space is not text (no id at all of a tokenizer whose texts may begin with a space, see
+    `drops_first_space`).
     """
 
     base_bytes: np.ndarray
@@ -137,7 +152,8 @@ class ByteTable:
     def bytes_per_target(self, tokens: np.ndarray) -> np.ndarray:
         """Bytes of each target, int32 [N-1], for tokens [N]: target i is token i+1, seen after token i.
 
-        base_bytes of the target, plus 1 where it has a leading space and the token before is no boundary. Token 0 is no target.
+        base_bytes of the target, plus 1 where it has a leading space and the token before is no boundary. Token 0 is no
+        target.
         """
         return self.pair_bytes(tokens[:-1], tokens[1:])
 
@@ -163,10 +179,11 @@ def encode_documents(tokenizer: sentencepiece.SentencePieceProcessor, texts: Seq
 
 
 def decode_documents(tokenizer: sentencepiece.SentencePieceProcessor, tokens: np.ndarray) -> Iterator[bytes]:
-    """UTF-8 text of each document of tokens[N], in order. A document begins at BOS; what precedes the first BOS is one, too.
+    """UTF-8 text of each document of tokens[N], in order. A document begins at BOS; what precedes the first BOS is one,
+    too.
 
-    SentencePiece decodes; no byte table is asked. A control piece stands for no text and ends one: what follows it is decoded by itself. A
-    character that a slice cuts in two comes out as the bytes that are there.
+    SentencePiece decodes; no byte table is asked. A control piece stands for no text and ends one: what follows it is
+    decoded by itself. A character that a slice cuts in two comes out as the bytes that are there.
     """
     for _, _, texts in _decoded_blocks(tokenizer, tokens):
         yield from texts
@@ -214,8 +231,8 @@ class _Decoder:
     def apart(self, ids: Sequence[int]) -> bytes:
         """Text of a run of ids, in which byte pieces stand for their bytes, whether these make characters or not.
 
-        Only the first of several leading spaces may be a dummy prefix, and none that a byte piece spells. SentencePiece by itself writes
-        U+FFFD and drops all leading spaces.
+        Only the first of several leading spaces may be a dummy prefix, and none that a byte piece spells. SentencePiece
+        by itself writes U+FFFD and drops all leading spaces.
         """
         parts, shown = [], self.tokenizer.decode(self.visible)
         for is_byte, run in itertools.groupby(ids, self.tokenizer.is_byte):
@@ -232,8 +249,9 @@ def check_text(tokenizer: sentencepiece.SentencePieceProcessor, tokens: np.ndarr
 
     The table's bytes are compared, document by document, with those of the text that SentencePiece decodes.
 
-    Raises DataError when they differ, or when tokens hold the unknown piece: its text is lost, so no byte count would be right.
-    `what` names the tokens in the message. What is checked is this text: a tokenizer that errs on other characters passes.
+    Raises DataError when they differ, or when tokens hold the unknown piece: its text is lost, so no byte count would
+    be right. `what` names the tokens in the message. What is checked is this text: a tokenizer that errs on other
+    characters passes.
     """
     unknown = int((tokens == tokenizer.unk_id()).sum()) if tokenizer.unk_id() >= 0 else 0
     if unknown:
@@ -247,11 +265,15 @@ def check_text(tokenizer: sentencepiece.SentencePieceProcessor, tokens: np.ndarr
         for count, text in zip(counted.tolist(), texts, strict=True):
             if count != len(text):
                 raise DataError(
-                    f"{what}: the byte table counts {count:,} bytes in document {number}, its decoded text has {len(text):,}"
-                    f" ({text[:40].decode('utf-8', errors='replace')!r}); these tokens were not made by this tokenizer, or it spells"
+                    f"{what}: the byte table counts {count:,} bytes in document {number}, its decoded text has "
+                    f"{len(text):,}"
+                    f" ({text[:40].decode('utf-8', errors='replace')!r}); these tokens were not made by this "
+                    "tokenizer, or it spells"
                     " text in a way that the table cannot count"
                 )
             digest.update(text + b"\n")
             total, number = total + count, number + 1
-    untargeted = int(table.bytes_of_text(tokens[:1], tokenizer.bos_id()).sum())  # token 0 is decoded, but it is not a target
+    untargeted = int(
+        table.bytes_of_text(tokens[:1], tokenizer.bos_id()).sum()
+    )  # token 0 is decoded, but it is not a target
     return total - untargeted, digest.hexdigest()

@@ -13,7 +13,10 @@ from pgolf.nn.gpt import GPT
 from pgolf.quant.fake import Fake, FakeQuantized
 from pgolf.slots import EvalMode
 
-BATCH_TOKENS = {"cpu": 4096, "cuda": 131_072}  # a forward pass of the evaluation; one size, so that a score repeats to the last bit
+BATCH_TOKENS = {
+    "cpu": 4096,
+    "cuda": 131_072,
+}  # a forward pass of the evaluation; one size, so that a score repeats to the last bit
 
 
 class Evaluation:
@@ -56,4 +59,12 @@ class Evaluation:
             return None
         forward = model if fake is None else FakeQuantized(model, fake)
         tokens, sizes = self.corpus.val_tokens, self.bytes_N1
-        return estimate(self.nll(forward), tokens, sizes, windows, device=self.device, batch_tokens=self.batch_tokens, ranks=self.ranks)
+        return estimate(
+            self.nll(forward),
+            tokens,
+            sizes,
+            windows,
+            device=self.device,
+            batch_tokens=self.batch_tokens,
+            ranks=self.ranks,
+        )

@@ -6,12 +6,14 @@ from pgolf.slots import Window
 
 
 class PlainAnd908:
-    """The score is plain's. The estimate walks overlapping windows and lets each one's mean loss stand for its last `stride` targets.
+    """The score is plain's. The estimate walks overlapping windows and lets each one's mean loss stand for its last
+    `stride` targets.
 
-    The whole windows of the validation set are cut into `parts`; from the start of each part windows of seq_len targets begin every
-    `stride` tokens, `windows` of them at most (in proportion, where the set has fewer targets than published_targets). nats of the
-    estimate = stride * sum of window means; its bytes are those of the windows' last `stride` targets. It gives no target the benefit of
-    a sliding window, and at the published size it covers 3.4% of the set.
+    The whole windows of the validation set are cut into `parts`; from the start of each part windows of seq_len targets
+    begin every `stride` tokens, `windows` of them at most (in proportion, where the set has fewer targets than
+    published_targets). nats of the estimate = stride * sum of window means; its bytes are those of the windows' last
+    `stride` targets. It gives no target the benefit of a sliding window, and at the published size it covers 3.4% of
+    the set.
     """
 
     def __init__(
@@ -25,7 +27,9 @@ class PlainAnd908:
         windows: int,
         published_targets: int,
     ):
-        require(max_targets is None or max_targets >= 1, "max_targets", max_targets, "choose 1 or more, or null for all")
+        require(
+            max_targets is None or max_targets >= 1, "max_targets", max_targets, "choose 1 or more, or null for all"
+        )
         require(1 <= stride <= seq_len, "stride", stride, f"choose from 1 to the window length, {seq_len}")
         for key, value in (("parts", parts), ("windows", windows), ("published_targets", published_targets)):
             require(value >= 1, key, value, "choose 1 or more")
@@ -44,5 +48,7 @@ class PlainAnd908:
         for part in range(self.parts):
             first, end = (whole * edge // self.parts * self.seq_len for edge in (part, part + 1))
             starts = range(first, min(end, targets - self.seq_len + 1), self.stride)
-            found += [Window(start, start + self.seq_len - self.stride, start + self.seq_len) for start in starts[:most]]
+            found += [
+                Window(start, start + self.seq_len - self.stride, start + self.seq_len) for start in starts[:most]
+            ]
         return found

@@ -1,4 +1,6 @@
-"""Bits per byte of a model on validation tokens: bpb = nats / ln 2 / bytes, summed in float64, every target exactly once."""
+"""Bits per byte of a model on validation tokens: bpb = nats / ln 2 / bytes, summed in float64, every target exactly
+once.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,7 +20,9 @@ Nll = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Score:
-    """nats_sum and bytes are totals over `targets` scored targets; nats_per_target [N-1] is NaN where a target was left out."""
+    """nats_sum and bytes are totals over `targets` scored targets; nats_per_target [N-1] is NaN where a target was left
+    out.
+    """
 
     nats_sum: float
     targets: int
@@ -53,18 +57,28 @@ def planned_windows(mode: EvalMode, targets: int) -> list[Window]:
     """A mode's windows; raises DataError where they score nothing."""
     windows = mode.windows(targets)
     if not windows:
-        raise DataError(f"eval={mode.name}: leaves none of the {targets} validation targets to score; use more text or another mode")
+        raise DataError(
+            f"eval={mode.name}: leaves none of the {targets} validation targets to score; use more text or another mode"
+        )
     return windows
 
 
 @torch.inference_mode()
 def score(
-    nll: Nll, tokens_N: np.ndarray, bytes_N1: np.ndarray, mode: EvalMode, *, device: torch.device, batch_tokens: int, ranks: Ranks
+    nll: Nll,
+    tokens_N: np.ndarray,
+    bytes_N1: np.ndarray,
+    mode: EvalMode,
+    *,
+    device: torch.device,
+    batch_tokens: int,
+    ranks: Ranks,
 ) -> Score:
     """Score validation tokens.
 
-    nll(ids [B, T], targets [B, S]) gives nats [B, S] of the last S targets: no logits are built for what a window does not score.
-    bytes_N1: bytes of each of the N-1 targets. Batches are dealt to the ranks in turn. Asserts that each target was scored once.
+    nll(ids [B, T], targets [B, S]) gives nats [B, S] of the last S targets: no logits are built for what a window does
+    not score. bytes_N1: bytes of each of the N-1 targets. Batches are dealt to the ranks in turn. Asserts that each
+    target was scored once.
     """
     targets = len(tokens_N) - 1
     windows = planned_windows(mode, targets)
@@ -98,7 +112,9 @@ def estimate(
     batch_tokens: int,
     ranks: Ranks,
 ) -> tuple[float, float]:
-    """(nats per target, bits per byte) where the mean loss of each whole window stands for the targets that it calls scored."""
+    """(nats per target, bits per byte) where the mean loss of each whole window stands for the targets that it calls
+    scored.
+    """
     total = torch.zeros(2, dtype=torch.float64)
     tokens = torch.from_numpy(tokens_N.astype(np.int64))
     for batch in batches(windows, batch_tokens)[ranks.rank :: ranks.world]:
@@ -106,6 +122,8 @@ def estimate(
         wanted = torch.stack([tokens[w.start + 1 : w.stop + 1] for w in batch])
         means = nll(ids.to(device), wanted.to(device)).double().mean(1).cpu()
         stood_for = torch.tensor([w.stop - w.scored for w in batch], dtype=torch.float64)
-        total += torch.stack([(means * stood_for).sum(), torch.tensor(float(sum(bytes_N1[w.scored : w.stop].sum() for w in batch)))])
+        total += torch.stack(
+            [(means * stood_for).sum(), torch.tensor(float(sum(bytes_N1[w.scored : w.stop].sum() for w in batch)))]
+        )
     nats, size = ranks.sum_(total.to(device)).tolist()
     return nats / sum(w.stop - w.scored for w in windows), nats / math.log(2) / size

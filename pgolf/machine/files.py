@@ -16,8 +16,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 def write_whole(path: Path, *parts: bytes) -> int:
     """Write a file so that there is the old one or the new one, never a part of one. Returns its size in bytes.
 
-    The content goes to a temporary file beside it, is brought to the disk, and gets its name by rename. Nothing is left of a file that
-    could not be written. Raises OSError with the file's name.
+    The content goes to a temporary file beside it, is brought to the disk, and gets its name by rename. Nothing is left
+    of a file that could not be written. Raises OSError with the file's name.
     """
     partial = path.with_name(f".{path.name[:50]}.{os.getpid()}{PARTIAL}")  # at most four bytes per character
     try:
@@ -43,9 +43,11 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
 
 
 def told(error: OSError, path: Path | None = None) -> str:
-    """An error of the file system in one line, without a full stop. path: what was used, where the error does not name it.
+    """An error of the file system in one line, without a full stop. path: what was used, where the error does not name
+    it.
 
-    `PATH: reason`; where a disk or a quota is full `no space left on PLACE (PATH)`, PLACE being the root of that file system.
+    `PATH: reason`; where a disk or a quota is full `no space left on PLACE (PATH)`, PLACE being the root of that file
+    system.
     """
     name = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else path
     if error.errno in FULL:
@@ -69,7 +71,9 @@ def root_of(path: Path) -> Path:
 
 @contextmanager
 def folder_for(folder: Path) -> Iterator[None]:
-    """Make a folder and those above it. Where the block raises, those that were made and are still empty are removed. Raises OSError."""
+    """Make a folder and those above it. Where the block raises, those that were made and are still empty are removed.
+    Raises OSError.
+    """
     made = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +110,8 @@ def is_inside(name: str) -> bool:
 def read_regular(path: Path, most_bytes: int = MAX_FILE_BYTES) -> bytes:
     """The content of a regular file of at most `most_bytes`.
 
-    Raises OSError where it cannot be read, and ValueError for what is no regular file (a pipe would never end) or is too long.
+    Raises OSError where it cannot be read, and ValueError for what is no regular file (a pipe would never end) or is
+    too long.
     """
     with open_regular(path) as file:
         size_bytes = os.fstat(file.fileno()).st_size
@@ -119,7 +124,9 @@ def read_regular(path: Path, most_bytes: int = MAX_FILE_BYTES) -> bytes:
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """A regular file opened for reading. Raises OSError where it cannot be, and ValueError for what is not a regular file."""
+    """A regular file opened for reading. Raises OSError where it cannot be, and ValueError for what is not a regular
+    file.
+    """
     file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()

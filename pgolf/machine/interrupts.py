@@ -19,7 +19,9 @@ def is_command() -> bool:
 
 
 def leave_when_interrupted() -> None:
-    """End this process at once and without a traceback on SIGINT and SIGTERM: for imports and the end, when there is nothing to save."""
+    """End this process at once and without a traceback on SIGINT and SIGTERM: for imports and the end, when there is
+    nothing to save.
+    """
     for number in SIGNALS:
         signal.signal(number, _leave)
 

@@ -1,7 +1,7 @@
 """What this process may use of the computer: CPU cores and memory, whoever limits them.
 
-Functions take the root of the file system, so that a made-up tree of files can stand for another computer. Soft limits (cpu.weight,
-memory.high) only slow a process down and are not read.
+Functions take the root of the file system, so that a made-up tree of files can stand for another computer. Soft limits
+(cpu.weight, memory.high) only slow a process down and are not read.
 """
 
 import math
@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 ROOT = Path("/")
-AFFINITY, QUOTA, OPENMP, COMPUTER, CGROUP = "CPU affinity", "cgroup CPU quota", "OMP_NUM_THREADS", "the computer", "cgroup memory limit"
+AFFINITY, QUOTA, OPENMP, COMPUTER, CGROUP = (
+    "CPU affinity",
+    "cgroup CPU quota",
+    "OMP_NUM_THREADS",
+    "the computer",
+    "cgroup memory limit",
+)
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,8 @@ def cores() -> int:
 def cpu_limit(root: Path = ROOT) -> Limit:
     """The smaller of CPU affinity and cgroup quota, in cores.
 
-    A quota's fraction is rounded down, and 1 is the least: threads that together ask for more than the quota are all stopped until the
-    next period begins, in the middle of a step too, where they wait for each other.
+    A quota's fraction is rounded down, and 1 is the least: threads that together ask for more than the quota are all
+    stopped until the next period begins, in the middle of a step too, where they wait for each other.
     """
     affinity, quota = Limit(cores(), AFFINITY), quota_cores(root)
     if quota is not None and max(1, math.floor(quota)) < affinity.amount:
@@ -42,7 +48,7 @@ def cpu_limit(root: Path = ROOT) -> Limit:
 
 
 def auto_threads(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> Limit:
-    """CPU threads that a run takes by itself: `cpu_limit`, or OMP_NUM_THREADS (its first number) where that is smaller."""
+    """CPU threads of a run by default: `cpu_limit`, or the first number of OMP_NUM_THREADS if that is smaller."""
     limit, asked = cpu_limit(root), re.match(r"\s*([1-9]\d{0,8})\s*(,|$)", environ.get("OMP_NUM_THREADS", ""))
     return Limit(int(asked[1]), OPENMP) if asked and int(asked[1]) < limit.amount else limit
 
@@ -63,14 +69,19 @@ def memory_bytes(root: Path = ROOT) -> int | None:
     return None if limit is None else limit.amount
 
 
-# ---- control groups --------------------------------------------------------------------------------------------------------
+# ---- control groups
+# --------------------------------------------------------------------------------------------------------
 
 
 def quota_cores(root: Path = ROOT) -> float | None:
     """CPU time per time that the control groups of this process allow, as a number of cores; None without a quota."""
     found = []
     for version, folder in _group_folders(root, "cpu"):
-        quota, period = _words(folder / "cpu.max", 2) if version == 2 else (_word(folder, "cfs_quota_us"), _word(folder, "cfs_period_us"))
+        quota, period = (
+            _words(folder / "cpu.max", 2)
+            if version == 2
+            else (_word(folder, "cfs_quota_us"), _word(folder, "cfs_period_us"))
+        )
         if quota.isdecimal() and period.isdecimal() and int(period):  # `max` or -1: none
             found.append(int(quota) / int(period))
     return min(found, default=None)

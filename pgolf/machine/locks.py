@@ -1,7 +1,7 @@
 """Locks between processes, on files: released by the operating system, however their holder ends.
 
-A file system that has none is refused. The way around, a file whose presence is the lock, outlives a killed holder, and then either nobody
-may go on or two processes write in one folder.
+A file system that has none is refused. The way around, a file whose presence is the lock, outlives a killed holder, and
+then either nobody may go on or two processes write in one folder.
 """
 
 import errno

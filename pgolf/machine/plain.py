@@ -1,6 +1,7 @@
 """JSON and YAML of unknown origin, read as plain data: bounded, without tags, anchors or interpolation.
 
-Whatever is wrong with a text is a ValueError with a reason of one line; `read_json` and `read_yaml` add the file's name (DamagedFile).
+Whatever is wrong with a text is a ValueError with a reason of one line; `read_json` and `read_yaml` add the file's name
+(DamagedFile).
 """
 
 import json
@@ -18,14 +19,16 @@ from pgolf.machine.files import MAX_FILE_BYTES, read_regular
 MAX_DEPTH = 64
 FEW = 3
 MAX_YAML_BYTES = 2**20
-SUSPECT = re.compile(r"\\u[dD][89a-fA-F]|\\u0000|[eE]\+?\d{3}|\d{300}")  # a text without any of these holds no odd string or number
+SUSPECT = re.compile(
+    r"\\u[dD][89a-fA-F]|\\u0000|[eE]\+?\d{3}|\d{300}"
+)  # a text without any of these holds no odd string or number
 
 
 def parse_json(text: str | bytes) -> Any:
     """The value of one JSON text. Raises ValueError for anything that is not strict JSON of our kind.
 
-    Refused: bytes that are not UTF-8, NaN and Infinity, numbers that no float holds, doubled keys, lone surrogates, NUL characters, and
-    more than MAX_DEPTH levels.
+    Refused: bytes that are not UTF-8, NaN and Infinity, numbers that no float holds, doubled keys, lone surrogates, NUL
+    characters, and more than MAX_DEPTH levels.
     """
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
@@ -53,7 +56,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def check_plain(value: Any, *, thorough: bool = True) -> None:
-    """Raises ValueError for data that is nested too deeply and, where thorough, for strings and numbers that could not be shown or used."""
+    """Raises ValueError for data that is nested too deeply and, where thorough, for strings and numbers that could not
+    be shown or used.
+    """
     nodes = [value]
     for _ in range(MAX_DEPTH):
         if thorough:
@@ -84,7 +89,9 @@ def _check_scalars(node: Any) -> None:
 
 
 def read_json(path: Path, remedy: str = "", most_bytes: int = MAX_FILE_BYTES) -> Any:
-    """The value of a JSON file. Raises FileNotFoundError where there is none, DamagedFile for whatever else is wrong with it."""
+    """The value of a JSON file. Raises FileNotFoundError where there is none, DamagedFile for whatever else is wrong
+    with it.
+    """
     return _read(path, parse_json, remedy, most_bytes)
 
 
@@ -105,7 +112,8 @@ def first_few(problems: Sequence[str]) -> str:
     return f"{'; '.join(problems[:FEW])}{more}"
 
 
-# ---- YAML ------------------------------------------------------------------------------------------------------------------
+# ---- YAML
+# ------------------------------------------------------------------------------------------------------------------
 
 
 class PlainLoader(yaml.SafeLoader):
@@ -180,7 +188,9 @@ def _refuse_deep(text: str) -> None:
 
 
 def read_yaml(path: Path, remedy: str = "") -> Any:
-    """The value of a YAML file of plain data. Raises FileNotFoundError where there is none, DamagedFile for whatever else is wrong."""
+    """The value of a YAML file of plain data. Raises FileNotFoundError where there is none, DamagedFile for whatever
+    else is wrong.
+    """
     return _read(path, parse_yaml, remedy, MAX_YAML_BYTES)
 
 
@@ -193,8 +203,10 @@ class PlainDumper(yaml.SafeDumper):
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        """Unseen characters as escapes: PyYAML writes some line ends, as U+0085, as they are, and reads them as spaces."""
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if data.isprintable() or data == "\n" else '"')
+        """Unprintable characters as escapes: PyYAML writes some line ends (U+0085) raw and reads them as spaces."""
+        return self.represent_scalar(
+            "tag:yaml.org,2002:str", data, style=None if data.isprintable() or data == "\n" else '"'
+        )
 
 
 PlainDumper.add_representer(str, PlainDumper.represent_str)

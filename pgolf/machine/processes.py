@@ -20,7 +20,8 @@ Process = subprocess.Popen[bytes]
 
 
 def die_with_parent() -> None:
-    """End this process when the one that started it ends, however that ends. Nothing happens where $PGOLF_PARENT names none.
+    """End this process when the one that started it ends, however that ends. Nothing happens where $PGOLF_PARENT names
+    none.
 
     On Linux the kernel sends SIGKILL (man 2 prctl, PR_SET_PDEATHSIG); elsewhere a thread looks every second.
     """
@@ -42,8 +43,12 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-def start_worker(folder: Path, nproc: int, environment: Mapping[str, str], *, quiet: bool, errors: IO[bytes]) -> Process:
-    """A worker on a run folder, torchrun's ranks below it for nproc > 1, in a process group of its own: a Ctrl-C reaches it by `wait`."""
+def start_worker(
+    folder: Path, nproc: int, environment: Mapping[str, str], *, quiet: bool, errors: IO[bytes]
+) -> Process:
+    """A worker on a run folder, torchrun's ranks below it for nproc > 1, in a process group of its own: a Ctrl-C
+    reaches it by `wait`.
+    """
     ranks = ["--ranks", str(nproc)] if nproc > 1 else []
     return subprocess.Popen(
         [sys.executable, "-m", "pgolf.sweep.worker", *ranks, str(folder)],

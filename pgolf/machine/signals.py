@@ -9,7 +9,9 @@ from pgolf.machine.interrupts import SIGNALS
 
 
 class StopRequest:
-    """While entered, the first signal sets `asked`. In another thread than the main one signals cannot be caught: nothing changes there."""
+    """While entered, the first signal sets `asked`. In another thread than the main one signals cannot be caught:
+    nothing changes there.
+    """
 
     def __init__(self) -> None:
         self.asked = False
@@ -25,6 +27,8 @@ class StopRequest:
             raise KeyboardInterrupt
         self.asked = True
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)

@@ -1,4 +1,6 @@
-"""Plain data against type annotations: whether a value has a type, that type in a user's words, and dataclasses made from JSON."""
+"""Plain data against type annotations: whether a value has a type, that type in a user's words, and dataclasses made
+from JSON.
+"""
 
 import math
 import types
@@ -22,7 +24,12 @@ def fits(value: Any, hint: Any) -> bool:
     if origin in (dict, Mapping):
         return isinstance(value, Mapping)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**1000 and math.isfinite(value)
+        return (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and abs(value) < 2**1000
+            and math.isfinite(value)
+        )
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint is type(None):
@@ -39,13 +46,16 @@ def wanted(hint: Any) -> str:
         return " or ".join(wanted(option) for option in get_args(hint))
     if origin is Literal:
         return "one of " + ", ".join(map(str, get_args(hint)))
-    return {float: "a number", int: "a whole number", str: "text", bool: "true or false", type(None): "null"}.get(hint, str(hint))
+    return {float: "a number", int: "a whole number", str: "text", bool: "true or false", type(None): "null"}.get(
+        hint, str(hint)
+    )
 
 
 def typed(made: type[T], value: Any, where: str = "") -> T:
     """A dataclass from plain data that has its fields, each of its type, dataclasses and tuples within included.
 
-    Raises ValueError that names the place of the first value at fault: `sweeps[0].cells[3].seed needs a whole number ('x')`.
+    Raises ValueError that names the place of the first value at fault: `sweeps[0].cells[3].seed needs a whole number
+    ('x')`.
     """
     built: T = _typed(made, value, where)
     return built

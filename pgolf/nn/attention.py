@@ -9,7 +9,8 @@ from pgolf.slots import Dims
 
 
 def without_self(y_BHTK: Tensor, v_BGTK: Tensor) -> Tensor:
-    """Exclusive self-attention: y - (y.u) u with u the direction of the position's own value, so that y is orthogonal to it.
+    """Exclusive self-attention: y - (y.u) u with u the direction of the position's own value, so that y is orthogonal
+    to it.
 
     Each of the G value heads serves H/G query heads. Source: parameter-golf pull request 908.
     """
@@ -21,8 +22,8 @@ def without_self(y_BHTK: Tensor, v_BGTK: Tensor) -> Tensor:
 class Attention(nn.Module):
     """softmax(q k^T / sqrt(K), causal) v, then an output map that starts at zero.
 
-    q and k are RMS-normalised per head, rotated, and q is multiplied by a learned gain per head; H/G query heads share each of the G
-    key-value heads. The queries come from the q_proj slot.
+    q and k are RMS-normalised per head, rotated, and q is multiplied by a learned gain per head; H/G query heads share
+    each of the G key-value heads. The queries come from the q_proj slot.
     """
 
     def __init__(self, dims: Dims, *, q_gain_init: float):
@@ -46,7 +47,9 @@ class Attention(nn.Module):
         value_BTE: Tensor | None = None,
         exclude_self: bool = False,
     ) -> Tensor:
-        """value_BTE [B, T, G*K] is added to the values; exclude_self removes from the output what lies along the position's own value."""
+        """value_BTE [B, T, G*K] is added to the values; exclude_self removes from the output what lies along the
+        position's own value.
+        """
         batch, time, width = x_BTD.shape
         q = q_BTD.view(batch, time, self.heads, self.head_dim)
         k = self.k(x_BTD).view(batch, time, self.kv_heads, self.head_dim)
@@ -56,7 +59,9 @@ class Attention(nn.Module):
         v = v_BTE.view(batch, time, self.kv_heads, self.head_dim).transpose(1, 2)
         q = rotate(rms_norm(q), *rotary) * self.q_gain.to(q.dtype)[:, None]
         k = rotate(rms_norm(k), *rotary)
-        y = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v, is_causal=True, enable_gqa=self.kv_heads != self.heads)
+        y = F.scaled_dot_product_attention(
+            q.transpose(1, 2), k.transpose(1, 2), v, is_causal=True, enable_gqa=self.kv_heads != self.heads
+        )
         if exclude_self:
             y = without_self(y, v)
         return self.out(y.transpose(1, 2).reshape(batch, time, width))

@@ -65,7 +65,9 @@ class Pass:
         keep, first = gains.resid_mix.to(x_BTD.dtype)
         x_BTD = keep * x_BTD + first * x0_BTD
         normed = self.norm(x_BTD)
-        attended = core.attention(normed, core.q_proj(normed), rotary, value_BTE=value_BTE, exclude_self=self.exclude_self)
+        attended = core.attention(
+            normed, core.q_proj(normed), rotary, value_BTE=value_BTE, exclude_self=self.exclude_self
+        )
         x_BTD = x_BTD + gains.attn_scale.to(x_BTD.dtype) * attended
         return x_BTD + gains.mlp_scale.to(x_BTD.dtype) * core.mlp(self.norm(x_BTD))
 

@@ -1,4 +1,4 @@
-"""The trunk: ids -> embedding -> side inputs -> smear -> norm = x0 -> blocks wired by the depth slot -> norm -> head."""
+"""The trunk: ids -> embedding -> side inputs -> smear -> norm = x0 -> blocks (see the depth slot) -> norm -> head"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,9 +30,10 @@ class Slots:
 class Trunk:
     """What is the trunk's own to choose.
 
-    unique_blocks: cores; pass i uses core i mod unique_blocks with gains of its own. rotary_dims: dims of a head that are rotated, at
-    base rope_base * rope_ntk_factor^(r / (r - 2)) with r = rotary_dims (NTK-aware scaling to a context so many times as long).
-    depth_scaled_norm: normed inputs of pass i are divided by sqrt(i + 1). xsa_last_n: exclusive self-attention in the last n passes.
+    unique_blocks: cores; pass i uses core i mod unique_blocks with gains of its own. rotary_dims: dims of a head that
+    are rotated, at base rope_base * rope_ntk_factor^(r / (r - 2)) with r = rotary_dims (NTK-aware scaling to a context
+    so many times as long). depth_scaled_norm: normed inputs of pass i are divided by sqrt(i + 1). xsa_last_n: exclusive
+    self-attention in the last n passes.
     """
 
     unique_blocks: int
@@ -55,7 +56,8 @@ class Trunk:
 class GPT(nn.Module):
     """A causal language model over token ids.
 
-    Attribute names are the config paths of the slots, so a parameter's name begins with the path that made it (`head.up.weight`).
+    Attribute names are the config paths of the slots, so a parameter's name begins with the path that made it
+    (`head.up.weight`).
     """
 
     def __init__(self, dims: Dims, slots: Slots, trunk: Trunk):
@@ -93,7 +95,11 @@ class GPT(nn.Module):
         rotary = rotary_angles(ids_BT.size(1), self.trunk.rotary_dims, base, ids_BT.device, bf16_frequencies=bf16)
 
         def added(site: str, layer: int) -> Tensor | None:
-            terms = [side.gain(layer) * tensor for side, tensor in made.values() if side.site == site and layer in side.layers]
+            terms = [
+                side.gain(layer) * tensor
+                for side, tensor in made.values()
+                if side.site == site and layer in side.layers
+            ]
             return sum(terms[1:], terms[0]) if terms else None
 
         blocks = [
@@ -103,5 +109,7 @@ class GPT(nn.Module):
         return rms_norm(self.depth(x0, blocks))
 
     def forward(self, ids_BT: Tensor, targets_BS: Tensor) -> Tensor:
-        """-log p of the last S targets in nats, fp32 [B, S]; S = T for training, fewer where only a window's end is scored."""
+        """-log p of the last S targets in nats, fp32 [B, S]; S = T for training, fewer where only a window's end is
+        scored.
+        """
         return self.head.nll(self.hidden(ids_BT)[:, -targets_BS.size(1) :], targets_BS)

@@ -1,4 +1,4 @@
-"""Names of a model's parameters: which tensors it has, and which of them a name or prefix in the configuration means."""
+"""Names of a model's parameters, and how a name or prefix in the configuration selects them."""
 
 from torch import nn
 

@@ -1,4 +1,5 @@
-"""Pieces that several variants share. Every module here owns its initialisation in `reset_parameters`, torch's convention.
+"""Pieces that several variants share. Every module here owns its initialisation in `reset_parameters`, torch's
+convention.
 
 Shapes: B batch, T time, D model width, H heads, K head dim, V vocabulary.
 """
@@ -65,7 +66,8 @@ def rotary_angles(
 
 
 def rotate(x_BTHK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Half-split rotary embedding (arXiv 2104.09864) of the first 2 * cos.size(1) dims: y1 = x1 cos + x2 sin, y2 = -x1 sin + x2 cos.
+    """Half-split rotary embedding (arXiv 2104.09864) of the first 2 * cos.size(1) dims: y1 = x1 cos + x2 sin, y2 = -x1
+    sin + x2 cos.
 
     The remaining dims pass through.
     """
@@ -88,10 +90,11 @@ def seed_of(seed: int, name: str) -> int:
 
 @dataclass(frozen=True)
 class InitScheme:
-    """How linear maps start: as their class says (`default`), or overwritten by (semi-)orthogonal matrices of gain 1 (`orthogonal`).
+    """How linear maps start: as their class says (`default`), or overwritten by (semi-)orthogonal matrices of gain 1
+    (`orthogonal`).
 
-    The orthogonal scheme reaches every linear map with both sides at least min_dim, multiplies those that close a residual branch by
-    branch_gain, and leaves alone what a variant starts at zero on purpose.
+    The orthogonal scheme reaches every linear map with both sides at least min_dim, multiplies those that close a
+    residual branch by branch_gain, and leaves alone what a variant starts at zero on purpose.
     """
 
     name: Literal["default", "orthogonal"] = "default"
@@ -117,13 +120,16 @@ DEFAULT_INIT = InitScheme()
 def initialise(model: nn.Module, seed: int, device: torch.device, scheme: InitScheme = DEFAULT_INIT) -> None:
     """Give a model built on the meta device its memory on `device` and its initial weights.
 
-    Each module that owns parameters draws them in its own `reset_parameters` from a CPU generator seeded by (seed, module name): arms of
-    one study share, bit for bit, the weights that they have in common, on any device.
+    Each module that owns parameters draws them in its own `reset_parameters` from a CPU generator seeded by (seed,
+    module name): arms of one study share, bit for bit, the weights that they have in common, on any device.
     """
     model.to_empty(device="cpu")
     with torch.random.fork_rng(devices=[]):
         for name, module in model.named_modules():
-            if next(module.parameters(recurse=False), None) is None and next(module.buffers(recurse=False), None) is None:
+            if (
+                next(module.parameters(recurse=False), None) is None
+                and next(module.buffers(recurse=False), None) is None
+            ):
                 continue
             reset = getattr(module, "reset_parameters", None)
             assert reset is not None, f"{name}: {type(module).__name__} owns tensors but has no reset_parameters()"

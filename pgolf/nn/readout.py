@@ -30,7 +30,8 @@ class LogitHead(nn.Module):
 class LowRankExperts(nn.Module):
     """E gated experts of rank R: log gate weights and, an expert at a time, the scores U_e (D_e x).
 
-    D_e [R, D], U_e [V, R], gate [E, D]. zero_up: start every U_e at zero (the D_e differ, so the experts part at the first step).
+    D_e [R, D], U_e [V, R], gate [E, D]. zero_up: start every U_e at zero (the D_e differ, so the experts part at the
+    first step).
     """
 
     def __init__(self, dims: Dims, *, rank: int, experts: int, zero_up: bool):

@@ -15,10 +15,22 @@ class Adam(torch.optim.AdamW):
     Decay is p <- (1 - lr wd) p with the scheduled lr, before the update.
     """
 
-    def __init__(self, params: Iterable[Tensor], ranks: Ranks, *, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float):
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        ranks: Ranks,
+        *,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        weight_decay: float,
+    ):
         require(lr > 0, "lr", lr, "choose a positive learning rate")
         for key, value in (("beta1", beta1), ("beta2", beta2)):
             require(0 <= value < 1, key, value, "choose from 0 up to, not including, 1")
         require(eps > 0, "eps", eps, "choose a positive number")
         require(weight_decay >= 0, "weight_decay", weight_decay, "choose 0 or more")
-        super().__init__(params, lr=lr, betas=(float(beta1), float(beta2)), eps=eps, weight_decay=weight_decay, fused=True)
+        super().__init__(
+            params, lr=lr, betas=(float(beta1), float(beta2)), eps=eps, weight_decay=weight_decay, fused=True
+        )

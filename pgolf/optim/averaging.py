@@ -76,7 +76,8 @@ class ExponentialAverage:
 
 
 class SnapshotAverage:
-    """Equal-weight mean of snapshots at every interval-th step from start_step on (stochastic weight averaging, arXiv 1803.05407).
+    """Equal-weight mean of snapshots at every interval-th step from start_step on (stochastic weight averaging, arXiv
+    1803.05407).
 
     A snapshot after a step at learning rate zero repeats the one before it and is left out, unless include_zero_lr.
     """

@@ -1,4 +1,6 @@
-"""Muon: momentum orthogonalised by Newton-Schulz (Keller Jordan, 2024), with the constants of the parameter-golf baseline."""
+"""Muon: momentum orthogonalised by Newton-Schulz (Keller Jordan, 2024), with the constants of the parameter-golf
+baseline.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -14,7 +16,8 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def newton_schulz(u_NRC: Tensor, steps: int) -> Tensor:
-    """Push the singular values of each matrix of a stack [N, R, C] towards one: X <- a X + (b A + c A^2) X with A = X X^T.
+    """Push the singular values of each matrix of a stack [N, R, C] towards one: X <- a X + (b A + c A^2) X with A = X
+    X^T.
 
     Runs in bf16 on a GPU, in fp32 on a CPU (fp64 stays fp64); X starts as u / (||u||_F + 1e-7), transposed where R > C.
     """
@@ -32,9 +35,9 @@ def newton_schulz(u_NRC: Tensor, steps: int) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """buf <- mu buf + g;  u = g + mu buf (nesterov) or buf;  p <- p - lr sqrt(max(1, rows/cols)) NewtonSchulz(u).
 
-    momentum goes linearly from momentum_start to momentum over momentum_warmup_steps. weight_decay is decoupled, p <- (1 - lr wd) p with
-    the scheduled lr, `before` or `after` the update. Matrices of one shape are orthogonalised as one batch; with several ranks each takes
-    every world-th matrix and the updates are summed.
+    momentum goes linearly from momentum_start to momentum over momentum_warmup_steps. weight_decay is decoupled, p <-
+    (1 - lr wd) p with the scheduled lr, `before` or `after` the update. Matrices of one shape are orthogonalised as one
+    batch; with several ranks each takes every world-th matrix and the updates are summed.
     """
 
     def __init__(
@@ -72,7 +75,10 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, settings)
         for p in self.param_groups[0]["params"]:
             require(
-                p.ndim == 2, "_target_", "Muon", f"it trains matrices only; give a role with a tensor of shape {tuple(p.shape)} to Adam"
+                p.ndim == 2,
+                "_target_",
+                "Muon",
+                f"it trains matrices only; give a role with a tensor of shape {tuple(p.shape)} to Adam",
             )
 
     @torch.no_grad()

@@ -40,7 +40,11 @@ class StepWarmdown:
 
     def __init__(self, budget: Budget, *, start_step: int, warmdown_steps: int):
         if budget.steps is None:
-            raise OptionError("_target_", "StepWarmdown", "a budget in seconds has no last step; use optim/schedule=wallclock_warmdown")
+            raise OptionError(
+                "_target_",
+                "StepWarmdown",
+                "a budget in seconds has no last step; use optim/schedule=wallclock_warmdown",
+            )
         require(start_step >= 0, "start_step", start_step, "choose 0 or more")
         require(warmdown_steps >= 1, "warmdown_steps", warmdown_steps, "choose 1 or more")
         self.start_step, self.warmdown_steps = start_step, warmdown_steps
@@ -52,13 +56,19 @@ class StepWarmdown:
 class WallclockWarmdown:
     """scale = 1, then a line to 0 at the end of the budget. Either key says how long the line is; the other is null.
 
-    warmdown_fraction: so much of the budget, seconds or steps. warmdown_steps: so many steps; under a budget in seconds it starts when
-    (seconds left) / (mean seconds a step so far) is that number, as in the published runs. Under a budget in steps no clock is read.
+    warmdown_fraction: so much of the budget, seconds or steps. warmdown_steps: so many steps; under a budget in seconds
+    it starts when (seconds left) / (mean seconds a step so far) is that number, as in the published runs. Under a
+    budget in steps no clock is read.
     """
 
     def __init__(self, budget: Budget, *, warmdown_fraction: float | None, warmdown_steps: int | None):
         one = (warmdown_fraction is None) != (warmdown_steps is None)
-        require(one, "warmdown_fraction", warmdown_fraction, "set exactly one of warmdown_fraction and warmdown_steps, the other to null")
+        require(
+            one,
+            "warmdown_fraction",
+            warmdown_fraction,
+            "set exactly one of warmdown_fraction and warmdown_steps, the other to null",
+        )
         share = warmdown_fraction is None or 0 < warmdown_fraction <= 1
         require(share, "warmdown_fraction", warmdown_fraction, "choose above 0, at most 1")
         require(warmdown_steps is None or warmdown_steps >= 1, "warmdown_steps", warmdown_steps, "choose 1 or more")

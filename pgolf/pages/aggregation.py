@@ -1,4 +1,6 @@
-"""From a folder of runs, or a file of rows, to a study's tables and verdicts, computed once for every command that shows them."""
+"""From a folder of runs, or a file of rows, to a study's tables and verdicts, computed once for every command that
+shows them.
+"""
 
 import os
 from dataclasses import dataclass, replace
@@ -44,8 +46,11 @@ class Aggregate:
         return [*found, *([verdict_section(self.verdicts)] if self.verdicts else [])]
 
 
-def aggregate(source: Path, *, baseline: str | None = None, settings: Settings | None = None, with_curves: bool = False) -> Aggregate:
-    """Read and compute. The study's own test and smallest effect hold where `settings` names none; by others there is no verdict.
+def aggregate(
+    source: Path, *, baseline: str | None = None, settings: Settings | None = None, with_curves: bool = False
+) -> Aggregate:
+    """Read and compute. The study's own test and smallest effect hold where `settings` names none; by others there is
+    no verdict.
 
     Raises PgolfError.
     """
@@ -65,15 +70,21 @@ def aggregate(source: Path, *, baseline: str | None = None, settings: Settings |
         of_arms = doubts_of_arms(study, report)
         report = with_published(report, study, judged=not changed)
         judged = () if changed else tuple(verdicts(study, report))
-    report = replace(report, warnings=(*unread, *changed, *doubts(source, collected.rows, study), *of_arms, *report.warnings))
+    report = replace(
+        report, warnings=(*unread, *changed, *doubts(source, collected.rows, study), *of_arms, *report.warnings)
+    )
     if with_curves or study is not None:
-        curves, damaged = read_curves(source, collected.rows) if source.is_dir() else load_curves(beside(source, CURVES))
+        curves, damaged = (
+            read_curves(source, collected.rows) if source.is_dir() else load_curves(beside(source, CURVES))
+        )
         report = replace(report, warnings=(*report.warnings, *damaged))
     return Aggregate(source, collected, report, study, judged, tuple(curves))
 
 
 def study_beside(source: Path) -> tuple[Study | None, list[str]]:
-    """The study that rows belong to, and a warning where its description is damaged: the tables are then those of runs of no study."""
+    """The study that rows belong to, and a warning where its description is damaged: the tables are then those of runs
+    of no study.
+    """
     where = beside(source, STUDY)
     try:
         return read_study(where.parent, where.name), []
@@ -91,7 +102,9 @@ def verdict_section(found: tuple[Verdict, ...]) -> Section:
 
 
 def placed(out: Path, name: str) -> Path:
-    """Where a file goes: into a folder under its own name, or beside rows.jsonl as rows.<name>, the rows being that file (see `beside`)."""
+    """Where a file goes: into a folder under its own name, or beside rows.jsonl as rows.<name>, the rows being that
+    file (see `beside`).
+    """
     if out.suffix != Path(ROWS).suffix:
         return out / name
     if name == ROWS:
@@ -100,13 +113,16 @@ def placed(out: Path, name: str) -> Path:
 
 
 def write_tables(made: Aggregate, out: Path) -> list[str]:
-    """Write rows, tables and, for a study, its description and curves: into a folder, or under the name of a `.jsonl` file for the rows.
+    """Write rows, tables and, for a study, its description and curves: into a folder, or under the name of a `.jsonl`
+    file for the rows.
 
     Returns warnings. Raises PgolfError, also where another study's tables stand.
     """
     warnings: list[str] = []
     target, described = placed(out, ROWS), placed(out, STUDY)
-    is_own = os.path.realpath(described) == os.path.realpath(beside(made.source, STUDY))  # which takes a circle of links
+    is_own = os.path.realpath(described) == os.path.realpath(
+        beside(made.source, STUDY)
+    )  # which takes a circle of links
     there = None if is_own else read_study(described.parent, described.name)
     if there is not None and there.name != (made.study.name if made.study else None):
         raise PgolfError(f"{described}: tables of the study {there.name} stand here. Choose another place with --out")
@@ -115,7 +131,9 @@ def write_tables(made: Aggregate, out: Path) -> list[str]:
         try:
             warnings = write_rows(target, made.collected.rows)
         except OSError as error:
-            raise PgolfError(f"{target}: cannot be read or kept aside ({error.strerror}). Choose another place with --out") from None
+            raise PgolfError(
+                f"{target}: cannot be read or kept aside ({error.strerror}). Choose another place with --out"
+            ) from None
     sections = made.sections()
     write_out(placed(out, "table.md"), [markdown(sections)])
     write_out(placed(out, "table.csv"), [csv_text(made.report)])
@@ -128,7 +146,9 @@ def write_tables(made: Aggregate, out: Path) -> list[str]:
 
 
 def write_rows(path: Path, rows: list[Row]) -> list[str]:
-    """Write results.jsonl; one that holds runs which are not found now, and so may be gone, is kept aside. Returns warnings."""
+    """Write results.jsonl; one that holds runs which are not found now, and so may be gone, is kept aside. Returns
+    warnings.
+    """
     warnings = []
     if path.exists():
         now = {key for row in rows for key in keys_of(row)}
@@ -137,7 +157,9 @@ def write_rows(path: Path, rows: list[Row]) -> list[str]:
             numbered = (path.with_name(f"{path.stem}-earlier-{n}{path.suffix}") for n in count(1))
             aside = next(place for place in numbered if not place.exists())
             path.rename(aside)
-            warnings.append(f"{path} had {lost:,} rows of runs that are not found now: the earlier file is kept as {aside.name}")
+            warnings.append(
+                f"{path} had {lost:,} rows of runs that are not found now: the earlier file is kept as {aside.name}"
+            )
     write_out(path, row_lines(rows))
     return warnings
 

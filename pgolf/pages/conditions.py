@@ -12,13 +12,18 @@ def conditions(table: FamilyTable) -> str:
     runs = [run for row in table.rows for run in row.group.used.values()]
     if not runs:
         return ""
-    facts = [told({fact(run) for run in runs}, what) for fact, what in ((budget, "budgets"), (data, "data"), (scored, "parts of a text"))]
+    facts = [
+        told({fact(run) for run in runs}, what)
+        for fact, what in ((budget, "budgets"), (data, "data"), (scored, "parts of a text"))
+    ]
     return f"Runs: {'; '.join(filter(None, facts))}."
 
 
 def told(found: Iterable[str], what: str) -> str:
     values = sorted(found)
-    return values[0] if len(values) == 1 else f"{what} that differ ({', '.join(value or 'not known' for value in values)})"
+    return (
+        values[0] if len(values) == 1 else f"{what} that differ ({', '.join(value or 'not known' for value in values)})"
+    )
 
 
 def budget(run: Row) -> str:

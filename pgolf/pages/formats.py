@@ -48,7 +48,9 @@ def clean(text: str) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text that Markdown shows as it is, also at the start of a line and between dollar signs, which some readers take for formulas."""
+    """Text that Markdown shows as it is, also at the start of a line and between dollar signs, which some readers take
+    for formulas.
+    """
     told = re.sub(r"([\\`*_|~$\[\]])", r"\\\1", ENTITY.sub("&amp;", clean(text)))
     return BLOCK.sub(lambda found: escaped_start(found[0]), told).replace("<", "&lt;").replace(">", "&gt;")
 
@@ -58,7 +60,9 @@ def escaped_start(start: str) -> str:
 
 
 def spreadsheet_text(text: str) -> str:
-    """A cell of a CSV file as text: a leading apostrophe keeps a spreadsheet from computing it. Plain numbers stay as they are."""
+    """A cell of a CSV file as text: a leading apostrophe keeps a spreadsheet from computing it. Plain numbers stay as
+    they are.
+    """
     told = clean(text)
     return f"'{told}" if told[:1] and told[0] in FORMULA and not PLAIN_NUMBER.fullmatch(told) else told
 
@@ -105,10 +109,14 @@ def latex(sections: Sequence[Section]) -> str:
 def latex_grid(grid: Grid) -> list[str]:
     last = len(grid.columns) - 1
     kinds = "".join(
-        "r" if numeric else r"p{0.25\linewidth}" if at == last and at else "l" for at, numeric in enumerate(grid.numeric)
+        "r" if numeric else r"p{0.25\linewidth}" if at == last and at else "l"
+        for at, numeric in enumerate(grid.numeric)
     )  # the last column of words breaks its lines
     rows = [
-        " & ".join(latex_number(cell) if numeric else latex_text(cell) for cell, numeric in zip(row, grid.numeric, strict=True)) + r" \\"
+        " & ".join(
+            latex_number(cell) if numeric else latex_text(cell) for cell, numeric in zip(row, grid.numeric, strict=True)
+        )
+        + r" \\"
         for row in grid.rows
     ]
     head = " & ".join(map(latex_text, grid.columns)) + r" \\"
@@ -131,7 +139,9 @@ def show(sections: Sequence[Section], console: Console) -> None:
         console.print(Text(clean(section.heading), style="bold"))
         for line in section.lines[:MOST_LINES]:
             told = clean(line)
-            console.print(Text("  " + (told if len(told) <= LONGEST_LINE else f"{told[:LONGEST_LINE]} ... (whole in table.md)")))
+            console.print(
+                Text("  " + (told if len(told) <= LONGEST_LINE else f"{told[:LONGEST_LINE]} ... (whole in table.md)"))
+            )
         if len(section.lines) > MOST_LINES:
             console.print(f"  ... and {len(section.lines) - MOST_LINES} more in table.md")
         if section.grid:
@@ -142,7 +152,9 @@ def show(sections: Sequence[Section], console: Console) -> None:
 def show_grid(grid: Grid, console: Console) -> None:
     """Columns that do not fit side by side follow below, each time after the first column."""
     rows = grid.rows[: 5 * MOST_LINES]
-    widths = [min(WIDEST, max(len(clean(cell)) for cell in column)) + 2 for column in zip(grid.columns, *rows, strict=True)]
+    widths = [
+        min(WIDEST, max(len(clean(cell)) for cell in column)) + 2 for column in zip(grid.columns, *rows, strict=True)
+    ]
     parts: list[list[int]] = [[]]
     for at in range(1, len(widths)):
         if parts[-1] and widths[0] + sum(widths[i] for i in parts[-1]) + widths[at] > console.width:
@@ -152,7 +164,10 @@ def show_grid(grid: Grid, console: Console) -> None:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for at in (0, *part):
             table.add_column(
-                Text(clean(grid.columns[at])), justify="right" if grid.numeric[at] else "left", overflow="fold", max_width=WIDEST
+                Text(clean(grid.columns[at])),
+                justify="right" if grid.numeric[at] else "left",
+                overflow="fold",
+                max_width=WIDEST,
             )
         for row in rows:
             table.add_row(*(Text(clean(row[at])) for at in (0, *part)))
@@ -162,7 +177,9 @@ def show_grid(grid: Grid, console: Console) -> None:
 
 
 def csv_text(report: Report) -> str:
-    """A line per arm and family. What is missing is an empty cell; why stands under `refused` or `notes`. Text is never a formula."""
+    """A line per arm and family. What is missing is an empty cell; why stands under `refused` or `notes`. Text is never
+    a formula.
+    """
     lines = [line for table in report.families for line in csv_lines(table)]
     columns = list(dict.fromkeys(key for line in lines for key in line))
     tail = [key for key in columns if key.startswith("config.")]
@@ -181,19 +198,37 @@ def csv_cell(value: Any) -> Any:
 
 def csv_lines(table: FamilyTable) -> list[dict[str, Any]]:
     titles = score_columns(table.rows)
-    return [csv_line(table, row, {kind: title.replace(" ", "_") for title, kind in titles.items()}) for row in table.rows]
+    return [
+        csv_line(table, row, {kind: title.replace(" ", "_") for title, kind in titles.items()}) for row in table.rows
+    ]
 
 
 def csv_line(table: FamilyTable, row: ArmRow, titles: dict[tuple[str, str], str]) -> dict[str, Any]:
     found, group = row.comparison, row.group
-    line: dict[str, Any] = {"family": table.family.name, "study": group.study, "arm": group.arm, "fingerprint": group.fingerprint}
-    line |= {"baseline": found.baseline if found else "", "n": group.n, "n_planned": group.planned_seeds if group.planned else None}
+    line: dict[str, Any] = {
+        "family": table.family.name,
+        "study": group.study,
+        "arm": group.arm,
+        "fingerprint": group.fingerprint,
+    }
+    line |= {
+        "baseline": found.baseline if found else "",
+        "n": group.n,
+        "n_planned": group.planned_seeds if group.planned else None,
+    }
     line |= {"planned": group.planned, "eval_mode": group.only("eval_mode"), "val_text_sha": group.only("val_text_sha")}
     for kind, title in titles.items():
         mine = row.mean_bpb is not None and scoring(row) == kind
         line |= {f"mean_{title}": row.mean_bpb if mine else None, f"sd_{title}": row.sd_bpb if mine else None}
-    line |= {"refused": found.refused if found else group.refused, **test_cells("", found.test if found else None), "holm_p": row.holm_p}
-    line |= {**test_cells("other_", found.other_test if found else None), "correlation": found.correlation if found else None}
+    line |= {
+        "refused": found.refused if found else group.refused,
+        **test_cells("", found.test if found else None),
+        "holm_p": row.holm_p,
+    }
+    line |= {
+        **test_cells("other_", found.other_test if found else None),
+        "correlation": found.correlation if found else None,
+    }
     gate = found.gate if found else None
     line |= {"gate_improvement_nats": gate.test.difference if gate else None, "gate_p": gate.test.p if gate else None}
     line |= {"gate_passed": gate.passed if gate else None, "mean_nats": comparable_nats(row, table.rows)}
@@ -207,5 +242,13 @@ def csv_line(table: FamilyTable, row: ArmRow, titles: dict[tuple[str, str], str]
 
 
 def test_cells(prefix: str, test: TTest | None) -> dict[str, Any]:
-    names = {"name": "test", "difference": "difference_bpb", "low": "low_bpb", "high": "high_bpb", "t": "t", "df": "df", "p": "p"}
+    names = {
+        "name": "test",
+        "difference": "difference_bpb",
+        "low": "low_bpb",
+        "high": "high_bpb",
+        "t": "t",
+        "df": "df",
+        "p": "p",
+    }
     return {prefix + title: getattr(test, name) if test else None for name, title in names.items()}

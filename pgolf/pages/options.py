@@ -8,10 +8,14 @@ from pgolf.tables.contrast import Settings
 def add_comparison_options(parser: argparse.ArgumentParser) -> None:
     """--baseline, --paired, --smallest-effect-bpb."""
     parser.add_argument(
-        "--baseline", metavar="ARM", help="the arm that the others are compared with; default: each study's first planned arm"
+        "--baseline",
+        metavar="ARM",
+        help="the arm that the others are compared with; default: each study's first planned arm",
     )
     parser.add_argument(
-        "--paired", action="store_true", help="paired t tests over common seeds instead of Welch's; name it before the runs, not after"
+        "--paired",
+        action="store_true",
+        help="paired t tests over common seeds instead of Welch's; name it before the runs, not after",
     )
     parser.add_argument(
         "--smallest-effect-bpb",

@@ -25,7 +25,11 @@ def page(report: Report) -> list[Section]:
     """Warnings, then each family: table, noise, gate, details, configuration; then the runs without a score."""
     sections = [Section("Warnings", report.warnings or ("none",))]
     for table in report.families:
-        sections += family_sections(table) if table.rows else [Section(table.family.name, ("Nothing of this family has been run.",))]
+        sections += (
+            family_sections(table)
+            if table.rows
+            else [Section(table.family.name, ("Nothing of this family has been run.",))]
+        )
     if report.unscored:
         rows = tuple((run.label, str(run.seed), run.status, run.error) for run in report.unscored)
         grid = Grid(("arm", "seed", "status", "why"), (False, True, False, False), rows)
@@ -49,10 +53,16 @@ def introduction(table: FamilyTable) -> tuple[str, ...]:
     labels = list(dict.fromkeys(row.label for row in table.rows if row.is_baseline))
     base = f"Baseline: {' and '.join(labels)}" if labels else "No baseline: nothing is compared"
     shared = f" All arms: {', '.join(table.shared)}." if table.shared else ""
-    test = "the paired t test over common seeds" if table.settings.pairs else "Welch's test, or the paired t where the notes say so"
+    test = (
+        "the paired t test over common seeds"
+        if table.settings.pairs
+        else "Welch's test, or the paired t where the notes say so"
+    )
     columns = (
-        f"{base}.{shared} Scores are bits per byte of the packed model; sd, intervals and tests are between seeds. Differences are "
-        f"arm - baseline with {LEVEL} interval and two-sided p by {test}; Holm's p corrects over the family's comparisons. Bytes "
+        f"{base}.{shared} Scores are bits per byte of the packed model; sd, intervals and tests are between seeds. "
+        "Differences are "
+        f"arm - baseline with {LEVEL} interval and two-sided p by {test}; Holm's p corrects over the family's "
+        "comparisons. Bytes "
         "are those of the packed model and of the code that it needs."
     )
     return tuple(filter(None, (columns, conditions(table), *map(noise_line, table.noise))))
@@ -164,7 +174,11 @@ def test_text(test: TTest | None) -> str:
     if test is None:
         return ""
     n = " and ".join(map(str, test.n))
-    return f"{test.name}, n {n}: {test.reason}" if test.t is None else f"{test.name}, n {n}: t = {test.t:.2f}, df {test.df:.1f}"
+    return (
+        f"{test.name}, n {n}: {test.reason}"
+        if test.t is None
+        else f"{test.name}, n {n}: t = {test.t:.2f}, df {test.df:.1f}"
+    )
 
 
 DETAILS = (
@@ -172,9 +186,14 @@ DETAILS = (
     Column("against", lambda row: row.comparison.baseline if row.comparison else "", numeric=False),
     Column("test", lambda row: test_text(decisive(row.comparison)), numeric=False),
     Column("other test", lambda row: test_text(row.comparison.other_test if row.comparison else None), numeric=False),
-    Column(f"its difference, bpb [{LEVEL}]", lambda row: interval(row.comparison.other_test if row.comparison else None)),
+    Column(
+        f"its difference, bpb [{LEVEL}]", lambda row: interval(row.comparison.other_test if row.comparison else None)
+    ),
     Column("its p", lambda row: p_of(row.comparison.other_test if row.comparison else None)),
-    Column("correlation over seeds", lambda row: number(row.comparison.correlation if row.comparison else None, 2, sign=True)),
+    Column(
+        "correlation over seeds",
+        lambda row: number(row.comparison.correlation if row.comparison else None, 2, sign=True),
+    ),
 )
 
 
@@ -186,7 +205,8 @@ def noise_line(resolution: Resolution) -> str:
     line = f"Noise of {resolution.what}: sd {noise.sd:.5f} bpb, pooled over {noise.groups} arms ({noise.df} df)."
     if resolution.detectable_bpb is not None:
         line += (
-            f" {resolution.seeds} seeds an arm detect {resolution.detectable_bpb:.4f} bpb at {POWER:.0%} power, uncorrected p < {ALPHA}."
+            f" {resolution.seeds} seeds an arm detect {resolution.detectable_bpb:.4f} bpb at {POWER:.0%} power, "
+            f"uncorrected p < {ALPHA}."
         )
     if resolution.smallest_effect_bpb is not None:
         needed = "more than a million" if resolution.seeds_needed is None else f"{resolution.seeds_needed:,}"
@@ -198,7 +218,8 @@ def gate_section(table: FamilyTable, rows: Sequence[ArmRow]) -> Section:
     """The challenge's gate, apart from the table: another question with another test."""
     settings = table.settings
     line = (
-        f"Improvement over {settings.gate_nats:g} nats per token, one-sided on that shifted null, p < {settings.gate_p:g}, not corrected "
+        f"Improvement over {settings.gate_nats:g} nats per token, one-sided on that shifted null, p < "
+        f"{settings.gate_p:g}, not corrected "
         f"for the number of arms."
     )
     return Section(f"{table.family.name}: gate", (line,), grid_of(GATE, rows))
@@ -229,17 +250,26 @@ GATE = (
 
 
 def configuration(table: FamilyTable) -> Section:
-    """The configuration keys that differ: as columns where they are few, else by arm, what is not as in the first arm."""
+    """Configuration keys that differ: columns if they are few; otherwise, per arm, what differs from the first arm."""
     heading, rows = f"{table.family.name}: configuration keys that differ", table.rows
     keys = list(dict.fromkeys(key for row in rows for key in row.differing))
     if len(keys) <= WIDEST_GRID:
-        columns = [Column("arm", lambda row: row.label, numeric=False), *(Column(key, key_cell(key), numeric=False) for key in keys)]
+        columns = [
+            Column("arm", lambda row: row.label, numeric=False),
+            *(Column(key, key_cell(key), numeric=False) for key in keys),
+        ]
         return Section(heading, (), grid_of(columns, rows))
     reference = next((row for row in rows if row.is_baseline), rows[0])
     lines = []
     for row in rows:
-        told = {k: v for k, v in row.differing.items() if row is not reference and repr(v) != repr(reference.differing.get(k))}
-        lines.append(f"{row.label}: {listed(told) or ('what the others differ from' if row is reference else 'no record tells')}")
+        told = {
+            k: v
+            for k, v in row.differing.items()
+            if row is not reference and repr(v) != repr(reference.differing.get(k))
+        }
+        lines.append(
+            f"{row.label}: {listed(told) or ('what the others differ from' if row is reference else 'no record tells')}"
+        )
     return Section(heading, tuple(lines))
 
 

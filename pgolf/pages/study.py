@@ -1,4 +1,4 @@
-"""What a study's page shows beside its tables: scores apart, scores on the way, and the comparison as it was published."""
+"""A study's further sections: scores by seed, scores during training, and the comparison as it was published."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -43,15 +43,27 @@ def scores_apart(table: FamilyTable) -> Section:
 
     def cells(row: ArmRow) -> list[str]:
         flops = row.group.mean("flops_per_token")
-        live, averaged, packed = (number(row.group.mean(key)) for key in ("val_bpb_live", "val_bpb_averaged", "val_bpb"))
+        live, averaged, packed = (
+            number(row.group.mean(key)) for key in ("val_bpb_live", "val_bpb_averaged", "val_bpb")
+        )
         base = base_of(row, table)
         test = None if base is None else welch(row.group.values("val_bpb_live"), base.group.values("val_bpb_live"))
         packing = number(row.group.mean("quant_gap_bpb"), sign=True)
-        return [row.label, live, interval(test), averaged, packed, packing, "" if flops is None else f"{flops / 1e6:,.3f}"]
+        return [
+            row.label,
+            live,
+            interval(test),
+            averaged,
+            packed,
+            packing,
+            "" if flops is None else f"{flops / 1e6:,.3f}",
+        ]
 
     titles = ("arm", "live bpb", "live difference [95%]", "averaged bpb", "packed bpb", "packing, bpb", "MFLOPs/token")
     lines = ("Means over seeds; the difference to the baseline's live scores has Welch's interval, not corrected.",)
-    return Section(f"{table.family.name}: live, averaged and packed", lines, grid(titles, [cells(row) for row in table.rows]))
+    return Section(
+        f"{table.family.name}: live, averaged and packed", lines, grid(titles, [cells(row) for row in table.rows])
+    )
 
 
 def on_the_way(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
@@ -66,25 +78,42 @@ def on_the_way(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
     if not seen or not all(runs.values()):
         return []
     steps = sorted(set.intersection(*seen))
-    steps = [steps[round(i * (len(steps) - 1) / (MOST_STEPS - 1))] for i in range(MOST_STEPS)] if len(steps) > MOST_STEPS else steps
-    rows = [[label, *(number(fmean(run[step] for run in members)) for step in steps)] for label, members in runs.items()]
+    steps = (
+        [steps[round(i * (len(steps) - 1) / (MOST_STEPS - 1))] for i in range(MOST_STEPS)]
+        if len(steps) > MOST_STEPS
+        else steps
+    )
+    rows = [
+        [label, *(number(fmean(run[step] for run in members)) for step in steps)] for label, members in runs.items()
+    ]
     titles = ["arm", *(f"step {step:,}" for step in steps)]
-    return [Section(f"{table.family.name}: live bpb on the way", ("Means over seeds.",), grid(titles, rows))] if steps else []
+    return (
+        [Section(f"{table.family.name}: live bpb on the way", ("Means over seeds.",), grid(titles, rows))]
+        if steps
+        else []
+    )
 
 
 def phases_of(curve: Curve) -> list[tuple[str, int, float]]:
-    """(phase of the schedule, step, live bpb) at the last validation of each phase: `constant`, `rising`, `falling` or `zero` rate."""
+    """(phase of the schedule, step, live bpb) at the last validation of each phase: `constant`, `rising`, `falling` or
+    `zero` rate.
+    """
     last: dict[str, tuple[int, float]] = {}
     for step, bpb in zip(curve.val_steps, curve.val_bpb_live, strict=True):
         scales = curve.train_lr_scale[: bisect_right(curve.train_steps, step)][-2:]  # steps are in order
         if scales:
             now, before = scales[-1], scales[0]
-            last["zero" if now == 0 else "falling" if now < before else "rising" if now > before else "constant"] = (step, bpb)
+            last["zero" if now == 0 else "falling" if now < before else "rising" if now > before else "constant"] = (
+                step,
+                bpb,
+            )
     return [(phase, *at) for phase, at in sorted(last.items(), key=lambda item: item[1])]
 
 
 def by_phase(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
-    """Mean live scores at the last validation of each phase of the schedule; nothing where no arm has two phases with a validation."""
+    """Mean live scores at the last validation of each phase of the schedule; nothing where no arm has two phases with a
+    validation.
+    """
     found = curves_of([curve for curve in curves if curve.train_lr_scale])
     rows, titles = [], list[str]()
     for row in table.rows:
@@ -94,21 +123,30 @@ def by_phase(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
         cells, before = {}, None
         for at, (phase, step, _) in enumerate(runs[0]):
             mean = fmean(run[at][2] for run in runs)
-            cells[phase] = f"{number(mean)} at {step:,}" + ("" if before is None else f" ({number(mean - before, sign=True)})")
+            cells[phase] = f"{number(mean)} at {step:,}" + (
+                "" if before is None else f" ({number(mean - before, sign=True)})"
+            )
             before = mean
         titles += [phase for phase in cells if phase not in titles]
         rows.append((row.label, cells))
     if len(titles) < 2:
         return []
     lines = (
-        "Live bpb at the last validation of each phase of the learning rate, at its step, and the change since the phase before; means.",
+        "Live bpb at the last validation of each phase of the learning rate, at its step, and the change since the "
+        "phase before; means.",
     )
     told = [[label, *(cells.get(phase, "") for phase in titles)] for label, cells in rows]
-    return [Section(f"{table.family.name}: by phase of the schedule", lines, grid(("arm", *(f"{t} rate" for t in titles)), told))]
+    return [
+        Section(
+            f"{table.family.name}: by phase of the schedule", lines, grid(("arm", *(f"{t} rate" for t in titles)), told)
+        )
+    ]
 
 
 def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
-    """Packed bytes against the baseline's, and whether they are saved at an equal score: its whole interval within the smallest effect."""
+    """Packed bytes against the baseline's, and whether they are saved at an equal score: its whole interval within the
+    smallest effect.
+    """
     rows = []
     for row in table.rows:
         base, test = base_of(row, table), None if row.comparison is None else row.comparison.test
@@ -117,18 +155,36 @@ def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
         size, base_bytes = row.group.mean("total_bytes"), base.group.mean("total_bytes")
         if size is None or base_bytes is None:
             continue
-        verdict = "yes" if test.within(smallest) else "no, better" if test.high < 0 else "no, worse" if test.low > 0 else "cannot be told"
+        verdict = (
+            "yes"
+            if test.within(smallest)
+            else "no, better"
+            if test.high < 0
+            else "no, worse"
+            if test.low > 0
+            else "cannot be told"
+        )
         model, base_model = row.group.mean("model_bytes"), base.group.mean("model_bytes")
         alone = "" if not model or not base_model else f"{100 * (model / base_model - 1):+.1f}%"
         cells = (f"{size:,.0f}", f"{size - base_bytes:+,.0f}", f"{100 * (size / base_bytes - 1):+.1f}%", alone)
         rows.append([row.label, *cells, interval(test), verdict])
-    titles = ("arm", "bytes", "against the baseline", "share", "share of the model alone", "difference in bpb", "equal score")
+    titles = (
+        "arm",
+        "bytes",
+        "against the baseline",
+        "share",
+        "share of the model alone",
+        "difference in bpb",
+        "equal score",
+    )
     line = f"Equal: the whole 95% interval lies within {smallest} bpb, the smallest effect that matters at this size."
     return [Section(f"{table.family.name}: bytes at an equal score", (line,), grid(titles, rows))] if rows else []
 
 
 def as_a_constant(table: FamilyTable) -> Section:
-    """Each arm against its baseline's mean as if that were known exactly, as it was published: it leaves the baseline's noise out."""
+    """Each arm against its baseline's mean as if that were known exactly, as it was published: it leaves the baseline's
+    noise out.
+    """
     rows = []
     for row in table.rows:
         base = base_of(row, table)
@@ -142,4 +198,8 @@ def as_a_constant(table: FamilyTable) -> Section:
         "The baseline's mean is taken for a constant and the test is one-sided, for an improvement, as published;"
         " the proper p is two-sided."
     )
-    return Section(f"{table.family.name}: as published", (line,), grid(("arm", "one-sample test", "its one-sided p", "proper p"), rows))
+    return Section(
+        f"{table.family.name}: as published",
+        (line,),
+        grid(("arm", "one-sample test", "its one-sided p", "proper p"), rows),
+    )

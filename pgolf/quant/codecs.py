@@ -9,7 +9,11 @@ import zstandard
 from pgolf.errors import ArtifactError, require
 
 LEVELS = {"none": (0, 0), "zlib": (0, 9), "zstd": (1, 22)}
-EXPANSION = {"none": 1, "zlib": 1032, "zstd": 32768}  # deflate: 258 bytes from 2 bits; zstd: a run of 128 KiB from 4 bytes
+EXPANSION = {
+    "none": 1,
+    "zlib": 1032,
+    "zstd": 32768,
+}  # deflate: 258 bytes from 2 bits; zstd: a run of 128 KiB from 4 bytes
 
 
 def check_codec(codec: str, level: int) -> None:
@@ -25,7 +29,9 @@ def compress(payload: bytes, codec: str, level: int) -> bytes:
     if codec == "zlib":
         return zlib.compress(payload, level)
     if codec == "zstd":  # one thread; the frame records the content size and no checksum, for the header has one
-        return zstandard.ZstdCompressor(level=level, write_checksum=False, write_content_size=True, write_dict_id=False).compress(payload)
+        return zstandard.ZstdCompressor(
+            level=level, write_checksum=False, write_content_size=True, write_dict_id=False
+        ).compress(payload)
     return payload
 
 

@@ -10,11 +10,11 @@ Layout, little-endian:
     n       header: canonical JSON {"header": the caller's, "payload": {...}, "tensors": [...]}
     rest    payload: all arrays end to end, as one zlib stream, one zstd frame or plain
 
-A tensor's entry holds name, shape, scheme, bits, the crc32 of its arrays and, per array, [dtype, offset, length] in the payload
-before compression.
-Every byte of the file is under a checksum. `read_container` trusts none of it: whatever is wrong raises ArtifactError. The memory it
-may take is bounded before anything is decompressed: by the shapes, by MAX_PAYLOAD_BYTES and by what the codec can possibly expand.
-One state makes one sequence of bytes (with one version of the codec's library).
+A tensor's entry holds name, shape, scheme, bits, the crc32 of its arrays and, per array, [dtype, offset, length] in the
+payload before compression. Every byte of the file is under a checksum. `read_container` trusts none of it: whatever is
+wrong raises ArtifactError. The memory it may take is bounded before anything is decompressed: by the shapes, by
+MAX_PAYLOAD_BYTES and by what the codec can possibly expand. One state makes one sequence of bytes (with one version of
+the codec's library).
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ FP32_BYTES = 4
 NAME = re.compile(r"[!-~]{1,256}")
 
 
-def write_container(path: Path, header: Mapping[str, Any], encoded: Mapping[str, Encoded], codec: str, level: int) -> int:
+def write_container(
+    path: Path, header: Mapping[str, Any], encoded: Mapping[str, Encoded], codec: str, level: int
+) -> int:
     """Write the file whole or not at all and return its size in bytes.
 
     header: plain JSON (dicts with string keys, lists, finite numbers, strings, booleans, None).
@@ -67,10 +69,18 @@ def write_container(path: Path, header: Mapping[str, Any], encoded: Mapping[str,
         raise ArtifactError(f"header is not plain JSON ({error})") from None
     entries, payload = _table(encoded)
     packed = compress(payload, codec, level)
-    about = {"codec": codec, "level": level, "bytes": len(payload), "packed_bytes": len(packed), "sha256": _digest(packed).hex()}
+    about = {
+        "codec": codec,
+        "level": level,
+        "bytes": len(payload),
+        "packed_bytes": len(packed),
+        "sha256": _digest(packed).hex(),
+    }
     text = _to_json({"header": header, "payload": about, "tensors": entries})
     if len(text) > MAX_HEADER_BYTES or len(payload) > MAX_PAYLOAD_BYTES:
-        raise ArtifactError(f"{path}: a header of {len(text)} or a payload of {len(payload)} bytes is more than the format holds")
+        raise ArtifactError(
+            f"{path}: a header of {len(text)} or a payload of {len(payload)} bytes is more than the format holds"
+        )
     try:
         return write_whole(Path(path), PREFIX.pack(MAGIC, VERSION, len(text), _digest(text)), text, packed)
     except OSError as error:
@@ -87,7 +97,8 @@ def read_container(path: Path) -> tuple[dict[str, Any], dict[str, Encoded]]:
         raise ArtifactError(f"{path}: needs more memory than there is") from None
 
 
-# ---- files -----------------------------------------------------------------------------------------------------------------
+# ---- files
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def _read_file(path: Path) -> bytes:
@@ -101,7 +112,8 @@ def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:16]
 
 
-# ---- writing ---------------------------------------------------------------------------------------------------------------
+# ---- writing
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def _to_json(value: object) -> bytes:
@@ -109,7 +121,7 @@ def _to_json(value: object) -> bytes:
 
 
 def _order(at: tuple[str, str], bits: int, array: np.ndarray) -> tuple[Any, ...]:
-    """Like beside like, which entropy coders reward: type, bits, then the same matrix of every layer, in layer order."""
+    """Sort key that puts similar tensors together, for the compressor: type, bits, then one matrix of all layers."""
     name = at[0]
     return array.dtype.str, bits, re.sub(r"\d+", "#", name), [int(digits) for digits in re.findall(r"\d+", name)], at
 
@@ -145,11 +157,21 @@ def _table(encoded: Mapping[str, Encoded]) -> tuple[list[dict[str, Any]], bytes]
     for name, tensor in sorted(encoded.items()):
         arrays = {key: spans[name, key] for key in sorted(tensor.arrays)}
         crc = _crc32(little[name, key].tobytes() for key in arrays)
-        entries.append({"name": name, "shape": tensor.shape, "scheme": tensor.scheme, "bits": tensor.bits, "crc32": crc, "arrays": arrays})
+        entries.append(
+            {
+                "name": name,
+                "shape": tensor.shape,
+                "scheme": tensor.scheme,
+                "bits": tensor.bits,
+                "crc32": crc,
+                "arrays": arrays,
+            }
+        )
     return entries, b"".join(chunks)
 
 
-# ---- reading ---------------------------------------------------------------------------------------------------------------
+# ---- reading
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def _refuse(what: str, value: object) -> NoReturn:
@@ -191,7 +213,12 @@ def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, Encoded]]:
         raise ArtifactError("header is damaged or cut (its checksum differs)")
     header, about, entries = _keys("header", _from_json(text), "header payload tensors")
     codec, level, n_bytes, n_packed, sha256 = _keys("header payload", about, "codec level bytes packed_bytes sha256")
-    if not isinstance(codec, str) or codec not in LEVELS or not isinstance(header, dict) or not isinstance(entries, list):
+    if (
+        not isinstance(codec, str)
+        or codec not in LEVELS
+        or not isinstance(header, dict)
+        or not isinstance(entries, list)
+    ):
         raise ArtifactError("header lacks a known codec, a model section or a tensor table")
     _int("level", level, *LEVELS[codec])
     if len(packed) != n_packed or _digest(packed).hex() != sha256:
@@ -221,7 +248,9 @@ class _Entry:
         if _crc32(payload[offset : offset + n_bytes] for _, offset, n_bytes in self.arrays.values()) != self.crc32:
             raise ArtifactError(f"{self.name}: the checksum differs")
         arrays = {
-            key: np.frombuffer(payload, dtype, math.prod(self.array_shapes[key]), offset).reshape(self.array_shapes[key])
+            key: np.frombuffer(payload, dtype, math.prod(self.array_shapes[key]), offset).reshape(
+                self.array_shapes[key]
+            )
             for key, (dtype, offset, _) in self.arrays.items()
         }
         encoded = Encoded(self.scheme, self.bits, self.shape, arrays)
@@ -233,7 +262,9 @@ def _check_memory(needed_bytes: int) -> None:
     """The payload and its tensors as fp32 must fit into half of the memory: a small file can describe a large model."""
     have = memory_bytes()
     if have is not None and needed_bytes > have // 2:
-        raise ArtifactError(f"unpacks to {needed_bytes:,} bytes, more than half of this computer's memory ({have:,} bytes)")
+        raise ArtifactError(
+            f"unpacks to {needed_bytes:,} bytes, more than half of this computer's memory ({have:,} bytes)"
+        )
 
 
 def _entry(value: object) -> _Entry:
@@ -251,9 +282,15 @@ def _entry(value: object) -> _Entry:
     for key, span in arrays.items():
         if not isinstance(span, list) or len(span) != 3 or not isinstance(span[0], str):
             _refuse(f"{name}: array", span)
-        spans[key] = span[0], _int(f"{name}: offset", span[1], 0, MAX_PAYLOAD_BYTES), _int(f"{name}: length", span[2], 0, MAX_PAYLOAD_BYTES)
+        spans[key] = (
+            span[0],
+            _int(f"{name}: offset", span[1], 0, MAX_PAYLOAD_BYTES),
+            _int(f"{name}: length", span[2], 0, MAX_PAYLOAD_BYTES),
+        )
     bits = _int(f"{name}: bits", bits, 1, 64)
-    shapes = array_shapes(name, scheme, bits, sizes, {key: (dtype, n_bytes) for key, (dtype, _, n_bytes) in spans.items()})
+    shapes = array_shapes(
+        name, scheme, bits, sizes, {key: (dtype, n_bytes) for key, (dtype, _, n_bytes) in spans.items()}
+    )
     return _Entry(name, sizes, scheme, bits, _int(f"{name}: crc32", crc32, 0, 2**32 - 1), spans, shapes)
 
 

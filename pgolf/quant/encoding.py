@@ -66,10 +66,14 @@ def encode_values(name: str, tensor: Tensor, dtype: str) -> Encoded:
 
 
 def finite_fp32(name: str, tensor: Tensor) -> Tensor:
-    """The tensor to be packed, detached, on the CPU, in fp32. ArtifactError, with the count, if it holds NaN or infinity."""
+    """The tensor to be packed, detached, on the CPU, in fp32. ArtifactError, with the count, if it holds NaN or
+    infinity.
+    """
     values = tensor.detach().cpu().float()
     if bad := values.numel() - int(torch.isfinite(values).sum()):
-        raise ArtifactError(f"{name}: {bad} of {values.numel()} weights are NaN or infinite; such a model cannot be packed")
+        raise ArtifactError(
+            f"{name}: {bad} of {values.numel()} weights are NaN or infinite; such a model cannot be packed"
+        )
     return values
 
 
@@ -79,7 +83,9 @@ def dequantize(codes_RC: Tensor, scales_R: Tensor) -> Tensor:
 
 
 def decode(encoded: Encoded) -> Tensor:
-    """The tensor that a packed model runs with: fp32, or the stored type of a `raw` one. It shares no memory with `encoded`."""
+    """The tensor that a packed model runs with: fp32, or the stored type of a `raw` one. It shares no memory with
+    `encoded`.
+    """
     arrays = {key: torch.from_numpy(np.array(array)) for key, array in encoded.arrays.items()}
     if encoded.scheme == "int":
         return dequantize(arrays["codes"], arrays["scales"]).reshape(encoded.shape)
@@ -95,9 +101,15 @@ def uncompressed_bytes(encoded: Mapping[str, Encoded]) -> int:
 def array_shapes(
     name: str, scheme: str, bits: int, shape: tuple[int, ...], arrays: Mapping[str, tuple[str, int]]
 ) -> dict[str, tuple[int, ...]]:
-    """The shape of each array, given its numpy dtype and length in bytes; ArtifactError if these do not fit scheme, bits and shape."""
+    """The shape of each array, given its numpy dtype and length in bytes; ArtifactError if these do not fit scheme,
+    bits and shape.
+    """
     fields = SCHEMES.get(scheme)
-    if fields is None or arrays.keys() != fields.keys() or any(dtype not in fields[key] for key, (dtype, _) in arrays.items()):
+    if (
+        fields is None
+        or arrays.keys() != fields.keys()
+        or any(dtype not in fields[key] for key, (dtype, _) in arrays.items())
+    ):
         types = {key: dtype for key, (dtype, _) in arrays.items()}
         raise ArtifactError(f"{name}: there is no scheme {scheme!r:.20} with the arrays {types!r:.80}")
     numel = math.prod(shape)
@@ -110,7 +122,9 @@ def array_shapes(
         size = np.dtype(dtype).itemsize
         if bits == 8 * size and length == numel * size:
             return {"values": shape}
-    raise ArtifactError(f"{name}: array lengths do not fit shape {list(shape)!r:.80} in scheme {scheme} with {bits} bits")
+    raise ArtifactError(
+        f"{name}: array lengths do not fit shape {list(shape)!r:.80} in scheme {scheme} with {bits} bits"
+    )
 
 
 def check_values(name: str, encoded: Encoded) -> None:

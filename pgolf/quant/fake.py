@@ -1,4 +1,6 @@
-"""Running a model on fake-quantized weights: the forward pass sees what the packer would keep, the gradient reaches the live weights."""
+"""Running a model on fake-quantized weights: the forward pass sees what the packer would keep, the gradient reaches the
+live weights.
+"""
 
 from collections.abc import Callable
 

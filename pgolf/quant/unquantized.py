@@ -17,7 +17,9 @@ class Unquantized:
 
     def __init__(self, *, codec: str, level: int, dtype: str):
         check_codec(codec, level)
-        require(isinstance(dtype, str) and dtype in FLOAT_BYTES, "dtype", dtype, f"give one of {', '.join(FLOAT_BYTES)}")
+        require(
+            isinstance(dtype, str) and dtype in FLOAT_BYTES, "dtype", dtype, f"give one of {', '.join(FLOAT_BYTES)}"
+        )
         self.codec, self.level, self.dtype = codec, level, dtype
 
     def encode(self, name: str, tensor: Tensor) -> Encoded:

@@ -1,7 +1,9 @@
-"""A record held against itself: fields that follow from other fields by construction, as `pgolf.run.finish.fields_of` makes them.
+"""A record held against itself: fields that follow from other fields by construction, as `pgolf.run.finish.fields_of`
+makes them.
 
-Each relation is checked where the record has all its fields, and after every field has been found to be of its kind. What a record
-cannot tell by itself (its fingerprint, its scores) is left to the folder that it lies in and to the other seeds of its arm.
+Each relation is checked where the record has all its fields, and after every field has been found to be of its kind.
+What a record cannot tell by itself (its fingerprint, its scores) is left to the folder that it lies in and to the other
+seeds of its arm.
 """
 
 import math
@@ -11,8 +13,9 @@ from typing import Any
 
 from pgolf.records.arm_names import name_of_overrides, simple_overrides
 
-# Scores are doubles that a record holds whole, so that these relations come out within a few units of the sixteenth digit. 1e-9 leaves
-# room for a program that writes ten digits, and is a millionth of the smallest difference that matters.
+# Scores are doubles that a record holds whole, so that these relations come out within a few units of the sixteenth
+# digit. 1e-9 leaves room for a program that writes ten digits, and is a millionth of the smallest difference that
+# matters.
 TOLERANCE = 1e-9
 WHOLE_PARAMS = ("params.total", "params.trained", "params.frozen")
 TWICE = (  # fields that a record holds under two names
@@ -44,7 +47,9 @@ def is_near(a: float, b: float, size: float) -> bool:
 
 
 def names(record: Record) -> Iterator[str]:
-    """The arm against the choices and overrides that make its name, and the folder of the run against seed, configuration and arms."""
+    """The arm against the choices and overrides that make its name, and the folder of the run against seed,
+    configuration and arms.
+    """
     wanted = arm_of(record)
     if wanted is not None and wanted != record["arm"]:
         yield f"arm is {record['arm']}, its choices and overrides make it {wanted}"
@@ -55,13 +60,18 @@ def names(record: Record) -> Iterator[str]:
         yield f"seed is {record['seed']}, its folder is of seed {int(found[1])}"
     if not record["fingerprint"].startswith(found[2]):
         yield f"fingerprint is {record['fingerprint']}, its folder is of {found[2]}"
-    arms = {record["arm"], *(place[0] for place in record.get("planned") or ())}  # cells that resolve alike share the first one's folder
+    arms = {
+        record["arm"],
+        *(place[0] for place in record.get("planned") or ()),
+    }  # cells that resolve alike share the first one's folder
     if record.get("planned") and parents and parents[-1] not in arms:
         yield f"arm is {record['arm']}, its folder is of {parents[-1]}"
 
 
 def arm_of(record: Record) -> str | None:
-    """The name that the configuration gives the arm: of its study's file, else of the overrides. None where that cannot be told."""
+    """The name that the configuration gives the arm: of its study's file, else of the overrides. None where that cannot
+    be told.
+    """
     overrides = None if record.get("overrides") is None else simple_overrides(record["overrides"])
     if overrides is None:  # its choice tells enough
         return str(record["choices.arm"]).split("/")[-1] if isinstance(record.get("choices.arm"), str) else None
@@ -90,7 +100,12 @@ def overridden(record: Record) -> Iterator[str]:
             continue
         at = "seed" if key == "seed" else f"config.{key}"
         held = record.get(at)
-        if isinstance(held, int | float) and abs(held) < LONGEST_NUMBER and A_NUMBER.fullmatch(value) and float(value) != float(held):
+        if (
+            isinstance(held, int | float)
+            and abs(held) < LONGEST_NUMBER
+            and A_NUMBER.fullmatch(value)
+            and float(value) != float(held)
+        ):
             yield f"{at} is {held!r}, an override says {key}={value}"
         choice = record.get(f"choices.{key}")
         if isinstance(choice, str) and re.fullmatch(r"[\w/]+", value) and value != choice:
@@ -98,7 +113,9 @@ def overridden(record: Record) -> Iterator[str]:
 
 
 def scores(record: Record) -> Iterator[str]:
-    """bpb = nats per target x targets / (ln 2 x bytes); packing = packed - averaged score, or - live score without an average."""
+    """bpb = nats per target x targets / (ln 2 x bytes); packing = packed - averaged score, or - live score without an
+    average.
+    """
     if not 0 <= (record.get("val_bpb") or 0) < math.inf:
         return  # no score, which is said elsewhere
     if has(record, "val_bpb", "val_nats", "val_targets", "val_bytes"):
@@ -123,13 +140,22 @@ def sizes(record: Record) -> Iterator[str]:
         parts = record["model_bytes"] + record["code_bytes"]
         if record["total_bytes"] != parts:
             yield f"total_bytes is {record['total_bytes']}, model_bytes + code_bytes is {parts}"
-    if has(record, "under_cap", "total_bytes", "cap_bytes") and record["under_cap"] != (record["total_bytes"] <= record["cap_bytes"]):
-        yield f"under_cap is {record['under_cap']}, total_bytes is {record['total_bytes']} and cap_bytes {record['cap_bytes']}"
+    if has(record, "under_cap", "total_bytes", "cap_bytes") and record["under_cap"] != (
+        record["total_bytes"] <= record["cap_bytes"]
+    ):
+        yield (
+            f"under_cap is {record['under_cap']}, total_bytes is {record['total_bytes']} and cap_bytes "
+            f"{record['cap_bytes']}"
+        )
     if has(record, *WHOLE_PARAMS):
         total, trained, frozen = (record[key] for key in WHOLE_PARAMS)
         if total != trained + frozen:
             yield f"params.total is {total}, params.trained + params.frozen is {trained + frozen}"
-        slots = [value for key, value in record.items() if key.startswith("params.") and key not in WHOLE_PARAMS and value is not None]
+        slots = [
+            value
+            for key, value in record.items()
+            if key.startswith("params.") and key not in WHOLE_PARAMS and value is not None
+        ]
         if slots and sum(slots) != total:
             yield f"params.total is {total}, the parts of the model add up to {sum(slots)}"
 

@@ -1,5 +1,5 @@
-"""What makes a record, or a row, one of ours: each field is of the kind and in the range that everything downstream takes it for, and no
-two fields contradict each other."""
+"""What makes a record, or a row, one of ours: each field is of the kind and in the range that everything downstream
+takes it for, and no two fields contradict each other."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -62,9 +62,16 @@ TEXTS: Kind = ("a list of texts", is_texts)
 CHOICE: Kind = ("a text or a list of texts", lambda value: is_text(value) or is_texts(value))
 
 KINDS: dict[str, Kind] = {
-    **dict.fromkeys(("epochs", "train_s", "eval_s", "pack_s", "step_ms_median", "tokens_per_s", "ended_at", "budget.seconds"), AMOUNT),
-    **dict.fromkeys(("steps", "tokens", "qat_from_step", "peak_mem_bytes", "flops_per_token", "threads", "nproc"), COUNT),
-    **dict.fromkeys(("val_targets", "val_bytes", "val_raw_bytes", "code_bytes", "model_bytes", "total_bytes", "cap_bytes"), COUNT),
+    **dict.fromkeys(
+        ("epochs", "train_s", "eval_s", "pack_s", "step_ms_median", "tokens_per_s", "ended_at", "budget.seconds"),
+        AMOUNT,
+    ),
+    **dict.fromkeys(
+        ("steps", "tokens", "qat_from_step", "peak_mem_bytes", "flops_per_token", "threads", "nproc"), COUNT
+    ),
+    **dict.fromkeys(
+        ("val_targets", "val_bytes", "val_raw_bytes", "code_bytes", "model_bytes", "total_bytes", "cap_bytes"), COUNT
+    ),
     **dict.fromkeys(("val_bpb", "val_nats", "val_bpb_published_908", "val_nats_published_908"), NUMBER),
     **dict.fromkeys(("val_bpb_live", "val_bpb_averaged", "quant_gap_bpb"), FINITE),
     **dict.fromkeys(("under_cap", "git_dirty"), FLAG),
@@ -74,15 +81,41 @@ KINDS: dict[str, Kind] = {
 OF_EVERY_RUN = ("overrides", "ended_at")
 COMPARED = ("val_text_sha", "eval_mode")
 OF_A_SCORE = (
-    *(*COMPARED, "val_targets", "val_bytes", "steps", "tokens", "train_s", "budget.batch_tokens", "device", "data_sha", "code_sha"),
+    *(
+        *COMPARED,
+        "val_targets",
+        "val_bytes",
+        "steps",
+        "tokens",
+        "train_s",
+        "budget.batch_tokens",
+        "device",
+        "data_sha",
+        "code_sha",
+    ),
     *("code_files", "warnings", "params.total", "params.trained", "params.frozen"),
     *("total_bytes", "model_bytes", "code_bytes", "cap_bytes", "under_cap"),
 )
 PERHAPS_NULL = (  # fields of a scored run that may be null: a score that is not finite, a budget of another kind
-    *("val_bpb", "val_nats", "val_bpb_live", "val_bpb_averaged", "quant_gap_bpb", "qat_from_step", "step_ms_median", "tokens_per_s"),
+    *(
+        "val_bpb",
+        "val_nats",
+        "val_bpb_live",
+        "val_bpb_averaged",
+        "quant_gap_bpb",
+        "qat_from_step",
+        "step_ms_median",
+        "tokens_per_s",
+    ),
     *("budget.steps", "budget.tokens", "budget.seconds"),
 )
-KINDS_BY_PREFIX: dict[str, Kind] = {"params.": COUNT, "budget.": COUNT, "choices.": CHOICE, "versions.": TEXT, "from.": TEXT}
+KINDS_BY_PREFIX: dict[str, Kind] = {
+    "params.": COUNT,
+    "budget.": COUNT,
+    "choices.": CHOICE,
+    "versions.": TEXT,
+    "from.": TEXT,
+}
 
 
 @cache  # ten thousand records have the same few hundred keys
@@ -112,7 +145,9 @@ def identity_fault(record: Mapping[str, Any]) -> str | None:
 
 
 def fault_of(record: Mapping[str, Any]) -> str | None:
-    """What keeps a readable record from being one of ours: a field of another kind, a lack, a contradiction. None for a sound one."""
+    """What keeps a readable record from being one of ours: a field of another kind, a lack, a contradiction. None for a
+    sound one.
+    """
     if fault := identity_fault(record):
         return fault
     for key, value in record.items():
@@ -124,7 +159,11 @@ def fault_of(record: Mapping[str, Any]) -> str | None:
 def missing_field(record: Mapping[str, Any]) -> str | None:
     """What a record of its status has, and this one lacks: nothing that is checked or shown may be left out."""
     status = record["status"]
-    needed = (*OF_EVERY_RUN, *(OF_A_SCORE if status == "ok" else ("error",)), *(("code_files",) if status == "diverged" else ()))
+    needed = (
+        *OF_EVERY_RUN,
+        *(OF_A_SCORE if status == "ok" else ("error",)),
+        *(("code_files",) if status == "diverged" else ()),
+    )
     for key in needed:
         if record.get(key) is None:
             return f"{key} is missing" + (", so that its score cannot be compared" if key in COMPARED else "")
@@ -132,8 +171,14 @@ def missing_field(record: Mapping[str, Any]) -> str | None:
 
 
 def row_fault(row: Any) -> str | None:
-    """What keeps a line's value from being a row at all, None where it is one; `fault_of` says what is wrong with its record's fields."""
-    if not isinstance(row, dict) or row.get("schema_version") != SCHEMA_VERSION or row.get("row_version") != ROW_VERSION:
+    """What keeps a line's value from being a row at all, None where it is one; `fault_of` says what is wrong with its
+    record's fields.
+    """
+    if (
+        not isinstance(row, dict)
+        or row.get("schema_version") != SCHEMA_VERSION
+        or row.get("row_version") != ROW_VERSION
+    ):
         return f"is not a row of schema {SCHEMA_VERSION}, row version {ROW_VERSION}"
     if not is_text(row.get("status")) or row["status"] not in (*STATUSES, *WITHOUT_RECORD):
         return f"has no known status ({shown(row.get('status'))})"
@@ -144,7 +189,9 @@ def row_fault(row: Any) -> str | None:
         return f"planned is not a list of [arm, sweep, position] ({shown(planned)})"
     if row["status"] not in WITHOUT_RECORD:
         return identity_fault(row)
-    sound = all(is_text(row.get(key)) for key in IDENTITY) and (row.get("seed", "absent") is None or is_seed(row.get("seed")))
+    sound = all(is_text(row.get(key)) for key in IDENTITY) and (
+        row.get("seed", "absent") is None or is_seed(row.get("seed"))
+    )
     return None if sound else "names no study, arm, seed and fingerprint"
 
 
@@ -153,7 +200,7 @@ def is_place(place: Any) -> bool:
 
 
 def checked_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as it is; where its fields cannot be believed, which run it is, where it lies, and why it does not count."""
+    """A sound row unchanged; of an unsound one only its identity, its folder and the problem, with status `damaged`."""
     if row["status"] in WITHOUT_RECORD or (fault := fault_of(row)) is None:
         return row
     kept = ("row_version", "schema_version", *IDENTITY, "seed", "folder", "planned")

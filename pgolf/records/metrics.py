@@ -16,7 +16,9 @@ Event = dict[str, Any]
 
 
 def read_metrics(folder: Path) -> tuple[list[Event], list[str]]:
-    """The sound events of a run folder in order, and one line about what is wrong with the file; no line where nothing is."""
+    """The sound events of a run folder in order, and one line about what is wrong with the file; no line where nothing
+    is.
+    """
     path = folder / METRICS
     events, problems = [], []
     try:

@@ -1,4 +1,5 @@
-"""What sweeps mean to run: `sweep.json` in a study's folder names every planned cell, so that a missing one is known to be missing.
+"""What sweeps mean to run: `sweep.json` in a study's folder names every planned cell, so that a missing one is known to
+be missing.
 
 Two sweeps with other overrides stand in it side by side; the same overrides again replace their own entry.
 """
@@ -32,9 +33,11 @@ class PlannedCell:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One command's cells. command: its overrides; started_at: Unix seconds; code_sha: of the package's sources when it started.
+    """One command's cells. command: its overrides; started_at: Unix seconds; code_sha: of the package's sources when it
+    started.
 
-    rerun_since: with launch.rerun=true, Unix seconds of the command that asked first: what ended since then is not run once more.
+    rerun_since: with launch.rerun=true, Unix seconds of the command that asked first: what ended since then is not run
+    once more.
     """
 
     command: tuple[str, ...]

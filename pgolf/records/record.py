@@ -49,7 +49,11 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         record = read_json(path, REMEDY, MAX_RECORD_BYTES)
     except FileNotFoundError:
         return None
-    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION or record.get("status") not in STATUSES:
+    if (
+        not isinstance(record, dict)
+        or record.get("schema_version") != SCHEMA_VERSION
+        or record.get("status") not in STATUSES
+    ):
         raise DamagedFile(path, f"is not a record of schema {SCHEMA_VERSION}", REMEDY)
     fault = fault_of(record)
     if fault is not None:

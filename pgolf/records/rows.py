@@ -1,10 +1,12 @@
 """Run folders -> rows: one per run, whatever became of it, and one per planned cell without a record.
 
-A row is the run's record and four fields more: `row_version`, `folder` (relative to what was read), `planned` (below), and for a row
-without a usable record a `status` that no run writes: missing, damaged (unreadable), foreign (readable, but not this run's).
+A row is the run's record and four fields more: `row_version`, `folder` (relative to what was read), `planned` (below),
+and for a row without a usable record a `status` that no run writes: missing, damaged (unreadable), foreign (readable,
+but not this run's).
 
-planned: None where nothing is known of a plan; else [arm, sweep, position] for each planned cell that the run answers, [] for a run of a
-configuration or seed that no sweep plans (any more). sweep and position number the sweeps and the cells of the study's plan.
+planned: None where nothing is known of a plan; else [arm, sweep, position] for each planned cell that the run answers,
+[] for a run of a configuration or seed that no sweep plans (any more). sweep and position number the sweeps and the
+cells of the study's plan.
 """
 
 import json
@@ -37,7 +39,9 @@ Places = dict[Path, list[tuple[PlannedCell, int, int]]]  # run folder -> its cel
 
 @dataclass(frozen=True)
 class Collected:
-    """What a folder or a file of rows holds: planned rows in plan order, then the others by path; warnings name what cannot be a row."""
+    """What a folder or a file of rows holds: planned rows in plan order, then the others by path; warnings name what
+    cannot be a row.
+    """
 
     rows: list[Row]
     warnings: list[str]
@@ -50,7 +54,9 @@ def collect(source: Path) -> Collected:
     """
     if source.is_file():
         if source.suffix != ".jsonl":
-            raise PgolfError(f"{source}: is neither a folder of runs nor a {ROWS}. Give a run's study folder, multirun or a {ROWS}")
+            raise PgolfError(
+                f"{source}: is neither a folder of runs nor a {ROWS}. Give a run's study folder, multirun or a {ROWS}"
+            )
         return read_rows(source)
     if not source.is_dir():
         raise PgolfError(f"{source}: is no folder. Give a study's folder, as multirun/STUDY, or a {ROWS}")
@@ -58,7 +64,9 @@ def collect(source: Path) -> Collected:
 
 
 def beside(source: Path, name: str) -> Path:
-    """Where a file about a source lies: in a folder of runs, or beside rows.jsonl as rows.<name>, else under its plain name."""
+    """Where a file about a source lies: in a folder of runs, or beside rows.jsonl as rows.<name>, else under its plain
+    name.
+    """
     if source.is_dir():
         return source / name
     own = source.with_name(f"{source.stem}.{name}")
@@ -94,16 +102,22 @@ def read_folder(root: Path) -> Collected:
 
 
 def walk(folder: Path, warnings: list[str], depth: int = 0) -> Iterator[tuple[Path, set[str]]]:
-    """(folder, names of its files), down to run folders and not into them, nor into hidden ones an `earlier-<n>` or an `again-<n>`."""
+    """(folder, names of its files), down to run folders and not into them, nor into hidden ones an `earlier-<n>` or an
+    `again-<n>`.
+    """
     try:
         with os.scandir(folder) as entries:
             found = [(entry.name, entry.is_dir()) for entry in entries]
     except OSError as error:
         warnings.append(f"{folder}: cannot be read ({error.strerror}); its runs are left out")
         return
-    files = {name for name, is_dir in found if not is_dir} | {RECORD for name, is_dir in found if is_dir and name == RECORD}
+    files = {name for name, is_dir in found if not is_dir} | {
+        RECORD for name, is_dir in found if is_dir and name == RECORD
+    }
     yield folder, files
-    if files & RUN_FILES or RUN_NAME.fullmatch(folder.name) or depth == DEEPEST:  # the first where a run's folder was renamed
+    if (
+        files & RUN_FILES or RUN_NAME.fullmatch(folder.name) or depth == DEEPEST
+    ):  # the first where a run's folder was renamed
         return
     for name in sorted(name for name, is_dir in found if is_dir):
         if RUN_NAME.fullmatch(name):
@@ -172,12 +186,17 @@ def misplaced(record: Mapping[str, Any], identity: Mapping[str, Any], *, planned
 
 
 def read_rows(path: Path) -> Collected:
-    """Rows of a results.jsonl. A line that is no row of ours becomes a warning that names it. Raises PgolfError where no line is one."""
+    """Rows of a results.jsonl. A line that is no row of ours becomes a warning that names it. Raises PgolfError where
+    no line is one.
+    """
     lines = parsed_lines(path)
     rows = [found for _, found in lines if not isinstance(found, str)]
     warnings = [f"{path} line {number}: {found}; left out" for number, found in lines if isinstance(found, str)]
     if not rows:
-        raise PgolfError(f"{path}: holds no row of schema {SCHEMA_VERSION}. Give a file that pgolf.aggregate wrote, or a study's folder")
+        raise PgolfError(
+            f"{path}: holds no row of schema {SCHEMA_VERSION}. Give a file that pgolf.aggregate wrote, or a study's "
+            "folder"
+        )
     return Collected(rows, warnings)
 
 
@@ -221,8 +240,8 @@ def finite(value: Any) -> Any:
 
 
 def frame(rows: Iterable[Row]) -> "pd.DataFrame":
-    """Rows as a DataFrame, a column per field, for notebooks. (From the file: pd.read_json(path, lines=True, dtype=False), without which
-    a fingerprint of digits alone becomes a number.)"""
+    """Rows as a DataFrame, a column per field, for notebooks. (From the file: pd.read_json(path, lines=True,
+    dtype=False), without which a fingerprint of digits alone becomes a number.)"""
     import pandas as pd
 
     return pd.DataFrame.from_records(list(rows))

@@ -1,4 +1,6 @@
-"""What a configuration costs, from modules on the meta device: parameters, FLOPs per token, packed bytes before compression."""
+"""What a configuration costs, from modules on the meta device: parameters, FLOPs per token, packed bytes before
+compression.
+"""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -40,14 +42,16 @@ class WithoutAttention(TorchFunctionMode):
         if func is F.scaled_dot_product_attention:
             q_BHTK = args[0]
             batch, heads, time, head_dim = q_BHTK.shape
-            self.flops += 2 * batch * heads * time * time * head_dim  # q k^T and its product with v, half of each being masked
+            self.flops += (
+                2 * batch * heads * time * time * head_dim
+            )  # q k^T and its product with v, half of each being masked
             return torch.empty_like(q_BHTK)
         return func(*args, **(kwargs or {}))
 
 
 def flops_per_token(model: GPT) -> int:
-    """Training FLOPs per token at the trained context: three times the forward's, that is 6 a matmul weight used (a shared core once per
-    pass, a tied table where it is multiplied) plus causal attention, 6 heads head_dim T a layer.
+    """Training FLOPs per token at the trained context: three times the forward's, that is 6 a matmul weight used (a
+    shared core once per pass, a tied table where it is multiplied) plus causal attention, 6 heads head_dim T a layer.
     """
     time = model.dims.seq_len
     ids = torch.zeros(1, time, dtype=torch.long, device="meta")
@@ -66,7 +70,9 @@ def by_slot(model: GPT) -> dict[str, int]:
 
 
 def account(config: Mapping[str, Any]) -> Account:
-    """The account of one resolved configuration; `payload_bytes` has every quantizer of conf/quant and `chosen`, this configuration's."""
+    """The account of one resolved configuration; `payload_bytes` has every quantizer of conf/quant and `chosen`, this
+    configuration's.
+    """
     model = build_model(config["model"])
     tensors = named_tensors(model)
     frozen = frozen_by(model, config)

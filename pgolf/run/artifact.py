@@ -65,7 +65,9 @@ def section_problems(section: Any) -> list[str]:
 
 
 def check_counts(section: Mapping[str, Any], encoded: Mapping[str, Encoded]) -> None:
-    """No count in the description may exceed what the tensors can fill: building it would take for ever. Raises ArtifactError."""
+    """No count in the description may exceed what the tensors can fill: building it would take for ever. Raises
+    ArtifactError.
+    """
     most = max((side for e in encoded.values() for side in e.shape), default=0)
     slots = [node for node in section.values() if isinstance(node, Mapping)]
     for slot in [*slots, *(s for node in slots for s in node.values() if isinstance(s, Mapping))]:
@@ -98,9 +100,13 @@ def unpack(path: Path, device: torch.device) -> Artifact:
         check_counts(section, encoded)
         model = built(section)
         tensors = packed_state(model)
-        differ = sorted(set(tensors) ^ set(encoded)) or [name for name, t in tensors.items() if tuple(t.shape) != encoded[name].shape]
+        differ = sorted(set(tensors) ^ set(encoded)) or [
+            name for name, t in tensors.items() if tuple(t.shape) != encoded[name].shape
+        ]
         if differ:
-            raise ArtifactError(f"its tensors are not those of the model that it describes ({', '.join(differ[:SHOWN])})")
+            raise ArtifactError(
+                f"its tensors are not those of the model that it describes ({', '.join(differ[:SHOWN])})"
+            )
         model.load_state_dict({name.removeprefix(f"{ROOT}."): decode(encoded[name]) for name in tensors}, assign=True)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from None

@@ -1,4 +1,6 @@
-"""One run, from a resolved configuration to its record: train, score, pack, load the packed file into a fresh model, score that."""
+"""One run, from a resolved configuration to its record: train, score, pack, load the packed file into a fresh model,
+score that.
+"""
 
 import time
 import traceback
@@ -48,20 +50,31 @@ from pgolf.training.loop import Job, LoopSettings, train
 from pgolf.training.runlog import RunLog
 
 WRITING = ".writing.lock"
-KEY = ("fingerprint", "seed", "code_files", "versions.torch")  # what must be unchanged for a run to go on from its checkpoint
+KEY = (
+    "fingerprint",
+    "seed",
+    "code_files",
+    "versions.torch",
+)  # what must be unchanged for a run to go on from its checkpoint
 
 
 def execute(config: Mapping[str, Any], folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Run in this process (one rank of it under torchrun) and leave the record; where the folder holds a checkpoint, go on from it.
+    """Run in this process (one rank of it under torchrun) and leave the record; where the folder holds a checkpoint, go
+    on from it.
 
-    config: resolved, no `auto` left. identity: study, arm, overrides, fingerprint and choices, as they stand in the record.
-    Whatever goes wrong is recorded, with the traceback in error.txt, and not raised; KeyboardInterrupt is recorded and raised.
-    Raises OSError where the folder cannot be written.
+    config: resolved, no `auto` left. identity: study, arm, overrides, fingerprint and choices, as they stand in the
+    record. Whatever goes wrong is recorded, with the traceback in error.txt, and not raised; KeyboardInterrupt is
+    recorded and raised. Raises OSError where the folder cannot be written.
     """
     torch.set_num_threads(config["train"]["threads"])
     torch.use_deterministic_algorithms(config["device"] == "cpu")
     device, code = torch.device(config["device"]), code_sums(loaded_code())
-    with interruptible(), joined_ranks(device) as ranks, writer_of(folder, ranks), RunLog(folder, is_first=ranks.is_first) as log:
+    with (
+        interruptible(),
+        joined_ranks(device) as ranks,
+        writer_of(folder, ranks),
+        RunLog(folder, is_first=ranks.is_first) as log,
+    ):
         if device.type == "cuda":
             torch.cuda.set_device(ranks.rank)
         head = {"status": "failed", "error": None, **record_head(config, identity), **code_fields(code)}
@@ -95,7 +108,9 @@ def writer_of(folder: Path, ranks: Ranks) -> Iterator[None]:
 
 
 def told(error: BaseException, folder: Path) -> str:
-    """An exception in a line: ours as they are, those of the file system by file and reason. folder: where the error names no file."""
+    """An exception in a line: ours as they are, those of the file system by file and reason. folder: where the error
+    names no file.
+    """
     if isinstance(error, OSError) and error.strerror:
         return files.told(error, folder)
     return str(error) if isinstance(error, PgolfError) else f"{type(error).__name__}: {error}"
@@ -104,13 +119,17 @@ def told(error: BaseException, folder: Path) -> str:
 def finish_badly(folder: Path, record: dict[str, Any], ranks: Ranks) -> dict[str, Any]:
     """Keep the traceback of the exception at hand and write the record."""
     with suppress(OSError):  # the record says as much, and is tried next
-        files.write_lines(folder / (ERROR if ranks.is_first else f"error-rank{ranks.rank}.txt"), [traceback.format_exc()])
+        files.write_lines(
+            folder / (ERROR if ranks.is_first else f"error-rank{ranks.rank}.txt"), [traceback.format_exc()]
+        )
     if ranks.is_first:
         write_record(folder, record)
     return record
 
 
-def measure(config: Mapping[str, Any], folder: Path, ranks: Ranks, log: RunLog, head: Mapping[str, Any], code: CodeSums) -> dict[str, Any]:
+def measure(
+    config: Mapping[str, Any], folder: Path, ranks: Ranks, log: RunLog, head: Mapping[str, Any], code: CodeSums
+) -> dict[str, Any]:
     """Train or take trained weights, score, pack and score again; the record's measured fields."""
     began = time.perf_counter()
     corpus = load_corpus(build_data(config).prepare())
@@ -124,8 +143,10 @@ def measure(config: Mapping[str, Any], folder: Path, ranks: Ranks, log: RunLog, 
         keeper = Checkpoints(folder, key, log, ranks, stop, device, every_s=config["launch"]["checkpoint_s"])
         if keeper.step is None:
             log.say(
-                f"{costs.total:,} parameters ({costs.frozen:,} frozen), {corpus.corpus.name}: {stream.corpus_tokens:,} training and "
-                f"{len(corpus.val_tokens):,} validation tokens, {config['device']}, {config['train']['threads']} threads"
+                f"{costs.total:,} parameters ({costs.frozen:,} frozen), {corpus.corpus.name}: "
+                f"{stream.corpus_tokens:,} training and "
+                f"{len(corpus.val_tokens):,} validation tokens, {config['device']}, {config['train']['threads']} "
+                "threads"
             )
             log.event("start", parameters=costs.total, prepare_s=round(time.perf_counter() - began, 3))
         else:
@@ -215,7 +236,9 @@ def loop_settings(config: Mapping[str, Any]) -> LoopSettings:
         grad_clip_norm=config["optim"]["grad_clip_norm"],
         log_every=section["log_every"],
         val_every=section["val_every"],
-        priming_steps=max(section["priming_steps"], 1 if section["compile"] == "on" else 0),  # compilation stays outside the clock
+        priming_steps=max(
+            section["priming_steps"], 1 if section["compile"] == "on" else 0
+        ),  # compilation stays outside the clock
         bf16=section["precision"] == "bf16",
         qat_below=section["qat_below"],
     )

@@ -1,4 +1,6 @@
-"""After training: score, average, pack, load the packed file into a fresh model, score that; and the record's measured fields."""
+"""After training: score, average, pack, load the packed file into a fresh model, score that; and the record's measured
+fields.
+"""
 
 import time
 from collections.abc import Mapping
@@ -65,7 +67,11 @@ def finish_run(
     ranks.sum_(torch.zeros(1, device=device))  # the others wait for the file
     pack_s = time.perf_counter() - began
     log.say("scoring the packed file")
-    fake = build_fake(config, quantizer) if config["defects"]["qat_at_eval"] and trained.trace.qat_from_step is not None else None
+    fake = (
+        build_fake(config, quantizer)
+        if config["defects"]["qat_at_eval"] and trained.trace.qat_from_step is not None
+        else None
+    )
     fresh = unpack(path, device).model
     packed = evaluation(fresh, fake)
     averaged_bpb = None if averaged is None else averaged.bpb

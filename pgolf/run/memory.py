@@ -1,4 +1,6 @@
-"""How much memory training takes, from shapes alone: every tensor of one micro-batch is followed on fake tensors, nothing is computed."""
+"""How much memory training takes, from shapes alone: every tensor of one micro-batch is followed on fake tensors,
+nothing is computed.
+"""
 
 import weakref
 from collections.abc import Mapping
@@ -21,8 +23,8 @@ MOST_FOLLOWED = 32  # layers; following the tensors of one takes a tenth of a se
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes a process: parameters in fp32, gradients of the trained ones, optimizer states, averages of the weights, and the most that one
-    micro-batch's forward and backward passes hold beside them.
+    """Bytes a process: parameters in fp32, gradients of the trained ones, optimizer states, averages of the weights,
+    and the most that one micro-batch's forward and backward passes hold beside them.
     """
 
     weights: int
@@ -71,15 +73,22 @@ class Allocations(TorchDispatchMode):
 
 
 def activation_bytes(config: Mapping[str, Any], *, bf16: bool) -> int:
-    """The most that the tensors of a micro-batch, forward and backward, take at once beside weights and gradients, not compiled."""
+    """The most that the tensors of a micro-batch, forward and backward, take at once beside weights and gradients, not
+    compiled.
+    """
     train, model_config = config["train"], config["model"]
     rows = max(1, train["batch_tokens"] // train["micro_batches"] // model_config["seq_len"])
     mine = max(1, train["micro_batches"] // config["launch"]["nproc"])
     model = build_model(model_config)
     frozen = frozen_by(model, config) if not config["defects"]["keep_frozen_gradients"] else set()
     with FakeTensorMode():
-        weights = {name: torch.empty(p.shape, requires_grad=f"{ROOT}.{name}" not in frozen) for name, p in model.named_parameters()}
-        state = weights | {name: torch.empty(buffer.shape, dtype=buffer.dtype) for name, buffer in model.named_buffers()}
+        weights = {
+            name: torch.empty(p.shape, requires_grad=f"{ROOT}.{name}" not in frozen)
+            for name, p in model.named_parameters()
+        }
+        state = weights | {
+            name: torch.empty(buffer.shape, dtype=buffer.dtype) for name, buffer in model.named_buffers()
+        }
         ids = torch.zeros(rows, model_config["seq_len"], dtype=torch.long)
         followed = Allocations()
         for tensor in (*state.values(), ids):
@@ -102,15 +111,17 @@ def estimates(config: Mapping[str, Any]) -> dict[str, Memory]:
 
 def in_words(found: Mapping[str, Memory]) -> str:
     """`0.11 GB in fp32, 0.08 GB in bf16`, with `at least` where activations are left out."""
-    return ", ".join(f"{'' if costs.is_whole else 'at least '}{costs.total / 1e9:.2f} GB in {name}" for name, costs in found.items())
+    return ", ".join(
+        f"{'' if costs.is_whole else 'at least '}{costs.total / 1e9:.2f} GB in {name}" for name, costs in found.items()
+    )
 
 
 def memory(config: Mapping[str, Any], *, bf16: bool) -> Memory:
     """Estimated memory of one training process; bf16: of autocast to it. Raises ConfigError as the build does.
 
-    Left out: activations of a model of more than MOST_FOLLOWED layers, the library's own (some 250 MB on a CPU, more with CUDA),
-    fragmentation, the corpus, evaluation, an optimizer step's own tensors, and the copies that fake quantization and packing make
-    of the weights.
+    Left out: activations of a model of more than MOST_FOLLOWED layers, the library's own (some 250 MB on a CPU, more
+    with CUDA), fragmentation, the corpus, evaluation, an optimizer step's own tensors, and the copies that fake
+    quantization and packing make of the weights.
     """
     model = build_model(config["model"])
     tensors, groups = named_tensors(model), trained_by_role(model, config)

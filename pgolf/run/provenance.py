@@ -35,7 +35,9 @@ OTHERS = (
 
 
 def imported_files(start: Iterable[str]) -> set[str]:
-    """Files of the package, relative to it, that some of its files import, directly or through others; themselves included."""
+    """Files of the package, relative to it, that some of its files import, directly or through others; themselves
+    included.
+    """
     found, todo = set(), list(start)
     while todo:
         name = todo.pop()
@@ -49,7 +51,9 @@ def imported_files(start: Iterable[str]) -> set[str]:
 
 @lru_cache(maxsize=1024)
 def imports_of(name: str, _mtime_ns: int, _size: int) -> tuple[str, ...]:
-    """Files that one file of the package may name in its imports, those that do not exist included; read once while it stays as it is."""
+    """Files that one file of the package may name in its imports, those that do not exist included; read once while it
+    stays as it is.
+    """
     named: list[str] = []
     for node in ast.walk(ast.parse((PACKAGE / name).read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE.name:
@@ -62,10 +66,14 @@ def imports_of(name: str, _mtime_ns: int, _size: int) -> tuple[str, ...]:
 def loaded_code() -> list[str]:
     """The source files, relative to the package, that a worker has loaded at this point.
 
-    A single run trains inside the supervising command; what only a command imports is left out, so that a result has one code_sha and one
-    size however it was started.
+    A single run trains inside the supervising command; what only a command imports is left out, so that a result has
+    one code_sha and one size however it was started.
     """
-    files = {Path(f).resolve() for name, m in sys.modules.items() if name.split(".")[0] == "pgolf" and (f := getattr(m, "__file__", None))}
+    files = {
+        Path(f).resolve()
+        for name, m in sys.modules.items()
+        if name.split(".")[0] == "pgolf" and (f := getattr(m, "__file__", None))
+    }
     loaded = {f.relative_to(PACKAGE).as_posix() for f in files if f.is_relative_to(PACKAGE) and f.suffix == ".py"}
     workers = imported_files([WORKER])
     return sorted((loaded | {WORKER}) - (imported_files(f"{name}.py" for name in OTHERS) - workers))
@@ -75,7 +83,7 @@ CodeSums = Mapping[str, tuple[str, int]]
 
 
 def code_sums(files: Iterable[str]) -> CodeSums:
-    """{name: (sha256, UTF-8 bytes)} of source files named relative to the package; a file that is gone counts as empty."""
+    """{name: (sha256, bytes)} of source files, named relative to the package. A missing file counts as empty."""
     contents = {name: path.read_bytes() if (path := PACKAGE / name).is_file() else b"" for name in sorted(files)}
     return {name: (hashlib.sha256(content).hexdigest(), len(content)) for name, content in contents.items()}
 
@@ -84,7 +92,11 @@ def code_fields(sums: CodeSums) -> dict[str, Any]:
     """The code of a run as its record has it: one sum, its size, and a short sum a file."""
     whole = hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
     size = sum(size for _, size in sums.values())
-    return {"code_sha": whole, "code_bytes": size, "code_files": [f"{name} {sha[:SHORT]}" for name, (sha, _) in sums.items()]}
+    return {
+        "code_sha": whole,
+        "code_bytes": size,
+        "code_files": [f"{name} {sha[:SHORT]}" for name, (sha, _) in sums.items()],
+    }
 
 
 def changed_code(code_files: Iterable[str]) -> list[str]:
@@ -95,11 +107,15 @@ def changed_code(code_files: Iterable[str]) -> list[str]:
 
 
 def tree_sha(*folders: Path) -> str:
-    """SHA-256 over the sources and configurations below some folders: what a sweep must find unchanged from its first job to its last."""
+    """SHA-256 over the sources and configurations below some folders: what a sweep must find unchanged from its first
+    job to its last.
+    """
     digest = hashlib.sha256()
     for folder in folders:
         for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".yaml") and p.is_file()):
-            digest.update(f"{path.relative_to(folder).as_posix()} ".encode() + hashlib.sha256(path.read_bytes()).digest())
+            digest.update(
+                f"{path.relative_to(folder).as_posix()} ".encode() + hashlib.sha256(path.read_bytes()).digest()
+            )
     return digest.hexdigest()
 
 
@@ -113,20 +129,31 @@ def git(*words: str) -> str | None:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of the checkout that holds the package, whether anything there is uncommitted, and a SHA-256 of that; None without a checkout.
+    """Commit of the checkout that holds the package, whether anything there is uncommitted, and a SHA-256 of that; None
+    without a checkout.
 
     The sum covers `git diff HEAD` and the contents of untracked files that are not ignored.
     """
-    if git("ls-files", "--error-unmatch", str(Path(__file__).resolve())) is None:  # installed, inside somebody else's checkout perhaps
+    if (
+        git("ls-files", "--error-unmatch", str(Path(__file__).resolve())) is None
+    ):  # installed, inside somebody else's checkout perhaps
         return {"git_sha": None, "git_dirty": None, "git_diff_sha": None}
     top = Path(git("rev-parse", "--show-toplevel") or ".")
-    names = [name for name in (git("-C", str(top), "ls-files", "--others", "--exclude-standard", "-z") or "").split("\0") if name]
+    names = [
+        name
+        for name in (git("-C", str(top), "ls-files", "--others", "--exclude-standard", "-z") or "").split("\0")
+        if name
+    ]
     digest = hashlib.sha256((git("diff", "HEAD", "--binary") or "").encode())
     for name in names:
         content = (top / name).read_bytes() if (top / name).is_file() else b""
         digest.update(f"{name} {hashlib.sha256(content).hexdigest()}".encode())
     dirty = bool(git("status", "--porcelain"))
-    return {"git_sha": git("rev-parse", "HEAD"), "git_dirty": dirty, "git_diff_sha": digest.hexdigest() if dirty else None}
+    return {
+        "git_sha": git("rev-parse", "HEAD"),
+        "git_dirty": dirty,
+        "git_diff_sha": digest.hexdigest() if dirty else None,
+    }
 
 
 def versions() -> dict[str, str | None]:
@@ -152,7 +179,9 @@ def machine_limits() -> dict[str, Any]:
 
 
 def record_head(config: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record says of a run however it ended: which one it is, its configuration, code, versions, device and threads."""
+    """What a record says of a run however it ended: which one it is, its configuration, code, versions, device and
+    threads.
+    """
     train = config["train"]
     return {
         **identity,

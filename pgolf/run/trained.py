@@ -20,8 +20,8 @@ from pgolf.training.loop import Trace
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What the ending needs beside the model: the trace, the average where there is one, and, for another run's weights, whose they are and
-    the source files that made them."""
+    """What the ending needs beside the model: the trace, the average where there is one, and, for another run's
+    weights, whose they are and the source files that made them."""
 
     trace: Trace
     average: Mapping[str, Tensor] | None
@@ -33,7 +33,9 @@ def weights_sha(folder: Path) -> str:
     """SHA-256 of the weights that a run left. Raises PgolfError where there are none."""
     try:
         files = [folder / WEIGHTS, *([folder / AVERAGED] if (folder / AVERAGED).exists() else [])]
-        return hashlib.sha256(b"".join(hashlib.sha256(read_regular(path, MAX_STATE_BYTES)).digest() for path in files)).hexdigest()
+        return hashlib.sha256(
+            b"".join(hashlib.sha256(read_regular(path, MAX_STATE_BYTES)).digest() for path in files)
+        ).hexdigest()
     except ValueError as error:
         raise PgolfError(f"train.from: {folder / FOLDER}: a file of weights cannot be read, for {error}") from None
     except OSError as error:
@@ -55,19 +57,30 @@ def described(weights: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torc
 
 
 def take_trained(parent: Path, model: GPT, device: torch.device) -> TrainedModel:
-    """Give a model on the meta device the weights of another run; its record says how they were trained. Raises PgolfError."""
+    """Give a model on the meta device the weights of another run; its record says how they were trained. Raises
+    PgolfError.
+    """
     record = read_record(parent)
     if record is None or record["status"] != "ok":
         raise PgolfError(f"train.from: {parent} holds no finished run. Run it first")
     sha = weights_sha(parent)
     if record.get("weights_sha") not in (None, sha):  # older records have none
-        raise DamagedFile(parent / FOLDER, "does not hold the weights that its run left", "Train that run again with launch.rerun=true")
+        raise DamagedFile(
+            parent / FOLDER,
+            "does not hold the weights that its run left",
+            "Train that run again with launch.rerun=true",
+        )
     model.to_empty(device=device)
     tensors, live = named_tensors(model), load_weights(parent, WEIGHTS)
     average = load_weights(parent, AVERAGED) if (parent / AVERAGED).exists() else None
-    alike = described(live) == described(tensors) and (average is None or described(average).items() <= described(tensors).items())
+    alike = described(live) == described(tensors) and (
+        average is None or described(average).items() <= described(tensors).items()
+    )
     if not alike:
-        raise PgolfError(f"train.from: the weights of {parent} are not those of this model. Train that run again with launch.rerun=true")
+        raise PgolfError(
+            f"train.from: the weights of {parent} are not those of this model. Train that run again with "
+            "launch.rerun=true"
+        )
     with torch.no_grad():
         for name, tensor in tensors.items():
             tensor.copy_(live[name])

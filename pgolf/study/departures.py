@@ -9,7 +9,21 @@ from pgolf.study.description import ADHOC, STUDY, Study
 from pgolf.tables.contrast import Settings
 from pgolf.tables.table import Report
 
-FREE = ("arm", "seed", "study", "scale", "data", "eval", "train", "launch", "paths", "hydra", "device", "precision", "compile")
+FREE = (
+    "arm",
+    "seed",
+    "study",
+    "scale",
+    "data",
+    "eval",
+    "train",
+    "launch",
+    "paths",
+    "hydra",
+    "device",
+    "precision",
+    "compile",
+)
 DATA_OF_AN_ARM = ("data.vocab_size",)  # an arm may be about it
 
 
@@ -27,16 +41,24 @@ def doubts(source: Path, rows: Sequence[Row], study: Study | None) -> list[str]:
 
 def undescribed(source: Path, rows: Sequence[Row]) -> list[str]:
     """Rows of a described study that are read without the description."""
-    described = [name for name in {row["study"] for row in rows} if source.is_dir() and (source / str(name) / STUDY).exists()]
+    described = [
+        name for name in {row["study"] for row in rows} if source.is_dir() and (source / str(name) / STUDY).exists()
+    ]
     if described:
-        return [f"{source / name} is described as a study: by itself it has families, published values and verdicts" for name in described]
+        return [
+            f"{source / name} is described as a study: by itself it has families, published values and verdicts"
+            for name in described
+        ]
     named = sorted({str(choice) for row in rows if (choice := row.get("choices.study")) not in (None, ADHOC)})
-    missing = f"runs of the study {', '.join(named)} without its description ({beside(source, STUDY)}): no families, no verdicts"
+    missing = (
+        f"runs of the study {', '.join(named)} without its description ({beside(source, STUDY)}): no families, no "
+        "verdicts"
+    )
     return [missing] if named else []
 
 
 def overridden(row: Row) -> Iterable[str]:
-    """A run's overrides beyond those that a study leaves free: its data, its evaluation, its budget, how it is started."""
+    """A run's overrides, without those that a study leaves free: data, evaluation, budget and launch options."""
     for override in row.get("overrides") or []:
         key = override.partition("=")[0].lstrip("+~")
         if key in DATA_OF_AN_ARM or key.split(".")[0].split("/")[0] not in FREE:
@@ -52,13 +74,18 @@ def departures(study: Study, baseline: str | None, settings: Settings) -> list[s
         found.append(f"--paired: the study named {study.test} before the runs; its verdicts are left out")
     smallest = settings.smallest_effect_bpb
     if smallest is not None and smallest != study.smallest_effect_bpb:
-        found.append(f"--smallest-effect-bpb {smallest:g}: the study named {study.smallest_effect_bpb:g}; its verdicts are left out")
+        found.append(
+            f"--smallest-effect-bpb {smallest:g}: the study named {study.smallest_effect_bpb:g}; its verdicts are "
+            "left out"
+        )
     return found
 
 
 def doubts_of_arms(study: Study, report: Report) -> list[str]:
     """What a study's families lack, and arms that were planned in several configurations."""
-    planned = {(row.group.arm, row.group.fingerprint) for table in report.families for row in table.rows if row.group.planned}
+    planned = {
+        (row.group.arm, row.group.fingerprint) for table in report.families for row in table.rows if row.group.planned
+    }
     times = Counter(arm for arm, _ in sorted(planned))
     several = [arm for arm, configurations in times.items() if configurations > 1]
     told = f"arms of several configurations, of which the latest sweep's speaks for a claim: {', '.join(several)}"

@@ -1,4 +1,6 @@
-"""A study as its records are read: question, families, published rows and claims. It lies as study.json beside the plan of its sweep."""
+"""A study as its records are read: question, families, published rows and claims. It lies as study.json beside the plan
+of its sweep.
+"""
 
 import json
 from collections.abc import Mapping
@@ -20,12 +22,18 @@ PUBLISHED_TESTS = ("", "one_sample")
 EXPLORED = " (explored afterwards)"
 ADHOC = "adhoc"  # runs of no study
 USUAL_SCALE = "cpu"
-OF_PUBLISHED_ROWS = ("published_is", "published_saves", "published_at_most")  # kinds that arithmetic on the published rows answers
+OF_PUBLISHED_ROWS = (
+    "published_is",
+    "published_saves",
+    "published_at_most",
+)  # kinds that arithmetic on the published rows answers
 KINDS = ("worse", "better", "no_better", "order", *OF_PUBLISHED_ROWS, "untestable")
 
 
 def study_folder(name: str, scale: str) -> str:
-    """The name that a study's runs go by: its own, with the scale where that is not the usual one, so that sizes never share a table."""
+    """The name that a study's runs go by: its own, with the scale where that is not the usual one, so that sizes never
+    share a table.
+    """
     return name if scale == USUAL_SCALE else f"{name}-{scale}"
 
 
@@ -33,8 +41,8 @@ def study_folder(name: str, scale: str) -> str:
 class FamilyPlan:
     """Arms that are compared with one baseline, in the order shown. title: what the family is, in a phrase.
 
-    line: arms, as of models of several sizes, that tell how many bytes a score costs; the others' bytes are held against it.
-    explored: the family was added after scores of its arms had been seen; its verdicts say so.
+    line: arms, as of models of several sizes, that tell how many bytes a score costs; the others' bytes are held
+    against it. explored: the family was added after scores of its arms had been seen; its verdicts say so.
     """
 
     name: str
@@ -52,8 +60,8 @@ class FamilyPlan:
 
 @dataclass(frozen=True)
 class ClaimTest:
-    """How a claim is put to the test in one family. kind: what it says of `arms` against the family's baseline, or of their order (best
-    first), or of a `field` of their published rows and a `value`; `untestable` needs no arms."""
+    """How a claim is put to the test in one family. kind: what it says of `arms` against the family's baseline, or of
+    their order (best first), or of a `field` of their published rows and a `value`; `untestable` needs no arms."""
 
     family: str
     kind: str
@@ -73,11 +81,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class Study:
-    """published: {arm: {field: value}}, values of val_bpb, val_nats, total_bytes, steps, step_ms_median, params.total as published.
+    """published: {arm: {field: value}}, values of val_bpb, val_nats, total_bytes, steps, step_ms_median, params.total
+    as published.
 
-    scale: the size that was run; published values may be subtracted at `published` alone. smallest_effect_bpb: the smallest difference that
-    matters at this scale. test: named before the runs. published_test: `one_sample` where the published study took its baseline's mean for
-    a constant; that comparison is then shown beside the proper one.
+    scale: the size that was run; published values may be subtracted at `published` alone. smallest_effect_bpb: the
+    smallest difference that matters at this scale. test: named before the runs. published_test: `one_sample` where the
+    published study took its baseline's mean for a constant; that comparison is then shown beside the proper one.
     """
 
     name: str
@@ -123,11 +132,17 @@ def problems_of(study: Study) -> list[str]:
     values = {f"{arm}.{key}": value for arm, row in study.published.items() for key, value in row.items()}
     found += [f"published {where} is no number ({value!r})" for where, value in values.items() if not is_number(value)]
     found += [f"test {study.test} is none of {', '.join(TESTS)}"] if study.test not in TESTS else []
-    found += [] if study.published_test in PUBLISHED_TESTS else [f"published_test {study.published_test} is not one_sample"]
-    found += [f"family {f.name} does not hold its baseline {f.baseline}" for f in study.families if f.baseline not in f.arms]
+    found += (
+        [] if study.published_test in PUBLISHED_TESTS else [f"published_test {study.published_test} is not one_sample"]
+    )
+    found += [
+        f"family {f.name} does not hold its baseline {f.baseline}" for f in study.families if f.baseline not in f.arms
+    ]
     for f in study.families:
         if f.line and (len(f.line) < 2 or len(set(f.line)) < len(f.line) or not set(f.line) <= set(f.arms)):
-            found.append(f"family {f.name}: a line goes through two or more of its arms, each once ({', '.join(f.line)})")
+            found.append(
+                f"family {f.name}: a line goes through two or more of its arms, each once ({', '.join(f.line)})"
+            )
     known = {arm for names in arms.values() for arm in names}
     found += [f"published values of {arm}, an arm of no family" for arm in study.published if arm not in known]
     for claim in study.claims:
@@ -136,10 +151,14 @@ def problems_of(study: Study) -> list[str]:
                 found.append(f"claim {claim.text!r}: kind {test.kind} is none of {', '.join(KINDS)}")
             elif test.kind != "untestable" and test.family not in arms:
                 found.append(f"claim {claim.text!r}: no family {test.family}")
-            elif test.kind != "untestable" and (strange := [arm for arm in test.arms if arm not in arms[test.family]] or not test.arms):
+            elif test.kind != "untestable" and (
+                strange := [arm for arm in test.arms if arm not in arms[test.family]] or not test.arms
+            ):
                 found.append(f"claim {claim.text!r}: arms {strange} are not in family {test.family}")
             elif test.kind in OF_PUBLISHED_ROWS and (without := unpublished(study, test)):
-                found.append(f"claim {claim.text!r}: published values of {', '.join(without)} have no {test.field or 'field'}")
+                found.append(
+                    f"claim {claim.text!r}: published values of {', '.join(without)} have no {test.field or 'field'}"
+                )
             elif test.kind in OF_PUBLISHED_ROWS and not is_number(test.value):
                 found.append(f"claim {claim.text!r}: value {test.value!r} is no number")
     return found

@@ -1,4 +1,4 @@
-"""What a score costs in bytes: arms of several sizes make a line, and another arm's bytes are held against those on it."""
+"""What a score costs in bytes: arms of several sizes form a line, with which other arms' bytes are compared."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -30,7 +30,12 @@ def bytes_on(points: Sequence[Point], bpb: float) -> float | None:
 
 def unfit(arm: str, row: ArmRow | None) -> str | None:
     """Why an arm's scores cannot stand beside those of the others; those of the baseline's own configuration can."""
-    is_same = row is not None and row.mean_bpb is not None and row.comparison is not None and row.comparison.refused == IDENTICAL
+    is_same = (
+        row is not None
+        and row.mean_bpb is not None
+        and row.comparison is not None
+        and row.comparison.refused == IDENTICAL
+    )
     why = None if is_same else uncompared(row)
     return why and f"{arm} {why}"
 
@@ -38,7 +43,9 @@ def unfit(arm: str, row: ArmRow | None) -> str | None:
 def line_rows(table: FamilyTable, line: Sequence[str]) -> tuple[list[ArmRow], list[str]]:
     """(the rows that speak for the line's arms, why there is no line)."""
     found = {arm: row_of(arm, table) for arm in line}
-    return [row for row in found.values() if row is not None], [why for arm, row in found.items() if (why := unfit(arm, row))]
+    return [row for row in found.values() if row is not None], [
+        why for arm, row in found.items() if (why := unfit(arm, row))
+    ]
 
 
 def against_the_line(table: FamilyTable, line: Sequence[str]) -> list[Section]:
@@ -49,14 +56,23 @@ def against_the_line(table: FamilyTable, line: Sequence[str]) -> list[Section]:
     through, why_not = line_rows(table, line)
     if why_not:
         return [Section(heading, (f"There is no line to hold bytes against: {'; '.join(why_not)}.",))]
-    rows = [row for arm in table.family.arms if arm not in line and (row := row_of(arm, table)) is not None and unfit(arm, row) is None]
+    rows = [
+        row
+        for arm in table.family.arms
+        if arm not in line and (row := row_of(arm, table)) is not None and unfit(arm, row) is None
+    ]
     points, models = ([sized_scores(row, key) for row in through] for key in (TOTAL, MODEL))
     lines = (
-        f"The line goes through {', '.join(row.label for row in through)}, straight between neighbours, for each seed by itself; the"
-        " interval is between the n seeds that all of them have. Saved: bytes on the line at the arm's score, less the arm's own;"
+        f"The line goes through {', '.join(row.label for row in through)}, straight between neighbours, for each seed "
+        "by itself; the"
+        " interval is between the n seeds that all of them have. Saved: bytes on the line at the arm's score, less "
+        "the arm's own;"
         " of model and code, and at last of the packed model alone.",
     )
-    told = tuple((row.label, *saved_cells(sized_scores(row), points), saved_cells(sized_scores(row, MODEL), models)[-1]) for row in rows)
+    told = tuple(
+        (row.label, *saved_cells(sized_scores(row), points), saved_cells(sized_scores(row, MODEL), models)[-1])
+        for row in rows
+    )
     return [Section(heading, lines, Grid(TITLES, (False, *(True for _ in TITLES[1:])), told))]
 
 
@@ -76,4 +92,10 @@ def saved_cells(arm: Mapping[int, Point], line: Sequence[Mapping[int, Point]]) -
     if len(inside) < len(costs):
         return n, mean, "", "its score lies beyond the line's ends", ""
     saved = [cost - size for cost, (size, _) in zip(inside, own.values(), strict=True)]
-    return n, mean, f"{fmean(inside):,.0f}", interval(one_sample(saved), 0), f"{100 * fmean(saved) / fmean(inside):+.1f}%"
+    return (
+        n,
+        mean,
+        f"{fmean(inside):,.0f}",
+        interval(one_sample(saved), 0),
+        f"{100 * fmean(saved) / fmean(inside):+.1f}%",
+    )

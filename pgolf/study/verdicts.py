@@ -1,4 +1,6 @@
-"""Published claims against what was measured: holds, does not hold, undecided, not testable here, each by a stated rule."""
+"""Published claims against what was measured: holds, does not hold, undecided, not testable here, each by a stated
+rule.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,16 +13,22 @@ from pgolf.tables.text import interval, p_text
 HOLDS, FAILS, UNDECIDED, UNTESTABLE = "holds", "does not hold", "undecided", "not testable here"
 EXACT, ABOUT = 0.01, 0.1  # how far a published value may lie from a claim that names it, and one that says `about`
 RULES = {
-    "worse": f"holds: every arm worse than the baseline, Holm p < {ALPHA}; otherwise does not hold: one better with p < {ALPHA}, or its"
+    "worse": f"holds: every arm worse than the baseline, Holm p < {ALPHA}; otherwise does not hold: one better with p "
+    f"< {ALPHA}, or its"
     " interval within the smallest effect that matters",
-    "better": f"holds: every arm better than the baseline, Holm p < {ALPHA}; otherwise does not hold: one worse with p < {ALPHA}, or its"
+    "better": f"holds: every arm better than the baseline, Holm p < {ALPHA}; otherwise does not hold: one worse with "
+    f"p < {ALPHA}, or its"
     " interval within the smallest effect that matters",
     "no_better": f"does not hold: one arm better with Holm p < {ALPHA};"
     " otherwise holds: every arm's interval excludes an improvement by the smallest effect that matters",
-    "order": "Kendall's tau-b of the published and the measured order, pairs within their uncorrected 95% interval as ties;"
-    " holds: no pair is reversed and half of them are told apart; does not hold: a pair is reversed beyond its interval",
-    "published_is": f"holds: the published row has the value that is claimed, within {EXACT:.0%}; otherwise does not hold",
-    "published_saves": f"holds: the published rows lie below their baseline's by what is claimed, within {ABOUT:.0%}; otherwise does not"
+    "order": "Kendall's tau-b of the published and the measured order, pairs within their uncorrected 95% interval as "
+    "ties;"
+    " holds: no pair is reversed and half of them are told apart; does not hold: a pair is reversed beyond its "
+    "interval",
+    "published_is": f"holds: the published row has the value that is claimed, within {EXACT:.0%}; otherwise does not "
+    "hold",
+    "published_saves": f"holds: the published rows lie below their baseline's by what is claimed, within {ABOUT:.0%}; "
+    "otherwise does not"
     " hold",
     "published_at_most": "holds: no published row exceeds the value; otherwise does not hold",
     "untestable": "",
@@ -29,7 +37,9 @@ RULES = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """One claim in one family. why: the numbers it rests on; order: of claims about an order; explored: by a family added afterwards."""
+    """One claim in one family. why: the numbers it rests on; order: of claims about an order; explored: by a family
+    added afterwards.
+    """
 
     claim: Claim
     test: ClaimTest
@@ -55,7 +65,9 @@ def judge(study: Study, claim: Claim, test: ClaimTest, table: FamilyTable | None
     if test.kind in OF_PUBLISHED_ROWS:
         return judge_published(study, claim, test)
     if test.kind == "untestable" or table is None:
-        return Verdict(claim, test, UNTESTABLE, "" if test.kind == "untestable" else f"family {test.family} has not been run")
+        return Verdict(
+            claim, test, UNTESTABLE, "" if test.kind == "untestable" else f"family {test.family} has not been run"
+        )
     named = dict.fromkeys((*test.arms, table.family.baseline or ""))
     rows = {arm: row for arm in named if (row := row_of(arm, table)) is not None}
     if why := [f"{arm} {reason}" for arm in named if (reason := unfit(rows.get(arm)))]:
@@ -65,7 +77,9 @@ def judge(study: Study, claim: Claim, test: ClaimTest, table: FamilyTable | None
     singles = [judge_arm(test.kind, rows[arm], study.smallest_effect_bpb) for arm in test.arms]
     found = [verdict for verdict, _ in singles]
     whole = FAILS if FAILS in found else UNDECIDED if UNDECIDED in found else HOLDS
-    return Verdict(claim, test, whole, "; ".join(f"{arm} {why}" for arm, (_, why) in zip(test.arms, singles, strict=True)))
+    return Verdict(
+        claim, test, whole, "; ".join(f"{arm} {why}" for arm, (_, why) in zip(test.arms, singles, strict=True))
+    )
 
 
 def judge_published(study: Study, claim: Claim, test: ClaimTest) -> Verdict:
@@ -103,8 +117,18 @@ def judge_arm(kind: str, row: ArmRow, smallest: float) -> tuple[str, str]:
     """(verdict, numbers) of one arm. Differences are arm - baseline: positive is worse."""
     test = None if row.comparison is None else row.comparison.test
     holm = row.holm_p
-    if test is None or test.difference is None or test.p is None or test.low is None or test.high is None or holm is None:
-        return UNDECIDED, f"has no test against the baseline ({test.reason if test is not None and test.reason else 'not compared'})"
+    if (
+        test is None
+        or test.difference is None
+        or test.p is None
+        or test.low is None
+        or test.high is None
+        or holm is None
+    ):
+        return (
+            UNDECIDED,
+            f"has no test against the baseline ({test.reason if test is not None and test.reason else 'not compared'})",
+        )
     why = f"{interval(test)}, Holm p {p_text(holm)}"
     if kind == "no_better":
         if test.difference < 0 and holm < ALPHA:
@@ -124,7 +148,10 @@ def judge_order(claim: Claim, test: ClaimTest, rows: dict[str, ArmRow]) -> Verdi
     if order.tau_b is None:
         return Verdict(claim, test, UNDECIDED, str(order.reason), order)
     verdict = FAILS if order.discordant else HOLDS if 2 * order.concordant >= pairs else UNDECIDED
-    why = f"tau-b {order.tau_b:+.2f}: of {pairs} pairs {order.concordant} as published, {order.discordant} reversed, {order.ties} ties"
+    why = (
+        f"tau-b {order.tau_b:+.2f}: of {pairs} pairs {order.concordant} as published, {order.discordant} reversed, "
+        f"{order.ties} ties"
+    )
     return Verdict(claim, test, verdict, why, order)
 
 

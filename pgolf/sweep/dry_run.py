@@ -27,11 +27,18 @@ COSTS = ("model", "optim", "defects", "quant", "train", "launch")  # sections th
 
 
 def flops_per_s(out: Path, device: str, threads: int) -> tuple[float, str]:
-    """Training FLOPs a second of earlier runs below `out` on this device at this thread count, or a guess; and which it is."""
+    """Training FLOPs a second of earlier runs below `out` on this device at this thread count, or a guess; and which it
+    is.
+    """
     found = []
     for path in list(out.glob(f"*/*/seed*/{RECORD}"))[-LOOKED_AT:]:
         record = record_or_none(path.parent)
-        if record and record["status"] == "ok" and record["threads"] == threads and (record["device"] == "cpu") == (device == "cpu"):
+        if (
+            record
+            and record["status"] == "ok"
+            and record["threads"] == threads
+            and (record["device"] == "cpu") == (device == "cpu")
+        ):
             found.append(record["flops_per_token"] * record["tokens"] / (record["train_s"] + record["eval_s"]))
     if found:
         return median(found), f"from the speed of {len(found)} earlier run{'s' if len(found) > 1 else ''}"
@@ -45,11 +52,16 @@ def flops_per_s(out: Path, device: str, threads: int) -> tuple[float, str]:
 
 
 def duration(config: Mapping[str, Any], costs: Account, rate: float) -> tuple[float, str]:
-    """Training time of one run, and in words: by its FLOPs, or where the budget is in seconds, that and the steps that fit into it here."""
+    """Training time of one run, and in words: by its FLOPs, or where the budget is in seconds, that and the steps that
+    fit into it here.
+    """
     budget, step_s = build_budget(config["train"]), costs.flops_per_token * config["train"]["batch_tokens"] / rate
     if budget.steps is None:
         steps = budget.limit_s / step_s
-        return budget.limit_s, f"stops after {minutes(budget.limit_s)}, about {steps:,.{0 if steps >= 10 else 1}f} steps here"
+        return (
+            budget.limit_s,
+            f"stops after {minutes(budget.limit_s)}, about {steps:,.{0 if steps >= 10 else 1}f} steps here",
+        )
     return step_s * budget.steps, f"about {minutes(step_s * budget.steps)}"
 
 
@@ -59,7 +71,10 @@ def too_large(config: Mapping[str, Any], found: Mapping[str, Memory]) -> list[st
     need = found[name].total * (1 if config["device"] == "cuda" else config["launch"]["nproc"])
     if have is None or need <= have:
         return []
-    return [f"memory: about {need / 1e9:.1f} GB in {name} are needed, {have / 1e9:.1f} GB are there. Raise train.micro_batches"]
+    return [
+        f"memory: about {need / 1e9:.1f} GB in {name} are needed, {have / 1e9:.1f} GB are there. Raise "
+        "train.micro_batches"
+    ]
 
 
 def absent_data(config: Mapping[str, Any]) -> str | None:
@@ -92,7 +107,10 @@ def dry_run(cells: Sequence[Cell], planned: Sequence[Planned], states: Sequence[
         if state.kind != "done" and config["train"]["from"] is None:
             total += seconds
         how.add(source)
-        size = f"{costs.total:,} parameters ({costs.frozen:,} frozen), {costs.payload_bytes['chosen']:,} bytes before compression"
+        size = (
+            f"{costs.total:,} parameters ({costs.frozen:,} frozen), {costs.payload_bytes['chosen']:,} bytes before "
+            "compression"
+        )
         print(f"{number}/{len(first)}  {job.label}: {size}, memory {in_words(memory)}, {told}; {state.why}")
         warnings += [*cell.lacks, *too_large(config, memory), *([absent] if (absent := absent_data(config)) else [])]
     print("memory: weights, gradients, optimizer, averages and the tensors of one micro-batch, a process, not compiled")

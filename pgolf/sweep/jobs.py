@@ -32,7 +32,9 @@ from pgolf.training.checkpoint import clear
 
 
 def task(cfg: DictConfig) -> float:
-    """One job, as Hydra's launchers call it, perhaps in a process of theirs. Returns val_bpb; NaN where the run did not end well."""
+    """One job, as Hydra's launchers call it, perhaps in a process of theirs. Returns val_bpb; NaN where the run did not
+    end well.
+    """
     register()
     hydra_config = HydraConfig.get()
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
@@ -60,12 +62,16 @@ def task(cfg: DictConfig) -> float:
 
 
 def run_cell(cell: Planned, *, in_sweep: bool, quiet: bool = False, since: float | None = None) -> Mapping[str, Any]:
-    """Run one job, or find its record. quiet: the sweep's own reporter says how it ended. since: as for cells.state_of."""
+    """Run one job, or find its record. quiet: the sweep reports how it ended. since: as for `state_of`."""
     with held(cell.folder, cell.label):
         state = state_of(cell, since)
         if state.record is not None:
             if not quiet:
-                print(f"{cell.label}: already run (launch.rerun=true runs it again)\n{summary(state.record, cell.folder)}", flush=True)
+                print(
+                    f"{cell.label}: already run (launch.rerun=true runs it "
+                    f"again)\n{summary(state.record, cell.folder)}",
+                    flush=True,
+                )
             return state.record
         if state.kind == "continue":
             leave_failure(cell.folder)
@@ -84,7 +90,7 @@ def run_cell(cell: Planned, *, in_sweep: bool, quiet: bool = False, since: float
 
 
 def run_saved(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Run a saved configuration, its identity in the section `run`, as a process in a folder that holds nothing else."""
+    """Run a saved configuration as a process in a folder of its own. Its section `run` says which run it is."""
     own = {key: value for key, value in config.items() if key != "run"}
     cell = Planned(own, config["run"], folder, f"{config['run']['arm']} seed={config['seed']}")
     with held(folder, cell.label):
@@ -104,7 +110,10 @@ def leave_failure(folder: Path) -> None:
 def run_process(cell: Planned, *, quiet: bool) -> dict[str, Any]:
     """Start the worker and wait for it; one that dies without a record gets one here."""
     folder, launch = cell.folder, cell.config["launch"]
-    with TemporaryFile() as errors, pinned(gpus_of(cell.config), visible_devices()) as pins:  # not in the folder, whose disk may be full
+    with (
+        TemporaryFile() as errors,
+        pinned(gpus_of(cell.config), visible_devices()) as pins,
+    ):  # not in the folder, whose disk may be full
         environment = {"OMP_NUM_THREADS": str(cell.config["train"]["threads"]), **pins}
         code = wait(start_worker(folder, launch["nproc"], environment, quiet=quiet, errors=errors))
         errors.seek(0)
@@ -114,7 +123,9 @@ def run_process(cell: Planned, *, quiet: bool) -> dict[str, Any]:
 
 
 def died(cell: Planned, code: int, said: str) -> dict[str, Any]:
-    """The record of a worker that ended without one. said: its error stream. Raises PgolfError where the record cannot be written."""
+    """The record of a worker that ended without one. said: its error stream. Raises PgolfError where the record cannot
+    be written.
+    """
     how = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
     last = said.strip().splitlines()[-1:] if code > 0 else []
     refused = code == REFUSED and bool(last)  # it has said in a line what is wrong

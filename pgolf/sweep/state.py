@@ -38,7 +38,9 @@ class Planned:
     def entry(self, plan_folder: Path) -> PlannedCell:
         """How it stands in the plan of its study."""
         inside = self.folder.relative_to(plan_folder).as_posix()
-        return PlannedCell(self.identity["study"], self.identity["arm"], self.config["seed"], self.identity["fingerprint"], inside)
+        return PlannedCell(
+            self.identity["study"], self.identity["arm"], self.config["seed"], self.identity["fingerprint"], inside
+        )
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def plan_cell(cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, A
 
 
 def state_of(cell: Planned, since: float | None = None) -> State:
-    """Raises PgolfError where the folder holds a damaged record or that of another configuration, unless launch.rerun=true sets it aside.
+    """Raises PgolfError where the folder holds a damaged record or that of another configuration, unless
+    launch.rerun=true sets it aside.
 
     since: under launch.rerun=true, Unix seconds from which on a record counts as run again; None where none does.
     """
@@ -86,9 +89,12 @@ def state_of(cell: Planned, since: float | None = None) -> State:
     if kept is not None:
         step, key = kept["trace"]["steps"], kept["key"]
         same = all(
-            key.get(name) == wanted for name, wanted in (("seed", cell.config["seed"]), ("fingerprint", cell.identity["fingerprint"]))
+            key.get(name) == wanted
+            for name, wanted in (("seed", cell.config["seed"]), ("fingerprint", cell.identity["fingerprint"]))
         )
-        changed = changes(key, cell.config, any_code=False) if same else "its checkpoint belongs to another configuration"
+        changed = (
+            changes(key, cell.config, any_code=False) if same else "its checkpoint belongs to another configuration"
+        )
         if changed is None and key["versions.torch"] != versions()["versions.torch"]:
             changed = f"its checkpoint was made by torch {key['versions.torch']}"
         return State("run", f"from the start: {changed}") if changed else State("continue", f"continues at step {step}")
@@ -101,7 +107,8 @@ def refuse_foreign(record: Mapping[str, Any], cell: Planned) -> None:
     for name, wanted in (("fingerprint", cell.identity["fingerprint"]), ("seed", cell.config["seed"])):
         if record.get(name) != wanted:
             raise PgolfError(
-                f"{cell.folder / RECORD}: is the record of another run ({name} {record.get(name)}, not {wanted}). Move its folder away, "
+                f"{cell.folder / RECORD}: is the record of another run ({name} {record.get(name)}, not {wanted}). "
+                "Move its folder away, "
                 "or run with launch.rerun=true, which keeps it aside"
             )
 
@@ -135,7 +142,9 @@ def _data_sha(corpus: Corpus, files: tuple[tuple[int, int], ...]) -> str:
 
 
 def other_configuration(cell: Planned) -> str | None:
-    """What differs from a run of the same arm and seed under another fingerprint: a default or a rule has changed since."""
+    """What differs from a run of the same arm and seed under another fingerprint: a default or a rule has changed
+    since.
+    """
     here = flat({k: v for k, v in decisive(cell.config).items() if k != "seed"}, "config")
     for folder in sorted(cell.folder.parent.glob(f"seed{cell.config['seed']}-*")):
         try:
@@ -147,13 +156,18 @@ def other_configuration(cell: Planned) -> str | None:
         there = {key: value for key, value in record.items() if key.startswith("config.")}
         differ = [key for key in sorted(here.keys() | there.keys()) if here.get(key) != there.get(key)]
         told = [f"{key.removeprefix('config.')} {there.get(key)} -> {here.get(key)}" for key in differ]
-        return f"again: configuration changed since {folder.name} ({shown(told) or 'a setting that its record does not show'})"
+        return (
+            f"again: configuration changed since {folder.name} "
+            f"({shown(told) or 'a setting that its record does not show'})"
+        )
     return None
 
 
 @contextmanager
 def held(folder: Path, label: str) -> Iterator[None]:
-    """Hold a run folder, made where it is missing; wait, and say so, while another process has it. Raises OSError, PgolfError."""
+    """Hold a run folder, made where it is missing; wait, and say so, while another process has it. Raises OSError,
+    PgolfError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / LOCK, lambda: print(f"{label}: another process runs it; waiting", flush=True)):
         yield

@@ -1,4 +1,6 @@
-"""A sweep as a whole: its plan on disk, what every job asks before it starts, the lines about runs that end, and what is left."""
+"""A sweep as a whole: its plan on disk, what every job asks before it starts, the lines about runs that end, and what
+is left.
+"""
 
 import sys
 import threading
@@ -35,7 +37,9 @@ def plan_folder(cell: Planned) -> Path:
 
 
 def as_sweep(cells: Sequence[Planned]) -> list[Planned]:
-    """Cells that resolve alike, under whatever arm, have the folder of the first of them: they run once. Labels tell what differs."""
+    """Cells that resolve alike, under whatever arm, have the folder of the first of them: they run once. Labels tell
+    what differs.
+    """
     first: dict[tuple[Path, str, int], Path] = {}
     common = set.intersection(*(set(cell.identity["overrides"]) for cell in cells))
     made = []
@@ -47,7 +51,9 @@ def as_sweep(cells: Sequence[Planned]) -> list[Planned]:
 
 
 def rerun_since(command: Sequence[str], cells: Sequence[Planned]) -> float | None:
-    """Under launch.rerun=true, from when on records count: since the same command was first given, where it did not come to its end."""
+    """Under launch.rerun=true, from when on records count: since the same command was first given, where it did not
+    come to its end.
+    """
     if not cells[0].config["launch"]["rerun"]:
         return None
     folder = plan_folder(cells[0])
@@ -71,8 +77,8 @@ def write_plan(command: Sequence[str], cells: Sequence[Planned], since: float | 
 
 
 def planned_here(cell: Planned) -> tuple[Planned, Sweep | None]:
-    """A job as the latest sweep that holds it has it: with the folder it shares, perhaps, and named by what was swept. None where no plan
-    names it."""
+    """A job as the latest sweep that holds it has it: with the folder it shares, perhaps, and named by what was swept.
+    None where no plan names it."""
     folder = plan_folder(cell)
     wanted = cell.entry(folder)
     for sweep in sorted(read_plan(folder), key=lambda sweep: -sweep.started_at):
@@ -115,7 +121,9 @@ def minutes(seconds: float) -> str:
 
 
 def each_once(cells: Sequence[Planned]) -> tuple[list[int], list[str]]:
-    """Cells that share a folder run once: the places of the first of each, and a line about every folder that several cells share."""
+    """Cells that share a folder run once: the places of the first of each, and a line about every folder that several
+    cells share.
+    """
     sharing: dict[Path, list[int]] = {}
     for place, cell in enumerate(cells):
         sharing.setdefault(cell.folder, []).append(place)
@@ -136,18 +144,30 @@ def announce(cells: Sequence[Planned], states: Sequence[State]) -> None:
     count = {kind: sum(state.kind == kind for state in states) for kind in ("done", "continue", "run", "refused")}
     others = f"{count['continue']} to continue, " if count["continue"] else ""
     others += f"{count['refused']} that cannot be run, " if count["refused"] else ""
-    print(f"{counted(len(cells), 'run')} in {plan_folder(cells[0])}: {count['done']} already run, {others}{count['run']} to run")
-    told = [*repeated, *(f"  {cell.label}: {state.why}" for cell, state in zip(cells, states, strict=True) if state.is_news)]
+    print(
+        f"{counted(len(cells), 'run')} in {plan_folder(cells[0])}: {count['done']} already run, "
+        f"{others}{count['run']} to run"
+    )
+    told = [
+        *repeated,
+        *(f"  {cell.label}: {state.why}" for cell, state in zip(cells, states, strict=True) if state.is_news),
+    ]
     rest = [f"  and {len(told) - LISTED} more"] if len(told) > LISTED else []
     for line in (*told[:LISTED], *rest):
         print(line, flush=True)
 
 
 class Reporter:
-    """While entered, prints a line for every run of a sweep that ends, whichever process runs it, with the time that is left."""
+    """While entered, prints a line for every run of a sweep that ends, whichever process runs it, with the time that is
+    left.
+    """
 
     def __init__(self, cells: Sequence[Planned], states: Sequence[State]):
-        todo = {cell.folder: cell for cell, state in zip(cells, states, strict=True) if state.kind not in ("done", "refused")}
+        todo = {
+            cell.folder: cell
+            for cell, state in zip(cells, states, strict=True)
+            if state.kind not in ("done", "refused")
+        }
         self.todo, self.total = todo, len({cell.folder for cell in cells})
         self.known = {folder: stamp(folder) for folder in todo}
         self.started, self.finished = time.monotonic(), 0
@@ -158,7 +178,9 @@ class Reporter:
         self.thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.end.set()
         self.thread.join()
         self.look()
@@ -181,7 +203,9 @@ class Reporter:
             left_s = (time.monotonic() - self.started) / self.finished * len(self.todo)
             about = f"; about {minutes(left_s)} left" if self.todo else ""
             with suppress(OSError):  # nobody reads it any more: that ends no sweep
-                print(f"[{self.total - len(self.todo)}/{self.total}] {cell.label}: {one_line(record)}{about}", flush=True)
+                print(
+                    f"[{self.total - len(self.todo)}/{self.total}] {cell.label}: {one_line(record)}{about}", flush=True
+                )
 
 
 def stamp(folder: Path) -> int:
@@ -211,7 +235,10 @@ def close(cells: Sequence[Planned]) -> int:
     if left:
         _, sweep = planned_here(cells[0])
         why = None if sweep is None else stopped(sweep, cells[0])
-        print(f"{why + ': ' if why else ''}{len(left)} of {len(runs)} runs are left; the same command runs them:", file=sys.stderr)
+        print(
+            f"{why + ': ' if why else ''}{len(left)} of {len(runs)} runs are left; the same command runs them:",
+            file=sys.stderr,
+        )
         print(*(f"  {label}" for label in left[:LISTED]), sep="\n", file=sys.stderr)
         if len(left) > LISTED:
             print(f"  and {len(left) - LISTED} more", file=sys.stderr)

@@ -1,4 +1,6 @@
-"""`python -m pgolf.sweep.worker RUN_DIR`: runs the saved configuration of one run folder; with `--ranks N`, as N ranks under torchrun."""
+"""`python -m pgolf.sweep.worker RUN_DIR`: runs the saved configuration of one run folder; with `--ranks N`, as N ranks
+under torchrun.
+"""
 
 import os
 import sys
@@ -18,12 +20,15 @@ from pgolf.run.execute import execute
 def unfinished(folder: Path, ranks: int) -> dict[str, Any]:
     """The configuration to run as so many ranks.
 
-    Raises PgolfError for a folder that pgolf.train did not make or that holds a finished run, and for what this machine cannot run.
+    Raises PgolfError for a folder that pgolf.train did not make or that holds a finished run, and for what this machine
+    cannot run.
     """
     config = load_saved(folder)
     known = read_record(folder)
     if known is not None and known["status"] in FINISHED:
-        raise ConfigError(f"{folder}: holds a finished run. `python -m pgolf.rerun {folder}` runs it once more beside it")
+        raise ConfigError(
+            f"{folder}: holds a finished run. `python -m pgolf.rerun {folder}` runs it once more beside it"
+        )
     if lacks := machine_lacks({**config, "launch": {**config["launch"], "nproc": ranks}}):
         raise ConfigError(*(lack.replace("launch.nproc", "--ranks") for lack in lacks))
     return config

@@ -1,4 +1,6 @@
-"""Whether an arm may be compared with its baseline, and with which test: what forbids a difference, and what must stand beside it."""
+"""Whether an arm may be compared with its baseline, and with which test: what forbids a difference, and what must stand
+beside it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +14,9 @@ SAME_BYTES = 0.01  # scored bytes may differ by this fraction: another tokenizer
 
 @dataclass(frozen=True)
 class Comparability:
-    """refused: why there is no difference at all; nats_refused: why nats per token cannot be compared; marks: what else differs."""
+    """refused: why there is no difference at all; nats_refused: why nats per token cannot be compared; marks: what else
+    differs.
+    """
 
     refused: str | None
     nats_refused: str | None
@@ -29,11 +33,21 @@ def comparability(arm: Group, base: Group) -> Comparability:
         nats_refused = "another tokenizer than the baseline: nats per token do not compare, bpb does"
     marks = [*code_marks(arm, base), *budget_marks(arm, base)]
     if nats_refused:
-        marks.append(Mark("arms with another tokenizer than their baseline: nats are not compared", "another tokenizer: nats not compared"))
+        marks.append(
+            Mark(
+                "arms with another tokenizer than their baseline: nats are not compared",
+                "another tokenizer: nats not compared",
+            )
+        )
     elif values(arm, "data_sha") != values(base, "data_sha"):
         marks.append(Mark("arms with other training data than their baseline", "other training data than the baseline"))
     if values(arm, "device") != values(base, "device"):
-        marks.append(Mark("arms on another device than their baseline", f"on {text(arm, 'device')}, baseline on {text(base, 'device')}"))
+        marks.append(
+            Mark(
+                "arms on another device than their baseline",
+                f"on {text(arm, 'device')}, baseline on {text(base, 'device')}",
+            )
+        )
     return Comparability(None, nats_refused, tuple(marks))
 
 
@@ -72,7 +86,7 @@ def text(g: Group, key: str) -> str:
 
 
 def code_marks(arm: Group, base: Group) -> Sequence[Mark]:
-    """Whether the same code ran: every file that both loaded, by its sum. What only one of them loaded is its variant."""
+    """Whether the same code ran: hashes of the files that both loaded. A file that only one loaded is its variant."""
     kind = "arms whose code is not their baseline's, or cannot be shown to be"
     if values(arm, "code_sha") == values(base, "code_sha"):
         return []
@@ -105,6 +119,8 @@ def budget_marks(arm: Group, base: Group) -> Sequence[Mark]:
 
 
 def share_checkpoints(arm: Group, base: Group) -> bool:
-    """Whether two arms score the same trained weights seed by seed: both from one parent's runs, or one from the other's."""
+    """Whether two arms score the same trained weights seed by seed: both from one parent's runs, or one from the
+    other's.
+    """
     mine, other = arm.only("from.fingerprint"), base.only("from.fingerprint")
     return (mine is not None and mine in (other, base.fingerprint)) or (other is not None and other == arm.fingerprint)

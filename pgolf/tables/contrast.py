@@ -5,7 +5,19 @@ from dataclasses import dataclass
 
 from pgolf.tables.comparable import IDENTICAL, comparability, share_checkpoints
 from pgolf.tables.groups import Group, Mark
-from pgolf.tables.stats import Gate, Noise, TTest, correlation, detectable, gate, holm, paired, pooled_sd, seeds_needed, welch
+from pgolf.tables.stats import (
+    Gate,
+    Noise,
+    TTest,
+    correlation,
+    detectable,
+    gate,
+    holm,
+    paired,
+    pooled_sd,
+    seeds_needed,
+    welch,
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +32,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm against its baseline: arm - baseline in bpb. test decides; other_test and correlation are for the detail table.
+    """An arm against its baseline: arm - baseline in bpb. test decides; other_test and correlation are for the detail
+    table.
 
     refused: why there is none of it; nats_refused: why nats and the gate are left out. pairs: arm - baseline of
     each seed that both have.
@@ -50,7 +63,9 @@ class Resolution:
 
 def baseline_of(g: Group, candidates: Sequence[Group]) -> Group | None:
     """The baseline's configuration to compare with: one of the same sweep, else a planned one, the latest first."""
-    ranked = sorted(candidates, key=lambda b: (bool(b.sweeps & g.sweeps), bool(b.planned), max(b.sweeps, default=-1), -b.position))
+    ranked = sorted(
+        candidates, key=lambda b: (bool(b.sweeps & g.sweeps), bool(b.planned), max(b.sweeps, default=-1), -b.position)
+    )
     return ranked[-1] if ranked else None
 
 
@@ -68,16 +83,29 @@ def compare_groups(g: Group, base: Group, label: str, settings: Settings) -> tup
     pairs = settings.pairs or share_checkpoints(g, base)
     dropped = sorted(set(g.used) ^ set(base.used))
     if pairs and dropped:
-        marks.append(Mark("paired tests that leave seeds out", f"{len(common)} pairs; no pair for seed {', '.join(map(str, dropped))}"))
+        marks.append(
+            Mark(
+                "paired tests that leave seeds out",
+                f"{len(common)} pairs; no pair for seed {', '.join(map(str, dropped))}",
+            )
+        )
     if pairs and not settings.pairs:
-        marks.append(Mark("arms that share their baseline's checkpoints: paired test", "shares the baseline's checkpoints: paired"))
+        marks.append(
+            Mark(
+                "arms that share their baseline's checkpoints: paired test", "shares the baseline's checkpoints: paired"
+            )
+        )
     if tests[pairs].reason and min(tests[pairs].n) > 1:
         marks.append(Mark("comparisons without a test", tests[pairs].reason or ""))
     nats_refused = found.nats_refused
     nats = [nats_of(x, common if pairs else None) for x in (g, base)]
     if nats_refused is None and not all(nats):
         nats_refused = "nats are missing in a record"
-    gated = None if nats_refused else gate(nats[0], nats[1], over_nats=settings.gate_nats, p_below=settings.gate_p, pairs=pairs)
+    gated = (
+        None
+        if nats_refused
+        else gate(nats[0], nats[1], over_nats=settings.gate_nats, p_below=settings.gate_p, pairs=pairs)
+    )
     r, differences = correlation(mine, other), tuple(x - y for x, y in zip(mine, other, strict=True))
     return Comparison(label, None, nats_refused, tests[pairs], tests[not pairs], r, gated, differences), marks
 
@@ -89,10 +117,14 @@ def nats_of(g: Group, seeds: Sequence[int] | None) -> list[float]:
     return g.values("val_nats") if seeds is None else [float(g.used[seed]["val_nats"]) for seed in seeds]
 
 
-def corrections(members: Sequence[Group], comparisons: Sequence[Comparison | None], absent: Sequence[str] = ()) -> list[float | None]:
-    """Holm's p over the family's planned comparisons; one configuration under two names is one of them, and refused ones are none.
+def corrections(
+    members: Sequence[Group], comparisons: Sequence[Comparison | None], absent: Sequence[str] = ()
+) -> list[float | None]:
+    """Holm's p over the family's planned comparisons; one configuration under two names is one of them, and refused
+    ones are none.
 
-    absent: arms of the family of which nothing has been found. They count: a part of a family must not pass for an easier whole.
+    absent: arms of the family of which nothing has been found. They count: a part of a family must not pass for an
+    easier whole.
     """
     entered: dict[str, float | None] = {}
     for g, comparison in zip(members, comparisons, strict=True):
@@ -106,10 +138,13 @@ def corrections(members: Sequence[Group], comparisons: Sequence[Comparison | Non
     ]
 
 
-def resolutions(groups: Sequence[Group], comparisons: Sequence[Comparison | None], settings: Settings) -> tuple[Resolution, ...]:
+def resolutions(
+    groups: Sequence[Group], comparisons: Sequence[Comparison | None], settings: Settings
+) -> tuple[Resolution, ...]:
     """Noise within retrained arms, and of the pairs' differences where arms are paired.
 
-    Only arms that a difference was made of, and baselines, enter: another evaluation mode has another noise. One configuration enters once.
+    Only arms that a difference was made of, and baselines, enter: another evaluation mode has another noise. One
+    configuration enters once.
     """
     inside: dict[str, list[float]] = {}
     pairs: dict[str, tuple[float, ...]] = {}

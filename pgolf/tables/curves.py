@@ -115,7 +115,9 @@ def check_curve(curve: Curve) -> None:
 
 
 def load_curves(path: Path) -> tuple[list[Curve], list[str]]:
-    """Curves from a file that `curve_lines` made, and a warning that names what is damaged in it. None of both where there is no file."""
+    """Curves from a file that `curve_lines` made, and a warning that names what is damaged in it. None of both where
+    there is no file.
+    """
     curves, problems = [], []
     try:
         for number, line in enumerate(read_regular(path, MAX_CURVES_BYTES).split(b"\n"), 1):

@@ -91,7 +91,9 @@ def read_side(path: Path) -> Side:
         config = flatten({key: value for key, value in resolved.items() if key not in ("run", "paths", "launch")})
     metrics, said = metrics_by_kind(folder)
     if not record and not config:
-        raise PgolfError(f"{folder}: holds neither {RECORD} nor config.yaml. Give the folder of one run, not of a study")
+        raise PgolfError(
+            f"{folder}: holds neither {RECORD} nor config.yaml. Give the folder of one run, not of a study"
+        )
     return Side(folder, record, config, metrics, (*warnings, *said))
 
 
@@ -138,7 +140,11 @@ def differences(a: Side, b: Side) -> Differences:
         both(a, b, SCORES),
         tuple(sorted(incomparable)),
         both(a, b, COST),
-        {k: v for k, v in both(a, b, [*PROVENANCE, *(k for k in keys if k.startswith("versions.")), *MACHINE]).items() if v[0] != v[1]},
+        {
+            k: v
+            for k, v in both(a, b, [*PROVENANCE, *(k for k in keys if k.startswith("versions.")), *MACHINE]).items()
+            if v[0] != v[1]
+        },
         curves,
     )
 
@@ -153,9 +159,11 @@ def both(a: Side, b: Side, keys: Any) -> dict[str, Pair]:
 
 
 def score_notes(a: Side, b: Side) -> tuple[list[str], set[str]]:
-    """Why two runs' scores must not be compared, or only in bits per byte; and the names of those scores and metrics."""
+    """Why the scores of two runs cannot be compared, or only in bits per byte, and the names of those metrics."""
     ended = [
-        f"{side.folder}: {side.record['status']}, {side.record.get('error')}" for side in (a, b) if side.record.get("status", "ok") != "ok"
+        f"{side.folder}: {side.record['status']}, {side.record.get('error')}"
+        for side in (a, b)
+        if side.record.get("status", "ok") != "ok"
     ]
     if ended or not (a.record and b.record):  # without both records the configuration has to tell
         other = [
@@ -174,12 +182,17 @@ def score_notes(a: Side, b: Side) -> tuple[list[str], set[str]]:
     if notes:
         return notes, {*SCORES, "train_nats"}
     if not same_part(*sizes):
-        return [f"other parts of the validation text scored ({sizes[0]} and {sizes[1]} bytes): scores are not compared"], {
+        return [
+            f"other parts of the validation text scored ({sizes[0]} and {sizes[1]} bytes): scores are not compared"
+        ], {
             *SCORES,
             "train_nats",
         }
     if targets[0] != targets[1] or sizes[0] != sizes[1]:
-        return ["other targets or bytes scored (another tokenizer): bpb is compared, nats are not"], {"val_nats", "train_nats"}
+        return ["other targets or bytes scored (another tokenizer): bpb is compared, nats are not"], {
+            "val_nats",
+            "train_nats",
+        }
     return [], set()
 
 

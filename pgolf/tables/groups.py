@@ -1,4 +1,6 @@
-"""Rows -> groups: everything but the seed. A group knows which of its records count, once each, and what is wrong with the rest."""
+"""Rows -> groups: everything but the seed. A group knows which of its records count, once each, and what is wrong with
+the rest.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,8 +33,8 @@ class Mark:
 class Group:
     """All runs of one configuration under one arm's name.
 
-    used: the ok record of each seed that counts. planned: None where nothing is known of a plan, False for a configuration that no sweep
-    plans any more. refused: why there is no mean.
+    used: the ok record of each seed that counts. planned: None where nothing is known of a plan, False for a
+    configuration that no sweep plans any more. refused: why there is no mean.
     """
 
     study: str
@@ -80,7 +82,10 @@ def group(rows: Iterable[Row]) -> list[Group]:
     by_short = {(study, arm, whole[:SHORT]): (study, arm, whole) for study, arm, whole in found}
     for key, row in short:  # a damaged record tells its configuration by its folder's name alone
         found[by_short.get(key, key)].append(row)
-    return sorted((make_group(*key, members) for key, members in found.items()), key=lambda g: (g.position, g.study, g.arm, g.fingerprint))
+    return sorted(
+        (make_group(*key, members) for key, members in found.items()),
+        key=lambda g: (g.position, g.study, g.arm, g.fingerprint),
+    )
 
 
 def make_group(study: str, arm: str, fingerprint: str, rows: Sequence[Row]) -> Group:
@@ -121,7 +126,9 @@ def counted(rows: Sequence[Row]) -> tuple[dict[int, Row], list[Mark]]:
             if is_amount(row.get("val_bpb")):
                 by_seed[row["seed"]].append(row)
             else:
-                marks.append(Mark("ok records without a finite score are left out", f"seed {row['seed']} has no finite score"))
+                marks.append(
+                    Mark("ok records without a finite score are left out", f"seed {row['seed']} has no finite score")
+                )
     for seed, found in by_seed.items():
         if len({(row["val_bpb"], row["val_nats"], row["val_text_sha"], row["eval_mode"]) for row in found}) == 1:
             used[seed] = found[0]
@@ -133,18 +140,26 @@ def counted(rows: Sequence[Row]) -> tuple[dict[int, Row], list[Mark]]:
         if len(found) > 1:
             where = ", ".join(sorted({str(row.get("folder")) for row in found}))
             fate = "counted once" if seed in agreed else "which disagree, left out" if seed in by_seed else "none ok"
-            marks.append(Mark("one configuration and seed recorded more than once", f"seed {seed}: {len(found)} records, {fate} ({where})"))
+            marks.append(
+                Mark(
+                    "one configuration and seed recorded more than once",
+                    f"seed {seed}: {len(found)} records, {fate} ({where})",
+                )
+            )
     return used, marks
 
 
 def copied(used: Mapping[int, Row]) -> dict[int, str]:
-    """Seeds whose record is another seed's, each with what shows it: the seed of its data, the times that it took, its scores.
+    """Seeds whose record is another seed's, each with what shows it: the seed of its data, the times that it took, its
+    scores.
 
-    Two trainings never take equal times to the last digit. Equal scores show a copy only where further seeds of the arm score otherwise:
-    where all are alike, the seed may have no effect, and that is said instead (`shared_marks`).
+    Two trainings never take equal times to the last digit. Equal scores show a copy only where further seeds of the arm
+    score otherwise: where all are alike, the seed may have no effect, and that is said instead (`shared_marks`).
     """
     shuffles = {seed: row[SHUFFLE_SEED] for seed, row in used.items() if SHUFFLE_SEED in row}
-    follows = len({repr(value) for value in shuffles.values()}) > 1  # in one configuration it is the seed, or the same for all
+    follows = (
+        len({repr(value) for value in shuffles.values()}) > 1
+    )  # in one configuration it is the seed, or the same for all
     found = {seed: f"has {SHUFFLE_SEED}={value}" for seed, value in shuffles.items() if follows and value != seed}
     for keys, what in ((TIMES, "took the times"), (SCORES, "has the scores")):
         first: dict[tuple[Any, ...], int] = {}
@@ -181,7 +196,12 @@ def shared_marks(used: Mapping[int, Row]) -> list[Mark]:
     if len({tuple(repr(row.get(key)) for key in BUDGET) for row in used.values()}) > 1:
         marks.append(Mark("budget not the same for all seeds of an arm", "budget not the same for all seeds"))
     if len(used) > 1 and len({row["val_bpb"] for row in used.values()}) == 1:
-        marks.append(Mark("all seeds of an arm score alike to the last digit: does the seed reach the run?", "all seeds score alike"))
+        marks.append(
+            Mark(
+                "all seeds of an arm score alike to the last digit: does the seed reach the run?",
+                "all seeds score alike",
+            )
+        )
     said = sorted({str(text) for row in used.values() for text in row.get("warnings") or []})
     return [*marks, *(Mark("records carry warnings", text) for text in said)]
 
@@ -193,7 +213,9 @@ def refusal(used: Mapping[int, Row]) -> str | None:
     for key, what in (("val_text_sha", "validation texts"), ("eval_mode", "evaluation modes")):
         if (different := len({row[key] for row in used.values()})) > 1:
             return (
-                f"its seeds were scored on {different} {what}" if key == "val_text_sha" else f"its seeds were scored in {different} {what}"
+                f"its seeds were scored on {different} {what}"
+                if key == "val_text_sha"
+                else f"its seeds were scored in {different} {what}"
             )
     return None
 
@@ -201,8 +223,8 @@ def refusal(used: Mapping[int, Row]) -> str | None:
 def differing_keys(groups: Sequence[Group]) -> dict[str, list[Any]]:
     """Configuration keys that differ between groups, each with a value per group (None where a group has none).
 
-    What follows the seed is no difference: it reads "the seed". Two seeds of a group tell, as all else is one configuration. Records
-    without `config.*` are told apart by their choices.
+    What follows the seed is no difference: it reads "the seed". Two seeds of a group tell, as all else is one
+    configuration. Records without `config.*` are told apart by their choices.
     """
     rows = [list({row["seed"]: row for row in g.rows if row["status"] in STATUSES}.values())[:2] for g in groups]
     flat = [row for found in rows for row in found]
@@ -223,7 +245,9 @@ def differing_keys(groups: Sequence[Group]) -> dict[str, list[Any]]:
 
 def follows_seed(values: Sequence[Sequence[tuple[int, Any]]]) -> bool:
     """Whether a key's value is its run's seed in some group of several seeds, or in every run."""
-    several = any(len({seed for seed, _ in found}) > 1 and all(seed == value for seed, value in found) for found in values)
+    several = any(
+        len({seed for seed, _ in found}) > 1 and all(seed == value for seed, value in found) for found in values
+    )
     told = [pair for found in values for pair in found]
     return several or (len({seed for seed, _ in told}) > 1 and all(seed == value for seed, value in told))
 

@@ -1,7 +1,7 @@
 """The statistics of an ablation study, from scipy's t distributions.
 
-Every value that enters is one run's score, so n counts seeds and every standard deviation is between seeds. What cannot be computed is
-None, with the reason beside it: never NaN, and never a number of no meaning.
+Every value that enters is one run's score, so n counts seeds and every standard deviation is between seeds. What cannot
+be computed is None, with the reason beside it: never NaN, and never a number of no meaning.
 """
 
 import math
@@ -23,9 +23,11 @@ ROUNDING = 1e-12  # a spread below this fraction of the values is rounding, not 
 
 @dataclass(frozen=True)
 class TTest:
-    """A t test. difference: its estimate, in the values' unit; low, high: the two-sided 95% interval, whatever the side of p.
+    """A t test. difference: its estimate, in the values' unit; low, high: the two-sided 95% interval, whatever the side
+    of p.
 
-    t, df, p, low and high are None, and `reason` says why, where fewer than two values or no variance leave nothing to test.
+    t, df, p, low and high are None, and `reason` says why, where fewer than two values or no variance leave nothing to
+    test.
     """
 
     name: str
@@ -39,12 +41,16 @@ class TTest:
     reason: str | None = None
 
     def within(self, smallest: float) -> bool:
-        """Whether the whole interval lies inside plus-minus the smallest effect that matters; False where there is none."""
+        """Whether the whole interval lies inside plus-minus the smallest effect that matters; False where there is
+        none.
+        """
         return self.low is not None and self.high is not None and -smallest < self.low and self.high < smallest
 
 
 def deviation(values: Sequence[float]) -> float:
-    """Sample standard deviation (n - 1). `statistics.stdev` gives the same to the last digits and takes fifty times as long."""
+    """Sample standard deviation (n - 1). `statistics.stdev` gives the same to the last digits and takes fifty times as
+    long.
+    """
     mean = fmean(values)
     return math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (len(values) - 1))
 
@@ -64,7 +70,9 @@ def t_test(name: str, n: tuple[int, ...], difference: float, error: float, df: f
 
 
 def welch(a: Sequence[float], b: Sequence[float], *, null: float = 0.0, side: Side = "two-sided") -> TTest:
-    """Welch's test of mean(a) - mean(b) against `null`: retrained arms, variances not assumed equal (Welch 1947; Satterthwaite's df)."""
+    """Welch's test of mean(a) - mean(b) against `null`: retrained arms, variances not assumed equal (Welch 1947;
+    Satterthwaite's df).
+    """
     name, n = "Welch", (len(a), len(b))
     if not a or not b:
         return TTest(name, n, None, reason="no scores in one arm")
@@ -79,7 +87,12 @@ def welch(a: Sequence[float], b: Sequence[float], *, null: float = 0.0, side: Si
 
 
 def one_sample(
-    values: Sequence[float], against: float = 0.0, *, null: float = 0.0, side: Side = "two-sided", name: str = "one-sample t"
+    values: Sequence[float],
+    against: float = 0.0,
+    *,
+    null: float = 0.0,
+    side: Side = "two-sided",
+    name: str = "one-sample t",
 ) -> TTest:
     """Student's test of mean(values) - against, against `null` (0, or a margin that must be exceeded)."""
     n = (len(values),)
@@ -94,7 +107,9 @@ def one_sample(
 
 
 def paired(a: Sequence[float], b: Sequence[float], *, null: float = 0.0, side: Side = "two-sided") -> TTest:
-    """The paired t test of a - b, value by value: arms that share a checkpoint, or whatever else a study pairs beforehand."""
+    """The paired t test of a - b, value by value: arms that share a checkpoint, or whatever else a study pairs
+    beforehand.
+    """
     assert len(a) == len(b), (len(a), len(b))
     largest = max((abs(x) for x in [*a, *b]), default=0.0)
     differences = [x - y for x, y in zip(a, b, strict=True)]
@@ -116,8 +131,8 @@ def correlation(a: Sequence[float], b: Sequence[float]) -> float | None:
 def holm(ps: Sequence[float | None]) -> list[float | None]:
     """Holm's step-down p values (Holm 1979), in the order given.
 
-    A comparison whose test could not be made (None) still counts in the number of hypotheses: an arm that failed must not ease the
-    correction of the others.
+    A comparison whose test could not be made (None) still counts in the number of hypotheses: an arm that failed must
+    not ease the correction of the others.
     """
     order = sorted((p, i) for i, p in enumerate(ps) if p is not None)
     adjusted: list[float | None] = [None] * len(ps)
@@ -130,7 +145,9 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 
 @dataclass(frozen=True)
 class Noise:
-    """A standard deviation pooled over `groups` arms with `df` degrees of freedom; None with the reason where no arm has two seeds."""
+    """A standard deviation pooled over `groups` arms with `df` degrees of freedom; None with the reason where no arm
+    has two seeds.
+    """
 
     sd: float | None
     df: int
@@ -148,7 +165,8 @@ def pooled_sd(arms: Sequence[Sequence[float]]) -> Noise:
 
 
 def power(standardised: float, n: int, *, paired: bool = False, alpha: float = ALPHA) -> float:
-    """Probability that the two-sided test with n seeds (an arm, or pairs) finds a true difference of `standardised` sds (noncentral t).
+    """Probability that the two-sided test with n seeds (an arm, or pairs) finds a true difference of `standardised` sds
+    (noncentral t).
 
     Unpaired, two arms of n seeds and one sd; paired, the sd is that of the pairs' differences.
     """
@@ -169,8 +187,12 @@ def detectable(sd: float, n: int, *, paired: bool = False, alpha: float = ALPHA,
     return sd * float(brentq(lambda d: power(d, n, paired=paired, alpha=alpha) - wanted, 0.0, high))
 
 
-def seeds_needed(sd: float, smallest: float, *, paired: bool = False, alpha: float = ALPHA, wanted: float = POWER) -> int | None:
-    """The fewest seeds (an arm, or pairs) that find a true difference of `smallest` > 0 with probability `wanted`; None above a million."""
+def seeds_needed(
+    sd: float, smallest: float, *, paired: bool = False, alpha: float = ALPHA, wanted: float = POWER
+) -> int | None:
+    """The fewest seeds (an arm, or pairs) that find a true difference of `smallest` > 0 with probability `wanted`; None
+    above a million.
+    """
     assert smallest > 0, smallest
     if sd == 0:
         return 2
@@ -181,13 +203,17 @@ def seeds_needed(sd: float, smallest: float, *, paired: bool = False, alpha: flo
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(smallest / sd, middle, paired=paired, alpha=alpha) >= wanted else (middle, high)
+        low, high = (
+            (low, middle) if power(smallest / sd, middle, paired=paired, alpha=alpha) >= wanted else (middle, high)
+        )
     return high
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Whether an arm improves on its baseline by more than a margin: `test` is of (baseline - arm) against the margin, one-sided."""
+    """Whether an arm improves on its baseline by more than a margin: `test` is of (baseline - arm) against the margin,
+    one-sided.
+    """
 
     over_nats: float
     p_below: float
@@ -200,9 +226,16 @@ class Gate:
 
 
 def gate(
-    arm_nats: Sequence[float], baseline_nats: Sequence[float], *, over_nats: float = 0.005, p_below: float = 0.01, pairs: bool = False
+    arm_nats: Sequence[float],
+    baseline_nats: Sequence[float],
+    *,
+    over_nats: float = 0.005,
+    p_below: float = 0.01,
+    pairs: bool = False,
 ) -> Gate:
-    """The challenge's rule for a record: an improvement over `over_nats`, one-sided on that shifted null, p below `p_below`."""
+    """The challenge's rule for a record: an improvement over `over_nats`, one-sided on that shifted null, p below
+    `p_below`.
+    """
     test = (paired if pairs else welch)(baseline_nats, arm_nats, null=over_nats, side="greater")
     return Gate(over_nats, p_below, test)
 
@@ -221,7 +254,8 @@ class Order:
 def order_agreement(ours: Sequence[Sequence[float]], theirs: Sequence[float]) -> Order:
     """Kendall's tau-b over arms: ours[i] the scores of arm i, theirs[i] its score elsewhere.
 
-    A pair of our arms whose 95% interval (Welch) holds zero, or that cannot be tested, is a tie; so is a pair that is equal elsewhere.
+    A pair of our arms whose 95% interval (Welch) holds zero, or that cannot be tested, is a tie; so is a pair that is
+    equal elsewhere.
     """
     assert len(ours) == len(theirs), (len(ours), len(theirs))
     if len(ours) < 3:

@@ -1,6 +1,8 @@
-"""Groups -> the table of a study: means, differences to a family's baseline, noise and gate. Nothing here is text for a page.
+"""Groups -> the table of a study: means, differences to a family's baseline, noise and gate. Nothing here is text for a
+page.
 
-One family is one question: its arms are compared with its baseline by one two-sided test each, corrected together (Holm).
+One family is one question: its arms are compared with its baseline by one two-sided test each, corrected together
+(Holm).
 """
 
 import difflib
@@ -11,7 +13,15 @@ from typing import Any
 
 from pgolf.errors import PgolfError
 from pgolf.records.rows import Collected
-from pgolf.tables.contrast import Comparison, Resolution, Settings, baseline_of, compare_groups, corrections, resolutions
+from pgolf.tables.contrast import (
+    Comparison,
+    Resolution,
+    Settings,
+    baseline_of,
+    compare_groups,
+    corrections,
+    resolutions,
+)
 from pgolf.tables.groups import SHORT, Group, Mark, differing_keys, group
 from pgolf.tables.stats import spread
 
@@ -22,7 +32,9 @@ MOST_FAULTS = 20  # damaged or foreign records that are named among the warnings
 
 @dataclass(frozen=True)
 class Family:
-    """Arms of one study that are compared with one baseline arm, in the order shown. baseline: None where nothing is compared."""
+    """Arms of one study that are compared with one baseline arm, in the order shown. baseline: None where nothing is
+    compared.
+    """
 
     name: str
     study: str
@@ -77,12 +89,16 @@ class Report:
 
 
 def tabulate(
-    collected: Collected, *, families: Sequence[Family] | None = None, baseline: str | None = None, settings: Settings | None = None
+    collected: Collected,
+    *,
+    families: Sequence[Family] | None = None,
+    baseline: str | None = None,
+    settings: Settings | None = None,
 ) -> Report:
     """The tables of everything collected.
 
-    families: by default one for each study, of all its arms, with `baseline` or its first planned arm as the baseline. Arms in no given
-    family are shown by themselves. Raises PgolfError for a baseline that is no arm.
+    families: by default one for each study, of all its arms, with `baseline` or its first planned arm as the baseline.
+    Arms in no given family are shown by themselves. Raises PgolfError for a baseline that is no arm.
     """
     settings = settings or Settings()
     groups = group(collected.rows)
@@ -108,13 +124,19 @@ def adhoc_families(groups: Sequence[Group], baseline: str | None) -> list[Family
         found[g.study][g.arm] = None
     arms = {study: list(names) for study, names in found.items()}
     named = {
-        study: {**{short: arm for arm, short in short_names(names).items()}, **{arm: arm for arm in names}} for study, names in arms.items()
+        study: {**{short: arm for arm, short in short_names(names).items()}, **{arm: arm for arm in names}}
+        for study, names in arms.items()
     }
     if baseline is not None and not any(baseline in names for names in named.values()):
         known = list(dict.fromkeys(short for names in arms.values() for short in short_names(names).values()))
         near = difflib.get_close_matches(baseline, known, 1)
-        raise PgolfError(f"--baseline: no such arm ({baseline}). {f'Did you mean {near[0]}? ' if near else ''}Arms: {' '.join(known)}")
-    return [Family(study, study, tuple(names), named[study].get(baseline or "", names[0])) for study, names in arms.items()]
+        raise PgolfError(
+            f"--baseline: no such arm ({baseline}). {f'Did you mean {near[0]}? ' if near else ''}Arms: "
+            f"{' '.join(known)}"
+        )
+    return [
+        Family(study, study, tuple(names), named[study].get(baseline or "", names[0])) for study, names in arms.items()
+    ]
 
 
 def left_over(groups: Sequence[Group], families: Sequence[Family]) -> list[Family]:
@@ -142,12 +164,17 @@ def short_names(arms: Sequence[str]) -> dict[str, str]:
 
 
 def label_of(groups: Sequence[Group]) -> dict[int, str]:
-    """A name for each group, by id: its arm's short name, with the configuration's fingerprint where an arm has several."""
+    """A name for each group, by id: its arm's short name, with the configuration's fingerprint where an arm has
+    several.
+    """
     times: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
     for g in groups:
         times[g.study][g.arm] += 1
     short = {study: short_names(list(arms)) for study, arms in times.items()}
-    return {id(g): short[g.study][g.arm] + (f" [{g.fingerprint[:SHORT]}]" if times[g.study][g.arm] > 1 else "") for g in groups}
+    return {
+        id(g): short[g.study][g.arm] + (f" [{g.fingerprint[:SHORT]}]" if times[g.study][g.arm] > 1 else "")
+        for g in groups
+    }
 
 
 def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, str], settings: Settings) -> FamilyTable:
@@ -166,7 +193,9 @@ def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, s
         made, said = (None, []) if base is None else compare_groups(g, base, labels[id(base)], settings)
         comparisons.append(made)
         marks.append((*g.marks, *own_marks(g, labels[id(g)], namesakes[g.fingerprint]), *said))
-    corrected = corrections(members, comparisons, [a for a in family.arms if a != family.baseline and all(g.arm != a for g in members)])
+    corrected = corrections(
+        members, comparisons, [a for a in family.arms if a != family.baseline and all(g.arm != a for g in members)]
+    )
     rows = tuple(
         ArmRow(
             labels[id(g)],
@@ -187,7 +216,7 @@ def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, s
 
 
 def row_of(arm: str, table: FamilyTable) -> ArmRow | None:
-    """The configuration that speaks for an arm: the one of the latest sweep; what no sweep plans any more says nothing."""
+    """The configuration that represents an arm: that of its latest sweep. Unplanned configurations are ignored."""
     rows = [row for row in table.rows if row.group.arm == arm and row.group.planned is not False]
     return max(rows, key=lambda row: max(row.group.sweeps, default=-1), default=None)
 
@@ -201,7 +230,9 @@ def uncompared(row: ArmRow | None) -> str | None:
 
 
 def base_of(row: ArmRow, table: FamilyTable) -> ArmRow | None:
-    """The row that an arm was compared with: of several configurations of the baseline one of the same sweep. None where there is none."""
+    """The row that an arm was compared with: of several configurations of the baseline one of the same sweep. None
+    where there is none.
+    """
     made = row.comparison
     if made is None or made.refused is not None:
         return None
@@ -223,8 +254,15 @@ def own_marks(g: Group, label: str, namesakes: Sequence[str]) -> list[Mark]:
 
 def faults(groups: Sequence[Group]) -> list[str]:
     """Why each damaged or foreign record is in no mean; of very many the first."""
-    found = {row["folder"]: first_line(row.get("error")) for g in groups for row in g.rows if row["status"] in ("damaged", "foreign")}
-    lines = [f"damaged or foreign record, in no mean: {why or folder}" for folder, why in list(found.items())[:MOST_FAULTS]]
+    found = {
+        row["folder"]: first_line(row.get("error"))
+        for g in groups
+        for row in g.rows
+        if row["status"] in ("damaged", "foreign")
+    }
+    lines = [
+        f"damaged or foreign record, in no mean: {why or folder}" for folder, why in list(found.items())[:MOST_FAULTS]
+    ]
     left = len(found) - len(lines)
     return [*lines, f"and {left:,} more damaged or foreign records: see the runs without a score"] if left else lines
 

@@ -33,5 +33,9 @@ def interval(test: TTest | None, digits: int = 4) -> str:
     """`+0.0130 [+0.0100, +0.0160]`, or the difference with the reason why it has no interval."""
     if test is None or test.difference is None:
         return "" if test is None else test.reason or ""
-    bounds = f"({test.reason})" if test.low is None else f"[{number(test.low, digits, sign=True)}, {number(test.high, digits, sign=True)}]"
+    bounds = (
+        f"({test.reason})"
+        if test.low is None
+        else f"[{number(test.low, digits, sign=True)}, {number(test.high, digits, sign=True)}]"
+    )
     return f"{number(test.difference, digits, sign=True)} {bounds}"

@@ -1,4 +1,6 @@
-"""The checkpoint of a run: a killed run goes on from it to the same numbers; a finished one leaves its trained weights there."""
+"""The checkpoint of a run: a killed run goes on from it to the same numbers; a finished one leaves its trained weights
+there.
+"""
 
 import hashlib
 import io
@@ -28,22 +30,32 @@ FOLDER = "checkpoint"
 MAGIC = b"\x89pgolf checkpoint 1\r\n"
 START = len(MAGIC) + hashlib.sha256().digest_size
 MAX_STATE_BYTES = 64 * 2**30
-PARTS = ("model", "optimizers", "averaging", "stale_gradients", "watch", "rng", "rng_cuda")  # of the loop's state, beside its trace
+PARTS = (
+    "model",
+    "optimizers",
+    "averaging",
+    "stale_gradients",
+    "watch",
+    "rng",
+    "rng_cuda",
+)  # of the loop's state, beside its trace
 WEIGHTS, AVERAGED = f"{FOLDER}/weights.safetensors", f"{FOLDER}/averaged.safetensors"
 
 
 def state_bytes(state: Mapping[str, Any]) -> bytes:
-    """A checkpoint file: magic, SHA-256 of the rest, and the state as torch writes it. The hash tells a damaged file from a whole one:
-    torch's reader does not check its records."""
+    """A checkpoint file: magic, SHA-256 of the rest, and the state as torch writes it. The hash tells a damaged file
+    from a whole one: torch's reader does not check its records."""
     content = io.BytesIO()
     torch.save(dict(state), content)
     return MAGIC + hashlib.sha256(content.getbuffer()).digest() + content.getvalue()
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
-    """What a run's checkpoint holds, on the CPU; None where there is none, or one that is damaged: the run then begins anew.
+    """What a run's checkpoint holds, on the CPU; None where there is none, or one that is damaged: the run then begins
+    anew.
 
-    Nothing in the file is run: torch's reader takes tensors and plain values alone (weights_only), and no record that would grow.
+    Nothing in the file is run: torch's reader takes tensors and plain values alone (weights_only), and no record that
+    would grow.
     """
     try:
         content = read_regular(folder / STATE, MAX_STATE_BYTES)
@@ -57,14 +69,25 @@ def read_state(folder: Path) -> dict[str, Any] | None:
             if any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist()):
                 return None
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError):
+    except (
+        zipfile.BadZipFile,
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ):
         return None  # a whole file of somebody else's making: torch documents no error type of its own
     return state if is_state(state) else None
 
 
 def is_state(state: Any) -> bool:
     """Whether a checkpoint's content has the parts that going on needs."""
-    if not isinstance(state, dict) or not all(isinstance(state.get(part), dict) for part in ("key", "trace", "offsets")):
+    if not isinstance(state, dict) or not all(
+        isinstance(state.get(part), dict) for part in ("key", "trace", "offsets")
+    ):
         return False
     key, steps, offsets = state["key"], state["trace"].get("steps"), state["offsets"].values()
     texts = (key.get(name) for name in ("fingerprint", "versions.torch", "data_sha"))
@@ -83,10 +106,11 @@ def clear(folder: Path) -> None:
 
 
 class Checkpoints:
-    """The loop's keeper: a checkpoint every `every_s` seconds, after the last step, and before a run stops because it was asked to.
+    """The loop's keeper: a checkpoint every `every_s` seconds, after the last step, and before a run stops because it
+    was asked to.
 
-    key: what a later process must find unchanged to go on (fingerprint, seed, code, data). every_s None: none at all. Ranks hold the same
-    state; the first one writes.
+    key: what a later process must find unchanged to go on (fingerprint, seed, code, data). every_s None: none at all.
+    Ranks hold the same state; the first one writes.
     """
 
     def __init__(
@@ -100,7 +124,14 @@ class Checkpoints:
         *,
         every_s: float | None,
     ):
-        self.folder, self.key, self.log, self.ranks, self.stop, self.device = folder, dict(key), log, ranks, stop, device
+        self.folder, self.key, self.log, self.ranks, self.stop, self.device = (
+            folder,
+            dict(key),
+            log,
+            ranks,
+            stop,
+            device,
+        )
         self.every_s, self.saved_at, self.warnings = every_s, time.monotonic(), list[str]()
         self.state = read_state(folder)
         if self.state is not None and not log.reaches(self.state["offsets"]):

@@ -9,7 +9,8 @@ from torch import Tensor
 class Bf16Masters:
     """Rounds some parameters, and the optimizer states of their shape, to bf16 after every step.
 
-    An optimizer that holds bf16 tensors computes in fp32 and stores rounded: rounding fp32 tensors after the step gives the same numbers.
+    An optimizer that holds bf16 tensors computes in fp32 and stores rounded: rounding fp32 tensors after the step gives
+    the same numbers.
     """
 
     def __init__(self, parameters: Sequence[Tensor], optimizers: Sequence[torch.optim.Optimizer]):

@@ -12,8 +12,9 @@ from pgolf.errors import CoverageError
 class GradientWatch:
     """Over the first steps, the trained parameters whose gradient was missing or exactly zero every time.
 
-    A parameter that the loss never reaches is as untrained as one without an optimizer. Weights that start at zero hold the gradient of
-    what lies behind them back for a step, and such weights can stand in a row: fewer than PROOF_STEPS steps prove nothing.
+    A parameter that the loss never reaches is as untrained as one without an optimizer. Weights that start at zero hold
+    the gradient of what lies behind them back for a step, and such weights can stand in a row: fewer than PROOF_STEPS
+    steps prove nothing.
     """
 
     WATCHED_STEPS = 20
@@ -40,13 +41,14 @@ class GradientWatch:
             self.finish()
 
     def finish(self) -> list[str]:
-        """Raise CoverageError for parameters that stayed silent; after too few steps to tell, return a warning instead."""
+        """Raise CoverageError for parameters without a gradient. After too few steps, return warnings instead."""
         if not self.silent:
             return []
         names = sorted(self.silent)
         if self.steps < self.PROOF_STEPS:
             return [f"no gradient in {self.steps} steps, too few to tell why: {', '.join(names)}"]
         raise CoverageError(
-            f"no gradient in {self.steps} steps: {', '.join(names)}. Use them in the forward pass, or freeze them on purpose with "
+            f"no gradient in {self.steps} steps: {', '.join(names)}. Use them in the forward pass, or freeze them on "
+            "purpose with "
             f"optim.frozen=[{','.join(names)}]"
         )

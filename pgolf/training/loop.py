@@ -36,7 +36,9 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """What the loop works on. `trained`: the trained parameters by name; `bytes_of(x, y)` counts a batch's target bytes."""
+    """What the loop works on. `trained`: the trained parameters by name; `bytes_of(x, y)` counts a batch's target
+    bytes.
+    """
 
     model: nn.Module
     trained: Mapping[str, nn.Parameter]
@@ -48,7 +50,9 @@ class Job:
     validate: Callable[[], float]  # live bits per byte
     averaging: Averaging
     quantized: Callable[[Tensor, Tensor], Tensor]  # the model on fake-quantized weights
-    stale: Sequence[nn.Parameter] = ()  # a defect: frozen parameters whose gradients are kept and counted in the clip norm
+    stale: Sequence[
+        nn.Parameter
+    ] = ()  # a defect: frozen parameters whose gradients are kept and counted in the clip norm
     masters: Bf16Masters | None = None  # a defect: parameters held in bf16
 
 
@@ -90,7 +94,9 @@ def clear_gradients(job: Job) -> None:
 
 
 def accumulate(job: Job, settings: LoopSettings, ranks: Ranks, step: int, *, fake: bool = False) -> tuple[float, int]:
-    """Gradients of one step, averaged over all micro-batches of all ranks. Returns the step's (mean nats, target bytes), over all ranks."""
+    """Gradients of one step, averaged over all micro-batches of all ranks. Returns the step's (mean nats, target
+    bytes), over all ranks.
+    """
     mine = range(ranks.rank, settings.micro_batches, ranks.world)
     forward = job.quantized if fake else job.model
     nats = torch.zeros((), dtype=torch.float64, device=settings.device)
@@ -108,7 +114,9 @@ def accumulate(job: Job, settings: LoopSettings, ranks: Ranks, step: int, *, fak
 
 
 def prime(job: Job, settings: LoopSettings, ranks: Ranks) -> None:
-    """Forward and backward passes before the clock starts, so that compilation is not timed. They leave no trace in the weights."""
+    """Forward and backward passes before the clock starts, so that compilation is not timed. They leave no trace in the
+    weights.
+    """
     for _ in range(settings.priming_steps):
         accumulate(job, settings, ranks, 0)
     job.model.zero_grad(set_to_none=True)
@@ -133,7 +141,13 @@ def restore(state: Mapping[str, Any], job: Job, trace: Trace, watch: GradientWat
     """Put everything back as it was after a step. Raises DamagedFile for a state that is not this job's."""
     try:
         put_back(state, job, trace, watch)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:  # torch has no type of its own for it
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        AttributeError,
+    ) as error:  # torch has no type of its own for it
         reason = f"does not hold the state of this run ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         raise DamagedFile("the checkpoint", reason, "Run with launch.rerun=true") from None
 
@@ -156,7 +170,8 @@ def put_back(state: Mapping[str, Any], job: Job, trace: Trace, watch: GradientWa
 def train(job: Job, settings: LoopSettings, ranks: Ranks, log: RunLog, keeper: Keeper | None = None) -> Trace:
     """Train until the budget is spent. Evaluation, priming and checkpoints are outside the clock, all else is inside.
 
-    Raises DivergedError at a non-finite loss, CoverageError when a trained parameter has had no gradient in the first steps.
+    Raises DivergedError at a non-finite loss, CoverageError when a trained parameter has had no gradient in the first
+    steps.
     """
     base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in job.optimizers]
     watch = GradientWatch(dict(job.trained))
@@ -199,7 +214,9 @@ def set_rates(optimizers: Sequence[torch.optim.Optimizer], base_lr: Sequence[Seq
             group["lr"] = rate * scale
 
 
-def take_step(job: Job, settings: LoopSettings, ranks: Ranks, step: int, fake: bool, watch: GradientWatch) -> tuple[float, int]:
+def take_step(
+    job: Job, settings: LoopSettings, ranks: Ranks, step: int, fake: bool, watch: GradientWatch
+) -> tuple[float, int]:
     """Gradients, clipping, update. Returns (mean nats, target bytes) of the step."""
     clear_gradients(job)
     nats, size = accumulate(job, settings, ranks, step, fake=fake)

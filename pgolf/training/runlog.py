@@ -1,4 +1,6 @@
-"""What a run says: events to metrics.jsonl, lines to train.log and the terminal, a progress bar where there is a terminal."""
+"""What a run says: events to metrics.jsonl, lines to train.log and the terminal, a progress bar where there is a
+terminal.
+"""
 
 import json
 import os
@@ -38,7 +40,8 @@ class PatientConsole(Console):
 class RunLog:
     """Open for one run; silent on every rank but the first.
 
-    On a terminal a bar shows loss, bpb, tokens/s and time left; elsewhere a plain line stands every `plain_every_s` seconds at most.
+    On a terminal a bar shows loss, bpb, tokens/s and time left; elsewhere a plain line stands every `plain_every_s`
+    seconds at most.
     """
 
     def __init__(self, folder: Path, *, is_first: bool, plain_every_s: float = 10.0):
@@ -51,7 +54,9 @@ class RunLog:
     def __enter__(self) -> "RunLog":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.end_progress()
         for file in (self.metrics, self.log):
             if file is not None:
@@ -69,7 +74,9 @@ class RunLog:
         return all(offsets.get(name, 0) <= size for name, size in now.items())
 
     def rewind(self, offsets: Mapping[str, int]) -> None:
-        """Cut each file back to where a checkpoint was taken, to nothing where there is none: no event stands there twice."""
+        """Cut each file back to where a checkpoint was taken, to nothing where there is none: no event stands there
+        twice.
+        """
         for name, file in ((METRICS, self.metrics), (LOG, self.log)):
             if file is not None:
                 file.truncate(offsets.get(name, 0))
@@ -88,7 +95,12 @@ class RunLog:
 
     def start_progress(self) -> None:
         if self.is_first and self.console.is_terminal:
-            columns = (BarColumn(bar_width=24), TaskProgressColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+            columns = (
+                BarColumn(bar_width=24),
+                TaskProgressColumn(),
+                TextColumn("{task.description}"),
+                TimeRemainingColumn(),
+            )
             self.progress = Progress(*columns, console=self.console, transient=True)
             self.progress.start()
             self.progress.add_task("starting", total=1.0)

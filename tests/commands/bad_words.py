@@ -111,7 +111,8 @@ HYDRA = {
     "hydra.job.name=x": "hydra.job.name: is not used (x).",
     "~hydra.run.dir": "hydra.run.dir: is not used (deleted).",
     "--multirun hydra.sweep.dir=a,b": "hydra.sweep.dir: is not used (a,b).",
-    "hydra.searchpath=[x]": "hydra.searchpath: is not supported. Name a folder of config groups of your own with --config-dir",
+    "hydra.searchpath=[x]": "hydra.searchpath: is not supported. Name a folder of config groups of your own with "
+    "--config-dir",
     "+hydra.searchpath=[file:///x]": "hydra.searchpath: is not supported",
     "hydra.nope=1": "hydra.nope: is not used by pgolf (1). Used are",
     "+hydra.nope=1": "hydra.nope: is not used by pgolf",
@@ -188,7 +189,8 @@ NUMBERS = {
     "model.xsa_last_n=300": "model.xsa_last_n: must be from 0 to 256",
     "model/head=mos model.head.experts=1000000": "model.head.experts: must be from 1 to 1,024",
     "model/head=mos model.head.rank=99999999999": "model.head.rank: must be from -2,147,483,647 to 2,147,483,647",
-    "optim.roles.matrix.newton_schulz_steps=1000000000": "optim.roles.matrix.newton_schulz_steps: must be from 1 to 100",
+    "optim.roles.matrix.newton_schulz_steps=1000000000": "optim.roles.matrix.newton_schulz_steps: must be from 1 to "
+    "100",
     "optim.roles.matrix.lr=99999999999999999999999": "optim.roles.matrix.lr: must be from",
     "data=fineweb data.train_shards=99999999999": "data.train_shards: must be from 1 to 100,000",
     "data.shuffle_seed=-1": "data.shuffle_seed: must be from 0",

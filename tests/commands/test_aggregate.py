@@ -19,7 +19,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *argv: object) -> int:
     return aggregate.main()
 
 
-def test_four_files_and_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_four_files_and_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     study = study_of(tmp_path, SCORES)
     assert run(monkeypatch, study, "--smallest-effect-bpb", "0.01") == 0
     said = capsys.readouterr().out
@@ -33,7 +35,9 @@ def test_four_files_and_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert before == {name: (study / name).read_bytes() for name in FILES}, "the same again"
 
 
-def test_a_file_of_rows_gives_the_same_tables_and_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_rows_gives_the_same_tables_and_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = study_of(tmp_path, SCORES)
     plan(study, list(SCORES), range(1, 5))
     assert run(monkeypatch, study) == 0
@@ -48,7 +52,9 @@ def test_a_file_of_rows_gives_the_same_tables_and_stays_as_it_is(tmp_path: Path,
     assert "line 9" in (study / "table.md").read_text()
 
 
-def test_a_richer_file_of_rows_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_richer_file_of_rows_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     study = study_of(tmp_path, SCORES)
     put(study, record("extra", 1, 1.0))
     assert run(monkeypatch, study) == 0
@@ -83,7 +89,11 @@ def test_rows_of_other_runs_are_kept_however_few(tmp_path: Path, monkeypatch: py
 def test_another_studys_tables_are_never_written_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    heads, others, kept = study_of(tmp_path / "runs", SCORES), tmp_path / "runs" / "others", tmp_path / "kept" / "heads.jsonl"
+    heads, others, kept = (
+        study_of(tmp_path / "runs", SCORES),
+        tmp_path / "runs" / "others",
+        tmp_path / "kept" / "heads.jsonl",
+    )
     shutil.copytree(heads, others)
     for folder in (heads, others):
         describe(folder, {"heads": tuple(SCORES)})
@@ -92,7 +102,10 @@ def test_another_studys_tables_are_never_written_over(
     assert "heads.study.json" in before
     assert run(monkeypatch, others, "--out", kept) == 2
     said = capsys.readouterr().err
-    assert f"{kept.with_name('heads.study.json')}: tables of the study heads stand here. Choose another place with --out" in said
+    assert (
+        f"{kept.with_name('heads.study.json')}: tables of the study heads stand here. Choose another place with --out"
+        in said
+    )
     assert {path.name: path.read_bytes() for path in kept.parent.iterdir()} == before
 
 
@@ -105,7 +118,9 @@ def test_rows_under_a_name_have_their_tables_beside_them(tmp_path: Path, monkeyp
     assert set(before) == names
     shutil.rmtree(study)
     assert run(monkeypatch, kept / "heads.jsonl") == 0
-    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before, "the rows alone give the same tables, beside them"
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before, (
+        "the rows alone give the same tables, beside them"
+    )
 
 
 def test_several_studies_have_a_table_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +143,9 @@ def test_only_failures_still_make_a_table(tmp_path: Path, monkeypatch: pytest.Mo
     assert "tied fell over" in text
 
 
-def test_quiet_prints_warnings_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_prints_warnings_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch, study_of(tmp_path, SCORES), "--quiet") == 0
     assert "Noise" not in capsys.readouterr().out
 
@@ -143,7 +160,11 @@ def test_quiet_prints_warnings_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_a_mistake_is_named(
-    argv: list[str], said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    argv: list[str],
+    said: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     study_of(tmp_path, SCORES)
     (tmp_path / "empty").mkdir()
@@ -166,12 +187,16 @@ def test_a_mistake_is_named(
         (["--bas", "tied"], "--bas tied: no such option. Did you mean --baseline?"),
     ],
 )
-def test_a_value_that_cannot_be(argv: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_value_that_cannot_be(
+    argv: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch, "somewhere", *argv) == 2
     assert said in capsys.readouterr().err
 
 
-def test_help_names_every_option_with_its_unit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_option_with_its_unit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch, "--help") == 0
     said = " ".join(capsys.readouterr().out.split())
     for part in ("--baseline", "--paired", "bits per byte", "nats per token", "from 0 to 1", "--out", "--quiet"):

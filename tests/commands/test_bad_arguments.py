@@ -96,7 +96,8 @@ ARGUMENTS = {
         "heads --bas heads": "python -m pgolf.aggregate: --bas heads: no such option. Did you mean --baseline?",
         "heads --baseline nope": "--baseline: ",
         "heads --smallest-effect-bpb 0": "python -m pgolf.aggregate: --smallest-effect-bpb: must be above 0 (0)",
-        "heads --smallest-effect-bpb -1": "python -m pgolf.aggregate: --smallest-effect-bpb: must be finite and not below 0 (-1)",
+        "heads --smallest-effect-bpb -1": "python -m pgolf.aggregate: --smallest-effect-bpb: must be finite and not "
+        "below 0 (-1)",
         "heads --smallest-effect-bpb nan": "python -m pgolf.aggregate: --smallest-effect-bpb: must be finite",
         "heads --smallest-effect-bpb 1e400": "python -m pgolf.aggregate: --smallest-effect-bpb: must be finite",
         "heads --smallest-effect-bpb x": "python -m pgolf.aggregate: --smallest-effect-bpb: needs a number (x)",
@@ -145,7 +146,12 @@ LINES += [
 
 @pytest.mark.parametrize(("name", "line", "said"), LINES, ids=lambda text: ascii(text)[1:40])
 def test_one_line_says_what_is_wrong(
-    name: str, line: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str,
+    line: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PGOLF_CACHE", str(tmp_path / "cache"))

@@ -13,7 +13,11 @@ from pgolf import train
 MOST_S = 10
 
 LINES = {**{(word,): said for word, said in WORDS.items()}}
-LINES |= {tuple(line.split()): said for table in (FLAGS, HYDRA, GROUPS, NUMBERS, VALUES, PAIRS, SWEEPS) for line, said in table.items()}
+LINES |= {
+    tuple(line.split()): said
+    for table in (FLAGS, HYDRA, GROUPS, NUMBERS, VALUES, PAIRS, SWEEPS)
+    for line, said in table.items()
+}
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: ascii(" ".join(line))[1:60])

@@ -41,7 +41,10 @@ def test_the_interval_knows_that_neighbouring_pairs_are_alike() -> None:
 
 
 def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for argv, said in ((["--steps", "0"], "--steps: must be from 1 to 1,000,000 (0)"), (["model/head=moss"], "Did you mean mos?")):
+    for argv, said in (
+        (["--steps", "0"], "--steps: must be from 1 to 1,000,000 (0)"),
+        (["model/head=moss"], "Did you mean mos?"),
+    ):
         monkeypatch.setattr("sys.argv", ["pgolf.bench", *argv])
         assert main() == 2
         assert said in capsys.readouterr().err

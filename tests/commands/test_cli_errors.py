@@ -34,12 +34,20 @@ CASES = {
     "model/head=factorized +model.head.rnk=4": ["model.head.rnk:", "(4)", "Did you mean model.head.rank?"],
     "model/head=factorized model.head.rnk=4": ["model.head.rnk:", "(4)", "Did you mean model.head.rank?"],
     "model/q_proj=low_rank model.q_proj.rank=0": ["model.q_proj.rank:", "(0)", "from 1 to the model width, 128"],
-    "model/q_proj=low_rank model.q_proj.rank=100000": ["model.q_proj.rank:", "(100000)", "from 1 to the model width, 128"],
+    "model/q_proj=low_rank model.q_proj.rank=100000": [
+        "model.q_proj.rank:",
+        "(100000)",
+        "from 1 to the model width, 128",
+    ],
     "data=text data.path=/does/not/exist": ["data.path:", "(/does/not/exist)", "give an existing"],
     "model.heads=3": ["model.heads:", "(3)", "Choose one of 1, 2, 4"],
     "model.kv_heads=3": ["model.kv_heads:", "(3)", "Choose one of 1, 2, 4"],
     "train.batch_tokens=1000": ["train.batch_tokens:", "(1000)", "Choose 1024"],
-    "launch.nproc=4096 train.micro_batches=4096 train.batch_tokens=1048576": ["launch.nproc:", "(4096)", "Choose from 1 to"],
+    "launch.nproc=4096 train.micro_batches=4096 train.batch_tokens=1048576": [
+        "launch.nproc:",
+        "(4096)",
+        "Choose from 1 to",
+    ],
     "launch.nproc=3": ["train.micro_batches:", "(2)", "launch.nproc=3"],
     "optim.roles.head.lr=fast": ["optim.roles.head.lr:", "(fast)", "needs a number"],
     "train.steps=many": ["train.steps:", "(many)", "a whole number"],
@@ -71,7 +79,10 @@ CASES = {
     "optim.frozen=[model.haed]": ["optim.frozen:", "(model.haed)", "pgolf.params --names"],
     "optim/algorithm@optim.roles.scalar=muon": ["optim.roles.scalar._target_:", "matrices only"],
     "optim/algorithm@optim.roles.haed=muon": ["optim.roles.haed", "Did you mean optim.roles.head?"],
-    "optim/schedule=step_warmdown train.steps=null train.seconds=9": ["optim.schedule", "optim/schedule=wallclock_warmdown"],
+    "optim/schedule=step_warmdown train.steps=null train.seconds=9": [
+        "optim.schedule",
+        "optim/schedule=wallclock_warmdown",
+    ],
     "quant.rules.rest.bits=9": ["quant.rules.rest.bits:", "(9)", "2 to 8"],
     "eval=sliding eval.stride=1000": ["eval.stride:", "(1000)", "from 1 to the window length, 256"],
     "model.width=${nothing}": ["nothing"],
@@ -98,13 +109,17 @@ CASES = {
 
 
 @pytest.mark.parametrize("line", CASES)
-def test_a_mistake_is_named(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_named(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     said = refuse(line.split(), tmp_path, monkeypatch, capsys)
     for part in CASES[line]:
         assert part in said, said
 
 
-def test_cuda_is_refused_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cuda_is_refused_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import torch
 
     if torch.cuda.is_available():
@@ -112,14 +127,18 @@ def test_cuda_is_refused_where_there_is_none(tmp_path: Path, monkeypatch: pytest
     assert "device: this machine has no CUDA device" in refuse(["device=cuda"], tmp_path, monkeypatch, capsys)
 
 
-def test_an_output_folder_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_output_folder_that_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (empty := tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     said = refuse([f"paths.out={tmp_path / 'file'}"], empty, monkeypatch, capsys)
     assert f"paths.out: {tmp_path / 'file'} is not a folder" in said
 
 
-def test_a_glob_sweeps_over_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_glob_sweeps_over_a_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["pgolf.train", "--multirun", "model/q_proj=glob(*)", "launch.dry_run=true"])
     assert train.main() == 0
@@ -135,7 +154,9 @@ def test_a_value_of_a_swept_choice_is_swept_with_it() -> None:
     assert preflight(["model/head=factorized", "model.head.rank=8", "seed=1,2"], multirun=True)[0].placeless == ()
 
 
-def test_one_bad_cell_stops_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_bad_cell_stops_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     argv = ["--multirun", "model/head=factorized", "model.head.rank=4,8,12,16,20,24,28,32,36,4000"]
     said = refuse(argv, tmp_path, monkeypatch, capsys)
     assert "model.head.rank:" in said
@@ -143,15 +164,21 @@ def test_one_bad_cell_stops_the_sweep(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "in 1 of 10 runs" in said
 
 
-def test_all_problems_come_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_problems_come_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     said = refuse(["model.heads=3", "train.batch_tokens=1000", "launch.checkpoint_s=-1"], tmp_path, monkeypatch, capsys)
     named = ["model.heads", "model.kv_heads", "train.batch_tokens", "launch.checkpoint_s"]
     assert [line.split(":")[0] for line in said.splitlines()] == named
 
 
-def test_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["pgolf.train", "--multirun", "model/head=tied,mos", "seed=1,2", "launch.dry_run=true"])
+    monkeypatch.setattr(
+        sys, "argv", ["pgolf.train", "--multirun", "model/head=tied,mos", "seed=1,2", "launch.dry_run=true"]
+    )
     assert train.main() == 0
     assert os.listdir(tmp_path) == []
     lines = capsys.readouterr().out.splitlines()

@@ -26,7 +26,11 @@ Capture = pytest.CaptureFixture[str]
     [
         (ConfigError("a: b (c)", "d\ne\x1b[0m: f"), REFUSED, ["a: b (c)", r"d\ne\x1b[0m: f"]),
         (DataError("x: y\nz"), REFUSED, ["x: y", "z"]),
-        (FileNotFoundError(errno.ENOENT, "No such file or directory", "gone"), REFUSED, ["gone: No such file or directory"]),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "gone"),
+            REFUSED,
+            ["gone: No such file or directory"],
+        ),
         (OSError(errno.ENOSPC, "No space left on device"), REFUSED, ["no space left on the file system"]),
         (KeyboardInterrupt(), INTERRUPTED, ["interrupted"]),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), FAILED, []),
@@ -34,7 +38,9 @@ Capture = pytest.CaptureFixture[str]
         (ConfigError("k: " + "v" * 5000 + " end"), REFUSED, None),
     ],
 )
-def test_what_stops_a_command_is_told_alike(error: BaseException, code: int, said: list[str] | None, capsys: Capture) -> None:
+def test_what_stops_a_command_is_told_alike(
+    error: BaseException, code: int, said: list[str] | None, capsys: Capture
+) -> None:
     def command(_: list[str]) -> int:
         raise error
 
@@ -98,7 +104,11 @@ def test_a_launcher_chosen_in_a_study_is_used(tmp_path: Path, monkeypatch: pytes
     (conf / "hydra" / "launcher").mkdir(parents=True)
     basic = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
     (conf / "hydra" / "launcher" / "mine.yaml").write_text(f"_target_: {basic}\nspeed: 3\n")
-    text = (conf / "study" / "adhoc.yaml").read_text().replace("study:\n", "defaults:\n  - override /hydra/launcher: mine\n\nstudy:\n", 1)
+    text = (
+        (conf / "study" / "adhoc.yaml")
+        .read_text()
+        .replace("study:\n", "defaults:\n  - override /hydra/launcher: mine\n\nstudy:\n", 1)
+    )
     (conf / "study" / "mine.yaml").write_text(text.replace("name: adhoc", "name: mine"))
     monkeypatch.setattr("pgolf.config.compose.conf_dir", lambda: conf)
     (cell,) = preflight(["study=mine", "hydra.launcher.speed=4"], multirun=True)
@@ -107,7 +117,9 @@ def test_a_launcher_chosen_in_a_study_is_used(tmp_path: Path, monkeypatch: pytes
 
 
 def python(*words: str, cwd: Path, **settings: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, *words], cwd=cwd, capture_output=True, text=True, timeout=60, check=False, **settings)  # type: ignore[call-overload]
+    return subprocess.run(
+        [sys.executable, *words], cwd=cwd, capture_output=True, text=True, timeout=60, check=False, **settings
+    )  # type: ignore[call-overload]
 
 
 PROCESSES: list[tuple[Sequence[str], int, str]] = [
@@ -119,7 +131,9 @@ PROCESSES: list[tuple[Sequence[str], int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("words", "code", "said"), PROCESSES, ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    ("words", "code", "said"), PROCESSES, ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else ""
+)
 def test_commands_as_processes(words: list[str], code: int, said: str, tmp_path: Path) -> None:
     began = time.monotonic()
     ended = python(*words, cwd=tmp_path)
@@ -131,7 +145,9 @@ def test_commands_as_processes(words: list[str], code: int, said: str, tmp_path:
 
 
 def test_bytes_that_are_not_utf_8(tmp_path: Path) -> None:
-    ended = subprocess.run([sys.executable.encode(), b"-m", b"pgolf.status", b"\xff"], cwd=tmp_path, capture_output=True, check=False)
+    ended = subprocess.run(
+        [sys.executable.encode(), b"-m", b"pgolf.status", b"\xff"], cwd=tmp_path, capture_output=True, check=False
+    )
     assert ended.returncode == 2
     assert ended.stderr.startswith(b"argument 1: is not UTF-8 (\\udcff)")
 
@@ -145,7 +161,9 @@ def test_hydras_own_help(tmp_path: Path) -> None:
 
 def test_a_reader_that_goes_away_costs_no_file(tmp_path: Path) -> None:
     study = study_of(tmp_path, {f"arm{n}": [2.0, 2.1, 2.2] for n in range(40)})
-    with subprocess.Popen([sys.executable, "-m", "pgolf.aggregate", str(study)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+    with subprocess.Popen(
+        [sys.executable, "-m", "pgolf.aggregate", str(study)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
         assert child.stdout is not None
         assert child.stderr is not None
         child.stdout.close()

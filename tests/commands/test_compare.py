@@ -16,7 +16,10 @@ def run_of(tmp_path: Path, arm: str, *, batch: int = 100, **other: Any) -> Path:
     made = record(arm, 1, 2.0, budget__batch_tokens=batch, config__train__batch_tokens=batch, **other)
     folder = put(tmp_path, made).parent
     lines: list[dict[str, Any]] = [{"event": "start", "parameters": 5}]
-    lines += [{"event": "train", "step": s, "tokens": s * batch, "train_bpb": 4.0 / s, "train_nats": 2.0 / s} for s in (1, 2, 4, 8)]
+    lines += [
+        {"event": "train", "step": s, "tokens": s * batch, "train_bpb": 4.0 / s, "train_nats": 2.0 / s}
+        for s in (1, 2, 4, 8)
+    ]
     lines += [{"event": "val", "step": 4, "val_bpb_live": 2.5}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
@@ -37,7 +40,10 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 
 
 def test_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    a, b = run_of(tmp_path, "tied"), run_of(tmp_path, "mos", params__total=1500, code_sha="other", config__model__rank=4)
+    a, b = (
+        run_of(tmp_path, "tied"),
+        run_of(tmp_path, "mos", params__total=1500, code_sha="other", config__model__rank=4),
+    )
     made = as_json(monkeypatch, capsys, a, b / "result.json")
     assert made["config"] == {"model.head.name": ["tied", "mos"], "model.rank": ["(absent)", 4]}
     assert made["parameters"]["params.total"] == [1000, 1500]
@@ -49,7 +55,15 @@ def test_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert curves["val_bpb_live"] == ("step", [[4, 2.5, 2.5]])
     assert made["notes"] == []
     said = on_terminal(monkeypatch, capsys, a, b)
-    for part in ("configuration that differs", "model.head.name", '"mos"', "(absent)", "params.total", "+500", "train_bpb at equal step"):
+    for part in (
+        "configuration that differs",
+        "model.head.name",
+        '"mos"',
+        "(absent)",
+        "params.total",
+        "+500",
+        "train_bpb at equal step",
+    ):
         assert part in said
 
 
@@ -72,7 +86,12 @@ def test_other_batches_are_compared_at_equal_tokens(
     ],
 )
 def test_what_does_not_compare_is_not_subtracted(
-    change: dict[str, Any], said: str, left: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    change: dict[str, Any],
+    said: str,
+    left: set[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     a, b = run_of(tmp_path, "tied"), run_of(tmp_path, "mos", **change)
     made = as_json(monkeypatch, capsys, a, b)
@@ -103,13 +122,19 @@ def test_failed_and_unfinished_runs_and_damaged_curves(
     assert made["curves"] == []
 
 
-def test_one_configuration_twice_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_configuration_twice_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     a = run_of(tmp_path, "tied")
     assert any("one configuration and seed" in note for note in as_json(monkeypatch, capsys, a, a)["notes"])
 
 
-@pytest.mark.parametrize(("name", "said"), [("nowhere", "is no run folder"), ("", "not of a study"), ("bad", "it is not JSON")])
-def test_no_such_run(name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"), [("nowhere", "is no run folder"), ("", "not of a study"), ("bad", "it is not JSON")]
+)
+def test_no_such_run(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     a = run_of(tmp_path, "tied")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "result.json").write_text("{")

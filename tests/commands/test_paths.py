@@ -14,7 +14,20 @@ from pgolf.data.shard_files import _matches
 from pgolf.machine.plain import read_yaml
 
 NAMES = [
-    *("josé.txt", "книга.txt", "文.txt", "a#b.txt", "a&b.txt", "a[1].txt", "a{1}.txt", "a!b.txt", "a;b.txt", "a~b.txt", "a'b.txt", 'a"b'),
+    *(
+        "josé.txt",
+        "книга.txt",
+        "文.txt",
+        "a#b.txt",
+        "a&b.txt",
+        "a[1].txt",
+        "a{1}.txt",
+        "a!b.txt",
+        "a;b.txt",
+        "a~b.txt",
+        "a'b.txt",
+        'a"b',
+    ),
     *(
         "a\\b",
         "a\\",
@@ -34,7 +47,25 @@ NAMES = [
         "a)",
         "[a]",
     ),
-    *("{a}", "{a: b}", "2024", "1e3", "true", "nan", "a<b>", "a^b", "a`b", "%41", "a\tb", "a\nb", "a\\'b", 'a\\"b', "'a' b", "a*b", "~"),
+    *(
+        "{a}",
+        "{a: b}",
+        "2024",
+        "1e3",
+        "true",
+        "nan",
+        "a<b>",
+        "a^b",
+        "a`b",
+        "%41",
+        "a\tb",
+        "a\nb",
+        "a\\'b",
+        'a\\"b',
+        "'a' b",
+        "a*b",
+        "~",
+    ),
     *("choice(a)", "\N{GRINNING FACE}", "e\N{COMBINING ACUTE ACCENT}"),
 ]
 TO_BE_MADE = [name for name in NAMES if not re.search(r"\$\{|^ | $|\\\\|,|choice", name)]
@@ -73,7 +104,14 @@ def test_other_values_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     (tmp_path / "1,2").write_text("")
     (tmp_path / "a,b.txt").write_text("")
-    words = ["seed=1,2", "model/head=tied,mos", "optim.frozen=[a,b]", "train.from=null", "data.path='a b'", "--multirun"]
+    words = [
+        "seed=1,2",
+        "model/head=tied,mos",
+        "optim.frozen=[a,b]",
+        "train.from=null",
+        "data.path='a b'",
+        "--multirun",
+    ]
     words += ["paths.out=${oc.env:HOME}", "train.from=choice(a,b)"]
     assert quoted(words) == words
     assert quoted(["data.path=a.txt,b.txt", "data.path=a,b.txt"]) == ["data.path=a.txt,b.txt", "data.path='a,b.txt'"]

@@ -1,4 +1,6 @@
-"""The report page: one file that loads nothing, escapes everything, hides no warning and no run, and is the same each time."""
+"""The report page: one file that loads nothing, escapes everything, hides no warning and no run, and is the same each
+time.
+"""
 
 import base64
 import hashlib
@@ -74,7 +76,9 @@ def whole_study(root: Path) -> Path:
         Claim("mos is better", "its heads were <frozen>", (ClaimTest("heads", "better", ("mos",)),)),
         Claim("fits", "cannot be tried", (ClaimTest("heads", "untestable"),)),
     )
-    describe(study, {"heads": tuple(SCORES)}, published={"tied": {"val_bpb": 1.1}, "mos": {"val_bpb": 1.2}}, claims=claims)
+    describe(
+        study, {"heads": tuple(SCORES)}, published={"tied": {"val_bpb": 1.1}, "mos": {"val_bpb": 1.2}}, claims=claims
+    )
     plan(study, list(SCORES), range(1, 5))
     put(study, failed("low", 4))
     put(study, record("mos", 4, 1.91, warnings=["the gradient was zero & <small>"]))
@@ -139,7 +143,9 @@ def test_what_a_reader_without_eyes_or_mouse_needs(tmp_path: Path) -> None:
     assert found.tags.count("caption") == found.tags.count("table")
     assert found.tags.count("th") == sum(key == "scope" for name, key, _ in found.attributes if name == "th")
     assert html.count('class="scroll" tabindex="0" role="region" aria-label="') == found.tags.count("table")
-    assert all(f'role="img" aria-labelledby="{name}-title"' in html for name in ("differences-1", "bytes-1", "published-1"))
+    assert all(
+        f'role="img" aria-labelledby="{name}-title"' in html for name in ("differences-1", "bytes-1", "published-1")
+    )
     levels = [int(name[1]) for name in found.tags if re.fullmatch(r"h[1-4]", name)]
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels)), "no rank is skipped"
     for rule in ("prefers-color-scheme: dark", ":focus-visible", "prefers-reduced-motion", '[data-theme="dark"]'):
@@ -176,8 +182,16 @@ def test_nothing_is_taken_for_html(tmp_path: Path) -> None:
                 record(arm, seed, bpb + seed / 100, fingerprint=print_, warnings=[HOSTILE], git_sha=HOSTILE),
                 f"{print_[:4]}/seed{seed}-{print_[:8]}",
             )
-    put(study, failed("plain", 3) | {"error": f"{HOSTILE}\n\x1b[31m{HOSTILE}", "fingerprint": "cd" * 8}, "cdcd/seed3-cdcdcdcd")
-    describe(study, {HOSTILE: (HOSTILE, "plain")}, claims=(Claim(HOSTILE, HOSTILE, (ClaimTest(HOSTILE, "better", ("plain",)),)),))
+    put(
+        study,
+        failed("plain", 3) | {"error": f"{HOSTILE}\n\x1b[31m{HOSTILE}", "fingerprint": "cd" * 8},
+        "cdcd/seed3-cdcdcdcd",
+    )
+    describe(
+        study,
+        {HOSTILE: (HOSTILE, "plain")},
+        claims=(Claim(HOSTILE, HOSTILE, (ClaimTest(HOSTILE, "better", ("plain",)),)),),
+    )
     html = page_of(study)
     found = Page(html)
     assert "img" not in found.tags
@@ -246,7 +260,10 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         f"{n}-1.png" for n in ("differences", "validation", "training", "bytes", "published")
     }
     assert not list(study.glob(".*.[0-9]*")), "no half-written file stays"
-    assert run(monkeypatch, study, "--out", tmp_path / "a" / "b.html", "--baseline", "low", "--smallest-effect-bpb", "0.5") == 0
+    assert (
+        run(monkeypatch, study, "--out", tmp_path / "a" / "b.html", "--baseline", "low", "--smallest-effect-bpb", "0.5")
+        == 0
+    )
     assert "Baseline: low" in (tmp_path / "a" / "b.html").read_text(encoding="utf-8")
     write_tables(aggregate(study), tmp_path / "rows")
     assert run(monkeypatch, tmp_path / "rows" / "results.jsonl") == 0
@@ -270,7 +287,10 @@ def test_damaged_curves_and_descriptions_are_named_and_the_rest_is_shown(tmp_pat
     [
         (["nowhere"], "nowhere: is no folder"),
         (["heads", "--out", "file/x.html"], "file/x.html: cannot be written"),
-        (["heads", "--out", "rows.jsonl"], "--out: is not the name of a page (rows.jsonl). Choose a file that ends in .html"),
+        (
+            ["heads", "--out", "rows.jsonl"],
+            "--out: is not the name of a page (rows.jsonl). Choose a file that ends in .html",
+        ),
         (["heads", "--png", "file"], "--png: is not a folder (file)"),
         (["heads", "--baseline", "tide"], "Did you mean tied?"),
     ],
@@ -290,8 +310,13 @@ def test_a_mistake_is_named(
 
 
 def test_a_command_without_torch_hydra_or_pyplot() -> None:
-    code = "import sys, pgolf.report; print([m for m in ('torch', 'hydra', 'matplotlib.pyplot', 'pandas') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        "import sys, pgolf.report; print([m for m in ('torch', 'hydra', 'matplotlib.pyplot', 'pandas') if m in "
+        "sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 def test_elements() -> None:

@@ -1,4 +1,6 @@
-"""Files of every kind, damaged or hostile, through every command that reads them: refused or read, and nothing that they name is run."""
+"""Files of every kind, damaged or hostile, through every command that reads them: refused or read, and nothing that
+they name is run.
+"""
 
 import importlib.util
 import itertools
@@ -62,9 +64,16 @@ def hostile(content: bytes, kind: str, marker: str, mutations: ModuleType) -> li
         texts += [json.dumps({**sound, key: values[number % len(values)]}).encode() for number, key in enumerate(keys)]
     elif kind == "configuration":
         sound = yaml.safe_load(content)
-        places = [(key, None) for key in sound] + [("model", "head"), ("optim", "schedule"), ("run", "overrides"), ("quant", "_target_")]
+        places = [(key, None) for key in sound] + [
+            ("model", "head"),
+            ("optim", "schedule"),
+            ("run", "overrides"),
+            ("quant", "_target_"),
+        ]
         for value, (section, key) in zip(itertools.cycle(mutations.payloads(marker)), places * 2, strict=False):
-            texts.append(yaml.safe_dump({**sound, section: value if key is None else {**sound[section], key: value}}).encode())
+            texts.append(
+                yaml.safe_dump({**sound, section: value if key is None else {**sound[section], key: value}}).encode()
+            )
         texts.append(content + f"more: !!python/object/apply:os.makedirs ['{marker}']\n".encode())
     else:
         damage = {"artifact": mutations.artifact_damage, "checkpoint": mutations.state_damage}[kind](marker)
@@ -94,20 +103,29 @@ def test_no_entry_point_runs_what_a_file_names(
 COMMANDS: dict[str, Any] = {
     "rerun": lambda run, root: rerun.main([str(run)]),
     "worker": lambda run, root: worker.main([str(run)]),
-    "train.from": lambda run, root: train.main([f"train.from={run}", "seed=1", "quant=none", f"paths.cache={root}/cache"]),
+    "train.from": lambda run, root: train.main(
+        [f"train.from={run}", "seed=1", "quant=none", f"paths.cache={root}/cache"]
+    ),
 }
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_run_folder_that_names_another_class_is_refused_by_the_commands_that_would_build_it(
-    command: str, fuzz: ModuleType, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str,
+    fuzz: ModuleType,
+    world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run = fuzz.run_folders(world)[0]
     path, content = run / "config.yaml", (run / "config.yaml").read_bytes()
     try:
         for name in ("os.makedirs", "subprocess.Popen", "pgolf.nn.head.tied.Tied"):
-            config = yaml.safe_load(content) | {"eval": {"_target_": name, "_partial_": True, "name": "made_by_a_config"}}
+            config = yaml.safe_load(content) | {
+                "eval": {"_target_": name, "_partial_": True, "name": "made_by_a_config"}
+            }
             path.write_text(yaml.safe_dump(config))
             before = sorted(run.rglob("*"))
             assert COMMANDS[command](run, world) == 2
@@ -135,8 +153,12 @@ def test_an_interpolation_in_a_packed_file_is_refused(
         assert not marker.exists()
 
 
-@pytest.mark.parametrize(("key", "value"), [("kv_heads", -1), ("vocab_size", 2**63), ("mlp_hidden", -32), ("init_std", -0.005)])
-def test_a_packed_file_with_an_impossible_number_is_refused(key: str, value: Any, fuzz: ModuleType, world: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"), [("kv_heads", -1), ("vocab_size", 2**63), ("mlp_hidden", -32), ("init_std", -0.005)]
+)
+def test_a_packed_file_with_an_impossible_number_is_refused(
+    key: str, value: Any, fuzz: ModuleType, world: Path, tmp_path: Path
+) -> None:
     from pgolf.quant.container import read_container, write_container
 
     header, encoded = read_container(fuzz.run_folders(world)[0] / "artifact.pgolf")

@@ -97,7 +97,9 @@ def test_a_wrong_type_is_told_with_what_is_needed(key, value, need):
     assert problems(**{key: value}) == [f"model.thing.{key}: needs {need} ({value})"]
 
 
-@pytest.mark.parametrize(("key", "value"), [("names", "a"), ("names", [1]), ("names", None), ("rules", [1]), ("rules", "x")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("names", "a"), ("names", [1]), ("names", None), ("rules", [1]), ("rules", "x")]
+)
 def test_a_wrong_container_is_refused(key, value):
     (problem,) = problems(**{key: value})
     assert problem.startswith(f"model.thing.{key}: needs ")
@@ -106,7 +108,8 @@ def test_a_wrong_container_is_refused(key, value):
 def test_an_unknown_key_is_told_with_a_suggestion_and_what_exists():
     (problem,) = problems(rnak=5)
     assert problem == (
-        "model.thing.rnak: no such key (5). Did you mean rank? Thing takes rank, lr, order, path, nesterov, names, limit, rules"
+        "model.thing.rnak: no such key (5). Did you mean rank? Thing takes rank, lr, order, path, nesterov, names, "
+        "limit, rules"
     )
     (far,) = problems(zzzzzz=5)
     assert "Did you mean" not in far
@@ -121,7 +124,9 @@ def test_a_runtime_argument_is_no_key():
 
 def test_missing_keys_are_told():
     node = {key: value for key, value in GOOD.items() if key not in ("rank", "order")}
-    assert bind("model.thing", node) == [f"model.thing.{key}: is missing. Give it as +model.thing.{key}=..." for key in ("rank", "order")]
+    assert bind("model.thing", node) == [
+        f"model.thing.{key}: is missing. Give it as +model.thing.{key}=..." for key in ("rank", "order")
+    ]
     assert problems(path="???") == ["model.thing.path: has no value. Give it as model.thing.path=..."]
     assert bind("x", {"_target_": WithDefault, "_partial_": True}) == []
 
@@ -173,7 +178,9 @@ def test_the_classes_of_a_slot_are_those_of_its_yamls(tmp_path, monkeypatch):
     }  # fmt: skip
     assert trusted_targets("model") == trusted_targets("model.thing") == set()
     (tmp_path / "model" / "thing").mkdir(parents=True)
-    (tmp_path / "model" / "thing" / "mine.yaml").write_text(f"# a class of one's own\n_target_: {__name__}.Thing\n_partial_: true\n")
+    (tmp_path / "model" / "thing" / "mine.yaml").write_text(
+        f"# a class of one's own\n_target_: {__name__}.Thing\n_partial_: true\n"
+    )
     monkeypatch.setenv("PGOLF_CONFIG_DIR", str(tmp_path))
     assert locate("model.thing", f"{__name__}.Thing").__name__ == "Thing"
     (tmp_path / "model" / "thing" / "gone.yaml").write_text("_target_: no_such_package_at_all.Head\n")

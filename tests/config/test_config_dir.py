@@ -1,4 +1,6 @@
-"""A folder of config groups of one's own: its choices are found and its classes are trusted, in every process of a sweep."""
+"""A folder of config groups of one's own: its choices are found and its classes are trusted, in every process of a
+sweep.
+"""
 
 from pathlib import Path
 
@@ -10,7 +12,9 @@ from pgolf.config.preflight import preflight
 from pgolf.errors import ConfigError
 
 
-def test_a_choice_of_ones_own_is_found_only_in_the_folder_that_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_choice_of_ones_own_is_found_only_in_the_folder_that_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     group = tmp_path / "conf" / "model" / "head"
     group.mkdir(parents=True)
     (tmp_path / "own_head.py").write_text("from pgolf.nn.head.tied import Tied\n\n\nclass Own(Tied):\n    pass\n")

@@ -117,7 +117,9 @@ def test_a_model_beyond_this_machines_memory_is_refused_with_the_estimate(
 
 
 @pytest.mark.parametrize("ranks", ["1000", "99999999999999999999"])
-def test_more_ranks_than_cores_are_refused(ranks: str, good: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_ranks_than_cores_are_refused(
+    ranks: str, good: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert worker.main([str(folder_of(tmp_path, good)), "--ranks", ranks]) == 2
     first, *_ = capsys.readouterr().err.strip().splitlines()  # the second, if any, is the memory of so many
     assert first.startswith("--ranks: this machine has")

@@ -29,7 +29,9 @@ def test_a_study_describes_itself(name: str, scale: str) -> None:
     assert study.question.endswith("?")
     assert study.smallest_effect_bpb > 0
     arms = {arm for family in study.families for arm in family.arms}
-    assert arms == {arm for s, arm in ARMS if s == name}, "every arm's file is in a family, and every family's arm has a file"
+    assert arms == {arm for s, arm in ARMS if s == name}, (
+        "every arm's file is in a family, and every family's arm has a file"
+    )
 
 
 @pytest.mark.parametrize(("study", "arm"), ARMS)
@@ -39,7 +41,9 @@ def test_an_arm_is_named_as_its_file(study: str, arm: str) -> None:
     assert config["study"]["arm"] == arm
     assert config["data"]["shuffle_seed"] == config["seed"], "arms of one seed see the same batches"
     frozen = frozen_by(build_model(config["model"]), config)
-    assert not frozen or config["defects"]["frozen"] or arm.endswith("_frozen"), "nothing is frozen but by name, or as published"
+    assert not frozen or config["defects"]["frozen"] or arm.endswith("_frozen"), (
+        "nothing is frozen but by name, or as published"
+    )
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -105,6 +109,8 @@ def test_half_the_length_is_half(scale: str) -> None:
 
 def test_a_size_that_a_study_does_not_know_is_named() -> None:
     with pytest.raises(ConfigError) as refusal:
-        preflight(["study=shared_weights", "arm=shared_weights/S4_half_length", "train.batch_tokens=8192"], multirun=False)
+        preflight(
+            ["study=shared_weights", "arm=shared_weights/S4_half_length", "train.batch_tokens=8192"], multirun=False
+        )
     assert "seq_len" in str(refusal.value)
     assert "8192" in str(refusal.value)

@@ -1,4 +1,6 @@
-"""Fixtures of the data tests: a small tokenizer, a text with near-duplicates, the shared official files, and the docs corpus."""
+"""Fixtures of the data tests: a small tokenizer, a text with near-duplicates, the shared official files, and the docs
+corpus.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,10 @@ from pgolf.slots import Corpus
 
 REPO_ROOT = Path(__file__).resolve().parents[2]
 _SENTENCE = (
-    "the of and a river stone walks slowly under bright heavy clouds while nobody remembers which of seven doors was painted blue before"
-    " morning came to town with 12 carts 305 horses and one very old map of Zürich or Πάτρα drawn by hand in 1887 for a friend"
+    "the of and a river stone walks slowly under bright heavy clouds while nobody remembers which of seven doors was "
+    "painted blue before"
+    " morning came to town with 12 carts 305 horses and one very old map of Zürich or Πάτρα drawn by hand in 1887 for "
+    "a friend"
 )
 
 
@@ -37,7 +41,9 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def sample_text() -> str:
-    """About 60 kB in 150 paragraphs, deterministic; every third paragraph repeats half of an earlier one inside new words."""
+    """About 60 kB in 150 paragraphs, deterministic; every third paragraph repeats half of an earlier one inside new
+    words.
+    """
     draw, vocabulary = random.Random(7), _SENTENCE.split()
     paragraphs: list[str] = []
     for number in range(150):
@@ -57,7 +63,9 @@ def tokenizer(sample_text: str) -> sentencepiece.SentencePieceProcessor:
 
 @pytest.fixture(scope="session")
 def docs_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """The default corpus, made once, also by parallel workers; PGOLF_TEST_CACHE names a cache folder that survives the test session."""
+    """The default corpus, made once, also by parallel workers; PGOLF_TEST_CACHE names a cache folder that survives the
+    test session.
+    """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     cache_dir = Path(os.environ.get("PGOLF_TEST_CACHE", shared / "docs_cache"))

@@ -1,7 +1,7 @@
 """A local HTTP server that speaks the part of the Hugging Face hub's protocol that downloading a dataset's files uses.
 
-HEAD and GET of /datasets/{repo}/resolve/{revision or commit}/{path}, with ETag, X-Repo-Commit and byte ranges. It can drop a connection
-half-way through a file and serve damaged content, a given number of times.
+HEAD and GET of /datasets/{repo}/resolve/{revision or commit}/{path}, with ETag, X-Repo-Commit and byte ranges. It can
+drop a connection half-way through a file and serve damaged content, a given number of times.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class HubServer(ThreadingHTTPServer):
-    """files: content by path; drops and damages: how many more times a GET of a path is cut off or damaged; requests: what was asked."""
+    """files: content by path; drops and damages: how many more times a GET of a path is cut off or damaged; requests:
+    what was asked.
+    """
 
     daemon_threads = True
 

@@ -54,7 +54,10 @@ def test_loading(docs_corpus: Corpus) -> None:
     assert loaded.val_bytes == loaded.byte_table.total_bytes(loaded.val_tokens)
     assert docs_corpus.raw_val_bytes is not None
     assert 0.85 < loaded.val_bytes / docs_corpus.raw_val_bytes <= 1  # whitespace collapses
-    assert (loaded.data_sha, loaded.val_text_sha) == (load_corpus(docs_corpus).data_sha, load_corpus(docs_corpus).val_text_sha)
+    assert (loaded.data_sha, loaded.val_text_sha) == (
+        load_corpus(docs_corpus).data_sha,
+        load_corpus(docs_corpus).val_text_sha,
+    )
 
 
 def test_documentation_of_a_source_file() -> None:
@@ -119,7 +122,9 @@ def test_a_package_that_is_not_there() -> None:
 
 def test_too_little_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docs, "PACKAGES", ("numpy",))
-    with pytest.raises(DataError, match=r"docs: the installed documentation is only [\d,]+ bytes, 8,000,000 are needed"):
+    with pytest.raises(
+        DataError, match=r"docs: the installed documentation is only [\d,]+ bytes, 8,000,000 are needed"
+    ):
         Docs(tmp_path, vocab_size=1024, val_fraction=0.03, shuffle_seed=1).prepare()
 
 

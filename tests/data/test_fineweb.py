@@ -45,15 +45,28 @@ except DataError as error:
 
 
 def _options(**changed: object) -> dict[str, Any]:
-    given = {"variant": "sp400", "train_shards": 2, "repo": REPO, "revision": "main", "vocab_size": 400, "shuffle_seed": None}
+    given = {
+        "variant": "sp400",
+        "train_shards": 2,
+        "repo": REPO,
+        "revision": "main",
+        "vocab_size": 400,
+        "shuffle_seed": None,
+    }
     return {**given, **changed}
 
 
 def _prepare(cache: Path, endpoint: str, repo_root: Path, **changed: object) -> dict[str, Any]:
     """What `prepare` gives in a fresh process: the client library reads its environment when it is imported."""
-    environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower() and not name.startswith("HF_")}
+    environment = {
+        name: value for name, value in os.environ.items() if "proxy" not in name.lower() and not name.startswith("HF_")
+    }
     environment |= {"PYTHONPATH": str(repo_root), "HF_ENDPOINT": endpoint, "HF_HOME": str(cache / "home")}
-    environment |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "5"}
+    environment |= {
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DOWNLOAD_TIMEOUT": "5",
+    }
     command = [sys.executable, "-c", CLIENT, str(cache), json.dumps(_options(**changed))]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -73,7 +86,10 @@ def server(tmp_path: Path, tokenizer: sentencepiece.SentencePieceProcessor, samp
             {"name": "fineweb10B_sp400", "tokenizer_name": "sp_400", "stats": {"files_train": 2, "files_val": 1}},
             {"name": "fineweb10B_byte260", "tokenizer_name": "bytes", "stats": {"files_train": 1, "files_val": 1}},
         ],
-        "tokenizers": [{"name": "sp_400", "model_path": "tokenizers/t400.model"}, {"name": "bytes", "path": "tokenizers/b.json"}],
+        "tokenizers": [
+            {"name": "sp_400", "model_path": "tokenizers/t400.model"},
+            {"name": "bytes", "path": "tokenizers/b.json"},
+        ],
     }
     files["datasets/manifest.json"] = json.dumps(manifest).encode()
     with hub_server.serving(REPO, files) as running:
@@ -93,7 +109,10 @@ def test_download_then_offline(server: Any, tmp_path: Path, repo_root: Path) -> 
     corpus = FineWeb(cache, **_options()).prepare()  # all is there: in this process, with no endpoint set
     assert len(server.requests) == asked
     assert len(load_corpus(corpus).val_tokens) == 4000
-    assert json.loads((cache / "hub" / "someone--golf" / "main" / "source.json").read_text())["commit"] == hub_server.COMMIT
+    assert (
+        json.loads((cache / "hub" / "someone--golf" / "main" / "source.json").read_text())["commit"]
+        == hub_server.COMMIT
+    )
 
 
 def test_a_dropped_connection_is_resumed(server: Any, tmp_path: Path, repo_root: Path) -> None:

@@ -22,14 +22,22 @@ from pgolf.errors import DataError, OptionError
 @pytest.fixture
 def folder(tmp_path: Path, tokenizer: sentencepiece.SentencePieceProcessor, sample_text: str) -> Path:
     tokens = np.concatenate(encode_documents(tokenizer, sample_text.split("\n\n")))
-    for name, part in (("x_train_000001", tokens[2000:9000]), ("x_train_000000", tokens[:2000]), ("x_val_000000", tokens[9000:])):
+    for name, part in (
+        ("x_train_000001", tokens[2000:9000]),
+        ("x_train_000000", tokens[:2000]),
+        ("x_val_000000", tokens[9000:]),
+    ):
         write_shard(tmp_path / f"{name}.bin", part)
     (tmp_path / "t.model").write_bytes(tokenizer.serialized_model_proto())
     return tmp_path
 
 
 def _options(folder: Path, **changed: object) -> dict[str, Any]:
-    options = {"train_glob": f"{folder}/x_train_*.bin", "val_glob": f"{folder}/x_val_*.bin", "tokenizer": f"{folder}/t.model"}
+    options = {
+        "train_glob": f"{folder}/x_train_*.bin",
+        "val_glob": f"{folder}/x_val_*.bin",
+        "tokenizer": f"{folder}/t.model",
+    }
     return {**options, "vocab_size": 400, "shuffle_seed": None, **changed}
 
 
@@ -99,7 +107,9 @@ def test_what_prepare_refuses(folder: Path) -> None:
         ("x_val_000000.bin", b"", r"x_val_000000\.bin: only 0 bytes"),
     ],
 )
-def test_damaged_files_are_refused_before_anything_is_prepared(folder: Path, name: str, content: bytes, message: str) -> None:
+def test_damaged_files_are_refused_before_anything_is_prepared(
+    folder: Path, name: str, content: bytes, message: str
+) -> None:
     (folder / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         ShardFiles(folder / "cache", **_options(folder))
@@ -109,7 +119,9 @@ def test_damaged_files_are_refused_before_anything_is_prepared(folder: Path, nam
 def test_two_gigabytes_of_zeros_are_refused_at_once(folder: Path, name: str) -> None:
     with (folder / name).open("wb") as file:
         file.truncate(2 * 10**9)
-    with pytest.raises(DataError, match=rf"{name}: (not a token shard|cannot read the tokenizer, it has 2,000,000,000 bytes)"):
+    with pytest.raises(
+        DataError, match=rf"{name}: (not a token shard|cannot read the tokenizer, it has 2,000,000,000 bytes)"
+    ):
         ShardFiles(folder / "cache", **_options(folder))
 
 
@@ -141,7 +153,11 @@ def test_the_same_files_are_checked_once_in_a_process(folder: Path, monkeypatch:
 
 @pytest.mark.parametrize(
     ("tokens", "message"),
-    [([5], r"1 validation token\(s\)"), ([1, 1, 1], "stand for no text at all"), ([1, 3, 300], "1 of 3 tokens are the unknown piece")],
+    [
+        ([5], r"1 validation token\(s\)"),
+        ([1, 1, 1], "stand for no text at all"),
+        ([1, 3, 300], "1 of 3 tokens are the unknown piece"),
+    ],
 )
 def test_validation_that_cannot_be_scored(folder: Path, tokens: list[int], message: str) -> None:
     write_shard(folder / "x_val_000000.bin", np.array(tokens))
@@ -153,6 +169,8 @@ def test_validation_that_cannot_be_scored(folder: Path, tokens: list[int], messa
 def test_official_sample(shared_data: Path, tmp_path: Path) -> None:
     sample = shared_data / "english_sp1024"
     options = {"train_glob": f"{sample}/english_train_*.bin", "val_glob": f"{sample}/fineweb_val_*.bin"}
-    data = ShardFiles(tmp_path, **options, tokenizer=str(shared_data / "fineweb_1024_bpe.model"), vocab_size=1024, shuffle_seed=None)
+    data = ShardFiles(
+        tmp_path, **options, tokenizer=str(shared_data / "fineweb_1024_bpe.model"), vocab_size=1024, shuffle_seed=None
+    )
     loaded = load_corpus(data.prepare())
     assert (len(loaded.val_tokens) - 1, loaded.val_bytes) == (65_535, 159_909)

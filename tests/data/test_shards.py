@@ -19,7 +19,9 @@ from pgolf.errors import DataError
 def test_what_is_written_is_read(ids: list[int], shard_tokens: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = shards.write_shards(Path(folder), "x_train", np.array(ids), shard_tokens)
-        assert [path.name for path in paths] == [f"x_train_{index:06d}.bin" for index in range(-(-len(ids) // shard_tokens))]
+        assert [path.name for path in paths] == [
+            f"x_train_{index:06d}.bin" for index in range(-(-len(ids) // shard_tokens))
+        ]
         assert np.concatenate([shards.read_shard(path) for path in paths]).tolist() == ids
         assert {path.name for path in Path(folder).iterdir()} == {path.name for path in paths}
 
@@ -69,7 +71,8 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "message"), [([], "0 tokens"), ([65_536], "token 65536 does not fit 16 bits"), ([3, -1], "token -1 does not fit")]
+    ("tokens", "message"),
+    [([], "0 tokens"), ([65_536], "token 65536 does not fit 16 bits"), ([3, -1], "token -1 does not fit")],
 )
 def test_what_cannot_be_written(tmp_path: Path, tokens: list[int], message: str) -> None:
     with pytest.raises(DataError, match=message):

@@ -29,7 +29,9 @@ def test_published_order_is_a_walk_in_spans(sizes: list[int], rows: int, seq_len
     if total < local + 1:
         sizes = [*sizes, local + 1]
         total += local + 1
-    stream = TokenStream(_shards(sizes), batch_tokens=local * micro, seq_len=seq_len, micro_batches=micro, shuffle_seed=None)
+    stream = TokenStream(
+        _shards(sizes), batch_tokens=local * micro, seq_len=seq_len, micro_batches=micro, shuffle_seed=None
+    )
     walk = itertools.cycle(range(total))
     for step, index in itertools.product(range(steps), range(micro)):
         span = [next(walk) for _ in range(local + 1)]
@@ -43,11 +45,17 @@ def test_published_order_is_a_walk_in_spans(sizes: list[int], rows: int, seq_len
 
 
 @settings(deadline=None)
-@given(sizes=SIZES, seq_len=st.integers(1, 6), rows=st.integers(1, 3), micro=st.integers(1, 3), seed=st.integers(-3, 2**63))
-def test_a_shuffled_epoch_trains_each_transition_once(sizes: list[int], seq_len: int, rows: int, micro: int, seed: int) -> None:
+@given(
+    sizes=SIZES, seq_len=st.integers(1, 6), rows=st.integers(1, 3), micro=st.integers(1, 3), seed=st.integers(-3, 2**63)
+)
+def test_a_shuffled_epoch_trains_each_transition_once(
+    sizes: list[int], seq_len: int, rows: int, micro: int, seed: int
+) -> None:
     sizes = [*sizes, seq_len + 1]
     windows = (sum(sizes) - 1) // seq_len
-    stream = TokenStream(_shards(sizes), batch_tokens=rows * micro * seq_len, seq_len=seq_len, micro_batches=micro, shuffle_seed=seed)
+    stream = TokenStream(
+        _shards(sizes), batch_tokens=rows * micro * seq_len, seq_len=seq_len, micro_batches=micro, shuffle_seed=seed
+    )
     dealt: list[int] = []
     for number in range(-(-2 * windows // rows)):
         x, y = stream.micro_batch(*divmod(number, micro))
@@ -90,7 +98,9 @@ def test_accumulation_and_world_size_see_the_same_tokens() -> None:
 
 @pytest.mark.parametrize("seed", [None, 1])
 def test_a_corpus_that_is_too_short(seed: int | None) -> None:
-    with pytest.raises(DataError, match=r"8 training tokens are fewer than one (span|window) of 9; use a larger corpus"):
+    with pytest.raises(
+        DataError, match=r"8 training tokens are fewer than one (span|window) of 9; use a larger corpus"
+    ):
         TokenStream(_shards([5, 3]), batch_tokens=8, seq_len=8, micro_batches=1, shuffle_seed=seed)
     with pytest.raises(DataError, match="0 training tokens"):
         TokenStream([], batch_tokens=8, seq_len=8, micro_batches=1, shuffle_seed=seed)

@@ -35,7 +35,14 @@ print(corpus.tokenizer)
 
 
 def _text(cache: Path, path: Path, **changed: Any) -> Text:
-    options = {"files": "*", "document_separator": None, "vocab_size": 400, "val_fraction": 0.1, "shuffle_seed": None, **changed}
+    options = {
+        "files": "*",
+        "document_separator": None,
+        "vocab_size": 400,
+        "val_fraction": 0.1,
+        "shuffle_seed": None,
+        **changed,
+    }
     return Text(cache, path=str(path), **options)
 
 
@@ -75,7 +82,9 @@ def test_the_same_text_gives_the_same_corpus_and_is_not_made_twice(
 
 def test_validation_text_does_not_depend_on_the_tokenizer(tmp_path: Path, sample_text: str) -> None:
     (tmp_path / "book.txt").write_text(sample_text, encoding="utf-8")
-    small, large = (load_corpus(_text(tmp_path, tmp_path / "book.txt", vocab_size=size).prepare()) for size in (350, 500))
+    small, large = (
+        load_corpus(_text(tmp_path, tmp_path / "book.txt", vocab_size=size).prepare()) for size in (350, 500)
+    )
     assert small.val_text_sha == large.val_text_sha
     assert small.val_bytes == large.val_bytes
     assert small.data_sha != large.data_sha
@@ -105,9 +114,14 @@ def test_a_folder_has_a_document_per_file_where_no_separator_stands(tmp_path: Pa
 
 
 def test_documents_of_one_file(tmp_path: Path) -> None:
-    lines = [f"Story {index} is told in words such as {'very ' * (index % 7 + 1)}{index * 37} and then it ends." for index in range(30)]
+    lines = [
+        f"Story {index} is told in words such as {'very ' * (index % 7 + 1)}{index * 37} and then it ends."
+        for index in range(30)
+    ]
     path = tmp_path / "stories.txt"
-    path.write_text("\n---\n".join(f"{line}\n\nThe end of {index}." for index, line in enumerate(lines)), encoding="utf-8")
+    path.write_text(
+        "\n---\n".join(f"{line}\n\nThe end of {index}." for index, line in enumerate(lines)), encoding="utf-8"
+    )
     corpus = _text(tmp_path / "cache", path, document_separator="---", vocab_size=310, val_fraction=0.2).prepare()
     documents = [*_documents(corpus, "train"), *_documents(corpus, "val")]
     assert len(documents) == 30
@@ -129,7 +143,9 @@ def test_a_file_splits_alike_by_itself_and_in_a_folder(tmp_path: Path, sample_te
     alone = _text(tmp_path / "cache", folder / "book.txt").prepare()
     (folder / "cover.png").write_bytes(b"\x89PNG\x00\xff")
     assert _text(tmp_path / "cache", folder, files="*.txt").prepare() == alone
-    with pytest.raises(DataError, match=r"cover\.png: not text, byte 4 is NUL; .* data\.files, now \*, as in data\.files=\*\.txt"):
+    with pytest.raises(
+        DataError, match=r"cover\.png: not text, byte 4 is NUL; .* data\.files, now \*, as in data\.files=\*\.txt"
+    ):
         _text(tmp_path / "cache", folder).prepare()
     (folder / "more.md.gz").write_bytes(gzip.compress(sample_text[:9000].upper().encode()))
     both = _text(tmp_path / "cache", folder, files=["*.txt", "*.md"]).prepare()
@@ -144,7 +160,9 @@ def test_text_without_end_is_refused(suffix: str, tmp_path: Path, monkeypatch: p
     pack = {"txt": bytes, "txt.gz": gzip.compress, "txt.zst": zstandard.compress}[suffix]
     for name, size in (("a", 10**5), ("b", 2 * 10**7)):
         (tmp_path / f"{name}.{suffix}").write_bytes(pack(b"x" * size))
-    with pytest.raises(DataError, match=rf"b\.{suffix}: the text is over 1,000,000 bytes here, unpacked.*held in memory"):
+    with pytest.raises(
+        DataError, match=rf"b\.{suffix}: the text is over 1,000,000 bytes here, unpacked.*held in memory"
+    ):
         _text(tmp_path / "cache", tmp_path).prepare()
 
 
@@ -179,11 +197,23 @@ def test_zeros_and_pipes_are_no_text(tmp_path: Path) -> None:
         (b"no zstd", "zst", {}, r"book\.zst: cannot be read"),
         (b"no gzip", "gz", {}, r"book\.gz: cannot be read \(Not a gzipped file"),
         (zstandard.compress(b"\xff"), "zst", {}, r"book\.zst: not UTF-8 at byte 0"),
-        (b"one two three\n\nfour five six\n\nseven eight\n\nnine ten\n", "txt", {"vocab_size": 5000}, "vocab_size 5000 is too large"),
-        (b"one two three\n\nfour five six\n\nseven eight\n\nnine ten\n", "txt", {"vocab_size": 261}, "vocab_size 261 is too small"),
+        (
+            b"one two three\n\nfour five six\n\nseven eight\n\nnine ten\n",
+            "txt",
+            {"vocab_size": 5000},
+            "vocab_size 5000 is too large",
+        ),
+        (
+            b"one two three\n\nfour five six\n\nseven eight\n\nnine ten\n",
+            "txt",
+            {"vocab_size": 261},
+            "vocab_size 261 is too small",
+        ),
     ],
 )
-def test_texts_that_are_refused(tmp_path: Path, content: bytes, suffix: str, changed: dict[str, Any], message: str) -> None:
+def test_texts_that_are_refused(
+    tmp_path: Path, content: bytes, suffix: str, changed: dict[str, Any], message: str
+) -> None:
     path = tmp_path / f"book.{suffix}"
     path.write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
@@ -225,7 +255,10 @@ def test_two_processes_at_once(tmp_path: Path, repo_root: Path, sample_text: str
     path.write_text(sample_text, encoding="utf-8")
     command = [sys.executable, "-c", TWO, str(tmp_path / "cache"), str(path)]
     environment = {**os.environ, "PYTHONPATH": str(repo_root)}
-    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     outputs = [process.communicate(timeout=60) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert outputs[0][0] == outputs[1][0]

@@ -24,7 +24,10 @@ from pgolf.data.tokenizer import (
 from pgolf.errors import DataError
 
 Processor = sentencepiece.SentencePieceProcessor
-TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(" \n\t\u2581\ufffd\u3000ae9"), max_size=60), max_size=5)
+TEXTS = st.lists(
+    st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(" \n\t\u2581\ufffd\u3000ae9"), max_size=60),
+    max_size=5,
+)
 
 
 def test_official_facts(shared_data: Path) -> None:
@@ -78,7 +81,13 @@ def test_training_is_deterministic_and_has_the_official_settings(sample_text: st
     model = train_bpe(sample_text.split("\n\n"), 400, "sample")
     assert model == train_bpe(sample_text.split("\n\n"), 400, "sample")
     tokenizer = tokenizer_from(model, "sample")
-    special = (tokenizer.pad_id(), tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.unk_id(), tokenizer.get_piece_size())
+    special = (
+        tokenizer.pad_id(),
+        tokenizer.bos_id(),
+        tokenizer.eos_id(),
+        tokenizer.unk_id(),
+        tokenizer.get_piece_size(),
+    )
     assert special == (0, 1, 2, 3, 400)
     assert [tokenizer.is_byte(index) for index in (3, 4, 259, 260)] == [False, True, True, False]
     assert not any("\u2581" in tokenizer.id_to_piece(index)[1:] for index in range(400))
@@ -89,8 +98,16 @@ def test_training_is_deterministic_and_has_the_official_settings(sample_text: st
 @pytest.mark.parametrize(
     ("sentences", "vocab_size", "message"),
     [
-        (["a few words only, said twice, a few words only"], 1024, r"book\.txt: vocab_size 1024 is too large.*at most \d+"),
-        (["a few words only, said twice, a few words only"], 262, r"book\.txt: vocab_size 262 is too small.*at least 2\d\d"),
+        (
+            ["a few words only, said twice, a few words only"],
+            1024,
+            r"book\.txt: vocab_size 1024 is too large.*at most \d+",
+        ),
+        (
+            ["a few words only, said twice, a few words only"],
+            262,
+            r"book\.txt: vocab_size 262 is too small.*at least 2\d\d",
+        ),
         ([" ", ""], 300, r"book\.txt: there is no text"),
         (["\u0000"], 300, r"book\.txt: SentencePiece cannot train"),
     ],
@@ -101,7 +118,11 @@ def test_texts_that_cannot_train_a_tokenizer(sentences: list[str], vocab_size: i
 
 
 def test_files_that_are_no_tokenizer(tmp_path: Path, sample_text: str) -> None:
-    for name, content in (("empty.model", b""), ("text.model", b"abc"), ("half.model", train_bpe([sample_text[:3000]], 300, "x")[:5000])):
+    for name, content in (
+        ("empty.model", b""),
+        ("text.model", b"abc"),
+        ("half.model", train_bpe([sample_text[:3000]], 300, "x")[:5000]),
+    ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=f"{name}: not a SentencePiece model"):
             load_tokenizer(tmp_path / name)

@@ -22,15 +22,36 @@ TRAINING = [
     "of the and a river stone <sep> walks 1887",
 ] * 5
 COMMON = {
-    **{"vocab_size": 330, "hard_vocab_limit": False, "character_coverage": 1.0, "byte_fallback": True, "model_type": "bpe"},
+    **{
+        "vocab_size": 330,
+        "hard_vocab_limit": False,
+        "character_coverage": 1.0,
+        "byte_fallback": True,
+        "model_type": "bpe",
+    },
     **{"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3, "minloglevel": 2},
 }
 TEXTS = [
     *("a 1 b \u2014 7 x", "  leading and trailing  ", "中文 文字 と かな 漢字", "emoji 😀 and 🧑\u200d🚀!"),
-    *("\ufb01ne \uff26\uff55\uff4c\uff4c ½ İstanbul STRASSE", "tabs\tand\nlines\n\nend", "dashes \u2013 \u2014 - 1887-12", "x", " ", ""),
+    *(
+        "\ufb01ne \uff26\uff55\uff4c\uff4c ½ İstanbul STRASSE",
+        "tabs\tand\nlines\n\nend",
+        "dashes \u2013 \u2014 - 1887-12",
+        "x",
+        " ",
+        "",
+    ),
     *("<sep> in <sep>the middle of", "\u2581\u2581block \u2581", "repl \ufffd é"),
 ]
-KNOWN = ["the stone walks", "  heavy  clouds ", "中文 文字", "x", "1887-12 - 1887", "", "it in the middle"]  # of known characters
+KNOWN = [
+    "the stone walks",
+    "  heavy  clouds ",
+    "中文 文字",
+    "x",
+    "1887-12 - 1887",
+    "",
+    "it in the middle",
+]  # of known characters
 OPEN = {"add_dummy_prefix": False, "remove_extra_whitespaces": False}
 WITHOUT_BYTES = {"byte_fallback": False, "vocab_size": 80}
 KINDS: dict[str, dict[str, Any]] = {
@@ -74,7 +95,9 @@ def model_of(settings: Mapping[str, Any]) -> bytes:
 
 
 def meant(tokenizer: sentencepiece.SentencePieceProcessor, text: str, *, dummy: bool) -> bytes:
-    """What a text is after the tokenizer's own normalisation, less its dummy prefix: neither decoding nor the table is asked."""
+    """What a text is after the tokenizer's own normalisation, less its dummy prefix: neither decoding nor the table is
+    asked.
+    """
     normal = str(tokenizer.normalize(text))
     return (normal.removeprefix(SPACE) if dummy else normal).replace(SPACE, " ").encode()
 
@@ -116,7 +139,11 @@ def test_control_pieces_end_a_text_and_stand_for_none() -> None:
     control, eos, pad = tokenizer.piece_to_id("<ctl>"), tokenizer.eos_id(), tokenizer.pad_id()
     first, second = (tokenizer.encode(text) for text in ("the stone", "walks — x"))
     tokens = np.array([1, *first, eos, 1, *first, control, *second, pad, pad, 1, *second], dtype=np.uint16)
-    assert [text.decode() for text in decode_documents(tokenizer, tokens)] == ["the stone", "the stonewalks — x", "walks — x"]
+    assert [text.decode() for text in decode_documents(tokenizer, tokens)] == [
+        "the stone",
+        "the stonewalks — x",
+        "walks — x",
+    ]
     assert check_text(tokenizer, tokens, "tokens")[0] == 2 * 9 + 2 * 11
 
 
@@ -132,7 +159,10 @@ def without_space_piece() -> bytes:
     ("model", "message"),
     [
         (without_space_piece, "odd: it has no piece for a single space, and spells one as three byte tokens"),
-        (lambda: model_of({"treat_whitespace_as_suffix": True}), r"odd: its text '\w+' is decoded as '\w+ ', so that bytes per token"),
+        (
+            lambda: model_of({"treat_whitespace_as_suffix": True}),
+            r"odd: its text '\w+' is decoded as '\w+ ', so that bytes per token",
+        ),
     ],
     ids=["a space is three bytes", "dummy suffix"],
 )
@@ -142,11 +172,16 @@ def test_tokenizers_that_no_table_can_count(model: Any, message: str) -> None:
 
 
 def test_a_table_that_is_wrong_for_one_document_is_refused_whatever_the_sum() -> None:
-    """Of a tokenizer that spells some spaces as bytes: refused where the text has such a space, by luck not where it has none."""
+    """Of a tokenizer that spells some spaces as bytes: refused where the text has such a space, by luck not where it
+    has none.
+    """
     tokenizer = sentencepiece.SentencePieceProcessor(model_proto=without_space_piece())
     lucky, unlucky = documents_of(tokenizer, ["the and the", "a 1 b \u2014 7 x"])
     assert check_text(tokenizer, lucky, "lucky")[0] == 11
-    with pytest.raises(DataError, match=r"part: the byte table counts 1\d bytes in document 1, its decoded text has 13 \('a 1 b — 7 x'\)"):
+    with pytest.raises(
+        DataError,
+        match=r"part: the byte table counts 1\d bytes in document 1, its decoded text has 13 \('a 1 b — 7 x'\)",
+    ):
         check_text(tokenizer, np.concatenate([lucky, unlucky]), "part")
 
 
@@ -161,5 +196,7 @@ def test_errors_that_cancel_out_over_the_documents_are_seen() -> None:
     assert wrong.total_bytes(tokens) == right.total_bytes(tokens)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ByteTable, "of", staticmethod(lambda _: wrong))
-        with pytest.raises(DataError, match="part: the byte table counts 10 bytes in document 0, its decoded text has 9"):
+        with pytest.raises(
+            DataError, match="part: the byte table counts 10 bytes in document 0, its decoded text has 9"
+        ):
             check_text(tokenizer, tokens, "part")

@@ -16,7 +16,14 @@ from pgolf.slots import Window
 from tiny import CPU, published_config, random_ids, tiny_config, tiny_model
 
 FULL_SET = 62_021_632
-SETTINGS = {"drop_tail": False, "max_targets": None, "parts": 8, "stride": 64, "windows": 4096, "published_targets": FULL_SET}
+SETTINGS = {
+    "drop_tail": False,
+    "max_targets": None,
+    "parts": 8,
+    "stride": 64,
+    "windows": 4096,
+    "published_targets": FULL_SET,
+}
 
 
 class TestPlanAtThePublishedSize:
@@ -37,7 +44,9 @@ class TestPlanAtThePublishedSize:
         assert [first // 2048 for first in firsts] == [0, 3785, 7571, 11356, 15142, 18927, 22713, 26498]
         assert all(first % 2048 == 0 for first in firsts)
         for part, first in enumerate(firsts):
-            assert [w.start for w in self.plan[4096 * part : 4096 * (part + 1)]] == [first + 64 * k for k in range(4096)]
+            assert [w.start for w in self.plan[4096 * part : 4096 * (part + 1)]] == [
+                first + 64 * k for k in range(4096)
+            ]
 
     def test_it_covers_three_and_a_half_percent(self):
         """8 spans of 264,128 targets: the windows' last 64 and what the first one sees before."""
@@ -57,7 +66,10 @@ def naive(model, tokens: list[int], sizes: list[int], mode: PlainAnd908) -> tupl
     targets, seq_len = len(tokens) - 1, mode.seq_len
     nats, count, size = 0.0, 0, 0
     for part in range(mode.parts):
-        position, end = targets // seq_len * part // mode.parts * seq_len, targets // seq_len * (part + 1) // mode.parts * seq_len
+        position, end = (
+            targets // seq_len * part // mode.parts * seq_len,
+            targets // seq_len * (part + 1) // mode.parts * seq_len,
+        )
         done = 0
         while position < end and position + seq_len <= targets and done < mode.most:
             ids = torch.tensor([tokens[position : position + seq_len]])
@@ -88,7 +100,9 @@ def test_equals_a_plain_loop(tokens, changes, batch_tokens):
     ids = random_ids(1, tokens, seed=3)[0]
     sizes = np.random.default_rng(5).integers(0, 6, tokens - 1)
     windows = mode.estimate_windows(tokens - 1)
-    got = estimate(model, ids.numpy().astype(np.uint16), sizes, windows, device=CPU, batch_tokens=batch_tokens, ranks=Ranks())
+    got = estimate(
+        model, ids.numpy().astype(np.uint16), sizes, windows, device=CPU, batch_tokens=batch_tokens, ranks=Ranks()
+    )
     assert got == pytest.approx(naive(model, ids.tolist(), sizes.tolist(), mode), rel=1e-5)
 
 
@@ -102,7 +116,10 @@ def test_it_is_no_sliding_score():
     tokens = ids.numpy().astype(np.uint16)
     nats, _ = estimate(model, tokens, sizes, mode.estimate_windows(399), **whole)
     ends = [Window(w.start, w.stop - 1, w.stop) for w in mode.estimate_windows(399)]
-    batch = torch.stack([ids[w.start : w.stop] for w in ends]), torch.stack([ids[w.start + 1 : w.stop + 1] for w in ends])
+    batch = (
+        torch.stack([ids[w.start : w.stop] for w in ends]),
+        torch.stack([ids[w.start + 1 : w.stop + 1] for w in ends]),
+    )
     assert abs(nats - float(model(*batch)[:, -1].double().mean())) > 1e-3
     assert nats == pytest.approx(float(model(*batch).double().mean()), rel=1e-5)
     assert score(model, tokens, sizes, mode, **whole).targets == 399
@@ -120,7 +137,9 @@ def test_a_set_shorter_than_one_window_has_no_estimate():
     assert PlainAnd908(16, **{**SETTINGS, "stride": 4}).estimate_windows(15) == []
 
 
-@pytest.mark.parametrize("bad", [{"parts": 0}, {"stride": 0}, {"stride": 17}, {"windows": 0}, {"published_targets": 0}, {"max_targets": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"parts": 0}, {"stride": 0}, {"stride": 17}, {"windows": 0}, {"published_targets": 0}, {"max_targets": 0}]
+)
 def test_settings_that_cannot_be_are_refused(bad):
     with pytest.raises(OptionError, match=next(iter(bad))):
         PlainAnd908(16, **{**SETTINGS, "stride": 4, **bad})

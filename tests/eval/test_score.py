@@ -75,7 +75,9 @@ class TestWindows:
 
     @given(**SIZES, stride=st.integers(1, 70), batch_tokens=st.integers(1, 300), world=st.integers(1, 4))
     @QUICK
-    def test_batches_hold_windows_of_one_shape_and_ranks_share_them_out(self, targets, seq_len, stride, batch_tokens, world):
+    def test_batches_hold_windows_of_one_shape_and_ranks_share_them_out(
+        self, targets, seq_len, stride, batch_tokens, world
+    ):
         windows = Sliding(seq_len, stride=min(stride, seq_len), max_targets=None).windows(targets)
         made = batches(windows, batch_tokens)
         assert Counter(w for batch in made for w in batch) == Counter(windows)
@@ -112,7 +114,16 @@ MODEL = tiny_model(tiny_config()).double().eval()  # contexts of 16 tokens
 
 
 def run(mode, *, model=MODEL, tokens=TOKENS, sizes=BYTES, batch_tokens=48, **changes):
-    return score(model, tokens.numpy().astype(np.uint16), sizes, mode, device=CPU, batch_tokens=batch_tokens, ranks=Ranks(), **changes)
+    return score(
+        model,
+        tokens.numpy().astype(np.uint16),
+        sizes,
+        mode,
+        device=CPU,
+        batch_tokens=batch_tokens,
+        ranks=Ranks(),
+        **changes,
+    )
 
 
 @torch.no_grad()
@@ -154,7 +165,10 @@ def test_sliding_sums_are_those_of_single_targets(seq_len, stride):
 
 def test_context_changes_the_score():
     """The tests above could not tell the modes apart if context did nothing."""
-    plain, sliding = run(Plain(16, drop_tail=False, max_targets=None, window_tokens=None)), run(Sliding(16, stride=4, max_targets=None))
+    plain, sliding = (
+        run(Plain(16, drop_tail=False, max_targets=None, window_tokens=None)),
+        run(Sliding(16, stride=4, max_targets=None)),
+    )
     assert np.array_equal(plain.nats_per_target[:16], sliding.nats_per_target[:16])
     assert abs(plain.nats_per_target - sliding.nats_per_target)[16:].max() > 0.1
 
@@ -188,7 +202,9 @@ def test_max_targets_counts_the_bytes_of_what_was_scored():
 @pytest.mark.parametrize("batch_tokens", [1, 16, 33, 10_000])
 def test_the_batch_does_not_change_the_score(batch_tokens):
     mode = Sliding(16, stride=5, max_targets=None)
-    np.testing.assert_allclose(run(mode, batch_tokens=batch_tokens).nats_per_target, run(mode).nats_per_target, rtol=1e-6)
+    np.testing.assert_allclose(
+        run(mode, batch_tokens=batch_tokens).nats_per_target, run(mode).nats_per_target, rtol=1e-6
+    )
 
 
 def test_sums_are_float64():
@@ -200,7 +216,10 @@ def test_sums_are_float64():
     tokens = torch.zeros(40, dtype=torch.long)
     tokens[7] = 1
     got = run(
-        Plain(16, drop_tail=False, max_targets=None, window_tokens=None), model=one_each, tokens=tokens, sizes=np.ones(39, dtype=np.int64)
+        Plain(16, drop_tail=False, max_targets=None, window_tokens=None),
+        model=one_each,
+        tokens=tokens,
+        sizes=np.ones(39, dtype=np.int64),
     )
     assert got.nats_sum == 2.0**24 + 38
 

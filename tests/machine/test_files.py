@@ -43,7 +43,9 @@ def test_a_full_disk_is_named_by_its_root(tmp_path: Path) -> None:
     assert unwritten(caught.value, tmp_path / name) == f"{tmp_path / name}: cannot be written (Is a directory)"
     root, full = root_of(tmp_path), OSError(errno.ENOSPC, "No space left on device")
     assert os.path.ismount(root)
-    assert unwritten(full, tmp_path / "a") == told(full, tmp_path / "a") == f"no space left on {root} ({tmp_path / 'a'})"
+    assert (
+        unwritten(full, tmp_path / "a") == told(full, tmp_path / "a") == f"no space left on {root} ({tmp_path / 'a'})"
+    )
     assert told(OSError(errno.EDQUOT, "Quota exceeded"), tmp_path).startswith(f"the disk quota is used up on {root}")
     assert told(OSError("odd")) == "the file system: odd"
 

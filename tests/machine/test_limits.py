@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from pgolf.machine.limits import AFFINITY, OPENMP, QUOTA, auto_threads, cgroup_memory_bytes, cores, cpu_limit, memory_limit, quota_cores
+from pgolf.machine.limits import (
+    AFFINITY,
+    OPENMP,
+    QUOTA,
+    auto_threads,
+    cgroup_memory_bytes,
+    cores,
+    cpu_limit,
+    memory_limit,
+    quota_cores,
+)
 
 V2 = "30 20 0:26 {top} {at} rw - cgroup2 cgroup2 rw,nsdelegate"
 V1_CPU = "31 20 0:27 {top} {at}/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct"
@@ -17,7 +27,11 @@ AT = "/sys/fs/cgroup"
 
 def tree(root: Path, groups: str, mounts: str, **files: str) -> Path:
     """A file system with /proc/self/cgroup, /proc/self/mountinfo and files below /sys/fs/cgroup, by path."""
-    files = {"proc/self/cgroup": groups, "proc/self/mountinfo": mounts, **{f"{AT[1:]}/{name}": text for name, text in files.items()}}
+    files = {
+        "proc/self/cgroup": groups,
+        "proc/self/mountinfo": mounts,
+        **{f"{AT[1:]}/{name}": text for name, text in files.items()},
+    }
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text + "\n", encoding="utf-8")
@@ -28,10 +42,20 @@ def tree(root: Path, groups: str, mounts: str, **files: str) -> Path:
     ("groups", "mounts", "files", "wanted"),
     [
         ("0::/a/b", V2.format(top="/", at=AT), {"a/b/cpu.max": "150000 100000"}, 1.5),
-        ("0::/a/b", V2.format(top="/", at=AT), {"a/b/cpu.max": "max 100000", "a/cpu.max": "50000 100000", "a/x/cpu.max": "1 100000"}, 0.5),
+        (
+            "0::/a/b",
+            V2.format(top="/", at=AT),
+            {"a/b/cpu.max": "max 100000", "a/cpu.max": "50000 100000", "a/x/cpu.max": "1 100000"},
+            0.5,
+        ),
         ("0::/a/b", V2.format(top="/", at=AT), {"a/b/cpu.max": "400000 100000", "a/cpu.max": "300000 100000"}, 3.0),
         ("0::/", V2.format(top="/", at=AT), {"cpu.max": "200000 100000"}, 2.0),
-        ("0::/docker/x/a", V2.format(top="/docker/x", at=AT), {"a/cpu.max": "max 100000", "cpu.max": "70000 100000"}, 0.7),
+        (
+            "0::/docker/x/a",
+            V2.format(top="/docker/x", at=AT),
+            {"a/cpu.max": "max 100000", "cpu.max": "70000 100000"},
+            0.7,
+        ),
         ("0::/../elsewhere", V2.format(top="/", at=AT), {"cpu.max": "100000 100000"}, 1.0),
         ("0::/a", V2.format(top="/", at=f"{AT}/with\\040blank"), {"with blank/a/cpu.max": "100000 50000"}, 2.0),
         ("0::/a/b", V2.format(top="/", at=AT), {"a/b/cpu.max": "max 100000"}, None),
@@ -59,9 +83,19 @@ def test_cpu_quota(groups: str, mounts: str, files: dict[str, str], wanted: floa
 @pytest.mark.parametrize(
     ("groups", "mounts", "files", "wanted"),
     [
-        ("0::/a/b", V2.format(top="/", at=AT), {"a/b/memory.max": "max", "a/memory.max": "4294967296", "memory.max": "max"}, 2**32),
+        (
+            "0::/a/b",
+            V2.format(top="/", at=AT),
+            {"a/b/memory.max": "max", "a/memory.max": "4294967296", "memory.max": "max"},
+            2**32,
+        ),
         ("0::/a", V2.format(top="/", at=AT), {"a/memory.max": "max"}, None),
-        ("7:memory:/j", V1_MEMORY.format(top="/", at=AT), {"memory/j/memory.limit_in_bytes": "5", "memory/memory.limit_in_bytes": "9"}, 5),
+        (
+            "7:memory:/j",
+            V1_MEMORY.format(top="/", at=AT),
+            {"memory/j/memory.limit_in_bytes": "5", "memory/memory.limit_in_bytes": "9"},
+            5,
+        ),
         ("7:memory:/j", V2.format(top="/", at=AT), {"j/memory.max": "5"}, None),
     ],
 )

@@ -35,7 +35,10 @@ def test_a_file_system_without_locks_is_refused(number: int, tmp_path: Path, mon
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    with pytest.raises(PgolfError, match=r"this file system has no locks \(.*paths\.out") as caught, locked(tmp_path / "a"):
+    with (
+        pytest.raises(PgolfError, match=r"this file system has no locks \(.*paths\.out") as caught,
+        locked(tmp_path / "a"),
+    ):
         raise AssertionError("not held")
     assert "\n" not in str(caught.value)
 

@@ -61,7 +61,10 @@ def test_what_is_not_plain_yaml_is_refused_with_its_reason(case: str) -> None:
 
 
 def test_text_of_every_kind_survives() -> None:
-    assert parse_json('{"name": "\\ud83d\\ude00 文", "x": [1e308, -5, null, true]}') == {"name": "😀 文", "x": [1e308, -5, None, True]}
+    assert parse_json('{"name": "\\ud83d\\ude00 文", "x": [1e308, -5, null, true]}') == {
+        "name": "😀 文",
+        "x": [1e308, -5, None, True],
+    }
 
 
 def test_a_number_to_the_base_of_60_is_text() -> None:
@@ -86,7 +89,9 @@ PLAIN = st.recursive(
     | st.integers(-(10**12), 10**12)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text("abe1.-+: 文", max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", min_size=1, max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", min_size=1, max_size=3), inner, max_size=3)
+    ),
     max_leaves=12,
 )
 

@@ -49,11 +49,15 @@ def part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t.double() for name, t in state.items() if name.startswith(prefix)}
 
 
-def block(x_TD: Tensor, x0_TD: Tensor, state: dict[str, Tensor], core: int, layer: int, dims: Dims, base: float) -> Tensor:
+def block(
+    x_TD: Tensor, x0_TD: Tensor, state: dict[str, Tensor], core: int, layer: int, dims: Dims, base: float
+) -> Tensor:
     gains, mlp = part(state, f"gains.{layer}."), part(state, f"mlp.{core}.")
     x = gains["resid_mix"][0] * x_TD + gains["resid_mix"][1] * x0_TD
     q = rms(x) @ part(state, f"q_proj.{core}.")["proj.weight"].T
-    x = x + gains["attn_scale"] * attention(rms(x), q, part(state, f"attention.{core}."), dims.heads, dims.kv_heads, base)
+    x = x + gains["attn_scale"] * attention(
+        rms(x), q, part(state, f"attention.{core}."), dims.heads, dims.kv_heads, base
+    )
     return x + gains["mlp_scale"] * (torch.clamp(rms(x) @ mlp["fc.weight"].T, min=0) ** 2 @ mlp["proj.weight"].T)
 
 

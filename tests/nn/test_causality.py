@@ -1,4 +1,6 @@
-"""No prediction sees a later token, bit for bit, in any variant; and the check that says so finds leaks that were planted."""
+"""No prediction sees a later token, bit for bit, in any variant; and the check that says so finds leaks that were
+planted.
+"""
 
 import pytest
 import torch

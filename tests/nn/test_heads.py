@@ -87,7 +87,9 @@ def centred_rank(logp: torch.Tensor) -> int:
 
 
 def test_only_probability_mixing_lifts_the_rank_bound():
-    """Uncapped, the log-probabilities of one softmax of rank 2 have rank 2, of a gated sum of two at most 4, of a true mixture more."""
+    """Uncapped, the log-probabilities of one softmax of rank 2 have rank 2, of a gated sum of two at most 4, of a true
+    mixture more.
+    """
     dims = tiny_dims(logit_softcap=1e4)
     x = torch.randn(200, 32, generator=torch.Generator().manual_seed(3))[None]
     ranks = {}
@@ -131,7 +133,9 @@ def test_simplex_logits_are_convex_mixes_of_its_corners():
     head = Simplex(DIMS, TABLE, rank=7, zero_up=False)
     w = weights(head)
     corners = softmax(X.double() @ w["to_simplex.weight"].T)
-    torch.testing.assert_close(head.logp(X).double(), softmax(capped(corners @ w["from_simplex.weight"].T)).log(), **CLOSE)
+    torch.testing.assert_close(
+        head.logp(X).double(), softmax(capped(corners @ w["from_simplex.weight"].T)).log(), **CLOSE
+    )
     for size in (1.0, 1e4):
         z = head.scores(X * size)
         low, high = head.from_simplex.weight.min(1).values, head.from_simplex.weight.max(1).values

@@ -1,4 +1,6 @@
-"""The orthogonal scheme by its definition: semi-orthogonal maps, branches shrunk with depth, small and zeroed ones left alone."""
+"""The orthogonal scheme by its definition: semi-orthogonal maps, branches shrunk with depth, small and zeroed ones left
+alone.
+"""
 
 import math
 
@@ -33,7 +35,9 @@ HEADS = {
 @pytest.fixture(scope="module")
 def published():
     """One core at the published width, in eleven passes."""
-    return started(published_config("pr908", "model.unique_blocks=1", *HEADS["mixture_of_logits"], "model.head.zero_up=false"))
+    return started(
+        published_config("pr908", "model.unique_blocks=1", *HEADS["mixture_of_logits"], "model.head.zero_up=false")
+    )
 
 
 def test_published_maps_are_semi_orthogonal(published):
@@ -120,12 +124,17 @@ def test_the_seed_and_the_name_decide_the_draw():
     first = bytes_of_state(started(config))
     assert first == bytes_of_state(started(config))
     assert first != bytes_of_state(started(config, seed=2))
-    assert len({first[f"attention.{i}.k.weight"] for i in range(5)} | {first[f"attention.{i}.v.weight"] for i in range(5)}) == 10
+    assert (
+        len({first[f"attention.{i}.k.weight"] for i in range(5)} | {first[f"attention.{i}.v.weight"] for i in range(5)})
+        == 10
+    )
 
 
 @pytest.mark.parametrize("head", ["untied", "factorized", "mos", "mixture_of_logits", "simplex"])
 def test_a_frozen_head_does_not_stay_at_zero(head):
-    trained, frozen = (stack_config("pr908", f"model/head={head}", f"defects={defects}") for defects in ("none", "pr908"))
+    trained, frozen = (
+        stack_config("pr908", f"model/head={head}", f"defects={defects}") for defects in ("none", "pr908")
+    )
     assert trained["model"]["head"]["zero_up"] is True
     assert frozen["model"]["head"]["zero_up"] is False
     assert all(float(p.detach().abs().max()) > 0 for p in started(frozen).head.parameters())

@@ -46,7 +46,10 @@ def test_one_seed_gives_one_state_and_two_seeds_two(variant):
 
 def test_layers_of_one_shape_are_drawn_apart():
     state = drawn()
-    assert len({state[f"attention.{i}.k.weight"] for i in range(3)} | {state[f"attention.{i}.v.weight"] for i in range(3)}) == 6
+    assert (
+        len({state[f"attention.{i}.k.weight"] for i in range(3)} | {state[f"attention.{i}.v.weight"] for i in range(3)})
+        == 6
+    )
 
 
 def test_the_global_generator_neither_decides_nor_moves():

@@ -31,7 +31,9 @@ class TestHashes:
     IDS = (5, 7, 1023, 1023, 0, 1)
 
     def test_bigram_embed_by_hand(self):
-        """(1619 prev + cur) mod 4096, prev_0 = 0: 5; 8,095 + 7 - 4,096; 11,333 + 1,023 - 3 x 4,096; 1,656,237 + 1,023 - 404 x 4,096; ..."""
+        """(1619 prev + cur) mod 4096, prev_0 = 0: 5; 8,095 + 7 - 4,096; 11,333 + 1,023 - 3 x 4,096; 1,656,237 + 1,023 -
+        404 x 4,096; ...
+        """
         side = BigramEmbed(tiny_dims(), buckets=4096)
         assert side.bucket(torch.tensor([self.IDS])).tolist() == [[5, 4006, 68, 2476, 1453, 1]]
 
@@ -43,8 +45,13 @@ class TestHashes:
     @pytest.mark.parametrize("vocab", [1024, 50_000])
     def test_against_python_integers(self, vocab):
         ids = random_ids(3, 200, vocab, seed=7)
-        embed, residual = BigramEmbed(tiny_dims(), buckets=4096), BigramResidual(tiny_dims(), buckets=2048, rank=4, lambda_init=0.05)
-        for row, first, second in zip(ids.tolist(), embed.bucket(ids).tolist(), residual.bucket(ids).tolist(), strict=True):
+        embed, residual = (
+            BigramEmbed(tiny_dims(), buckets=4096),
+            BigramResidual(tiny_dims(), buckets=2048, rank=4, lambda_init=0.05),
+        )
+        for row, first, second in zip(
+            ids.tolist(), embed.bucket(ids).tolist(), residual.bucket(ids).tolist(), strict=True
+        ):
             assert first == [(1619 * (row[t - 1] if t else 0) + row[t]) % 4096 for t in range(200)]
             assert second == [((36313 * row[t]) ^ (27191 * row[t - 1])) % 2047 if t else 2047 for t in range(200)]
 
@@ -60,7 +67,11 @@ class TestHashes:
         pairs = torch.stack([previous.flatten(), current.flatten()], 1)
         loads = BigramEmbed(tiny_dims(), buckets=4096).bucket(pairs)[:, 1].bincount(minlength=4096)
         assert (int(loads.min()), int(loads.max())) == (254, 260)
-        loads = BigramResidual(tiny_dims(), buckets=2048, rank=4, lambda_init=0.05).bucket(pairs)[:, 1].bincount(minlength=2048)[:2047]
+        loads = (
+            BigramResidual(tiny_dims(), buckets=2048, rank=4, lambda_init=0.05)
+            .bucket(pairs)[:, 1]
+            .bincount(minlength=2048)[:2047]
+        )
         assert (int(loads.min()), int(loads.max())) == (442, 591)
 
     def test_they_stay_within_the_table_at_any_size(self):
@@ -108,7 +119,9 @@ class TestStart:
     @torch.no_grad()
     def test_tables_weights_and_scales(self):
         model = tiny_model(with_sides(*SIDES, overrides=("model.vocab_size=500",)), seed=None)
-        embed, residual, value = (model.side_inputs[name] for name in ("bigram_embed", "bigram_residual", "value_embedding"))
+        embed, residual, value = (
+            model.side_inputs[name] for name in ("bigram_embed", "bigram_residual", "value_embedding")
+        )
         assert not bool(embed.table.weight.any())
         assert not bool(residual.table.weight.any())
         assert bool((residual.lambdas == 0.05).all())

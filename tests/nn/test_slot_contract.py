@@ -1,4 +1,4 @@
-"""What every variant of a model slot owes, tried on every YAML of conf/model/<slot>: a new one is tested by existing."""
+"""The contract of a model slot's variants, tested on every YAML of conf/model/<slot>, new ones included."""
 
 import pytest
 import torch
@@ -147,7 +147,9 @@ class TestHead:
         logp = head.logp(x)
         assert logp.shape == (2, TIME, dims.vocab_size)
         assert logp.dtype == torch.float32
-        torch.testing.assert_close(logp.double().exp().sum(-1), torch.ones(2, TIME, dtype=torch.float64), rtol=0, atol=2e-5)
+        torch.testing.assert_close(
+            logp.double().exp().sum(-1), torch.ones(2, TIME, dtype=torch.float64), rtol=0, atol=2e-5
+        )
 
     @pytest.mark.parametrize("size", [1.0, 1000.0], ids=["x~1", "x~1000"])
     def test_nll_is_minus_logp_of_the_target(self, stem, size):
@@ -177,7 +179,9 @@ class TestHead:
         with torch.autocast("cpu", torch.bfloat16):
             logp, nll = head.logp(x), head.nll(x, y)
         assert logp.dtype == nll.dtype == torch.float32
-        torch.testing.assert_close(logp.double().exp().sum(-1), torch.ones(2, TIME, dtype=torch.float64), rtol=0, atol=2e-5)
+        torch.testing.assert_close(
+            logp.double().exp().sum(-1), torch.ones(2, TIME, dtype=torch.float64), rtol=0, atol=2e-5
+        )
         torch.testing.assert_close(nll, -logp.gather(-1, y[..., None])[..., 0], rtol=1e-5, atol=2e-5)
 
     @pytest.mark.parametrize("embedding", variants("embedding"))

@@ -48,7 +48,8 @@ def test_rotary_scores_depend_on_the_distance_alone(base):
 
     def score(m: int, n: int) -> float:
         return float(
-            rotate(q[None, None], cos[m, None], sin[m, None]).flatten() @ rotate(k[None, None], cos[n, None], sin[n, None]).flatten()
+            rotate(q[None, None], cos[m, None], sin[m, None]).flatten()
+            @ rotate(k[None, None], cos[n, None], sin[n, None]).flatten()
         )
 
     for distance in (0, 1, 5, 17):
@@ -71,7 +72,9 @@ def test_rotary_is_multiplication_by_a_unit_complex_number():
 
 def test_rotary_tells_all_published_positions_apart():
     cos, sin = rotary_angles(1024, 64, 10000.0, torch.device("cpu"))
-    exact = torch.outer(torch.arange(1024, dtype=torch.float64), 10000.0 ** (-torch.arange(0, 64, 2, dtype=torch.float64) / 64))
+    exact = torch.outer(
+        torch.arange(1024, dtype=torch.float64), 10000.0 ** (-torch.arange(0, 64, 2, dtype=torch.float64) / 64)
+    )
     assert len(torch.unique(torch.cat((cos, sin), 1), dim=0)) == 1024
     torch.testing.assert_close(cos.double(), exact.cos(), rtol=0, atol=2e-4)
     torch.testing.assert_close(sin.double(), exact.sin(), rtol=0, atol=2e-4)
@@ -103,7 +106,9 @@ def test_block_formula():
 @pytest.mark.parametrize("depth", ["unet", "plain"])
 @pytest.mark.parametrize(("layers", "cores"), [(1, 1), (3, 3), (4, 4), (5, 2), (4, 1)])
 def test_whole_model_against_the_formula(depth, layers, cores):
-    config = tiny_config(f"model/depth={depth}", f"model.layers={layers}", f"model.unique_blocks={cores}", "model.rope_base=100.0")
+    config = tiny_config(
+        f"model/depth={depth}", f"model.layers={layers}", f"model.unique_blocks={cores}", "model.rope_base=100.0"
+    )
     model = tiny_model(config)
     ids = random_ids(1, 8)
     with torch.no_grad():

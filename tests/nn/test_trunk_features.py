@@ -72,7 +72,10 @@ class TestExclusiveSelfAttention:
         x, value = normal(1, 6, 32), normal(1, 6, 32, seed=3)
         rotary = rotary_angles(6, dims.head_dim, 10000.0, CPU)
         y = module(x, x, rotary, value_BTE=value, exclude_self=True).view(1, 6, 2, 16)
-        plain, summed = F.linear(x, module.v.weight).view(1, 6, 2, 16), (F.linear(x, module.v.weight) + value).view(1, 6, 2, 16)
+        plain, summed = (
+            F.linear(x, module.v.weight).view(1, 6, 2, 16),
+            (F.linear(x, module.v.weight) + value).view(1, 6, 2, 16),
+        )
         assert (y * summed).sum(-1).abs().max() < 1e-9
         assert (y * plain).sum(-1).abs()[:, 1:].max() > 0.1
 
@@ -84,10 +87,14 @@ class TestPartialRotary:
         assert model == tiny_config()["model"], "the default rotates the whole head"
         turn = torch.polar(
             torch.ones(12, 4, dtype=torch.float64),
-            -torch.outer(torch.arange(12.0, dtype=torch.float64), 10000.0 ** (-2 * torch.arange(4, dtype=torch.float64) / 8)),
+            -torch.outer(
+                torch.arange(12.0, dtype=torch.float64), 10000.0 ** (-2 * torch.arange(4, dtype=torch.float64) / 8)
+            ),
         )
         z = torch.complex(x[..., :4], x[..., 4:]) * turn[:, None, :]
-        torch.testing.assert_close(rotate(x, *rotary_angles(12, 8, 10000.0, CPU)), torch.cat((z.real, z.imag), -1), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            rotate(x, *rotary_angles(12, 8, 10000.0, CPU)), torch.cat((z.real, z.imag), -1), rtol=1e-5, atol=1e-5
+        )
 
     @pytest.mark.parametrize("dims", [2, 4, 6])
     def test_the_rest_passes_through_and_the_first_are_a_small_head(self, dims):
@@ -102,7 +109,9 @@ class TestPartialRotary:
         trunk = build_model(published_config("pr908")["model"]).trunk
         cos, sin = rotary_angles(2, trunk.rotary_dims, trunk.rotary_base, CPU)
         want = [22_081.79 ** (-2 * j / 16) for j in range(8)]
-        torch.testing.assert_close(torch.atan2(sin[1], cos[1]).double(), torch.tensor(want, dtype=torch.float64), rtol=1e-5, atol=1e-9)
+        torch.testing.assert_close(
+            torch.atan2(sin[1], cos[1]).double(), torch.tensor(want, dtype=torch.float64), rtol=1e-5, atol=1e-9
+        )
 
 
 class TestNtk:

@@ -30,7 +30,10 @@ def test_equals_torch_and_the_formula(shape, decay):
     settings = {**SETTINGS, "weight_decay": decay}
     start, grads = normal(*shape, seed=0), [normal(*shape, seed=i + 1) for i in range(5)]
     ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
-    optimizers = Adam([ours], Ranks(), **settings), torch.optim.AdamW([theirs], lr=0.04, betas=(0.9, 0.95), eps=1e-8, weight_decay=decay)
+    optimizers = (
+        Adam([ours], Ranks(), **settings),
+        torch.optim.AdamW([theirs], lr=0.04, betas=(0.9, 0.95), eps=1e-8, weight_decay=decay),
+    )
     for g in grads:
         ours.grad, theirs.grad = g.clone(), g.clone()
         for optimizer in optimizers:
@@ -40,7 +43,8 @@ def test_equals_torch_and_the_formula(shape, decay):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("lr", 0.0), ("beta1", 1.0), ("beta1", -0.1), ("beta2", 1.0), ("eps", 0.0), ("weight_decay", -0.1)]
+    ("key", "value"),
+    [("lr", 0.0), ("beta1", 1.0), ("beta1", -0.1), ("beta2", 1.0), ("eps", 0.0), ("weight_decay", -0.1)],
 )
 def test_settings_that_cannot_be_are_refused_by_key(key, value):
     with pytest.raises(OptionError) as refused:

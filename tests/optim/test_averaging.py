@@ -88,7 +88,10 @@ class TestSnapshots:
 
     def test_equal_weights_average_to_themselves(self):
         same = weights(3)
-        close(fed(SnapshotAverage(start_step=0, interval_steps=1, include_zero_lr=False), 251, state=lambda step: same), same)
+        close(
+            fed(SnapshotAverage(start_step=0, interval_steps=1, include_zero_lr=False), 251, state=lambda step: same),
+            same,
+        )
 
     def test_one_snapshot_is_the_weights(self):
         got = fed(SnapshotAverage(start_step=9, interval_steps=9, include_zero_lr=False), 9)
@@ -96,14 +99,23 @@ class TestSnapshots:
 
     def test_none_taken_is_no_average(self):
         assert fed(SnapshotAverage(start_step=50, interval_steps=1, include_zero_lr=False), 9) is None
-        assert fed(SnapshotAverage(start_step=0, interval_steps=1, include_zero_lr=False), 9, scale=lambda step: 0.0) is None
+        assert (
+            fed(SnapshotAverage(start_step=0, interval_steps=1, include_zero_lr=False), 9, scale=lambda step: 0.0)
+            is None
+        )
 
     def test_snapshots_at_rate_zero_are_left_out_unless_asked_for(self):
         def scale(step: int) -> float:
             return 1.0 if step <= 6 else 0.0
 
-        close(fed(SnapshotAverage(start_step=5, interval_steps=1, include_zero_lr=False), 10, scale), self.mean(range(5, 7)))
-        close(fed(SnapshotAverage(start_step=5, interval_steps=1, include_zero_lr=True), 10, scale), self.mean(range(5, 11)))
+        close(
+            fed(SnapshotAverage(start_step=5, interval_steps=1, include_zero_lr=False), 10, scale),
+            self.mean(range(5, 7)),
+        )
+        close(
+            fed(SnapshotAverage(start_step=5, interval_steps=1, include_zero_lr=True), 10, scale),
+            self.mean(range(5, 11)),
+        )
 
     def mean(self, steps: range) -> dict[str, torch.Tensor]:
         return {name: sum(weights(step)[name].double() for step in steps) / len(steps) for name in weights(0)}
@@ -116,7 +128,10 @@ class TestSnapshots:
 
 def taken(config: dict, steps: int) -> list[int]:
     """The steps at which a run of this configuration takes a snapshot, one number standing for its weights."""
-    averaging, schedule = build_averaging(config["optim"]), build_schedule(config["optim"], build_budget(config["train"]))
+    averaging, schedule = (
+        build_averaging(config["optim"]),
+        build_schedule(config["optim"], build_budget(config["train"])),
+    )
     averaging.start({"step": torch.zeros(1)})
     found = []
     for step in range(steps):
@@ -147,7 +162,9 @@ def test_every_yaml_starts_updates_and_averages(stem):
     averaging = build_averaging(tiny_config(f"optim/averaging={stem}")["optim"])
     got = fed(averaging, 30)
     assert (got is None) == (stem == "none")
-    assert got is None or all(math.isfinite(float(w.sum())) and got[name].shape == w.shape for name, w in weights(0).items())
+    assert got is None or all(
+        math.isfinite(float(w.sum())) and got[name].shape == w.shape for name, w in weights(0).items()
+    )
 
 
 @pytest.mark.parametrize(("cls", "bad"), [(ExponentialAverage, {"decay": 1.0}), (ExponentialAverage, {"decay": -0.1})])

@@ -25,7 +25,9 @@ def normal(*shape: int, seed: int) -> torch.Tensor:
 
 
 def orthogonalised(u: torch.Tensor) -> torch.Tensor:
-    """Five published Newton-Schulz steps on one float64 matrix, through its singular values: odd polynomials act on them alone."""
+    """Five published Newton-Schulz steps on one float64 matrix, through its singular values: odd polynomials act on
+    them alone.
+    """
     left, s, right = torch.linalg.svd(u, full_matrices=False)
     s = s / (s.square().sum().sqrt() + 1e-7)
     for _ in range(5):
@@ -62,14 +64,22 @@ def stepped(start: list[torch.Tensor], grads: list[list[torch.Tensor]], settings
 
 def problem(steps: int) -> tuple[list[torch.Tensor], list[list[torch.Tensor]]]:
     start = [normal(*shape, seed=i) for i, shape in enumerate(SHAPES)]
-    return start, [[normal(*shape, seed=100 * step + i + 50) for i, shape in enumerate(SHAPES)] for step in range(steps)]
+    return start, [
+        [normal(*shape, seed=100 * step + i + 50) for i, shape in enumerate(SHAPES)] for step in range(steps)
+    ]
 
 
 @pytest.mark.parametrize("nesterov", [True, False])
 @pytest.mark.parametrize(("decay", "order"), [(0.0, "before"), (0.5, "before"), (0.5, "after")])
 @pytest.mark.parametrize("warmup", [0, 1, 4])
 def test_several_steps_are_the_formula(nesterov, decay, order, warmup):
-    settings = {**PUBLISHED, "nesterov": nesterov, "weight_decay": decay, "decay_order": order, "momentum_warmup_steps": warmup}
+    settings = {
+        **PUBLISHED,
+        "nesterov": nesterov,
+        "weight_decay": decay,
+        "decay_order": order,
+        "momentum_warmup_steps": warmup,
+    }
     start, grads = problem(6)
     for got, want in zip(stepped(start, grads, settings), by_the_formula(start, grads, settings), strict=True):
         torch.testing.assert_close(got, want, rtol=1e-8, atol=1e-8)
@@ -79,7 +89,13 @@ def test_each_setting_matters():
     start, grads = problem(6)
     base = {**PUBLISHED, "weight_decay": 0.5}
     want = stepped(start, grads, base)[0]
-    for change in ({"lr": 0.05}, {"momentum": 0.9}, {"momentum_start": 0.5}, {"momentum_warmup_steps": 6}, {"nesterov": False}):
+    for change in (
+        {"lr": 0.05},
+        {"momentum": 0.9},
+        {"momentum_start": 0.5},
+        {"momentum_warmup_steps": 6},
+        {"nesterov": False},
+    ):
         assert not torch.allclose(stepped(start, grads, {**base, **change})[0], want), change
     for change in ({"newton_schulz_steps": 4}, {"weight_decay": 0.4}, {"decay_order": "after"}):
         assert not torch.allclose(stepped(start, grads, {**base, **change})[0], want), change
@@ -97,9 +113,17 @@ def test_fp32_weights_follow_the_float64_formula():
 @pytest.mark.parametrize("nesterov", [True, False])
 def test_direction_agrees_with_torch_at_constant_momentum(shape, nesterov):
     ours, theirs = (torch.nn.Parameter(normal(*shape, seed=1).float()) for _ in range(2))
-    muon = Muon([ours], Ranks(), **{**PUBLISHED, "momentum_start": 0.95, "momentum_warmup_steps": 0, "nesterov": nesterov})
+    muon = Muon(
+        [ours], Ranks(), **{**PUBLISHED, "momentum_start": 0.95, "momentum_warmup_steps": 0, "nesterov": nesterov}
+    )
     reference = torch.optim.Muon(
-        [theirs], lr=0.04, momentum=0.95, nesterov=nesterov, weight_decay=0.0, ns_coefficients=(3.4445, -4.7750, 2.0315), ns_steps=5
+        [theirs],
+        lr=0.04,
+        momentum=0.95,
+        nesterov=nesterov,
+        weight_decay=0.0,
+        ns_coefficients=(3.4445, -4.7750, 2.0315),
+        ns_steps=5,
     )
     for step in range(4):
         before = ours.detach().clone(), theirs.detach().clone()

@@ -12,7 +12,9 @@ from pgolf.training.loop import train
 from pgolf.training.runlog import RunLog
 from tiny import ALL_VARIANTS, bytes_of_state, configured_job, loop_settings, stems, tiny_config, tiny_model
 
-OPTIMIZERS = [f"optim={stem}" for stem in stems("optim")] + [f"optim/algorithm@optim.roles.matrix={s}" for s in stems("optim/algorithm")]
+OPTIMIZERS = [f"optim={stem}" for stem in stems("optim")] + [
+    f"optim/algorithm@optim.roles.matrix={s}" for s in stems("optim/algorithm")
+]
 
 
 def test_the_yamls_are_found():

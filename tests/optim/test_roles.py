@@ -171,7 +171,9 @@ class TestRoles:
 class TestCoverage:
     def test_a_tensor_that_roles_forgets_is_named(self):
         config = with_slot("head", ForgetsOne, zero_up=True)
-        with pytest.raises(CoverageError, match=r"no optimizer trains: model\.head\.scale\. .*optim\.frozen=\[model\.head\.scale\]"):
+        with pytest.raises(
+            CoverageError, match=r"no optimizer trains: model\.head\.scale\. .*optim\.frozen=\[model\.head\.scale\]"
+        ):
             build_optimizers(build_model(config["model"]), config, Ranks())
 
     def test_the_remedies_work(self):
@@ -196,7 +198,10 @@ class TestCoverage:
 
     def test_a_float_buffer_in_the_state_is_named_and_other_buffers_pass(self):
         config = with_slot("mlp", KeepsBuffer)
-        with pytest.raises(CoverageError, match=r"no parameters: model\.mlp\.0\.running, model\.mlp\.1\.running, model\.mlp\.2\.running\."):
+        with pytest.raises(
+            CoverageError,
+            match=r"no parameters: model\.mlp\.0\.running, model\.mlp\.1\.running, model\.mlp\.2\.running\.",
+        ):
             names_by_role(build_model(config["model"]), set())
 
 
@@ -205,7 +210,9 @@ class TestGradientsThatNeverCome:
     @pytest.mark.parametrize(("steps", "raised_at"), [(25, 20), (20, 20), (7, 7)])
     def test_stop_the_run_by_name(self, cls, steps, raised_at, tmp_path):
         name = {NeverUsed: "spare", TimesZero: "gate", Detached: "side"}[cls]
-        with pytest.raises(CoverageError, match=rf"no gradient in {raised_at} steps: model\.mlp\.0\.{name}\.weight, .*optim\.frozen="):
+        with pytest.raises(
+            CoverageError, match=rf"no gradient in {raised_at} steps: model\.mlp\.0\.{name}\.weight, .*optim\.frozen="
+        ):
             run(with_slot("mlp", cls), tmp_path, steps)
         assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) in (raised_at - 1, raised_at)
 
@@ -227,7 +234,9 @@ class TestGradientsThatNeverCome:
         assert GradientWatch.PROOF_STEPS <= timed.steps == 8 < GradientWatch.WATCHED_STEPS
 
     def test_a_part_can_be_given_another_role(self):
-        config = tiny_config("model/embedding=albert", "optim.role_of=[model.embedding:scalar,model.embedding.projection:head]")
+        config = tiny_config(
+            "model/embedding=albert", "optim.role_of=[model.embedding:scalar,model.embedding.projection:head]"
+        )
         trained = build_optimizers(build_model(config["model"]), config, Ranks()).names
         assert trained["head"] == ["model.embedding.projection.weight"]
         assert "model.embedding.table.weight" in trained["scalar"]
@@ -268,7 +277,11 @@ class TestGradientsThatNeverCome:
 class TestFrozen:
     @pytest.mark.parametrize(
         "patterns",
-        [["model.embedding"], ["model.q_proj.0.proj.weight", "model.gains.2"], ["model.mlp.", "model.attention.1.q_gain"]],
+        [
+            ["model.embedding"],
+            ["model.q_proj.0.proj.weight", "model.gains.2"],
+            ["model.mlp.", "model.attention.1.q_gain"],
+        ],
         ids=str,
     )
     def test_frozen_tensors_keep_their_bytes_and_all_others_move(self, patterns, tmp_path):
@@ -293,9 +306,13 @@ class TestFrozen:
         assert not matches("model.gains.1.attn_scale", "model.gains.1.attn")
         assert not matches("model.gains.1.attn_scale", "gains")
         model = build_model(tiny_config("model.layers=11")["model"])
-        assert frozen_names(model, ["model.gains.1"]) == {f"model.gains.1.{n}" for n in ("attn_scale", "mlp_scale", "resid_mix")}
+        assert frozen_names(model, ["model.gains.1"]) == {
+            f"model.gains.1.{n}" for n in ("attn_scale", "mlp_scale", "resid_mix")
+        }
 
-    @pytest.mark.parametrize("pattern", ["model.head", "model.embed", "embedding", "model.gains.3", "", ".", "model.gains.1.attn"])
+    @pytest.mark.parametrize(
+        "pattern", ["model.head", "model.embed", "embedding", "model.gains.3", "", ".", "model.gains.1.attn"]
+    )
     def test_a_pattern_that_matches_nothing_is_an_error(self, pattern):
         model = build_model(tiny_config()["model"])
         with pytest.raises(ConfigError, match=r"optim\.frozen: matches no parameter"):

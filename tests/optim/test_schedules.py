@@ -24,7 +24,8 @@ def test_constant(budget, step, scale):
 
 
 @pytest.mark.parametrize(
-    ("step", "scale"), [(0, 1.0), (29, 1.0), (30, 1.0), (31, 0.98), (55, 0.5), (79, 0.02), (80, 0.0), (81, 0.0), (99, 0.0)]
+    ("step", "scale"),
+    [(0, 1.0), (29, 1.0), (30, 1.0), (31, 0.98), (55, 0.5), (79, 0.02), (80, 0.0), (81, 0.0), (99, 0.0)],
 )
 def test_step_warmdown(step, scale):
     assert StepWarmdown(STEPS, start_step=30, warmdown_steps=50)(step, 123.0) == close(scale)
@@ -62,9 +63,9 @@ def test_a_warmdown_longer_than_the_run_never_reaches_the_full_rate(step, scale)
     ],
 )
 def test_wallclock_warmdown_under_a_budget_in_seconds(step, elapsed_s, scale):
-    assert WallclockWarmdown(TEN_MINUTES, warmdown_fraction=None, warmdown_steps=1200)(step, elapsed_s) == pytest.approx(
-        scale, rel=1e-3, abs=1e-9
-    )
+    assert WallclockWarmdown(TEN_MINUTES, warmdown_fraction=None, warmdown_steps=1200)(
+        step, elapsed_s
+    ) == pytest.approx(scale, rel=1e-3, abs=1e-9)
 
 
 @given(step=st.integers(1, 20_000), elapsed_s=st.floats(0.001, 700.0), warmdown=st.integers(1, 20_000))
@@ -96,7 +97,13 @@ def test_rates_never_rise_nor_leave_zero_to_one(step, start, warmdown):
 
 @pytest.mark.parametrize(
     ("budget", "step", "elapsed_s", "spent"),
-    [(STEPS, 0, 9e9, 0.0), (STEPS, 25, 0.0, 0.25), (STEPS, 100, 0.0, 1.0), (TEN_MINUTES, 7, 0.0, 0.0), (TEN_MINUTES, 7, 660.0, 1.1)],
+    [
+        (STEPS, 0, 9e9, 0.0),
+        (STEPS, 25, 0.0, 0.25),
+        (STEPS, 100, 0.0, 1.0),
+        (TEN_MINUTES, 7, 0.0, 0.0),
+        (TEN_MINUTES, 7, 660.0, 1.1),
+    ],
 )
 def test_budget_spent(budget, step, elapsed_s, spent):
     assert budget.spent(step, elapsed_s) == close(spent)

@@ -29,9 +29,14 @@ def test_a_page_of_many_arms_says_what_it_leaves_out(tmp_path: Path, monkeypatch
     assert "The first 6 of 12 rows are shown." in text
     assert "The first 7 of 24 runs are shown." in text
     assert text.count('class="run"') == 7
-    assert all("Of more than 5 arms the best by mean score are drawn; the table has all 12." in exhibit.caption for exhibit in exhibits)
+    assert all(
+        "Of more than 5 arms the best by mean score are drawn; the table has all 12." in exhibit.caption
+        for exhibit in exhibits
+    )
     (part,) = numbers.parts(made.report.families[0])
-    assert [row.label for row in part.rows] == ["arm00", "arm08", "arm09", "arm10", "arm11"], "the baseline and the best four"
+    assert [row.label for row in part.rows] == ["arm00", "arm08", "arm09", "arm10", "arm11"], (
+        "the baseline and the best four"
+    )
     assert all(arm in markdown(page(made.report)) for arm in scores)
 
 

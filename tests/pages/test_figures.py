@@ -1,4 +1,6 @@
-"""Pictures: they show what was computed, draw for any shape of study, and their SVG is safe, accessible and the same each time."""
+"""Pictures: they show what was computed, draw for any shape of study, and their SVG is safe, accessible and the same
+each time.
+"""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -52,10 +54,16 @@ def pictures(exhibits: list[Exhibit]) -> dict[str, Picture]:
 def whole_study(root: Path) -> Path:
     """Two families, published values, curves."""
     study = curved_study(
-        root, {**SCORES, **{f"{arm}_frozen": [x + 1 for x in values] for arm, values in SCORES.items()}}, cap_bytes=600_000
+        root,
+        {**SCORES, **{f"{arm}_frozen": [x + 1 for x in values] for arm, values in SCORES.items()}},
+        cap_bytes=600_000,
     )
     frozen = tuple(f"{arm}_frozen" for arm in SCORES)
-    describe(study, {"trained": tuple(SCORES), "frozen": frozen}, published={arm: {"val_bpb": 1 + i / 10} for i, arm in enumerate(frozen)})
+    describe(
+        study,
+        {"trained": tuple(SCORES), "frozen": frozen},
+        published={arm: {"val_bpb": 1 + i / 10} for i, arm in enumerate(frozen)},
+    )
     return study
 
 
@@ -66,7 +74,9 @@ def test_a_curve_is_the_mean_and_the_range_of_its_seeds(tmp_path: Path) -> None:
     assert set(found) == set(SCORES)
     line = found["mos"]
     assert line.seeds == 3
-    assert line.tokens == tuple(step * 4096.0 for step in (20, 40, 60, 80, 100)), "the last point is the final live score"
+    assert line.tokens == tuple(step * 4096.0 for step in (20, 40, 60, 80, 100)), (
+        "the last point is the final live score"
+    )
     assert line.mean[-1] == pytest.approx(fmean(SCORES["mos"]) - 0.01)
     assert (line.low[-1], line.high[-1]) == pytest.approx((1.89, 1.92))
     at_20 = [round(x - 0.01 + 2.0 * 0.9**4 + 0.01 * (seed * 20 % 3), 5) for seed, x in enumerate(SCORES["mos"], 1)]
@@ -81,7 +91,9 @@ def test_training_points_are_means_of_neighbours(tmp_path: Path) -> None:
     assert len(curve.train_tokens) > 2 * WINDOW
     assert line.tokens == tuple(map(float, curve.train_tokens))[: -(WINDOW // 2)]
     assert line.mean[0] == curve.train_bpb[0], "the first stands as it is"
-    assert line.mean[-1] == pytest.approx(fmean(curve.train_bpb[-WINDOW:])), "the last is a mean of as many as the others"
+    assert line.mean[-1] == pytest.approx(fmean(curve.train_bpb[-WINDOW:])), (
+        "the last is a mean of as many as the others"
+    )
     assert line.mean[7] == pytest.approx(fmean(curve.train_bpb[7 - WINDOW // 2 : 8 + WINDOW // 2]))
 
 
@@ -106,10 +118,22 @@ def test_what_is_drawn_is_what_was_computed(tmp_path: Path) -> None:
         for kind in (TRAIN, VALIDATION):
             shown = [tuple(map(tuple, line.get_data())) for line in drawn[f"{kind}-{number}"].figure.axes[0].lines]
             assert shown == [(line.tokens, line.mean) for line in series(part, kind, curves_of(made.curves))]
-        marks = [line.get_xdata()[0] for line in drawn[f"differences-{number}"].figure.axes[0].lines if len(line.get_xdata()) == 1]
+        marks = [
+            line.get_xdata()[0]
+            for line in drawn[f"differences-{number}"].figure.axes[0].lines
+            if len(line.get_xdata()) == 1
+        ]
         assert marks == [row.comparison.test.difference for row in table.rows if row.comparison and row.comparison.test]
-        bars = [tuple(line.get_xdata()) for line in drawn[f"differences-{number}"].figure.axes[0].lines if len(line.get_xdata()) == 2][1:]
-        assert bars == [(row.comparison.test.low, row.comparison.test.high) for row in table.rows if row.comparison and row.comparison.test]
+        bars = [
+            tuple(line.get_xdata())
+            for line in drawn[f"differences-{number}"].figure.axes[0].lines
+            if len(line.get_xdata()) == 2
+        ][1:]
+        assert bars == [
+            (row.comparison.test.low, row.comparison.test.high)
+            for row in table.rows
+            if row.comparison and row.comparison.test
+        ]
         dots = [
             (line.get_xdata()[0], line.get_ydata()[0])
             for line in drawn[f"bytes-{number}"].figure.axes[0].lines
@@ -117,7 +141,9 @@ def test_what_is_drawn_is_what_was_computed(tmp_path: Path) -> None:
         ]
         assert dots == [(row.group.mean("total_bytes"), row.mean_bpb) for row in table.rows]
     assert [p.published for p in pairs(made.report.families[1], made.study)] == [1.0, 1.1, 1.2]
-    assert [p.measured for p in pairs(made.report.families[1], made.study)] == [row.mean_bpb for row in made.report.families[1].rows]
+    assert [p.measured for p in pairs(made.report.families[1], made.study)] == [
+        row.mean_bpb for row in made.report.families[1].rows
+    ]
     assert "published-1" not in drawn, "a family without published values has no such picture"
     assert "published-2" in drawn
 
@@ -145,7 +171,8 @@ def test_any_shape_draws(scores: dict[str, list[float]], tmp_path: Path) -> None
             put(study, made, where)
             (study / where / "metrics.jsonl").write_text(
                 "".join(
-                    f'{{"event": "train", "step": {s}, "tokens": {s * 4096}, "train_bpb": {bpb + 1 / s}, "train_nats": 3}}\n'
+                    f'{{"event": "train", "step": {s}, "tokens": {s * 4096}, "train_bpb": {bpb + 1 / s}, '
+                    '"train_nats": 3}\n'
                     for s in (10, 50, 100)
                 )
                 + f'{{"event": "val", "step": 50, "val_bpb_live": {bpb}}}\nnot json'
@@ -168,7 +195,9 @@ def test_without_scores_curves_or_study_there_is_less_to_draw(tmp_path: Path) ->
     assert gallery(made_of(study)) == []
     names = [exhibit.name for exhibit in gallery(made_of(study_of(tmp_path / "b", SCORES)))]
     assert names == ["differences", "bytes"]
-    assert gallery(made_of(study_of(tmp_path / "c", {"tied": [2.0]})))[0].name == "bytes", "one arm differs from nothing"
+    assert gallery(made_of(study_of(tmp_path / "c", {"tied": [2.0]})))[0].name == "bytes", (
+        "one arm differs from nothing"
+    )
 
 
 def test_an_arm_without_a_difference_says_why(tmp_path: Path) -> None:
@@ -179,7 +208,9 @@ def test_an_arm_without_a_difference_says_why(tmp_path: Path) -> None:
     (picture,) = exhibits["differences"].panels.values()
     assert "mos: none, another evaluation mode" in picture.description
     assert any(text.get_text().startswith(" another evaluation") for text in picture.figure.axes[0].texts)
-    assert list(exhibits["bytes"].panels) == ["heads (plain64)", "heads (sliding)"], "scores of two modes never share an axis"
+    assert list(exhibits["bytes"].panels) == ["heads (plain64)", "heads (sliding)"], (
+        "scores of two modes never share an axis"
+    )
 
 
 def test_an_arm_keeps_its_look_and_no_two_look_alike(tmp_path: Path) -> None:
@@ -214,7 +245,9 @@ def test_the_cap_stands_where_it_squashes_nothing(tmp_path: Path) -> None:
     assert points.x_limits(near, 16_000_000)[1] < 580_000
     made = made_of(whole_study(tmp_path))
     assert cap_of(parts(made.report.families[0])[0]) == 600_000
-    (exhibit,) = (e for e in gallery(made_of(study_of(tmp_path / "b", SCORES, cap_bytes=16_000_000))) if e.name == "bytes")
+    (exhibit,) = (
+        e for e in gallery(made_of(study_of(tmp_path / "b", SCORES, cap_bytes=16_000_000))) if e.name == "bytes"
+    )
     assert "the cap, 16,000,000 bytes, lies far to the right" in exhibit.caption
     assert len(sizes(parts(made.report.families[0])[0])) == 3
 
@@ -262,7 +295,9 @@ def test_far_worse_arms_stand_at_the_edge() -> None:
 def test_effects_are_the_tables(tmp_path: Path) -> None:
     (table,) = made_of(study_of(tmp_path, SCORES)).report.families
     tests = [row.comparison.test for row in table.rows if row.comparison]
-    assert [(e.difference, e.low, e.high) for e in effects(table)] == [(t.difference, t.low, t.high) for t in tests if t]
+    assert [(e.difference, e.low, e.high) for e in effects(table)] == [
+        (t.difference, t.low, t.high) for t in tests if t
+    ]
 
 
 @given(st.lists(st.floats(0, 100, allow_nan=False), min_size=1, max_size=20), st.floats(1, 15))
@@ -283,7 +318,12 @@ def test_short_names_stay_different() -> None:
     alike = shorten(["a" * 40 + "x" + "a" * 40, "a" * 40 + "y" + "a" * 40])
     assert len(set(alike)) == 2
     sweep = [f"model.head={head},optim.roles.head.lr={lr}" for head in ("tied", "mixture_16") for lr in (0.01, 0.001)]
-    assert shorten(sweep) == ["head=tied,lr=0.01", "head=tied,lr=0.001", "head=mixture_16,lr=0.01", "head=mixture_16,lr=0.001"]
+    assert shorten(sweep) == [
+        "head=tied,lr=0.01",
+        "head=tied,lr=0.001",
+        "head=mixture_16,lr=0.01",
+        "head=mixture_16,lr=0.001",
+    ]
     assert shorten([f"a_very_long_name_that_all_share_{n}" for n in (1, 2)]) == ["…1", "…2"]
 
 
@@ -330,6 +370,8 @@ def test_a_picture_does_not_heed_the_users_matplotlibrc(tmp_path: Path) -> None:
 
     made = made_of(curved_study(tmp_path, SCORES))
     plain = [svg(picture) for picture in pictures(gallery(made)).values()]
-    with matplotlib.rc_context({"font.family": "serif", "axes.grid": True, "lines.linewidth": 9, "svg.fonttype": "path"}):
+    with matplotlib.rc_context(
+        {"font.family": "serif", "axes.grid": True, "lines.linewidth": 9, "svg.fonttype": "path"}
+    ):
         assert [svg(picture) for picture in pictures(gallery(made)).values()] == plain
         assert matplotlib.rcParams["lines.linewidth"] == 9, "and leaves it as it is"

@@ -22,7 +22,10 @@ def test_markdown_is_this(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"tied": [2.00, 2.01, 2.03], "mos": [1.90, 1.93, 1.91]})
     plan(study, ["tied", "mos"], range(1, 5))
     put(study, failed("mos", 4))
-    assert markdown(page(report_of(study, smallest_effect_bpb=0.01))) == (Path(__file__).parent / "expected_table.md").read_text()
+    assert (
+        markdown(page(report_of(study, smallest_effect_bpb=0.01)))
+        == (Path(__file__).parent / "expected_table.md").read_text()
+    )
 
 
 def test_warnings_come_first(tmp_path: Path) -> None:
@@ -44,7 +47,10 @@ def test_scores_of_two_modes_have_two_columns(tmp_path: Path) -> None:
     assert [row[2:5] for row in grid.rows] == [("2.0133 (0.0153)", "", "baseline"), ("", "1.9133 (0.0153)", "none")]
     assert [row[7] for row in grid.rows] == ["3.0702", ""], "nats of another mode neither"
     lines = list(csv.DictReader(io.StringIO(csv_text(report_of(study)))))
-    assert [(line["mean_bpb_plain64"] != "", line["mean_bpb_sliding"] != "") for line in lines] == [(True, False), (False, True)]
+    assert [(line["mean_bpb_plain64"] != "", line["mean_bpb_sliding"] != "") for line in lines] == [
+        (True, False),
+        (False, True),
+    ]
     assert "another evaluation mode" in lines[1]["refused"]
 
 
@@ -87,7 +93,9 @@ def test_extra_columns_have_room(tmp_path: Path) -> None:
     grid = page(replace(report, families=(replace(report.families[0], rows=rows),)))[1].grid
     assert grid is not None
     at = grid.columns.index("published")
-    assert grid.columns[at - 1 : at + 2] == ("Holm p", "published", "verdict"), "beside the differences, in sight on a narrow page"
+    assert grid.columns[at - 1 : at + 2] == ("Holm p", "published", "verdict"), (
+        "beside the differences, in sight on a narrow page"
+    )
     assert grid.rows[0][at : at + 2] == ("1.17", "holds")
 
 
@@ -129,7 +137,7 @@ def test_names_break_no_format(name: str, tmp_path: Path) -> None:
 
 
 def check_latex(text: str) -> None:
-    """Groups close, environments nest, every row has as many cells as its table has columns, no bare special character."""
+    """Groups close, environments nest, rows have as many cells as columns, and special characters are escaped."""
     bare = re.sub(r"\\[\\&%$#_{}]", "", "\n".join(line for line in text.splitlines() if not line.startswith("%")))
     depth = 0
     for c in bare:
@@ -148,7 +156,9 @@ def check_latex(text: str) -> None:
     for columns, body in re.findall(r"\\begin\{tabular\}\{([^\n]*)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL):
         count = len(re.sub(r"p\{[^}]*\}", "p", columns))
         for line in body.splitlines():
-            assert line == r"\hline" or (line.endswith(r" \\") and len(re.findall(r"(?<!\\)&", line)) == count - 1), line
+            assert line == r"\hline" or (line.endswith(r" \\") and len(re.findall(r"(?<!\\)&", line)) == count - 1), (
+                line
+            )
             assert not line.startswith("[")
 
 

@@ -1,4 +1,6 @@
-"""Text from files that would mean something to a browser, Markdown, LaTeX, a spreadsheet, a terminal or matplotlib: it is shown as text."""
+"""Text from files that would mean something to a browser, Markdown, LaTeX, a spreadsheet, a terminal or matplotlib: it
+is shown as text.
+"""
 
 import csv
 import io
@@ -50,12 +52,16 @@ HOSTILE = [
     "# heading",
     "1. item",
 ]
-ODD_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\uffff]")
+ODD_CHARACTERS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\uffff]"
+)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Aggregate:
-    """A study with a hostile text in every field that holds text: each text is an arm, and stands in other fields of that arm's rows."""
+    """A study with a hostile text in every field that holds text: each text is an arm, and stands in other fields of
+    that arm's rows.
+    """
     study = tmp_path_factory.mktemp("hostile") / "heads"
     for number, text in enumerate(HOSTILE):
         mark = f"{number:08x}" * 2
@@ -75,8 +81,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Aggregate:
             "val_bpb_live": 2.0,
         }
         for seed in (1, 2):
-            put(study, record(text, seed, 2.0 + number / 100 + seed / 1000, fingerprint=mark, **fields), f"a{number}/seed{seed}-{mark[:8]}")
-        put(study, record(text, 3, 1.0) | {"status": "failed", "error": f"{text}\n{text}", "fingerprint": mark}, f"a{number}/x")
+            put(
+                study,
+                record(text, seed, 2.0 + number / 100 + seed / 1000, fingerprint=mark, **fields),
+                f"a{number}/seed{seed}-{mark[:8]}",
+            )
+        put(
+            study,
+            record(text, 3, 1.0) | {"status": "failed", "error": f"{text}\n{text}", "fingerprint": mark},
+            f"a{number}/x",
+        )
         put(study, record(text, 4, 1.0, fingerprint=mark, total_bytes=text), f"a{number}/y")
     plan(study, HOSTILE[:4], [1])
     claims = tuple(Claim(text, text, (ClaimTest(HOSTILE[0], "worse", (HOSTILE[1],)),)) for text in HOSTILE)
@@ -127,7 +141,11 @@ def test_html(made: Aggregate, exhibits: list[Exhibit]) -> None:
     assert found.scripts == 1
     assert not {"img", "zz-tag", "iframe", "object"} & found.tags
     assert not {name for name in found.attributes if name.startswith("on") or not re.fullmatch(r"[\w:-]+", name)}
-    assert all(value is not None and value.startswith(("#", "data:,")) for name, value in found.values if name.endswith(("href", "src")))
+    assert all(
+        value is not None and value.startswith(("#", "data:,"))
+        for name, value in found.values
+        if name.endswith(("href", "src"))
+    )
     assert not ODD_CHARACTERS.search(page)
     for text in HOSTILE:
         assert clean(text) in page_text, text
@@ -167,7 +185,9 @@ def test_latex(made: Aggregate) -> None:
     text = latex(made.sections())
     assert not ODD_CHARACTERS.search(text)
     bare = re.sub(
-        r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater|textbar)\{\}|\\symbol\{\d+\}|\\[&%$#_{}]", "", text
+        r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater|textbar)\{\}|\\symbol\{\d+\}|\\[&%$#_{}]",
+        "",
+        text,
     )
     commands = set(re.findall(r"\\([a-zA-Z]+)", bare.split("\n", 1)[1]))
     assert commands <= {*["paragraph", "begin", "end", "item", "hline", "footnotesize", "linewidth"]}
@@ -203,7 +223,10 @@ def test_terminal(made: Aggregate, width: int) -> None:
     out = io.StringIO()
     texts = (*HOSTILE, *UNREADABLE)
     titles = Grid(texts, tuple(False for _ in texts), (texts,))
-    show([*made.sections(), Section(HOSTILE[7], (HOSTILE[7],), titles)], Console(file=out, width=width, force_terminal=False))
+    show(
+        [*made.sections(), Section(HOSTILE[7], (HOSTILE[7],), titles)],
+        Console(file=out, width=width, force_terminal=False),
+    )
     assert not ODD_CHARACTERS.search(out.getvalue())
     assert "[/red]" in out.getvalue()
 
@@ -213,7 +236,8 @@ def as_markdown(text: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("1. x", r"- 1\. x"), ("# x", r"- \# x"), ("- x", r"- \- x"), ("---", r"- \---"), ("-0.1 x", "- -0.1 x")]
+    ("text", "said"),
+    [("1. x", r"- 1\. x"), ("# x", r"- \# x"), ("- x", r"- \- x"), ("---", r"- \---"), ("-0.1 x", "- -0.1 x")],
 )
 def test_the_start_of_a_line_begins_no_block_of_markdown(text: str, said: str) -> None:
     assert as_markdown(text) == said

@@ -46,7 +46,9 @@ def test_the_notebook_runs_and_shows_the_report(tmp_path: Path, monkeypatch: pyt
     notebook = nbformat.read(copy, as_version=4)
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(source.parents[1])}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    shown = [str(text) for output in outputs for text in (output.get("data") or {"text": output.get("text", "")}).values()]
+    shown = [
+        str(text) for output in outputs for text in (output.get("data") or {"text": output.get("text", "")}).values()
+    ]
     assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
     drawn = [picture for exhibit in gallery(aggregate(source, with_curves=True)) for picture in exhibit.panels.values()]
     assert len(drawn) == 5

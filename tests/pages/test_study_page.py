@@ -26,7 +26,18 @@ BASE, WORSE, SAME, NOISY = (2.000, 2.004, 2.002), (2.100, 2.104, 2.103), (2.0015
 
 def study(*claims: Claim, **more: object) -> Study:
     family = FamilyPlan("all", "every arm", "base", ("base", "worse", "same", "noisy"))
-    made = Study("heads", "Does it matter?", "nowhere", "cpu", "welch", 0.01, (family,), {"worse": {"val_bpb": 2.2}}, "one_sample", claims)
+    made = Study(
+        "heads",
+        "Does it matter?",
+        "nowhere",
+        "cpu",
+        "welch",
+        0.01,
+        (family,),
+        {"worse": {"val_bpb": 2.2}},
+        "one_sample",
+        claims,
+    )
     return replace(made, **more)  # type: ignore[arg-type]
 
 
@@ -78,7 +89,9 @@ def test_a_claim_is_judged_by_its_rule(made: Claim, verdict: str, tmp_path: Path
         ("published_at_most", 2.1, FAILS, "1 of 1 above 2.1: worse 2.2"),
     ],
 )
-def test_published_rows_answer_a_claim_of_arithmetic(kind: str, value: float, verdict: str, why: str, tmp_path: Path) -> None:
+def test_published_rows_answer_a_claim_of_arithmetic(
+    kind: str, value: float, verdict: str, why: str, tmp_path: Path
+) -> None:
     made = Claim("a claim", "", (ClaimTest("all", kind, ("worse",), "val_bpb", value),))
     published = {"base": {"val_bpb": 2.4}, "worse": {"val_bpb": 2.2}}
     write_study(tmp_path, study(made, published=published))
@@ -95,7 +108,10 @@ def test_a_family_added_afterwards_explores(tmp_path: Path) -> None:
     family = FamilyPlan("all", "every arm", "base", ("base", "worse", "same", "noisy"), explored=True)
     made = aggregate(folder_of(tmp_path, study(claim("worse", "worse"), families=(family,))))
     assert [v.told for v in made.verdicts] == ["holds (explored afterwards)"]
-    assert any("holds (explored afterwards)" in row for row in (made.sections()[-1].grid.rows if made.sections()[-1].grid else ()))
+    assert any(
+        "holds (explored afterwards)" in row
+        for row in (made.sections()[-1].grid.rows if made.sections()[-1].grid else ())
+    )
 
 
 def test_flipping_an_arm_turns_its_verdict(tmp_path: Path) -> None:
@@ -172,7 +188,9 @@ def test_live_scores_have_a_difference_of_their_own(tmp_path: Path) -> None:
 
 
 def test_each_sweep_is_held_against_its_own_baseline(tmp_path: Path) -> None:
-    """The same arms planned again at another setting, where all score one bit better: no difference is to the first sweep's baseline."""
+    """The same arms planned again at another setting, where all score one bit better: no difference is to the first
+    sweep's baseline.
+    """
     folder, cells = folder_of(tmp_path, study()), []
     for arm, scores in {"base": BASE, "worse": WORSE}.items():
         for seed, bpb in enumerate(scores, 1):
@@ -183,7 +201,10 @@ def test_each_sweep_is_held_against_its_own_baseline(tmp_path: Path) -> None:
             put(folder, made)
     add_to_plan(folder, Sweep(("again",), 1.0, "c0de", False, tuple(cells)))
     made = aggregate(folder)
-    assert "arms of several configurations, of which the latest sweep's speaks for a claim: base, worse" in made.report.warnings
+    assert (
+        "arms of several configurations, of which the latest sweep's speaks for a claim: base, worse"
+        in made.report.warnings
+    )
     (table,) = made.report.families
     again = next(row for row in table.rows if row.group.fingerprint == "w" * 16)
     live = {row[0]: row[2] for row in scores_apart(table).grid.rows}
@@ -215,17 +236,24 @@ def test_bytes_on_a_line_leave_out_what_another_point_beats(bpb: float, size: fl
 
 
 def test_bytes_saved_are_told_seed_by_seed(tmp_path: Path) -> None:
-    """The line goes from `worse`, 400,000 bytes, to `base`, 500,000; `noisy` lies between them, `same` beats both in a seed."""
+    """The line goes from `worse`, 400,000 bytes, to `base`, 500,000; `noisy` lies between them, `same` beats both in a
+    seed.
+    """
     folder, between = folder_of(tmp_path, study()), (2.05, 2.06, 2.03)
     for arm, size in {"worse": 400_000, "noisy": 420_000}.items():
         for seed, path in enumerate(sorted(folder.glob(f"{arm}/seed*/result.json"))):
             found = json.loads(path.read_text()) | {"total_bytes": size, "model_bytes": size - 100_000}
             bpb = between[seed] if arm == "noisy" else found["val_bpb"]
-            path.write_text(json.dumps(found | {"val_bpb": bpb, "val_nats": found["val_nats"] * bpb / found["val_bpb"]}))
+            path.write_text(
+                json.dumps(found | {"val_bpb": bpb, "val_nats": found["val_nats"] * bpb / found["val_bpb"]})
+            )
     table = aggregate(folder).report.families[0]
     (section,) = against_the_line(table, ("base", "worse"))
     told = {row[0]: row[2:] for row in section.grid.rows}
-    costs = [400_000 + 100_000 * (worse - bpb) / (worse - base) for base, worse, bpb in zip(BASE, WORSE, between, strict=True)]
+    costs = [
+        400_000 + 100_000 * (worse - bpb) / (worse - base)
+        for base, worse, bpb in zip(BASE, WORSE, between, strict=True)
+    ]
     saved = [cost - 420_000 for cost in costs]
     test = one_sample(saved)
     assert test.low is not None
@@ -244,7 +272,12 @@ def test_bytes_saved_are_told_seed_by_seed(tmp_path: Path) -> None:
 def test_a_configuration_that_no_sweep_plans_is_no_part_of_the_line(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, study())
     for seed in (1, 2, 3):
-        stale = record("worse", seed, 1.0) | {"study": "heads", "choices.scale": "cpu", "fingerprint": "f" * 16, "total_bytes": 9_000_000}
+        stale = record("worse", seed, 1.0) | {
+            "study": "heads",
+            "choices.scale": "cpu",
+            "fingerprint": "f" * 16,
+            "total_bytes": 9_000_000,
+        }
         put(folder, stale)
     table = aggregate(folder).report.families[0]
     assert len([row for row in table.rows if row.group.arm == "worse"]) == 2
@@ -264,7 +297,15 @@ def test_the_page_has_every_part(tmp_path: Path) -> None:
     made = aggregate(folder)
     assert write_tables(made, folder) == []
     text = (folder / "table.md").read_text()
-    for part in ("Does it matter?", "published bpb", "2.2000", "verdict", "no difference that matters", "Published claims", "as published"):
+    for part in (
+        "Does it matter?",
+        "published bpb",
+        "2.2000",
+        "verdict",
+        "no difference that matters",
+        "Published claims",
+        "as published",
+    ):
         assert part in text
     want = scipy_stats.ttest_1samp(WORSE, sum(BASE) / 3, alternative="greater")
     assert f"t = {want.statistic:.2f}, df 2" in text

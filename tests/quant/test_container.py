@@ -21,9 +21,15 @@ def tensors(seed: int = 0, rows: int = 4, cols: int = 6) -> dict[str, Encoded]:
     rng = np.random.default_rng(seed)
     codes = rng.integers(-31, 32, (rows, cols), dtype=np.int8)
     return {
-        "model.mlp.10.fc.weight": Encoded("int", 6, (rows, cols), {"codes": codes, "scales": rng.random(rows).astype(np.float16)}),
-        "model.mlp.2.fc.weight": Encoded("int", 8, (cols, rows), {"codes": codes.T.copy(), "scales": rng.random(cols).astype(np.float16)}),
-        "model.experts": Encoded("int", 2, (2, 1, 3), {"codes": np.ones((1, 6), np.int8), "scales": np.ones(1, np.float16)}),
+        "model.mlp.10.fc.weight": Encoded(
+            "int", 6, (rows, cols), {"codes": codes, "scales": rng.random(rows).astype(np.float16)}
+        ),
+        "model.mlp.2.fc.weight": Encoded(
+            "int", 8, (cols, rows), {"codes": codes.T.copy(), "scales": rng.random(cols).astype(np.float16)}
+        ),
+        "model.experts": Encoded(
+            "int", 2, (2, 1, 3), {"codes": np.ones((1, 6), np.int8), "scales": np.ones(1, np.float16)}
+        ),
         "model.gains.0.attn_scale": Encoded("fp32", 32, (5,), {"values": rng.standard_normal(5).astype(np.float32)}),
         "model.gate": Encoded("fp16", 16, (), {"values": np.array(0.5, np.float16)}),
         "model.none": Encoded("fp32", 32, (0, 3), {"values": np.zeros((0, 3), np.float32)}),
@@ -36,7 +42,10 @@ def same(a: dict[str, Encoded], b: dict[str, Encoded]) -> bool:
     return a.keys() == b.keys() and all(
         (a[n].scheme, a[n].bits, a[n].shape) == (b[n].scheme, b[n].bits, b[n].shape)
         and a[n].arrays.keys() == b[n].arrays.keys()
-        and all(np.array_equal(a[n].arrays[k], b[n].arrays[k]) and a[n].arrays[k].dtype == b[n].arrays[k].dtype for k in a[n].arrays)
+        and all(
+            np.array_equal(a[n].arrays[k], b[n].arrays[k]) and a[n].arrays[k].dtype == b[n].arrays[k].dtype
+            for k in a[n].arrays
+        )
         for n in a
     )
 
@@ -121,7 +130,9 @@ def test_writing_fails_whole(folder, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-@pytest.mark.parametrize("header", [{"x": float("nan")}, {"x": (1, 2)}, {1: 2}, {"x": {1}}, {"x": "\ud800"}, {"x": 1, 2: 3}])
+@pytest.mark.parametrize(
+    "header", [{"x": float("nan")}, {"x": (1, 2)}, {1: 2}, {"x": {1}}, {"x": "\ud800"}, {"x": 1, 2: 3}]
+)
 def test_a_header_that_would_not_come_back_is_refused(tmp_path, header):
     with pytest.raises(ArtifactError, match="header"):
         write_container(tmp_path / "a.pgolf", header, {}, "zlib", 9)
@@ -147,7 +158,9 @@ def test_tensors_that_could_not_be_read_back_are_not_written(tmp_path, name, enc
         write_container(tmp_path / "a.pgolf", {}, {name: encoded}, "zlib", 9)
 
 
-@pytest.mark.parametrize(("codec", "level", "key"), [("xz", 1, "codec"), ("zlib", 10, "level"), ("zstd", 0, "level"), ("none", 1, "level")])
+@pytest.mark.parametrize(
+    ("codec", "level", "key"), [("xz", 1, "codec"), ("zlib", 10, "level"), ("zstd", 0, "level"), ("none", 1, "level")]
+)
 def test_bad_codecs(tmp_path, codec, level, key):
     with pytest.raises(OptionError) as caught:
         write_container(tmp_path / "a.pgolf", {}, {}, codec, level)

@@ -22,7 +22,9 @@ QUICK = settings(max_examples=60, deadline=None, database=None, suppress_health_
 HEADER = {"model": {"width": 8, "rope_base": 10000.0, "slots": ["q_proj", None]}, "tokenizer_sha256": "ab" * 16}
 CODES = np.random.default_rng(0).integers(-31, 32, (4, 6), dtype=np.int8)
 STATE = {
-    "model.mlp.10.fc.weight": Encoded("int", 6, (4, 6), {"codes": CODES, "scales": np.linspace(0.1, 0.2, 4).astype(np.float16)}),
+    "model.mlp.10.fc.weight": Encoded(
+        "int", 6, (4, 6), {"codes": CODES, "scales": np.linspace(0.1, 0.2, 4).astype(np.float16)}
+    ),
     "model.gains.0.attn_scale": Encoded("fp32", 32, (5,), {"values": np.linspace(-1, 1, 5).astype(np.float32)}),
     "model.gate": Encoded("fp16", 16, (), {"values": np.array(0.5, np.float16)}),
     "model.table": Encoded("raw", 64, (3,), {"values": np.array([1, -2, 2**40])}),
@@ -31,13 +33,21 @@ STATE = {
 
 
 def is_state(encoded: dict[str, Encoded]) -> bool:
-    return encoded.keys() == STATE.keys() and all(torch.equal(decode(encoded[name]), decode(STATE[name])) for name in STATE)
+    return encoded.keys() == STATE.keys() and all(
+        torch.equal(decode(encoded[name]), decode(STATE[name])) for name in STATE
+    )
 
 
 def forge(header: object, packed: bytes, version: int = 1) -> bytes:
-    """A file with right checksums around whatever is given (written from the format's description, not from its code)."""
-    text = header if isinstance(header, bytes) else json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return struct.pack("<8sII", b"\x89pgolf\r\n", version, len(text)) + hashlib.sha256(text).digest()[:16] + text + packed
+    """A file with correct checksums around any content, written from the format's description, not from its code."""
+    text = (
+        header
+        if isinstance(header, bytes)
+        else json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    )
+    return (
+        struct.pack("<8sII", b"\x89pgolf\r\n", version, len(text)) + hashlib.sha256(text).digest()[:16] + text + packed
+    )
 
 
 def header_text(blob: bytes) -> bytes:
@@ -167,7 +177,14 @@ def test_json_that_reads_two_ways_is_refused_in_a_file_that_is_otherwise_good(fo
 
 def entry(**changes) -> dict:
     arrays = {"codes": ["|i1", 4, 4], "scales": ["<f2", 0, 4]}
-    good = {"name": "w", "shape": [2, 2], "scheme": "int", "bits": 8, "arrays": arrays, "crc32": zlib.crc32(PAYLOAD[4:] + PAYLOAD[:4])}
+    good = {
+        "name": "w",
+        "shape": [2, 2],
+        "scheme": "int",
+        "bits": 8,
+        "arrays": arrays,
+        "crc32": zlib.crc32(PAYLOAD[4:] + PAYLOAD[:4]),
+    }
     return good | changes
 
 
@@ -225,7 +242,16 @@ def test_versions_and_codecs_that_are_not_known_are_refused(folder, blob):
 
 
 def zeros_table(n_bytes: int) -> list[dict]:
-    return [{"name": "w", "shape": [n_bytes], "scheme": "raw", "bits": 8, "crc32": 0, "arrays": {"values": ["|i1", 0, n_bytes]}}]
+    return [
+        {
+            "name": "w",
+            "shape": [n_bytes],
+            "scheme": "raw",
+            "bits": 8,
+            "crc32": 0,
+            "arrays": {"values": ["|i1", 0, n_bytes]},
+        }
+    ]
 
 
 @pytest.mark.parametrize("codec", ["zlib", "zstd"])

@@ -1,4 +1,6 @@
-"""Training on fake-quantized weights: what the packed file would hold, to the last bit, with gradients for the live weights."""
+"""Training on fake-quantized weights: what the packed file would hold, to the last bit, with gradients for the live
+weights.
+"""
 
 import pytest
 import torch
@@ -77,7 +79,9 @@ class Watched:
 
 
 def trained(config: dict, folder, below: float | None, **changes):
-    """Ten steps whose rate falls 1, ..., 1, 0.8, 0.6, 0.4, 0.2; the model, the trace and the calls of the fake forward pass."""
+    """Ten steps whose rate falls 1, ..., 1, 0.8, 0.6, 0.4, 0.2; the model, the trace and the calls of the fake forward
+    pass.
+    """
     model = tiny_model(config)
     budget = Budget(10, None)
     watched = Watched(FakeQuantized(model, build_fake(config, build_quantizer(config))))
@@ -125,7 +129,13 @@ def test_the_loop_trains_the_live_weights_by_the_gradient_of_the_faked_ones(tmp_
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     job, _ = configured_job(config, model, 1)
     job = type(job)(
-        **{**vars(job), "optimizers": [sgd], "budget": budget, "quantized": FakeQuantized(model, fake), "schedule": lambda *_: 0.1}
+        **{
+            **vars(job),
+            "optimizers": [sgd],
+            "budget": budget,
+            "quantized": FakeQuantized(model, fake),
+            "schedule": lambda *_: 0.1,
+        }
     )
     with RunLog(tmp_path, is_first=False) as log:
         train(job, loop_settings(config, qat_below=0.5, grad_clip_norm=None), Ranks(), log)
@@ -138,11 +148,16 @@ def test_the_loop_trains_the_live_weights_by_the_gradient_of_the_faked_ones(tmp_
 
 
 def test_the_threshold_is_one_of_the_published_settings_and_on_in_one_stack_only():
-    assert {stack: stack_config(stack)["train"]["qat_below"] for stack in STACKS} == {**dict.fromkeys(STACKS), "pr908": 0.15}
+    assert {stack: stack_config(stack)["train"]["qat_below"] for stack in STACKS} == {
+        **dict.fromkeys(STACKS),
+        "pr908": 0.15,
+    }
 
 
 class TestTheFaultOfTheHeadsStudy:
-    """Its fake quantization coded the blocks alone, all in 6 bits, where its packer codes first and last block in 8, and more tensors."""
+    """Its fake quantization coded the blocks alone, all in 6 bits, where its packer codes first and last block in 8,
+    and more tensors.
+    """
 
     def both(self):
         right, wrong = stack_config("pr908"), stack_config("pr908", "defects=pr908")
@@ -171,7 +186,9 @@ class TestTheFaultOfTheHeadsStudy:
         assert scale[0] > 1 / 31
         assert float(scale[1:].min()) == pytest.approx(1 / 31)
         want = (w / scale).round().clamp(-32, 31) * scale
-        torch.testing.assert_close(wrong("model.mlp.2.fc.weight", w), want, rtol=1e-3, atol=0)  # the scale is read back from fp16
+        torch.testing.assert_close(
+            wrong("model.mlp.2.fc.weight", w), want, rtol=1e-3, atol=0
+        )  # the scale is read back from fp16
 
     def test_gradients_pass_straight_through(self):
         _, wrong, model = self.both()

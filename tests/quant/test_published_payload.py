@@ -1,4 +1,6 @@
-"""The published packers give the published payloads: array bytes before compression, known exactly for each study's parameters."""
+"""The published packers give the published payloads: array bytes before compression, known exactly for each study's
+parameters.
+"""
 
 import pytest
 
@@ -19,9 +21,17 @@ def stack(layers: int, mlp: int, rank: int | None = None, table_rank: int | None
     for i in range(layers):
         factors = {"down": (rank, D), "up": (D, rank)} if rank else {"proj": (D, D)}
         shapes |= {f"model.q_proj.{i}.{part}.weight": shape for part, shape in factors.items()}
-        shapes |= {f"model.attention.{i}.{part}.weight": (KV, D) for part in "kv"} | {f"model.attention.{i}.out.weight": (D, D)}
-        shapes |= {f"model.mlp.{i}.fc.weight": (mlp, D), f"model.mlp.{i}.proj.weight": (D, mlp), f"model.attention.{i}.q_gain": (8,)}
-        shapes |= {f"model.gains.{i}.{part}": (D,) for part in ("attn_scale", "mlp_scale")} | {f"model.gains.{i}.resid_mix": (2, D)}
+        shapes |= {f"model.attention.{i}.{part}.weight": (KV, D) for part in "kv"} | {
+            f"model.attention.{i}.out.weight": (D, D)
+        }
+        shapes |= {
+            f"model.mlp.{i}.fc.weight": (mlp, D),
+            f"model.mlp.{i}.proj.weight": (D, mlp),
+            f"model.attention.{i}.q_gain": (8,),
+        }
+        shapes |= {f"model.gains.{i}.{part}": (D,) for part in ("attn_scale", "mlp_scale")} | {
+            f"model.gains.{i}.resid_mix": (2, D)
+        }
     return shapes
 
 
@@ -48,7 +58,11 @@ def shared_weights_stack() -> dict[str, tuple[int, ...]]:
         "model.side_inputs.bigram.table.weight": (4096, d),
         "model.depth.skip_weights": (4, d),
     }
-    shapes |= {"model.q_proj.0.proj.weight": (d, d), "model.attention.0.out.weight": (d, d), "model.attention.0.q_gain": (16,)}
+    shapes |= {
+        "model.q_proj.0.proj.weight": (d, d),
+        "model.attention.0.out.weight": (d, d),
+        "model.attention.0.q_gain": (16,),
+    }
     shapes |= {f"model.attention.0.{part}.weight": (d // 2, d) for part in "kv"}
     shapes |= {f"model.gains.{i}.{part}": (d,) for i in range(9) for part in ("attn_scale", "mlp_scale")}
     shapes |= {f"model.gains.{i}.resid_mix": (2, d) for i in range(9)}

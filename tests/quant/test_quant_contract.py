@@ -83,18 +83,25 @@ def test_through_a_file_and_back(quant, tmp_path):
 
 def test_the_same_state_makes_the_same_bytes(quant, tmp_path):
     for path in (tmp_path / "one", tmp_path / "two"):
-        write_container(path, {}, {name: quant.encode(name, t) for name, t in state(2).items()}, quant.codec, quant.level)
+        write_container(
+            path, {}, {name: quant.encode(name, t) for name, t in state(2).items()}, quant.codec, quant.level
+        )
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
 def test_payload_bytes_are_those_of_the_encoded_arrays(quant):
     for name, tensor in state(3).items():
-        assert quant.payload_bytes(name, tuple(tensor.shape)) == uncompressed_bytes({name: quant.encode(name, tensor)}), name
+        assert quant.payload_bytes(name, tuple(tensor.shape)) == uncompressed_bytes(
+            {name: quant.encode(name, tensor)}
+        ), name
         assert quant.payload_bytes(name, tensor.to("meta").shape) == quant.payload_bytes(name, tuple(tensor.shape))
 
 
 @given(
-    stem=st.sampled_from(YAMLS), seed=st.integers(0, 2**32 - 1), log_size=st.integers(-12, 12), name=st.sampled_from(sorted(STATE_SHAPES))
+    stem=st.sampled_from(YAMLS),
+    seed=st.integers(0, 2**32 - 1),
+    log_size=st.integers(-12, 12),
+    name=st.sampled_from(sorted(STATE_SHAPES)),
 )
 @QUICK
 def test_fake_is_the_packed_weight_bit_for_bit(stem, seed, log_size, name):
@@ -152,7 +159,9 @@ def test_a_weight_beyond_fp32_is_refused(quant):
 
 @pytest.mark.parametrize("tensor", [torch.arange(5), torch.tensor([True, False]), torch.tensor(7, dtype=torch.int32)])
 def test_integers_and_booleans_come_back_as_they_were(quant, tensor, tmp_path):
-    write_container(tmp_path / "a", {}, {"model.buffer": quant.encode("model.buffer", tensor)}, quant.codec, quant.level)
+    write_container(
+        tmp_path / "a", {}, {"model.buffer": quant.encode("model.buffer", tensor)}, quant.codec, quant.level
+    )
     back = decode(read_container(tmp_path / "a")[1]["model.buffer"])
     assert back.dtype == tensor.dtype
     assert torch.equal(back, tensor)

@@ -44,7 +44,11 @@ def matrices(draw):
     rows, cols = draw(st.integers(1, 6)), draw(st.integers(1, 40))
     rng = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
     sizes = draw(
-        st.lists(st.sampled_from([0.0, 1e-44, 1e-30, 1e-9, 6e-8, 1e-6, 1e-5, 1e-3, 0.1, 1.0, 30.0, 1e4, 1e6]), min_size=rows, max_size=rows)
+        st.lists(
+            st.sampled_from([0.0, 1e-44, 1e-30, 1e-9, 6e-8, 1e-6, 1e-5, 1e-3, 0.1, 1.0, 30.0, 1e4, 1e6]),
+            min_size=rows,
+            max_size=rows,
+        )
     )
     return torch.randn(rows, cols, generator=rng) * torch.tensor(sizes)[:, None]
 
@@ -64,7 +68,10 @@ def test_no_weight_is_off_by_more_than_half_a_scale(w, bits):
 
 
 @given(
-    w=matrices(), bits=st.integers(2, 8), percentile=st.sampled_from([50.0, 99.0, 99.99984, 100]), floor=st.sampled_from([0.0, 1e-3, 1.0])
+    w=matrices(),
+    bits=st.integers(2, 8),
+    percentile=st.sampled_from([50.0, 99.0, 99.99984, 100]),
+    floor=st.sampled_from([0.0, 1e-3, 1.0]),
 )
 @settings(QUICK, max_examples=60)
 def test_published_rounding_is_bounded_by_clip_and_scale(w, bits, percentile, floor):
@@ -96,7 +103,9 @@ def test_the_largest_weight_of_a_row_uses_the_last_code():
     assert codes.tolist() == [[31, -10, 0], [-31, 16, 8]]
 
 
-def published(w: torch.Tensor, bits: int, percentile: float, floor: bool, fp16_first: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def published(
+    w: torch.Tensor, bits: int, percentile: float, floor: bool, fp16_first: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The formulas of the published packers, written down once more with torch.quantile."""
     top = 2 ** (bits - 1) - 1
     clip = torch.quantile(w.abs(), percentile / 100, dim=1)
@@ -214,7 +223,9 @@ def test_only_names_decide_when_dimensions_do_not():
 
 def test_kept_fp16_saturates():
     quant = rowwise(keep_float_numel=10)
-    assert decode(quant.encode("model.w", torch.tensor([[1e9, -1e9, 0.1]]))).tolist() == [[65504.0, -65504.0, float(np.float16(0.1))]]
+    assert decode(quant.encode("model.w", torch.tensor([[1e9, -1e9, 0.1]]))).tolist() == [
+        [65504.0, -65504.0, float(np.float16(0.1))]
+    ]
 
 
 def test_a_rule_is_a_value():

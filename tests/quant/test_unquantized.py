@@ -21,7 +21,9 @@ def test_fp16_rounds_and_saturates():
     assert quant.payload_bytes("model.w", (3, 5)) == 30
 
 
-@pytest.mark.parametrize(("changes", "key"), [({"dtype": "bf16"}, "dtype"), ({"codec": "gzip"}, "codec"), ({"level": -1}, "level")])
+@pytest.mark.parametrize(
+    ("changes", "key"), [({"dtype": "bf16"}, "dtype"), ({"codec": "gzip"}, "codec"), ({"level": -1}, "level")]
+)
 def test_refused_settings_are_named(changes, key):
     with pytest.raises(OptionError) as caught:
         Unquantized(**({"codec": "zlib", "level": 9, "dtype": "fp32"} | changes))

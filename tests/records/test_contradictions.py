@@ -15,7 +15,9 @@ from pgolf.tables.table import tabulate
 
 RESULTS = Path(__file__).resolve().parents[2] / "analysis" / "results"
 Row = dict[str, Any]
-ROWS: list[Row] = [json.loads(line) for line in (RESULTS / "higher_rank_heads.jsonl").read_text(encoding="utf-8").splitlines()]
+ROWS: list[Row] = [
+    json.loads(line) for line in (RESULTS / "higher_rank_heads.jsonl").read_text(encoding="utf-8").splitlines()
+]
 ARM = "T9_mos_k4_d4"
 MINE = [row for row in ROWS if row["arm"] == ARM]
 
@@ -107,7 +109,12 @@ def test_swapped_arms_are_in_no_mean(tmp_path: Path) -> None:
 def as_seed(seed: int, row: Row, **change: Any) -> Row:
     """A row as another seed's, as far as a copyist would take it."""
     overrides = [f"seed={seed}" if text.startswith("seed=") else text for text in row["overrides"]]
-    name = {"overrides": overrides, "seed": seed, "planned": None, "folder": f"{ARM}/seed{seed}-{row['fingerprint'][:8]}"}
+    name = {
+        "overrides": overrides,
+        "seed": seed,
+        "planned": None,
+        "folder": f"{ARM}/seed{seed}-{row['fingerprint'][:8]}",
+    }
     return {**row, **name, "config.data.shuffle_seed": seed, **change}
 
 
@@ -154,7 +161,9 @@ MANIPULATIONS: dict[str, Callable[[list[Row]], list[Row]]] = {
 def test_the_study_says_what_was_done_to_its_rows(name: str, tmp_path: Path) -> None:
     for suffix in ("study.json", "curves.jsonl"):
         (tmp_path / f"rows.{suffix}").write_bytes((RESULTS / f"higher_rank_heads.{suffix}").read_bytes())
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in MANIPULATIONS[name](ROWS)), encoding="utf-8")
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in MANIPULATIONS[name](ROWS)), encoding="utf-8"
+    )
     made, whole = aggregate(tmp_path / "rows.jsonl"), aggregate(RESULTS / "higher_rank_heads.jsonl")
     assert any(MINE[0]["folder"][:10] in text and ARM in text for text in made.report.warnings)
     if name == "a copy":

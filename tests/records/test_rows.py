@@ -49,7 +49,15 @@ def test_missing_failed_damaged_and_foreign_cells_are_rows(tmp_path: Path) -> No
     (study / cell_folder("tied", 6)).mkdir()
     (study / cell_folder("tied", 6) / "metrics.jsonl").write_text("")
     rows = {row["seed"]: row for row in collect(study).rows}
-    assert [rows[seed]["status"] for seed in range(1, 8)] == ["ok", "failed", "damaged", "foreign", "foreign", "missing", "missing"]
+    assert [rows[seed]["status"] for seed in range(1, 8)] == [
+        "ok",
+        "failed",
+        "damaged",
+        "foreign",
+        "foreign",
+        "missing",
+        "missing",
+    ]
     assert "seed3" in rows[3]["error"]
     assert "is of seed 1, its folder of seed 4" in rows[4]["error"]
     assert "is of configuration" in rows[5]["error"]
@@ -69,7 +77,10 @@ def test_missing_failed_damaged_and_foreign_cells_are_rows(tmp_path: Path) -> No
         ({"eval_mode": None}, "eval_mode is missing"),
         ({"val_text_sha": None}, "val_text_sha is missing"),
         ({"val_text_sha": 7}, "val_text_sha is not a text (7)"),
-        *(({key: None}, f"{key} is missing") for key in ("val_bytes", "val_targets", "steps", "data_sha", "code_files", "overrides")),
+        *(
+            ({key: None}, f"{key} is missing")
+            for key in ("val_bytes", "val_targets", "steps", "data_sha", "code_files", "overrides")
+        ),
         ({"total_bytes": float("inf")}, "it holds Infinity"),
         ({"total_bytes": -1}, "total_bytes is not a whole number of 0 or more (-1)"),
         ({"params.total": [1]}, "params.total is not a whole number"),
@@ -90,7 +101,9 @@ def test_what_is_no_record_of_ours(change: dict[str, object], said: str, tmp_pat
     assert str(path) in row["error"]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1}', "[" * 100_000, "\x00", '{"schema_version": 9, "status": "ok"}', "null"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"a": 1}', "[" * 100_000, "\x00", '{"schema_version": 9, "status": "ok"}', "null"]
+)
 def test_what_is_no_record_at_all(content: str, tmp_path: Path) -> None:
     study = study_of(tmp_path, {"tied": [2.0]})
     (study / cell_folder("tied", 1) / "result.json").write_text(content)
@@ -131,7 +144,9 @@ def test_one_run_under_two_names_is_one_row(tmp_path: Path) -> None:
     assert row["planned"] == [["tied", 0, 0], ["default", 1, 1]]
 
 
-@pytest.mark.parametrize("content", ["{", '{"schema_version": 1, "sweeps": 5}', "[]", '{"schema_version": 7, "sweeps": []}'])
+@pytest.mark.parametrize(
+    "content", ["{", '{"schema_version": 1, "sweeps": 5}', "[]", '{"schema_version": 7, "sweeps": []}']
+)
 def test_a_damaged_plan_is_a_warning(content: str, tmp_path: Path) -> None:
     study = study_of(tmp_path, SCORES)
     (study / "sweep.json").write_text(content)
@@ -158,7 +173,8 @@ def test_damaged_lines_of_a_file_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"), [("gone", "is no folder"), ("empty", "holds no run and no plan"), ("x.json", "is neither a folder")]
+    ("make", "said"),
+    [("gone", "is no folder"), ("empty", "holds no run and no plan"), ("x.json", "is neither a folder")],
 )
 def test_nothing_to_read(make: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()

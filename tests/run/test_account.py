@@ -54,14 +54,22 @@ def test_published_groups_of_the_baseline():
     slots=st.tuples(*(st.sampled_from(variants(slot)) for slot in SLOTS)),
     rank=st.integers(2, 4),
 )
-def test_parameters_are_those_of_the_real_model(head_dim, kv_heads, group, layers, shared, vocab_size, mlp_hidden, slots, rank):
+def test_parameters_are_those_of_the_real_model(
+    head_dim, kv_heads, group, layers, shared, vocab_size, mlp_hidden, slots, rank
+):
     config = tiny_config("optim.frozen=[model.embedding]")
     for slot, stem in zip(SLOTS, slots, strict=True):
         config["model"][slot] = tiny_config(f"model/{slot}={stem}")["model"][slot]
         if "rank" in config["model"][slot]:
             config["model"][slot]["rank"] = min(rank, head_dim * kv_heads * group)
     heads = kv_heads * group
-    sizes = {"width": head_dim * heads, "heads": heads, "kv_heads": kv_heads, "layers": layers, "unique_blocks": 1 if shared else layers}
+    sizes = {
+        "width": head_dim * heads,
+        "heads": heads,
+        "kv_heads": kv_heads,
+        "layers": layers,
+        "unique_blocks": 1 if shared else layers,
+    }
     config["model"] |= {**sizes, "vocab_size": vocab_size, "mlp_hidden": mlp_hidden, "rotary_dims": head_dim}
     costs = account(config)
     model = build_model(config["model"])
@@ -106,7 +114,10 @@ ATTENTION = 6 * L * H * K * T
         (["model/head=mos"], L * CORE + E * (R * D + V * R) + E * D),
         (["model/head=mixture_of_logits"], L * CORE + E * (R * D + V * R) + E * D),
         (["model/head=simplex"], L * CORE + R * D + V * R),
-        (["model/embedding=albert"], L * CORE + R * D + (R * D + V * R)),  # into the trunk, and back out through both factors
+        (
+            ["model/embedding=albert"],
+            L * CORE + R * D + (R * D + V * R),
+        ),  # into the trunk, and back out through both factors
         (["model/embedding=albert", "model/head=untied"], L * CORE + R * D + V * D),
         (["model/q_proj=low_rank"], L * (CORE - D * D + 2 * D * 12) + V * D),
         (["model/depth=plain"], L * CORE + V * D),
@@ -149,5 +160,7 @@ def test_every_quantizer_is_listed_and_overrides_reach_the_chosen_one():
 
 
 def test_counting_needs_no_memory():
-    config = tiny_config("model.width=4096", "model.heads=32", "model.kv_heads=8", "model.layers=60", "model.vocab_size=200000")
+    config = tiny_config(
+        "model.width=4096", "model.heads=32", "model.kv_heads=8", "model.layers=60", "model.vocab_size=200000"
+    )
     assert account(config).total > 7_000_000_000

@@ -17,16 +17,24 @@ Train = Callable[[list[str]], int]
 MainOf = Callable[..., tuple[int, str, str]]
 
 
-def test_trains_packs_rescores_and_records(train_here: Train, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trains_packs_rescores_and_records(
+    train_here: Train, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train_here([*tiny, "model/head=mos", "model.head.rank=8", "model.head.experts=2"]) == 0
     ((folder, record),) = records(tmp_path)
     assert record["status"] == "ok"
     assert record["choices.model/head"] == "mos"
     assert (record["steps"], record["tokens"], record["val_targets"]) == (24, 24 * 256, 3000)
     assert record["params.frozen"] == 0
-    slots = [v for k, v in record.items() if k.startswith("params.") and k.split(".")[1] not in ("total", "trained", "frozen")]
+    slots = [
+        v
+        for k, v in record.items()
+        if k.startswith("params.") and k.split(".")[1] not in ("total", "trained", "frozen")
+    ]
     assert record["params.total"] == sum(slots)
-    assert math.isclose(record["val_bpb"], record["val_nats"] / math.log(2) * record["val_targets"] / record["val_bytes"])
+    assert math.isclose(
+        record["val_bpb"], record["val_nats"] / math.log(2) * record["val_targets"] / record["val_bytes"]
+    )
     assert record["total_bytes"] == record["model_bytes"] + record["code_bytes"]
     assert record["model_bytes"] == (folder / "artifact.pgolf").stat().st_size
     assert record["under_cap"] is True
@@ -59,13 +67,17 @@ def test_same_seed_same_numbers_and_bytes(train_here: Train, tiny: list[str], tm
     assert a.name.split("-")[1] == c.name.split("-")[1], "the fingerprint holds no seed"
 
 
-def test_frozen_weights_keep_their_bytes_and_stand_in_the_record(train_here: Train, tiny: list[str], tmp_path: Path) -> None:
+def test_frozen_weights_keep_their_bytes_and_stand_in_the_record(
+    train_here: Train, tiny: list[str], tmp_path: Path
+) -> None:
     untied = [*tiny, "model/head=untied", "model.head.zero_up=false", "quant=none"]
     assert train_here([*untied, "optim.frozen=[model.head]", "train.steps=1", f"paths.out={tmp_path / 'short'}"]) == 0
     assert train_here([*untied, "optim.frozen=[model.head]", f"paths.out={tmp_path / 'long'}"]) == 0
     ((short, record),), ((long, _),) = records(tmp_path / "short"), records(tmp_path / "long")
     assert record["params.frozen"] == record["params.head"] == 384 * 32
-    first, last = (unpack(folder / "artifact.pgolf", torch.device("cpu")).model.state_dict() for folder in (short, long))
+    first, last = (
+        unpack(folder / "artifact.pgolf", torch.device("cpu")).model.state_dict() for folder in (short, long)
+    )
     assert torch.equal(first["head.up.weight"], last["head.up.weight"])
     assert not torch.equal(first["embedding.table.weight"], last["embedding.table.weight"])
 
@@ -80,7 +92,9 @@ def test_a_run_that_diverges_is_recorded_as_such(train_here: Train, tiny: list[s
     assert not (folder / "artifact.pgolf").exists()
 
 
-def test_evaluate_needs_the_file_alone(train_here: Train, command: Command, main_of: MainOf, tiny: list[str], tmp_path: Path) -> None:
+def test_evaluate_needs_the_file_alone(
+    train_here: Train, command: Command, main_of: MainOf, tiny: list[str], tmp_path: Path
+) -> None:
     assert train_here([*tiny, "train.threads=1"]) == 0
     ((folder, record),) = records(tmp_path)
     moved = tmp_path / "moved.pgolf"

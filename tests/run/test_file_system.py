@@ -1,4 +1,6 @@
-"""A disk that is full, a folder that cannot be written: a clear error, nothing half-written, and the same command goes on afterwards."""
+"""A disk that is full, a folder that cannot be written: a clear error, nothing half-written, and the same command goes
+on afterwards.
+"""
 
 import shutil
 import subprocess
@@ -33,7 +35,12 @@ Capture = pytest.CaptureFixture[str]
 
 def mount(folder: Path, *options: str) -> bool:
     try:
-        return subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], capture_output=True, check=False).returncode == 0
+        return (
+            subprocess.run(
+                ["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], capture_output=True, check=False
+            ).returncode
+            == 0
+        )
     except OSError:
         return False
 
@@ -161,9 +168,13 @@ def test_a_folder_that_disappears_under_a_run_costs_that_run(
     assert train_here([*tiny, "train.steps=2"]) == 0
 
 
-def test_a_disk_too_small_for_checkpoints_costs_these_alone(train_here: Train, tiny: list[str], small_disk: Path, capsys: Capture) -> None:
+def test_a_disk_too_small_for_checkpoints_costs_these_alone(
+    train_here: Train, tiny: list[str], small_disk: Path, capsys: Capture
+) -> None:
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(1024 * (1024 - 300)))  # a checkpoint has half a megabyte, a run's other files a tenth of one
+    ballast.write_bytes(
+        bytes(1024 * (1024 - 300))
+    )  # a checkpoint has half a megabyte, a run's other files a tenth of one
     argv = [*tiny, "train.steps=6", f"paths.out={small_disk}", "launch.checkpoint_s=0", "launch.keep_weights=false"]
     assert train_here(argv) == 0
     assert "the run goes on without checkpoints" in capsys.readouterr().out

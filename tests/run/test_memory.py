@@ -34,13 +34,17 @@ def profiled_peak(model: torch.nn.Module, ids: Tensor) -> int:
         for _ in range(2):
             model(ids, ids).mean().backward()
     now = peak = 0
-    for event in sorted((e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"), key=lambda e: e.start_ns()):
+    for event in sorted(
+        (e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"), key=lambda e: e.start_ns()
+    ):
         now += event.nbytes()
         peak = max(peak, now)
     return peak - sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
 
 
-@pytest.mark.parametrize("overrides", [(), ("model/head=mos",), ("stack=pr908", "scale=cpu"), ("stack=pr470", "scale=cpu")], ids=str)
+@pytest.mark.parametrize(
+    "overrides", [(), ("model/head=mos",), ("stack=pr908", "scale=cpu"), ("stack=pr470", "scale=cpu")], ids=str
+)
 def test_activations_are_those_of_a_real_pass(overrides):
     config = config_of(*overrides)
     real = profiled_peak(started(config), torch.zeros(4, 128, dtype=torch.long))
@@ -55,7 +59,9 @@ def test_optimizer_and_weights_are_those_of_real_ones():
     kept = 0
     for optimizer in trained.optimizers.values():
         optimizer.step()
-        kept += sum(v.nbytes for state in optimizer.state.values() for v in state.values() if isinstance(v, Tensor) and v.ndim)
+        kept += sum(
+            v.nbytes for state in optimizer.state.values() for v in state.values() if isinstance(v, Tensor) and v.ndim
+        )
     costs = memory(config, bf16=False)
     assert costs.optimizer == pytest.approx(kept, rel=1e-4)  # a scalar's state has the shape of its step count
     assert costs.weights == sum(p.nbytes for p in model.parameters())
@@ -72,7 +78,10 @@ def test_bf16_takes_less_and_a_longer_micro_batch_more():
 def test_gradients_of_earlier_micro_batches_are_there_all_along():
     """A wide model on few tokens: what one micro-batch holds beside the gradients is less than what the second does."""
     wide = ("model.width=256", "train.batch_tokens=256")
-    one, two = (activation_bytes(config_of(*wide, f"train.micro_batches={n}", f"train.seq_len={128}"), bf16=False) for n in (1, 2))
+    one, two = (
+        activation_bytes(config_of(*wide, f"train.micro_batches={n}", f"train.seq_len={128}"), bf16=False)
+        for n in (1, 2)
+    )
     assert two > one / 2
 
 
@@ -88,7 +97,9 @@ def test_in_words_speaks_of_the_precision_that_was_asked_for():
 
 
 @pytest.mark.parametrize(
-    "overrides", [(), ("stack=pr908", "scale=cpu"), ("model.layers=64",), ("model.layers=64", "model.unique_blocks=3")], ids=str
+    "overrides",
+    [(), ("stack=pr908", "scale=cpu"), ("model.layers=64",), ("model.layers=64", "model.unique_blocks=3")],
+    ids=str,
 )
 def test_the_floor_is_below_the_estimate_and_near_it(overrides):
     config = config_of(*overrides)
@@ -104,6 +115,8 @@ def test_a_model_that_no_memory_holds_is_refused_unbuilt(size):
     (line,) = [line for line in lacks_of(config) if line.startswith("model:")]
     assert time.perf_counter() - began < 5  # a tenth of a second; a machine under load is slower
     assert re.fullmatch(
-        r"model: weights, gradients and optimizer states take at least [\d,.]+ GB, [\d,.]+ GB are there \(.*\)\. Choose a .*", line
+        r"model: weights, gradients and optimizer states take at least [\d,.]+ GB, [\d,.]+ GB are there \(.*\)\. "
+        r"Choose a .*",
+        line,
     )
     assert not [line for line in lacks_of(config_of()) if line.startswith("model:")]

@@ -61,7 +61,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> tu
     return run, record
 
 
-def test_a_killed_run_ends_as_an_undisturbed_one(tiny: list[str], tmp_path: Path, undisturbed: tuple[Path, dict[str, Any]]) -> None:
+def test_a_killed_run_ends_as_an_undisturbed_one(
+    tiny: list[str], tmp_path: Path, undisturbed: tuple[Path, dict[str, Any]]
+) -> None:
     first = start(tmp_path, [*tiny, *SLOW])
     step = wait_for_checkpoint(tmp_path, 40)
     first.kill()
@@ -101,7 +103,11 @@ def test_a_damaged_checkpoint_begins_anew(train_here: Train, tiny: list[str], tm
 
 
 def test_a_rerun_repeats_the_numbers(
-    train_here: Train, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    train_here: Train,
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def again(*argv: str) -> int:
         monkeypatch.setattr(sys, "argv", ["pgolf.rerun", *argv])
@@ -124,7 +130,9 @@ def test_a_rerun_repeats_the_numbers(
 
 
 def test_a_worker_ends_with_its_supervisor(tiny: list[str], tmp_path: Path) -> None:
-    sweep = start(tmp_path, ["--multirun", "seed=1,2", "launch.nproc=2", *tiny, "train.steps=4000", "launch.checkpoint_s=0.1"])
+    sweep = start(
+        tmp_path, ["--multirun", "seed=1,2", "launch.nproc=2", *tiny, "train.steps=4000", "launch.checkpoint_s=0.1"]
+    )
     wait_for_checkpoint(tmp_path, 1, seconds=120)
     below = [pid for pid, _ in processes(sweep.pid)]
     assert len(below) == 3, "torchrun's agent and two ranks"
@@ -138,7 +146,9 @@ def test_a_worker_ends_with_its_supervisor(tiny: list[str], tmp_path: Path) -> N
 
 def processes(root: int) -> list[tuple[int, str]]:
     """(pid, command) of everything below a process."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout.splitlines()[1:]
+    listed = subprocess.run(
+        ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()[1:]
     rows = [(int(pid), int(parent), args) for pid, parent, args in (line.split(None, 2) for line in listed)]
     found, todo = [], [root]
     while todo:

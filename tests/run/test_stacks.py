@@ -33,7 +33,14 @@ class Runs:
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{out}.lock"), pytest.MonkeyPatch.context() as patch:
             if not list(records(out)):
-                options = [f"stack={stack}", "scale=cpu", *self.tiny, *STRIDE.get(stack, []), "train.threads=1", *RUNS[label]]
+                options = [
+                    f"stack={stack}",
+                    "scale=cpu",
+                    *self.tiny,
+                    *STRIDE.get(stack, []),
+                    "train.threads=1",
+                    *RUNS[label],
+                ]
                 patch.chdir(out)
                 patch.setattr(sys, "argv", ["pgolf.train", *options, f"paths.out={out}"])
                 assert train.main() == 0, label
@@ -84,7 +91,9 @@ def test_it_learns(done, label):
     assert lines[0]["lr_scale"] == 1.0
 
 
-@pytest.mark.parametrize(("label", "share"), [("pr1481 as published", "embedding"), ("pr908 as published", "side_inputs")])
+@pytest.mark.parametrize(
+    ("label", "share"), [("pr1481 as published", "embedding"), ("pr908 as published", "side_inputs")]
+)
 def test_frozen_counts_stand_in_the_record(done, label, share):
     _, record = done[label]
     assert 0 < record["params.frozen"] < record["params.total"]
@@ -113,7 +122,9 @@ def test_fake_quantization_left_on_changes_the_packed_score_alone(done):
         assert with_it[key] != without[key], key
 
 
-@pytest.mark.parametrize(("label", "first"), [("pr908", 22), ("pr908 as published", 22), ("pr470", None), ("baseline", None)])
+@pytest.mark.parametrize(
+    ("label", "first"), [("pr908", 22), ("pr908 as published", 22), ("pr470", None), ("baseline", None)]
+)
 def test_the_record_says_when_fake_quantization_began(done, label, first):
     """24 steps, a warmdown of 19: (24 - 22) / 19 is the first scale below 0.15."""
     assert done[label][1]["qat_from_step"] == first
@@ -125,7 +136,8 @@ def test_the_file_alone_rebuilds_the_stack(done, label):
     model = unpack(folder / "artifact.pgolf", torch.device("cpu")).model
     assert sum(p.numel() for p in model.parameters()) == record["params.total"]
     assert (model.smear is not None) == label.startswith("pr908")
-    assert sorted(model.side_inputs) == {"pr470": ["bigram_embed"], "pr908": ["bigram_residual", "value_embedding"]}.get(
-        label.split()[0], []
-    )
+    assert sorted(model.side_inputs) == {
+        "pr470": ["bigram_embed"],
+        "pr908": ["bigram_residual", "value_embedding"],
+    }.get(label.split()[0], [])
     assert model.trunk.rope_bf16_frequencies == (label in ("pr1481 as published", "pr470 as published"))

@@ -17,7 +17,9 @@ Train = Callable[[list[str]], int]
 
 @pytest.fixture(scope="module")
 def parents(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
-    """An arm's folder with two seeds, trained with an average, a side input and published numbers that follow the width."""
+    """An arm's folder with two seeds, trained with an average, a side input and published numbers that follow the
+    width.
+    """
     root = tmp_path_factory.mktemp("parents")
     argv = [
         "model/head=factorized",
@@ -69,9 +71,13 @@ def refusal(train_here: Train, capsys: pytest.CaptureFixture[str], *argv: str) -
     return capsys.readouterr().err
 
 
-def test_what_the_parent_decides_is_refused(train_here: Train, parents: Path, capsys: pytest.CaptureFixture[str], tiny: list[str]) -> None:
+def test_what_the_parent_decides_is_refused(
+    train_here: Train, parents: Path, capsys: pytest.CaptureFixture[str], tiny: list[str]
+) -> None:
     cache = next(text for text in tiny if text.startswith("paths.cache="))
-    said = refusal(train_here, capsys, f"train.from={parents}", "model/head=mos", "train.steps=5", "optim.roles.head.lr=1.0", cache)
+    said = refusal(
+        train_here, capsys, f"train.from={parents}", "model/head=mos", "train.steps=5", "optim.roles.head.lr=1.0", cache
+    )
     assert "model/head: is decided by the run at train.from" in said
     assert "train.steps:" in said
     assert "optim.roles.head.lr:" in said
@@ -94,7 +100,12 @@ def test_what_the_parent_decides_is_refused(train_here: Train, parents: Path, ca
 def test_other_weights_at_the_parent_run_the_child_again(
     train_here: Train, parents: Path, capsys: pytest.CaptureFixture[str], tiny: list[str]
 ) -> None:
-    argv = [f"train.from={parents}", "quant=none", "train.threads=1", next(text for text in tiny if text.startswith("paths.cache="))]
+    argv = [
+        f"train.from={parents}",
+        "quant=none",
+        "train.threads=1",
+        next(text for text in tiny if text.startswith("paths.cache=")),
+    ]
     assert train_here(argv) == 0
     assert train_here(argv) == 0
     assert "already run" in capsys.readouterr().out

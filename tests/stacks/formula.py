@@ -1,4 +1,4 @@
-"""The published stacks written out in float64, position by position and head by head, sharing no code with the package."""
+"""The published stacks as formulas in float64, per position and head. Shares no code with the package."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def rotary_base(model: Mapping[str, Any]) -> float:
     return model["rope_base"] * factor ** (dims / (dims - 2)) if factor != 1 else model["rope_base"]
 
 
-def attention(x_TD: Tensor, q_TD: Tensor, value_TE: Tensor | None, w: State, model: Mapping[str, Any], *, exclusive: bool) -> Tensor:
+def attention(
+    x_TD: Tensor, q_TD: Tensor, value_TE: Tensor | None, w: State, model: Mapping[str, Any], *, exclusive: bool
+) -> Tensor:
     heads, kv_heads, size = model["heads"], model["kv_heads"], model["width"] // model["heads"]
     k_TE, v_TE = x_TD @ w["k.weight"].T, x_TD @ w["v.weight"].T
     if value_TE is not None:
@@ -97,7 +99,9 @@ def logp(ids: list[int], state_dict: State, model: Mapping[str, Any]) -> Tensor:
         value = None
         if "value_embedding" in sides and i >= layers - 2:
             w = part(state, "side_inputs.value_embedding.")
-            value = w["layer_scales"][i - (layers - 2)] * w["scale"] * (w["table.weight"][ids] @ w["projection.weight"].T)
+            value = (
+                w["layer_scales"][i - (layers - 2)] * w["scale"] * (w["table.weight"][ids] @ w["projection.weight"].T)
+            )
         normed = shrink * rms(x)
         attended = attention(
             normed,
@@ -109,7 +113,9 @@ def logp(ids: list[int], state_dict: State, model: Mapping[str, Any]) -> Tensor:
         )
         x = x + gains["attn_scale"] * attended
         mlp = part(state, f"mlp.{core}.")
-        x = x + gains["mlp_scale"] * (torch.clamp(shrink * rms(x) @ mlp["fc.weight"].T, min=0) ** 2 @ mlp["proj.weight"].T)
+        x = x + gains["mlp_scale"] * (
+            torch.clamp(shrink * rms(x) @ mlp["fc.weight"].T, min=0) ** 2 @ mlp["proj.weight"].T
+        )
         if i < len(skips):
             kept.append(x)
     cap = model["logit_softcap"]

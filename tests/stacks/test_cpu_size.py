@@ -6,7 +6,14 @@ import struct
 import pytest
 import torch
 
-from pgolf.config.build import build_averaging, build_budget, build_model, build_quantizer, build_schedule, start_weights
+from pgolf.config.build import (
+    build_averaging,
+    build_budget,
+    build_model,
+    build_quantizer,
+    build_schedule,
+    start_weights,
+)
 from pgolf.nn.naming import named_tensors
 from pgolf.optim.averaging import ExponentialAverage, SnapshotAverage
 from pgolf.quant.codecs import decompress
@@ -87,7 +94,13 @@ SIZES = {  # rank, side-input widths, rotary dims, layers with XSA, smallest ort
     "baseline": {"mlp_hidden": 256, "rotary_dims": 32, "keep": 4096},
     "pr215": {"mlp_hidden": 384, "rotary_dims": 32, "keep": 4096, "q_proj.rank": 48},
     "pr1481": {"mlp_hidden": 256, "rotary_dims": 32, "keep": 4096, "embedding.rank": 32},
-    "pr470": {"mlp_hidden": 640, "rotary_dims": 32, "keep": 1024, "unique_blocks": 1, "side_inputs.bigram_embed.buckets": 4096},
+    "pr470": {
+        "mlp_hidden": 640,
+        "rotary_dims": 32,
+        "keep": 1024,
+        "unique_blocks": 1,
+        "side_inputs.bigram_embed.buckets": 4096,
+    },
     "pr908": {
         "mlp_hidden": 384,
         "rotary_dims": 8,

@@ -97,7 +97,9 @@ def test_numbers_of_weights_under_each_optimizer(stack, frozen, groups):
 
 def settings_of(config: dict, role: str) -> dict:
     node = config["optim"]["roles"][role]
-    return {key: value for key, value in node.items() if key not in ("_target_", "_partial_")} | {"by": node["_target_"].rpartition(".")[2]}
+    return {key: value for key, value in node.items() if key not in ("_target_", "_partial_")} | {
+        "by": node["_target_"].rpartition(".")[2]
+    }
 
 
 ADAM = {"by": "Adam", "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.0}
@@ -182,7 +184,9 @@ def test_budgets_and_batches(stack):
     assert (train["micro_batches"], train["priming_steps"]) == (8, 20)
 
 
-@pytest.mark.parametrize(("stack", "mode"), [("baseline", "Plain"), ("pr215", "Sliding"), ("pr470", "Plain"), ("pr908", "PlainAnd908")])
+@pytest.mark.parametrize(
+    ("stack", "mode"), [("baseline", "Plain"), ("pr215", "Sliding"), ("pr470", "Plain"), ("pr908", "PlainAnd908")]
+)
 def test_evaluation_modes(stack, mode):
     node = published_config(stack)["eval"]
     assert node["_target_"].rpartition(".")[2] == mode
@@ -219,7 +223,9 @@ def test_resolvers_give_back_the_published_numbers():
         assert (quant["keep_float_numel"], quant["keep_control_numel"]) == (65_536, 65_536)
 
 
-@pytest.mark.parametrize(("stack", "steps"), [("baseline", 13_780), ("pr215", 7717), ("pr1481", 1537), ("pr470", 50_000), ("pr908", 4415)])
+@pytest.mark.parametrize(
+    ("stack", "steps"), [("baseline", 13_780), ("pr215", 7717), ("pr1481", 1537), ("pr470", 50_000), ("pr908", 4415)]
+)
 def test_a_budget_of_the_published_steps_gives_the_same_numbers_as_the_clock(stack, steps):
     by_clock, by_steps = published_config(stack), published_config(stack, f"train.steps={steps}", "train.seconds=null")
     assert by_steps["optim"] == by_clock["optim"]
@@ -239,8 +245,15 @@ def test_the_heads_packer_codes_inner_blocks_in_six_bits_and_the_rest_in_eight()
     sides = "model.side_inputs."
     assert bits["model.embedding.table.weight"] == bits[f"{sides}bigram_residual.table.weight"] == 8
     assert bits[f"{sides}value_embedding.table.weight"] == 8
-    assert bits[f"{sides}bigram_residual.projection.weight"] == bits[f"{sides}value_embedding.projection.weight"] == "fp16"
-    assert bits[f"{sides}bigram_residual.lambdas"] == bits["model.smear.p"] == bits[f"{sides}value_embedding.scale"] == "fp16"
+    assert (
+        bits[f"{sides}bigram_residual.projection.weight"] == bits[f"{sides}value_embedding.projection.weight"] == "fp16"
+    )
+    assert (
+        bits[f"{sides}bigram_residual.lambdas"]
+        == bits["model.smear.p"]
+        == bits[f"{sides}value_embedding.scale"]
+        == "fp16"
+    )
     assert {bits[name] for name in bits if "gains" in name or "q_gain" in name or "skip_weights" in name} == {"fp32"}
     six = sum(p.numel() for name, p in named_tensors(build_model(config["model"])).items() if bits[name] == 6)
     assert six == 9 * (786_432 + 1_572_864)

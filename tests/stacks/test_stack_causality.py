@@ -1,4 +1,6 @@
-"""No stack sees a later token, bit for bit, on weights that are all redrawn; leaks planted in each of its paths are found."""
+"""No stack sees a later token, bit for bit, on weights that are all redrawn; leaks planted in each of its paths are
+found.
+"""
 
 import pytest
 import torch
@@ -139,7 +141,7 @@ def test_a_smear_gate_that_looks_the_wrong_way_is_found():
 
 
 def test_leaks_hide_behind_the_published_initial_weights():
-    """Zero tables and zero outputs: on untouched weights the leaking hash passes unseen, which is why all are redrawn."""
+    """With zero tables and outputs, as initialised, the leaking hash is not seen. So all weights are redrawn."""
     config = stack_config("pr470")
     config["model"]["side_inputs"]["bigram_embed"]["_target_"] = NextBigramEmbed
     assert not any("sees token" in leak for leak in leaks(tiny_model(config, seed=None)))

@@ -22,22 +22,39 @@ def schedule_of(config: dict):
 
 ON_THE_CLOCK = [
     # stack, seconds a step in the published log, (finished steps, scale): full rate up to the first, zero at the last
-    ("baseline", 0.04354, [(0, 1.0), (12_580, 1.0), (12_581, 0.99953), (13_180, 0.50036), (13_780, 0.00036), (13_781, 0.0)]),
+    (
+        "baseline",
+        0.04354,
+        [(0, 1.0), (12_580, 1.0), (12_581, 0.99953), (13_180, 0.50036), (13_780, 0.00036), (13_781, 0.0)],
+    ),
     ("pr215", 0.07759, [(0, 1.0), (4732, 1.0), (4733, 0.99998), (6233, 0.49998), (7717, 0.00532), (7733, 0.0)]),
     ("pr1481", 0.586, [(0, 1.0), (335, 1.0), (336, 0.99986), (936, 0.49986), (1535, 0.0007), (1536, 0.0)]),
-    ("pr908", 0.13591, [(0, 1.0), (914, 1.0), (915, 0.99991), (2665, 0.49991), (3890, 0.14991), (4414, 0.0002), (4415, 0.0)]),
+    (
+        "pr908",
+        0.13591,
+        [(0, 1.0), (914, 1.0), (915, 0.99991), (2665, 0.49991), (3890, 0.14991), (4414, 0.0002), (4415, 0.0)],
+    ),
 ]
 
 
 @pytest.mark.parametrize(("stack", "step_s", "table"), ON_THE_CLOCK, ids=[row[0] for row in ON_THE_CLOCK])
 def test_rates_at_the_published_budget_and_pace(stack, step_s, table):
     schedule = schedule_of(published_config(stack))
-    assert [schedule(step, step * step_s) for step, _ in table] == pytest.approx([scale for _, scale in table], abs=2e-5)
+    assert [schedule(step, step * step_s) for step, _ in table] == pytest.approx(
+        [scale for _, scale in table], abs=2e-5
+    )
 
 
 def test_rates_of_the_shared_weights_study():
     schedule = schedule_of(published_config("pr470"))
-    table = {0: 1, 3999: 1, 4000: 1, 4001: 1 - 1 / 41_000, 24_500: 1 - (24_500 - 4000) / 41_000, 32_500: 12_500 / 41_000}
+    table = {
+        0: 1,
+        3999: 1,
+        4000: 1,
+        4001: 1 - 1 / 41_000,
+        24_500: 1 - (24_500 - 4000) / 41_000,
+        32_500: 12_500 / 41_000,
+    }
     table |= {44_950: 50 / 41_000, 44_999: 1 / 41_000, 45_000: 0, 49_999: 0}
     assert {step: schedule(step, 1e5) for step in table} == close(table)
     assert schedule(45_000, 0.0) == 0.0 < schedule(44_999, 0.0)
@@ -99,7 +116,9 @@ def test_weight_decay_of_the_matrices_before_or_after_the_update(stack, before, 
         muon.step()
         moved.append(p.detach())
     rate = node["lr"] * scale
-    torch.testing.assert_close(moved[1] - moved[0], torch.full((4, 4), (1 - rate * before) * (1 - rate * after), dtype=torch.float64))
+    torch.testing.assert_close(
+        moved[1] - moved[0], torch.full((4, 4), (1 - rate * before) * (1 - rate * after), dtype=torch.float64)
+    )
     plain = torch.nn.Parameter(torch.zeros(4, 4, dtype=torch.float64))
     muon = make("optim.roles.matrix", {**node, "weight_decay": 0.0}, [plain], Ranks())
     muon.param_groups[0]["lr"] *= scale

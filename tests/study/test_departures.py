@@ -1,4 +1,6 @@
-"""What is not as a study's own command has it stands among the warnings, and there is no verdict by another test than the one named."""
+"""What is not as a study's own command has it stands among the warnings, and there is no verdict by another test than
+the one named.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +36,10 @@ def test_a_whole_study_has_no_warning(tmp_path: Path) -> None:
     ("settings", "said"),
     [
         (Settings(pairs=True), "--paired: the study named welch before the runs; its verdicts are left out"),
-        (Settings(smallest_effect_bpb=0.5), "--smallest-effect-bpb 0.5: the study named 0.01; its verdicts are left out"),
+        (
+            Settings(smallest_effect_bpb=0.5),
+            "--smallest-effect-bpb 0.5: the study named 0.01; its verdicts are left out",
+        ),
     ],
 )
 def test_another_test_than_the_named_one_gives_no_verdict(settings: Settings, said: str, tmp_path: Path) -> None:
@@ -45,7 +50,9 @@ def test_another_test_than_the_named_one_gives_no_verdict(settings: Settings, sa
     assert warned(made) == said
     assert all("verdict" not in row.extra for row in made.report.families[0].rows)
     text = "\n".join(line for section in made.sections() for line in section.lines)
-    assert ("within 0.5 bpb" if settings.smallest_effect_bpb else "within 0.01 bpb") in text, "one page has one smallest effect"
+    assert ("within 0.5 bpb" if settings.smallest_effect_bpb else "within 0.01 bpb") in text, (
+        "one page has one smallest effect"
+    )
 
 
 def test_naming_what_the_study_names_is_no_departure(tmp_path: Path) -> None:
@@ -91,7 +98,9 @@ def test_a_family_without_a_run_is_said(tmp_path: Path) -> None:
         ("arm=low_rank_q/Q0_full", True),
     ],
 )
-def test_runs_of_another_configuration_than_the_study_has_are_said(override: str, is_free: bool, tmp_path: Path) -> None:
+def test_runs_of_another_configuration_than_the_study_has_are_said(
+    override: str, is_free: bool, tmp_path: Path
+) -> None:
     folder = described(tmp_path)
     put(folder, record("mos", 1, 1.90) | {"overrides": ["seed=1", "study.arm=mos", override]})
     assert warned(aggregate(folder)) == ("" if is_free else f"not the study as conf/study has it: runs with {override}")
@@ -99,7 +108,11 @@ def test_runs_of_another_configuration_than_the_study_has_are_said(override: str
 
 def test_runs_at_another_scale_or_without_their_description_are_said(tmp_path: Path) -> None:
     folder = described(tmp_path)
-    put(folder, record("mos", 1, 1.90) | {"overrides": ["study.arm=mos"], "choices.scale": "published", "choices.study": "heads"})
+    put(
+        folder,
+        record("mos", 1, 1.90)
+        | {"overrides": ["study.arm=mos"], "choices.scale": "published", "choices.study": "heads"},
+    )
     assert warned(aggregate(folder)) == "runs at scale published in a study at scale cpu"
     assert "is described as a study: by itself it has families" in warned(aggregate(tmp_path))
     (folder / "study.json").unlink()

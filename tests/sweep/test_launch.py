@@ -35,13 +35,17 @@ def test_a_disk_that_refuses_hydra_is_named(launch_that_raises: Launch, tmp_path
         launch_that_raises(OSError(errno.ENOSPC, "No space left on device"), "basic")
 
 
-def test_a_job_that_was_killed_is_told_in_a_line(launch_that_raises: Launch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_job_that_was_killed_is_told_in_a_line(
+    launch_that_raises: Launch, capsys: pytest.CaptureFixture[str]
+) -> None:
     launch_that_raises(BrokenProcessPool("A process was\nterminated"), "joblib")
     said = "concurrent: a job did not come to its end (BrokenProcessPool: A process was terminated)\n"
     assert capsys.readouterr().err == said
 
 
-def test_an_interrupt_says_that_jobs_of_a_scheduler_go_on(launch_that_raises: Launch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_says_that_jobs_of_a_scheduler_go_on(
+    launch_that_raises: Launch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         launch_that_raises(KeyboardInterrupt(), "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher")
     assert capsys.readouterr().err == "jobs that submitit was given go on; the same command waits for them\n"

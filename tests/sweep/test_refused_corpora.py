@@ -29,7 +29,12 @@ def shards(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "content", "more", "message"),
     [
-        ("", b"", ["data.vocab_size=299"], "data.vocab_size: cannot be used (299); t.model has 300 pieces; set data.vocab_size=300"),
+        (
+            "",
+            b"",
+            ["data.vocab_size=299"],
+            "data.vocab_size: cannot be used (299); t.model has 300 pieces; set data.vocab_size=300",
+        ),
         ("t.model", b"nonsense", [], "t.model: not a SentencePiece model (8 bytes)"),
         ("train.bin", b"0" * 2000, [], "train.bin: not a token shard"),
         ("train.bin", np.array([1, 5, 300]), [], "train.bin: token 2 is 300, outside a vocabulary of 300"),

@@ -34,7 +34,9 @@ def change(folder: Path, **fields: Any) -> None:
 
 
 @pytest.fixture
-def ran(train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture) -> Callable[..., tuple[Path, dict[str, Any]]]:
+def ran(
+    train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture
+) -> Callable[..., tuple[Path, dict[str, Any]]]:
     """Run the tiny configuration (again); its only folder and record."""
 
     def run(*more: str, code: int = 0) -> tuple[Path, dict[str, Any]]:
@@ -87,7 +89,18 @@ def test_what_is_done_about_what_is_found(ran: Callable[..., Any], capsys: Captu
 
 
 def says_where_it_comes_from(record: dict[str, Any]) -> None:
-    for key in ("git_sha", "git_dirty", "git_diff_sha", "versions.torch", "device", "threads", "data_sha", "code_sha", "seed", "ended_at"):
+    for key in (
+        "git_sha",
+        "git_dirty",
+        "git_diff_sha",
+        "versions.torch",
+        "device",
+        "threads",
+        "data_sha",
+        "code_sha",
+        "seed",
+        "ended_at",
+    ):
         assert key in record
     assert record["config.model.width"] == 32
     assert record["config.data.vocab_size"] == 384
@@ -116,7 +129,10 @@ def test_a_changed_default_is_named(ran: Callable[..., Any], tmp_path: Path, cap
     capsys.readouterr()
     with pytest.raises(ValueError, match="too many values"):
         ran()
-    assert "again: configuration changed since seed1-00000000 (optim.roles.head.lr 0.123 -> 0.008)" in capsys.readouterr().out
+    assert (
+        "again: configuration changed since seed1-00000000 (optim.roles.head.lr 0.123 -> 0.008)"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_folder_has_one_holder(tmp_path: Path) -> None:

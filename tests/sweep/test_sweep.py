@@ -39,7 +39,9 @@ class Dies(Unquantized):
 """
 
 
-def test_a_sweep_runs_every_cell(train_here: Train, main_of: MainOf, tiny: list[str], tmp_path: Path, capsys: Capture) -> None:
+def test_a_sweep_runs_every_cell(
+    train_here: Train, main_of: MainOf, tiny: list[str], tmp_path: Path, capsys: Capture
+) -> None:
     sweep = ["quant=none,int8_zlib", "--multirun", *tiny, "train.steps=4"]
     assert train_here(sweep) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -82,7 +84,14 @@ def test_a_bad_job_costs_one_row(
     sound = (conf_dir() / "quant" / "none.yaml").read_text()
     for name in ("Exits", "Raises", "Dies"):
         (group / f"{name.lower()}.yaml").write_text(sound.replace("pgolf.quant.unquantized.Unquantized", f"bad.{name}"))
-    sweep = ["--config-dir", str(tmp_path / "conf"), "--multirun", "quant=exits,raises,dies,none", *tiny, "train.steps=4"]
+    sweep = [
+        "--config-dir",
+        str(tmp_path / "conf"),
+        "--multirun",
+        "quant=exits,raises,dies,none",
+        *tiny,
+        "train.steps=4",
+    ]
     monkeypatch.setenv(CONFIG_DIR, "")  # what --config-dir sets is undone after the test
     assert train_here(sweep) == 1
     said = capsys.readouterr().err
@@ -122,11 +131,15 @@ def test_a_rerun_is_one_run_a_cell_and_goes_on_where_it_was_stopped(
     assert len(list(folder.glob("earlier-*"))) == 1, "once, though it is planned twice"
     since = max(s.rerun_since or 0 for s in read_plan(tmp_path / "multirun" / "adhoc"))
     path = folder / "result.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "ended_at": since - 1}))  # as if the re-run had been killed before it
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "ended_at": since - 1})
+    )  # as if the re-run had been killed before it
     capsys.readouterr()
     assert train_here([*sweep, "launch.rerun=true"]) == 0
     assert "0 already run, 1 to run" in capsys.readouterr().out
-    assert [s.rerun_since for s in read_plan(tmp_path / "multirun" / "adhoc")][-1] == since, "it goes on with the same re-run"
+    assert [s.rerun_since for s in read_plan(tmp_path / "multirun" / "adhoc")][-1] == since, (
+        "it goes on with the same re-run"
+    )
     path.write_text("{")
     assert train_here(sweep) == 1, "a damaged record costs its own row"
     said = capsys.readouterr()
@@ -154,7 +167,10 @@ def test_odd_sweeps(train_here: Train, tiny: list[str], tmp_path: Path, capsys: 
 
 def test_two_sweeps_at_once_run_each_cell_once(tiny: list[str], tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "pgolf.train", "--multirun", "seed=1,2", *tiny, "train.steps=12"]
-    both = [subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     said = [each.communicate(timeout=240) for each in both]
     assert [each.returncode for each in both] == [0, 0], said
     found = dict(records(tmp_path))
@@ -190,7 +206,9 @@ def test_a_sweep_stops_when_its_code_changes(tiny: list[str], tmp_path: Path) ->
         shutil.copytree(source / name, tmp_path / "tree" / name, ignore=shutil.ignore_patterns("__pycache__"))
     argv = [sys.executable, "-m", "pgolf.train", "--multirun", "seed=1,2", *tiny, "train.steps=12"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "tree")}
-    sweep = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    sweep = subprocess.Popen(
+        argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
     wait_for_record(tmp_path)
     with (tmp_path / "tree" / "pgolf" / "loop.py").open("a") as file:
         file.write("# another line\n")

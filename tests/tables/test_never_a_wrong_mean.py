@@ -1,4 +1,5 @@
-"""Any mix of ok, failed, missing, duplicate, foreign and cut records: every mean is that of the good ones, and all else is named.
+"""Any mix of ok, failed, missing, duplicate, foreign and cut records: every mean is that of the good ones, and all else
+is named.
 
 What a table should say is worked out here from what was put on disk, never from what the code under test has read.
 """
@@ -38,7 +39,9 @@ BAD = (
 EVENT = st.one_of(
     st.tuples(st.just("ok"), SCORE),
     st.tuples(st.sampled_from(BAD), SCORE),
-    st.tuples(st.sampled_from(["copied", "copied and changed", "scored otherwise", "on another text", "not planned"]), SCORE),
+    st.tuples(
+        st.sampled_from(["copied", "copied and changed", "scored otherwise", "on another text", "not planned"]), SCORE
+    ),
 )
 CELLS = st.lists(EVENT, min_size=len(ARMS) * len(SEEDS), max_size=len(ARMS) * len(SEEDS))
 
@@ -170,7 +173,9 @@ def test_a_file_of_rows_cut_anywhere_loses_lines_with_a_warning(share: float) ->
         made = collect(path)
         whole = content[:cut].count(b"\n") + (content[cut : cut + 1] == b"\n")
         assert len(made.rows) == whole
-        assert bool(made.warnings) == (content[:cut].rsplit(b"\n", 1)[1].strip() != b"" and content[cut : cut + 1] != b"\n")
+        assert bool(made.warnings) == (
+            content[:cut].rsplit(b"\n", 1)[1].strip() != b"" and content[cut : cut + 1] != b"\n"
+        )
         (row,) = rows(tabulate(made))
         assert row.mean_bpb == pytest.approx(fmean(1.0 + seed for seed in SEEDS[:whole]))
 

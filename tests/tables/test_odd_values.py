@@ -14,7 +14,9 @@ from pgolf.records.fields import kind_of
 
 RESULTS = Path(__file__).resolve().parents[2] / "analysis" / "results"
 Row = dict[str, Any]
-ROWS: list[Row] = [json.loads(line) for line in (RESULTS / "higher_rank_heads.jsonl").read_text(encoding="utf-8").splitlines()]
+ROWS: list[Row] = [
+    json.loads(line) for line in (RESULTS / "higher_rank_heads.jsonl").read_text(encoding="utf-8").splitlines()
+]
 FIRST = ROWS[0]
 ODD: dict[str, Any] = {
     "a list": [1],
@@ -39,7 +41,12 @@ def everything(rows: list[Row], folder: Path, *, with_pictures: bool = False) ->
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     made = aggregate(path)
     sections = made.sections()
-    for text in (markdown(sections), latex(sections), csv_text(made.report), document(made, gallery(made) if with_pictures else [])):
+    for text in (
+        markdown(sections),
+        latex(sections),
+        csv_text(made.report),
+        document(made, gallery(made) if with_pictures else []),
+    ):
         text.encode()
     return made
 
@@ -48,15 +55,26 @@ def everything(rows: list[Row], folder: Path, *, with_pictures: bool = False) ->
 def test_any_field_may_hold_anything(value: Any, tmp_path: Path) -> None:
     """Each field of a real row in turn, in an arm of its own."""
     prints = [f"{number:016x}" for number in range(len(FIRST))]
-    rows = [{**FIRST, "folder": f"{n}", "fingerprint": mark, key: value} for n, (key, mark) in enumerate(zip(FIRST, prints, strict=True))]
+    rows = [
+        {**FIRST, "folder": f"{n}", "fingerprint": mark, key: value}
+        for n, (key, mark) in enumerate(zip(FIRST, prints, strict=True))
+    ]
     made = everything(rows, tmp_path)
     told = {row["fingerprint"]: row for row in made.collected.rows if isinstance(row["fingerprint"], str)}
-    counted = {mark for t in made.report.families for row in t.rows if row.mean_bpb is not None for mark in [row.group.fingerprint]}
+    counted = {
+        mark
+        for t in made.report.families
+        for row in t.rows
+        if row.mean_bpb is not None
+        for mark in [row.group.fingerprint]
+    }
     for key, mark in zip(FIRST, prints, strict=True):
         kind = kind_of(key)
         if key == "fingerprint" or kind is None or value is None or mark not in told:
             continue
-        assert kind[1](value) or (told[mark]["status"] == "damaged" and key in told[mark]["error"] and mark not in counted), key
+        assert kind[1](value) or (
+            told[mark]["status"] == "damaged" and key in told[mark]["error"] and mark not in counted
+        ), key
 
 
 @pytest.mark.parametrize("value", ODD.values(), ids=ODD)

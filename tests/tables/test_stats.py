@@ -39,7 +39,8 @@ def test_the_published_test_of_low_rank_q() -> None:
 
 
 def test_welch_by_hand() -> None:
-    # means 2 and 5, variances 1 and 4, n 3: error sqrt(5/3), t = -3/1.29099, df = (5/3)^2 / ((1/3)^2/2 + (4/3)^2/2) = 50/17
+    # means 2 and 5, variances 1 and 4, n 3: error sqrt(5/3), t = -3/1.29099, df = (5/3)^2 / ((1/3)^2/2 + (4/3)^2/2) =
+    # 50/17
     test = welch([1, 2, 3], [3, 5, 7])
     assert test.difference == -3
     assert test.t == pytest.approx(-3 / math.sqrt(5 / 3))

@@ -28,7 +28,11 @@ def test_means_differences_and_holm(tmp_path: Path) -> None:
     assert made is not None
     assert made.test is not None
     known = scipy.stats.ttest_ind(MOS, TIED, equal_var=False)
-    assert (made.test.name, made.test.t, made.test.p) == ("Welch", pytest.approx(known.statistic), pytest.approx(known.pvalue))
+    assert (made.test.name, made.test.t, made.test.p) == (
+        "Welch",
+        pytest.approx(known.statistic),
+        pytest.approx(known.pvalue),
+    )
     assert made.other_test is not None
     assert made.other_test.p == pytest.approx(scipy.stats.ttest_rel(MOS, TIED).pvalue)
     assert made.correlation == pytest.approx(scipy.stats.pearsonr(MOS, TIED).statistic)
@@ -118,7 +122,10 @@ def test_scores_that_do_not_compare_have_no_difference(change: dict[str, Any], s
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"code_sha": "other", "code_files": ["run.py 1111", "loop.py 9999"]}, "other code than the baseline (loop.py)"),
+        (
+            {"code_sha": "other", "code_files": ["run.py 1111", "loop.py 9999"]},
+            "other code than the baseline (loop.py)",
+        ),
         ({"code_sha": "other", "code_files": ["run.py", "loop.py"]}, "cannot be shown to be the baseline's"),
         ({"budget.steps": 200, "steps": 200, "tokens": 819_200}, "budget: steps 200, baseline 100"),
         ({"budget.seconds": 60.0}, "budget: seconds 60.0, baseline None"),
@@ -145,7 +152,10 @@ def test_what_else_differs_is_marked(change: dict[str, Any], said: str, tmp_path
 def test_arms_that_differ_in_their_own_modules_alone_are_not_marked(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"tied": TIED})
     for seed, bpb in enumerate(MOS, 1):
-        put(study, record("mos", seed, bpb, code_files=["run.py 1111", "mos.py 3333"], code_sha="differs", git_dirty=True))
+        put(
+            study,
+            record("mos", seed, bpb, code_files=["run.py 1111", "mos.py 3333"], code_sha="differs", git_dirty=True),
+        )
     assert "code" not in texts(rows_of(study)["mos"])
 
 
@@ -235,7 +245,9 @@ def test_configurations_no_longer_planned_stand_last_and_outside_holm(tmp_path: 
     old = rows["mos [00000000]"]
     assert "not planned (any more)" in texts(old)
     assert old.holm_p is None
-    assert rows[f"mos [{print_of('mos')[:8]}]"].holm_p == pytest.approx(scipy.stats.ttest_ind(MOS, TIED, equal_var=False).pvalue)
+    assert rows[f"mos [{print_of('mos')[:8]}]"].holm_p == pytest.approx(
+        scipy.stats.ttest_ind(MOS, TIED, equal_var=False).pvalue
+    )
 
 
 def test_seeds_that_no_sweep_plans_are_counted_and_marked(tmp_path: Path) -> None:

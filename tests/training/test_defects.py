@@ -1,4 +1,6 @@
-"""Each fault of a published run, switched on in a real run: what it does, and that without it nothing of the kind happens."""
+"""Each fault of a published run, switched on in a real run: what it does, and that without it nothing of the kind
+happens.
+"""
 
 import math
 from dataclasses import replace
@@ -49,7 +51,9 @@ def run(tiny, tmp_path):
         trained = build_optimizers(model, config, Ranks())
         averaging, evaluation = build_averaging(config["optim"]), build_evaluation(config, corpus, Ranks())
         stream = make_stream(config, corpus)
-        job = replace(make_job(config, model, trained, averaging, stream, corpus, evaluation), budget=Budget(steps, None))
+        job = replace(
+            make_job(config, model, trained, averaging, stream, corpus, evaluation), budget=Budget(steps, None)
+        )
         with RunLog(tmp_path, is_first=False) as log:
             trace = train(job, replace(loop_settings(config), val_every=0), Ranks(), log) if steps else Trace()
         names = SimpleNamespace(frozen=trained.frozen, trained=set(job.trained), roles=parameter_roles(model))
@@ -97,7 +101,10 @@ class TestFrozen:
 
     @pytest.mark.parametrize(
         ("stack", "overrides"),
-        [("pr908", ("defects=pr908", "defects.bf16_embedding=false", *HEAD)), ("pr470", ("optim.frozen=[model.embedding]",))],
+        [
+            ("pr908", ("defects=pr908", "defects.bf16_embedding=false", *HEAD)),
+            ("pr470", ("optim.frozen=[model.embedding]",)),
+        ],
         ids=str,
     )
     def test_an_average_leaves_frozen_bytes_alone(self, run, stack, overrides):
@@ -105,7 +112,9 @@ class TestFrozen:
         live = bytes_of_state(done.model)
         load_average(done.model, done.job.averaging.average())
         after = named_tensors(done.model)
-        assert {name for name, p in after.items() if live[name.removeprefix("model.")] == p.detach().numpy().tobytes()} == done.names.frozen
+        assert {
+            name for name, p in after.items() if live[name.removeprefix("model.")] == p.detach().numpy().tobytes()
+        } == done.names.frozen
         assert [name for name in done.names.frozen if not same_bytes(after[name], done.before[name])] == []
 
 
@@ -135,13 +144,17 @@ class TestStaleGradients:
             stale = {name: factors[-1] * g for name, g in piled.items()}
             after = named_tensors(run("pr908", *options, steps=step + 1).model)
             for name in frozen:
-                torch.testing.assert_close(after[name].grad, stale[name], rtol=1e-3, atol=1e-7, msg=f"{name} after {step + 1} steps")
+                torch.testing.assert_close(
+                    after[name].grad, stale[name], rtol=1e-3, atol=1e-7, msg=f"{name} after {step + 1} steps"
+                )
             for name in done.names.trained:
                 torch.testing.assert_close(after[name].grad, factors[-1] * fresh[name], rtol=1e-3, atol=1e-7, msg=name)
         assert min(factors) < 0.9, "the clip was active"
         assert squares(stale.values()) > 0
         alone = self.gradients(run("pr908", *options, steps=4), 4)
-        assert squares(stale.values()) != pytest.approx(factors[-1] ** 2 * squares(alone[name] for name in stale), rel=0.05)
+        assert squares(stale.values()) != pytest.approx(
+            factors[-1] ** 2 * squares(alone[name] for name in stale), rel=0.05
+        )
 
     def test_without_the_defect_frozen_tensors_have_none_and_the_norm_is_that_of_the_trained(self, run):
         options = ("optim.frozen=[model.head,model.side_inputs.value_embedding]", *HEAD)
@@ -235,7 +248,9 @@ class TestBf16Tables:
         for optimizer in done.job.optimizers:
             for p, state in optimizer.state.items():
                 if "exp_avg" in state and any(p is tensors[name] for name in tables):
-                    assert all(same_bytes(state[key], state[key].bfloat16().float()) for key in ("exp_avg", "exp_avg_sq"))
+                    assert all(
+                        same_bytes(state[key], state[key].bfloat16().float()) for key in ("exp_avg", "exp_avg_sq")
+                    )
 
     def test_without_the_defect_they_are_not(self, run):
         tensors = named_tensors(run("pr470", steps=6).model)

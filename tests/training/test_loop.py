@@ -39,7 +39,9 @@ def sgd_job(model, config=CONFIG, *, steps: int, lr: float = 0.1, names: list[st
     return tiny_job(model, names, [torch.optim.SGD([tensors[name] for name in names], lr=lr)], stream, steps, **changes)
 
 
-def by_hand(config, steps: int, lr: float, names: list[str] | None = None, clip: float | None = None) -> dict[str, torch.Tensor]:
+def by_hand(
+    config, steps: int, lr: float, names: list[str] | None = None, clip: float | None = None
+) -> dict[str, torch.Tensor]:
     """Plain gradient descent on the mean loss of all rows of each step, gradients asked for afresh."""
     model, stream = tiny_model(config), tiny_stream(config)
     tensors = named_tensors(model)
@@ -155,7 +157,10 @@ class TestLearning:
 
     def test_random_tokens_teach_nothing_below_their_entropy(self, tmp_path):
         job, _ = configured_job(
-            CONFIG, tiny_model(CONFIG, seed=None), 10, tiny_stream(CONFIG, np.random.default_rng(0).integers(0, 23, 50_000))
+            CONFIG,
+            tiny_model(CONFIG, seed=None),
+            10,
+            tiny_stream(CONFIG, np.random.default_rng(0).integers(0, 23, 50_000)),
         )
         _, events = trained(job, loop_settings(CONFIG), tmp_path)
         assert events[-1]["train_nats"] > 0.9 * math.log(23)
@@ -180,7 +185,9 @@ class TestBudgetAndRates:
     def test_each_group_runs_at_its_own_rate_times_the_schedule(self, tmp_path):
         model = tiny_model(CONFIG)
         budget = Budget(6, None)
-        job, _ = configured_job(CONFIG, model, 6, budget=budget, schedule=StepWarmdown(budget, start_step=2, warmdown_steps=4))
+        job, _ = configured_job(
+            CONFIG, model, 6, budget=budget, schedule=StepWarmdown(budget, start_step=2, warmdown_steps=4)
+        )
         base = [optimizer.param_groups[0]["lr"] for optimizer in job.optimizers]
         _, events = trained(job, loop_settings(CONFIG), tmp_path)
         assert [e["lr_scale"] for e in events] == [1.0, 1.0, 1.0, 0.75, 0.5, 0.25]
@@ -202,7 +209,9 @@ class TestReport:
         x, y = (torch.cat(part) for part in zip(*(stream.micro_batch(0, i) for i in range(2)), strict=True))
         with torch.no_grad():
             nats = float(model(x, y).double().mean())
-        _, events = trained(sgd_job(model, steps=1, bytes_of=lambda x, y: 3 * y.numel()), loop_settings(CONFIG), tmp_path)
+        _, events = trained(
+            sgd_job(model, steps=1, bytes_of=lambda x, y: 3 * y.numel()), loop_settings(CONFIG), tmp_path
+        )
         assert events[0]["train_nats"] == pytest.approx(nats, rel=1e-6)
         assert events[0]["train_bpb"] == pytest.approx(nats / math.log(2) / 3, rel=1e-6)
 
@@ -218,7 +227,9 @@ class TestReport:
             torch.ones(400, 400).matmul(torch.ones(400, 400))
             return 1.25
 
-        trace, events = trained(sgd_job(tiny_model(CONFIG), steps=9, validate=validate), loop_settings(CONFIG, val_every=3), tmp_path)
+        trace, events = trained(
+            sgd_job(tiny_model(CONFIG), steps=9, validate=validate), loop_settings(CONFIG, val_every=3), tmp_path
+        )
         vals = [e for e in events if e["event"] == "val"]
         assert [e["step"] for e in vals] == [3, 6]
         assert all(e["val_bpb_live"] == 1.25 for e in vals)

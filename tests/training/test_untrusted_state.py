@@ -29,7 +29,10 @@ def test_a_sound_state_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        *({"key": {**KEY, name: value}} for name, value in (("versions.torch", None), ("code_files", 5), ("seed", "1"), ("data_sha", 7))),
+        *(
+            {"key": {**KEY, name: value}}
+            for name, value in (("versions.torch", None), ("code_files", 5), ("seed", "1"), ("data_sha", 7))
+        ),
         {"key": {name: value for name, value in KEY.items() if name != "versions.torch"}},
         {"trace": {"steps": 10**30}},
         {"trace": {"steps": -1}},

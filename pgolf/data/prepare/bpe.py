@@ -1,7 +1,8 @@
 """Training a SentencePiece BPE tokenizer with the settings of the challenge's own export, at any vocabulary size.
 
-BPE, byte fallback, digits split, nmt_nfkc normalisation, no dummy prefix, character coverage 0.999, pad 0, bos 1, eos 2, unk 3.
-All text is used (no sampling) in the given order with a fixed number of threads: the same text gives the same bytes.
+BPE, byte fallback, digits split, nmt_nfkc normalisation, no dummy prefix, character coverage 0.999, pad 0, bos 1, eos
+2, unk 3. All text is used (no sampling) in the given order with a fixed number of threads: the same text gives the same
+bytes.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _MAX_SENTENCE_BYTES = 4192  # SentencePiece's own limit; it would skip longer se
 def train_bpe(sentences: Iterable[str], vocab_size: int, what: str) -> bytes:
     """A serialized SentencePiece model of exactly `vocab_size` pieces, trained on `sentences`.
 
-    `what` names the text in a DataError, raised when there is no text, a sentence is over 4192 bytes or the text cannot fill (or
-    not even begin) a vocabulary of this size.
+    `what` names the text in a DataError, raised when there is no text, a sentence is over 4192 bytes or the text cannot
+    fill (or not even begin) a vocabulary of this size.
     """
     lines = [line for line in (" ".join(sentence.split()) for sentence in sentences) if line]
     if not lines:
@@ -60,7 +61,15 @@ def train_bpe(sentences: Iterable[str], vocab_size: int, what: str) -> bytes:
 def _explain(message: str, vocab_size: int) -> str:
     """SentencePiece's complaint as a sentence with a remedy."""
     if match := re.search(r"set it to a value <= (\d+)", message):
-        return f"vocab_size {vocab_size} is too large for this text; give a vocab_size of at most {match[1]}, or more text"
+        return (
+            f"vocab_size {vocab_size} is too large for this text; give a vocab_size of at most {match[1]}, or more text"
+        )
     if match := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
-        return f"vocab_size {vocab_size} is too small for the characters of this text; give a vocab_size of at least {match[1]}"
-    return f"SentencePiece cannot train {vocab_size} pieces on this text ({message.strip()}); change vocab_size or the text"
+        return (
+            f"vocab_size {vocab_size} is too small for the characters of this text; give a vocab_size of at least "
+            f"{match[1]}"
+        )
+    return (
+        f"SentencePiece cannot train {vocab_size} pieces on this text ({message.strip()}); change vocab_size or the "
+        "text"
+    )

@@ -1,9 +1,9 @@
 """Prepared corpora on disk: one folder per entry, complete or absent.
 
-An entry's name holds a hash of everything that determines its content. It is made in a temporary folder under a lock and renamed when it
-is whole; a second process that wants the same entry waits for the first and takes its work; what a killed one left behind is never taken
-for an entry and is removed by the next. `manifest.json` lists every file with size and SHA-256. Sizes are checked on every opening,
-hashes by `verify_entry`.
+An entry's name holds a hash of everything that determines its content. It is made in a temporary folder under a lock
+and renamed when it is whole; a second process that wants the same entry waits for the first and takes its work; what a
+killed one left behind is never taken for an entry and is removed by the next. `manifest.json` lists every file with
+size and SHA-256. Sizes are checked on every opening, hashes by `verify_entry`.
 """
 
 from __future__ import annotations
@@ -64,10 +64,13 @@ def entry_folder(cache_dir: Path, name: str, key: Mapping[str, object]) -> Path:
     return cache_dir / f"{name}-{digest[:16]}"
 
 
-def prepare_entry(cache_dir: Path, name: str, key: Mapping[str, object], make: Callable[[Path], Mapping[str, object]]) -> Entry:
+def prepare_entry(
+    cache_dir: Path, name: str, key: Mapping[str, object], make: Callable[[Path], Mapping[str, object]]
+) -> Entry:
     """Open the entry of `key`, made first by `make(empty folder) -> facts` when it is not there.
 
-    Raises DataError when the cache cannot be written or the entry is damaged; what `make` raises passes through, and leaves nothing behind.
+    Raises DataError when the cache cannot be written or the entry is damaged; what `make` raises passes through, and
+    leaves nothing behind.
     """
     folder = entry_folder(cache_dir, name, key)
     if not folder.exists():
@@ -78,7 +81,9 @@ def prepare_entry(cache_dir: Path, name: str, key: Mapping[str, object], make: C
 
 
 def _make(folder: Path, name: str, key: Mapping[str, object], make: Callable[[Path], Mapping[str, object]]) -> None:
-    """Fill a temporary folder and rename it; the caller holds the lock, so other temporary folders of this entry are leftovers."""
+    """Fill a temporary folder and rename it; the caller holds the lock, so other temporary folders of this entry are
+    leftovers.
+    """
     for leftover in folder.parent.glob(f".making-{folder.name}-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary = folder.parent / f".making-{folder.name}-{os.getpid()}"
@@ -86,7 +91,10 @@ def _make(folder: Path, name: str, key: Mapping[str, object], make: Callable[[Pa
         with writing(folder.parent):
             temporary.mkdir()
             facts = make(temporary)
-            files = {path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in sorted(temporary.iterdir())}
+            files = {
+                path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+                for path in sorted(temporary.iterdir())
+            }
             manifest = {"schema": SCHEMA, "name": name, "key": dict(key), "files": files, "facts": dict(facts)}
             write_lines(temporary / MANIFEST, [json.dumps(manifest, indent=1, sort_keys=True) + "\n"])
             os.rename(temporary, folder)
@@ -102,17 +110,23 @@ def open_entry(folder: Path) -> Entry:
         if not path.is_file():
             raise DataError(f"{path}: this file of a prepared corpus is missing; {_remedy(folder)}")
         if path.stat().st_size != noted.bytes:
-            raise DataError(f"{path}: {path.stat().st_size:,} bytes, but {noted.bytes:,} were written; {_remedy(folder)}")
+            raise DataError(
+                f"{path}: {path.stat().st_size:,} bytes, but {noted.bytes:,} were written; {_remedy(folder)}"
+            )
     return Entry(folder, manifest.facts, frozenset(manifest.files))
 
 
 def verify_entry(folder: Path) -> int:
-    """Check every file of an entry against its SHA-256; how many there are. Raises DataError that names the damaged file."""
+    """Check every file of an entry against its SHA-256; how many there are. Raises DataError that names the damaged
+    file.
+    """
     open_entry(folder)
     files = read_manifest(folder).files
     for name, noted in files.items():
         if (digest := file_sha256(folder / name)) != noted.sha256:
-            raise DataError(f"{folder / name}: damaged (sha256 {digest[:16]}..., written {noted.sha256[:16]}...); {_remedy(folder)}")
+            raise DataError(
+                f"{folder / name}: damaged (sha256 {digest[:16]}..., written {noted.sha256[:16]}...); {_remedy(folder)}"
+            )
     return len(files)
 
 
@@ -126,7 +140,7 @@ def is_entry(folder: Path) -> bool:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of an entry. Raises DataError for one that is missing, damaged, or names files outside its folder."""
+    """The manifest of an entry. Raises DataError if it is missing, damaged, or names files outside its folder."""
     path = folder / MANIFEST
     try:
         manifest = typed(Manifest, read_json(path))
@@ -148,7 +162,9 @@ def _remedy(folder: Path) -> str:
 
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Hold the lock of `folder`; wait, with a line on stderr, while another process has it. Raises DataError where none can be made."""
+    """Hold the lock of `folder`; wait, with a line on stderr, while another process has it. Raises DataError where none
+    can be made.
+    """
     path = folder.parent / f".{folder.name}.lock"
     with ExitStack() as held:
         with writing(folder.parent):
@@ -165,9 +181,12 @@ def writing(cache_dir: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise DataError(f"{told(error, cache_dir)}. Make room, or choose another cache folder with paths.cache=...") from error
+            raise DataError(
+                f"{told(error, cache_dir)}. Make room, or choose another cache folder with paths.cache=..."
+            ) from error
         raise DataError(
-            f"{cache_dir}: cannot write to the cache folder ({error.strerror or error}); choose a writable one with enough free space"
+            f"{cache_dir}: cannot write to the cache folder ({error.strerror or error}); choose a writable one with "
+            "enough free space"
         ) from error
 
 
@@ -177,7 +196,9 @@ def is_stamped(cache_dir: Path, key: Mapping[str, object]) -> bool:
 
 
 def stamp(cache_dir: Path, key: Mapping[str, object]) -> None:
-    """Note that a slow check was passed. A cache that cannot be written only means that the check is done again next time."""
+    """Note that a slow check was passed. A cache that cannot be written only means that the check is done again next
+    time.
+    """
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         write_lines(entry_folder(cache_dir, "checked", key), [json.dumps(dict(key), sort_keys=True), "\n"])

@@ -1,7 +1,8 @@
 """Documentation text of installed packages, read from their source files by `ast`: nothing is imported or run.
 
-A source file gives one document: the docstrings of its module, classes and functions in order, cleaned as `inspect` does, and the long
-strings of `add_newdoc` and `add_docstr` calls, by which numpy and torch document what is written in C; joined by blank lines.
+A source file gives one document: the docstrings of its module, classes and functions in order, cleaned as `inspect`
+does, and the long strings of `add_newdoc` and `add_docstr` calls, by which numpy and torch document what is written in
+C; joined by blank lines.
 """
 
 from __future__ import annotations
@@ -23,7 +24,16 @@ from pgolf.errors import DataError
 
 STDLIB = "stdlib"
 _TEST_FOLDERS = {"test", "tests", "testing", "_testing", "idle_test", "fixtures"}
-_FOREIGN_FOLDERS = {"_vendor", "_vendored", "vendored", "third_party", "_bundled", "ensurepip", "site-packages", "dist-packages"}
+_FOREIGN_FOLDERS = {
+    "_vendor",
+    "_vendored",
+    "vendored",
+    "third_party",
+    "_bundled",
+    "ensurepip",
+    "site-packages",
+    "dist-packages",
+}
 SKIPPED_FOLDERS = frozenset({"__pycache__", *_TEST_FOLDERS, *_FOREIGN_FOLDERS})
 _ATTACHING_CALLS = frozenset({"add_newdoc", "add_docstr", "_add_docstr", "add_docstr_all"})
 _ATTACHED_CHARS = 40  # shorter string arguments of such a call are names
@@ -39,7 +49,9 @@ def package_folder(package: str) -> Path:
         return Path(sysconfig.get_path("stdlib"))
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise DataError(f"the package {package} is not installed, and its documentation is part of this corpus; install {package}")
+        raise DataError(
+            f"the package {package} is not installed, and its documentation is part of this corpus; install {package}"
+        )
     return Path(next(iter(spec.submodule_search_locations)))
 
 
@@ -54,7 +66,9 @@ def source_files(root: Path) -> list[Path]:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """No garbage collection inside: a syntax tree has no cycles, and looking for some among its nodes takes half the time of parsing."""
+    """No garbage collection inside: a syntax tree has no cycles, and looking for some among its nodes takes half the
+    time of parsing.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -82,7 +96,9 @@ def package_documents(package: str) -> tuple[list[Document], list[str]]:
 
 
 def documentation(source: bytes) -> Iterator[str]:
-    """Cleaned documentation strings of a source file in their order. Raises SyntaxError or ValueError as `ast.parse` does."""
+    """Cleaned documentation strings of a source file in their order. Raises SyntaxError or ValueError as `ast.parse`
+    does.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of invalid escapes in other people's sources
         tree = ast.parse(source)

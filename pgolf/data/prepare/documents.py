@@ -1,8 +1,8 @@
 """Text as documents of units: cut, de-duplicated and split into training and validation, all before any tokenizer.
 
-A unit is a paragraph with the separator that follows it; a paragraph of more than 1000 characters is cut into several at line ends, else
-at spaces, else anywhere. The units of a document joined give its text back exactly. Nothing here depends on a vocabulary, so the
-validation text is the same for every tokenizer.
+A unit is a paragraph with the separator that follows it; a paragraph of more than 1000 characters is cut into several
+at line ends, else at spaces, else anywhere. The units of a document joined give its text back exactly. Nothing here
+depends on a vocabulary, so the validation text is the same for every tokenizer.
 """
 
 from __future__ import annotations
@@ -49,12 +49,17 @@ def document(name: str, text: str) -> Document:
 
 
 def _bounded(paragraph: str) -> list[str]:
-    """The paragraph in parts of at most MAX_UNIT_CHARS characters, cut after a line end, else after a space, else anywhere."""
+    """The paragraph in parts of at most MAX_UNIT_CHARS characters, cut after a line end, else after a space, else
+    anywhere.
+    """
     parts = []
     start = 0
     while len(paragraph) - start > MAX_UNIT_CHARS:
         stop = start + MAX_UNIT_CHARS
-        cut = max(paragraph.rfind("\n", start, stop), start) - start or max(paragraph.rfind(" ", start, stop), start) - start
+        cut = (
+            max(paragraph.rfind("\n", start, stop), start) - start
+            or max(paragraph.rfind(" ", start, stop), start) - start
+        )
         end = start + cut + 1 if cut else stop
         parts.append(paragraph[start:end])
         start = end
@@ -62,7 +67,8 @@ def _bounded(paragraph: str) -> list[str]:
 
 
 def deduplicate(documents: Iterable[Document]) -> tuple[list[Document], int]:
-    """The documents without any unit that an earlier place of the corpus has (whitespace apart), and how many units that removed.
+    """The documents without any unit that an earlier place of the corpus has (whitespace apart), and how many units
+    that removed.
 
     A document with nothing left is dropped.
     """
@@ -86,13 +92,14 @@ def deduplicate(documents: Iterable[Document]) -> tuple[list[Document], int]:
 def split(documents: Sequence[Document], val_fraction: float, what: str) -> tuple[list[Document], list[Document]]:
     """Training and validation documents, each in the given order.
 
-    Documents are ranked by a hash of their names; validation takes them in that order until it holds `val_fraction` (at most 0.5) of the
-    bytes, passing over those that are larger than a quarter of that share and than the median document, so that no one file becomes the
-    validation set. Raises DataError when there are fewer than two documents.
+    Documents are ranked by a hash of their names; validation takes them in that order until it holds `val_fraction` (at
+    most 0.5) of the bytes, passing over those that are larger than a quarter of that share and than the median
+    document, so that no one file becomes the validation set. Raises DataError when there are fewer than two documents.
     """
     if len(documents) < 2:
         raise DataError(
-            f"{what}: {len(documents)} document(s) in the text, but training and validation need one each; give more text or files"
+            f"{what}: {len(documents)} document(s) in the text, but training and validation need one each; give more "
+            "text or files"
         )
     sizes = [each.size_bytes for each in documents]
     share_bytes = val_fraction * sum(sizes)

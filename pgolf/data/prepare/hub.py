@@ -1,8 +1,10 @@
-"""Files of a dataset repository on the Hugging Face hub, kept in one folder and fetched only when they are missing or damaged.
+"""Files of a dataset repository on the Hugging Face hub, kept in one folder and fetched only when they are missing or
+damaged.
 
-All files come from one commit: the one that the revision named at the first download, noted in `source.json`. `huggingface_hub` does the
-transfer and resumes one whose connection drops; a process that was killed keeps every finished file and begins the unfinished one again.
-HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured by that library.
+All files come from one commit: the one that the revision named at the first download, noted in `source.json`.
+`huggingface_hub` does the transfer and resumes one whose connection drops; a process that was killed keeps every
+finished file and begins the unfinished one again. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured by that
+library.
 """
 
 from __future__ import annotations
@@ -39,12 +41,16 @@ class HubFolder:
         self.folder, self.repo, self.revision = folder, repo, revision
 
     def fetch(self, name: str, check: Callable[[Path], object]) -> Path:
-        """Local path of file `name` of the repository, after `check(path)` passed; `check` raises DataError for a damaged file.
+        """Local path of file `name` of the repository, after `check(path)` passed; `check` raises DataError for a
+        damaged file.
 
-        A damaged file is downloaded again once. Raises DataError when it stays damaged, is not in the repository or cannot be reached.
+        A damaged file is downloaded again once. Raises DataError when it stays damaged, is not in the repository or
+        cannot be reached.
         """
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise DataError(f"{self.repo}: refusing the file name {name!r}, which leaves the repository; the manifest is damaged")
+            raise DataError(
+                f"{self.repo}: refusing the file name {name!r}, which leaves the repository; the manifest is damaged"
+            )
         path = self.folder / name
         if path.exists() and _passes(check, path):
             return path
@@ -70,7 +76,9 @@ class HubFolder:
         hub = _huggingface_hub()
         commit = self._commit(name)
         try:
-            hub.hf_hub_download(self.repo, name, repo_type="dataset", revision=commit, local_dir=self.folder, force_download=True)
+            hub.hf_hub_download(
+                self.repo, name, repo_type="dataset", revision=commit, local_dir=self.folder, force_download=True
+            )
         except Exception as error:  # the client raises its own, its HTTP library's and OSErrors
             raise self._unreachable(name, error) from error
 
@@ -81,7 +89,9 @@ class HubFolder:
             try:
                 return typed(Source, read_json(note), "").commit
             except (ValueError, DamagedFile) as error:
-                raise DataError(f"{note}: damaged ({error}); delete the folder {self.folder} and download again") from error
+                raise DataError(
+                    f"{note}: damaged ({error}); delete the folder {self.folder} and download again"
+                ) from error
         hub = _huggingface_hub()
         try:
             url = hub.hf_hub_url(self.repo, name, repo_type="dataset", revision=self.revision)
@@ -89,7 +99,9 @@ class HubFolder:
         except Exception as error:  # as in `_download`
             raise self._unreachable(name, error) from error
         if not commit:
-            raise DataError(f"{url}: the server names no commit, so it does not speak the hub's protocol; check HF_ENDPOINT")
+            raise DataError(
+                f"{url}: the server names no commit, so it does not speak the hub's protocol; check HF_ENDPOINT"
+            )
         with writing(self.folder.parent):
             self.folder.mkdir(parents=True, exist_ok=True)
             source = {"repo": self.repo, "revision": self.revision, "commit": commit}
@@ -98,10 +110,13 @@ class HubFolder:
 
     def _unreachable(self, name: str, error: Exception) -> DataError:
         if isinstance(error, OSError) and error.errno in FULL:
-            return DataError(f"{told(error, self.folder)}. Make room, or choose another cache folder with paths.cache=...")
+            return DataError(
+                f"{told(error, self.folder)}. Make room, or choose another cache folder with paths.cache=..."
+            )
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no details'}"
         return DataError(
-            f"{self.repo}/{name} (revision {self.revision}): cannot be downloaded ({reason}); check the network, HF_ENDPOINT and the names"
+            f"{self.repo}/{name} (revision {self.revision}): cannot be downloaded ({reason}); check the network, "
+            "HF_ENDPOINT and the names"
             f" of repo and revision, or copy the file to {self.folder / name}"
         )
 

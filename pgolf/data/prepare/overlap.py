@@ -1,7 +1,8 @@
 """Which windows of one token array also stand in another, at any offset, by vectorised rolling hashes.
 
-The hash of a window of 2k tokens is mixed from the hashes of its two halves, so 64 tokens take six passes over the array. 64-bit hashes:
-a chance match among 10 million and 200,000 windows has probability 1e-7, and would only make a caller remove a paragraph too many.
+The hash of a window of 2k tokens is mixed from the hashes of its two halves, so 64 tokens take six passes over the
+array. 64-bit hashes: a chance match among 10 million and 200,000 windows has probability 1e-7, and would only make a
+caller remove a paragraph too many.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ _BLOCK_TOKENS = 8_000_000
 
 
 def window_hashes(tokens: np.ndarray, window_tokens: int) -> np.ndarray:
-    """uint64 hash of every window of `window_tokens` tokens of tokens[N]: [N - window_tokens + 1], empty when N is smaller."""
+    """uint64 hash of every window of `window_tokens` tokens of tokens[N]: [N - window_tokens + 1], empty when N is
+    smaller.
+    """
     assert window_tokens >= 1, window_tokens
     count = len(tokens) - window_tokens + 1
     if count < 1:

@@ -1,9 +1,10 @@
-"""From documents to a corpus in a folder: de-duplicate, split, train the tokenizer, encode, remove overlaps, write shards.
+"""From documents to a corpus in a folder: de-duplicate, split, train the tokenizer, encode, remove overlaps, write
+shards.
 
-What both `docs` and `text` share. The validation text depends on the documents and the fraction alone, never on the vocabulary. The
-tokenizer sees the training part only. Leaks are closed on the training side: a training unit in the middle of a 64-token window that also
-stands in the validation tokens, at any offset, is removed from the text, and again until no such window is left. So validation stays what
-it was, and its byte table stays exact.
+What both `docs` and `text` share. The validation text depends on the documents and the fraction alone, never on the
+vocabulary. The tokenizer sees the training part only. Leaks are closed on the training side: a training unit in the
+middle of a 64-token window that also stands in the validation tokens, at any offset, is removed from the text, and
+again until no such window is left. So validation stays what it was, and its byte table stays exact.
 """
 
 from __future__ import annotations
@@ -45,21 +46,28 @@ def pipeline_key(vocab_size: int, val_fraction: float) -> dict[str, object]:
     }
 
 
-def build(folder: Path, name: str, documents: Sequence[Document], *, vocab_size: int, val_fraction: float, what: str) -> dict[str, object]:
+def build(
+    folder: Path, name: str, documents: Sequence[Document], *, vocab_size: int, val_fraction: float, what: str
+) -> dict[str, object]:
     """Write tokenizer and shards of `documents` into `folder` and return the facts for the manifest.
 
-    Shards are named after `name`. Raises DataError, beginning with `what`, for text that is too small for the vocabulary or for a split.
+    Shards are named after `name`. Raises DataError, beginning with `what`, for text that is too small for the
+    vocabulary or for a split.
     """
     unique, repeated = deduplicate(documents)
     train, val = split(unique, val_fraction, what)
-    say(f"  training a tokenizer of {vocab_size} pieces on {sum(each.size_bytes for each in train):,} bytes of text ...")
+    say(
+        f"  training a tokenizer of {vocab_size} pieces on {sum(each.size_bytes for each in train):,} bytes of text ..."
+    )
     model = train_bpe((unit for each in train for unit in each.units), vocab_size, what)
     tokenizer = tokenizer_from(model, what)
     say("  encoding, and removing from training what also stands in validation ...")
     val_tokens = concatenated(encode_documents(tokenizer, [each.text for each in val]))
     train, encoded, removed = remove_overlap(tokenizer, train, val_tokens)
     if not train:
-        raise DataError(f"{what}: nothing is left to train on, all of it stands in the validation text too; give more varied text")
+        raise DataError(
+            f"{what}: nothing is left to train on, all of it stands in the validation text too; give more varied text"
+        )
     train_tokens = concatenated(encoded)
     check_text(tokenizer, val_tokens, f"{what}: validation")
     write_whole(folder / TOKENIZER_FILE, model)
@@ -81,10 +89,11 @@ def build(folder: Path, name: str, documents: Sequence[Document], *, vocab_size:
 def remove_overlap(
     tokenizer: sentencepiece.SentencePieceProcessor, train: Sequence[Document], val_tokens: np.ndarray
 ) -> tuple[list[Document], list[np.ndarray], int]:
-    """Training documents without any window of WINDOW_TOKENS tokens of val_tokens, their tokens, and the number of units removed.
+    """Training documents without any window of WINDOW_TOKENS tokens of val_tokens, their tokens, and the number of
+    units removed.
 
-    Of each shared window the unit in its middle goes; documents are re-encoded and searched again until none is shared. Ends because
-    each round removes a unit.
+    Of each shared window the unit in its middle goes; documents are re-encoded and searched again until none is shared.
+    Ends because each round removes a unit.
     """
     documents, removed = list(train), 0
     encoded = encode_documents(tokenizer, [each.text for each in documents])
@@ -102,14 +111,18 @@ def remove_overlap(
             removed += len(doomed)
             kept = tuple(unit for place, unit in enumerate(documents[index].units) if place not in doomed)
             documents[index] = Document(documents[index].name, kept)
-        for index, fresh in zip(changed, encode_documents(tokenizer, [documents[index].text for index in changed]), strict=True):
+        for index, fresh in zip(
+            changed, encode_documents(tokenizer, [documents[index].text for index in changed]), strict=True
+        ):
             encoded[index] = fresh
         filled = [index for index, each in enumerate(documents) if each.units]
         documents, encoded = [documents[index] for index in filled], [encoded[index] for index in filled]
     return documents, encoded, removed
 
 
-def _units_at(tokenizer: sentencepiece.SentencePieceProcessor, document: Document, tokens: np.ndarray, offsets: np.ndarray) -> set[int]:
+def _units_at(
+    tokenizer: sentencepiece.SentencePieceProcessor, document: Document, tokens: np.ndarray, offsets: np.ndarray
+) -> set[int]:
     """Indices of the units of `document` in which the tokens at `offsets` stand, found by bytes of normalised text.
 
     Where normalising across a cut moves a byte this can be a neighbour; the search that follows corrects it.
@@ -120,7 +133,9 @@ def _units_at(tokenizer: sentencepiece.SentencePieceProcessor, document: Documen
         for i, p in zip(tokens.tolist(), pieces, strict=True)
     ]
     before = np.cumsum(sizes) - sizes
-    lengths = [len(tokenizer.normalize(unit).encode()) + 3 * unit[-1:].isspace() for unit in document.units]  # U+2581 is 3 bytes long
+    lengths = [
+        len(tokenizer.normalize(unit).encode()) + 3 * unit[-1:].isspace() for unit in document.units
+    ]  # U+2581 is 3 bytes long
     places = np.searchsorted(np.cumsum(lengths), before[offsets], side="right")
     return set(np.minimum(places, len(document.units) - 1).tolist())
 
@@ -149,12 +164,18 @@ class Facts:
 def corpus_of(entry: Entry, name: str, shuffle_seed: int | None) -> Corpus:
     """The corpus that lies in a cache entry made by `build`. Raises DataError where its manifest says otherwise."""
     try:
-        facts = typed(Facts, {key: entry.facts[key] for key in ("train_shards", "val_shards", "vocab_size", "val_text_bytes")}, "facts")
+        facts = typed(
+            Facts,
+            {key: entry.facts[key] for key in ("train_shards", "val_shards", "vocab_size", "val_text_bytes")},
+            "facts",
+        )
         absent = {*facts.train_shards, *facts.val_shards, TOKENIZER_FILE} - entry.files
         if absent:
             raise ValueError(f"it does not list {sorted(absent)[0]!r:.60} among its files")
     except (KeyError, ValueError) as error:
-        raise DataError(f"{entry.folder / MANIFEST}: damaged: {error}; delete the folder and prepare the corpus again") from None
+        raise DataError(
+            f"{entry.folder / MANIFEST}: damaged: {error}; delete the folder and prepare the corpus again"
+        ) from None
     return Corpus(
         name=name,
         train_shards=tuple(entry.folder / shard for shard in facts.train_shards),

@@ -15,7 +15,8 @@ _ANNOUNCED_TOKENS = 200_000_000
 def check_token_ids(cache_dir: Path, shards: Sequence[Path], vocab_size: int) -> None:
     """Check headers, sizes and that every id is below `vocab_size`. Raises DataError that names file and position.
 
-    Files that passed are remembered in the cache by path, size and time of change, and only their headers are read again.
+    Files that passed are remembered in the cache by path, size and time of change, and only their headers are read
+    again.
     """
     tokens = sum(token_count(path) for path in shards)
     states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in shards]

@@ -9,9 +9,11 @@ from pgolf.slots import Dims, Role
 
 
 class UNet(nn.Module):
-    """The first floor(L/2) blocks push their output; before decoder block i, x <- x + w_i * pop(), w [floor(L/2), D] starting at one.
+    """The first floor(L/2) blocks push their output; before decoder block i, x <- x + w_i * pop(), w [floor(L/2), D]
+    starting at one.
 
-    With L odd the last decoder block has no skip. The innermost skip adds the stream to itself, as in the published baseline.
+    With L odd the last decoder block has no skip. The innermost skip adds the stream to itself, as in the published
+    baseline.
     """
 
     def __init__(self, dims: Dims):

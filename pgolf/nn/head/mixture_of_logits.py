@@ -7,7 +7,9 @@ from pgolf.slots import Dims, Embedding
 
 
 class MixtureOfLogits(LogitHead):
-    """logits = softcap(sum_e g_e(x) U_e D_e x): one softmax, input-dependent weights, logit rank at most experts * rank."""
+    """logits = softcap(sum_e g_e(x) U_e D_e x): one softmax, input-dependent weights, logit rank at most experts *
+    rank.
+    """
 
     def __init__(self, dims: Dims, embedding: Embedding, *, rank: int, experts: int, zero_up: bool):
         super().__init__(dims)

@@ -10,10 +10,12 @@ from pgolf.slots import Dims, Embedding
 
 
 class MixtureOfSoftmaxes(nn.Module):
-    """p(y | x) = sum_e g_e(x) softmax(softcap(U_e D_e x))_y: probabilities are mixed, so the rank bound of one softmax is lifted.
+    """p(y | x) = sum_e g_e(x) softmax(softcap(U_e D_e x))_y: probabilities are mixed, so the rank bound of one softmax
+    is lifted.
 
-    Deviation from the paper: an expert is the linear map U_e D_e of rank R instead of a tanh layer before one shared table. Weight for
-    weight it has the parameters of `mixture_of_logits`, so the two differ in nothing but what is mixed.
+    Deviation from the paper: an expert is the linear map U_e D_e of rank R instead of a tanh layer before one shared
+    table. Weight for weight it has the parameters of `mixture_of_logits`, so the two differ in nothing but what is
+    mixed.
     """
 
     def __init__(self, dims: Dims, embedding: Embedding, *, rank: int, experts: int, zero_up: bool):

@@ -9,7 +9,8 @@ from pgolf.slots import Dims, Role, Site
 
 
 class BigramResidual(nn.Module):
-    """x <- x + lambda_i P B[h_t] before block i, with h_t = ((36313 x_t) xor (27191 x_{t-1})) mod (buckets - 1) and h_0 = buckets - 1.
+    """x <- x + lambda_i P B[h_t] before block i, with h_t = ((36313 x_t) xor (27191 x_{t-1})) mod (buckets - 1) and h_0
+    = buckets - 1.
 
     B [buckets, R] starts at zero, P [D, R]; lambda [L] starts at lambda_init. rank: R, from 1 to the model width.
     """

@@ -9,7 +9,8 @@ from pgolf.slots import Dims, Role, Site
 
 
 class ValueEmbedding(nn.Module):
-    """v <- v + c_l s P E[x_t] in the named layers; E [V, R] drawn from N(0, init_std^2), P [G*K, R], s scalar, c one a layer.
+    """v <- v + c_l s P E[x_t] in the named layers; E [V, R] drawn from N(0, init_std^2), P [G*K, R], s scalar, c one a
+    layer.
 
     rank: R, from 1 to the model width. layers: positions in depth, negative ones counted from the end.
     """
@@ -21,7 +22,9 @@ class ValueEmbedding(nn.Module):
         require(1 <= rank <= dims.width, "rank", rank, f"choose from 1 to the model width, {dims.width}")
         require(len(layers) > 0, "layers", layers, "name at least one layer")
         for layer in layers:
-            require(-dims.layers <= layer < dims.layers, "layers", layer, f"choose from {-dims.layers} to {dims.layers - 1}")
+            require(
+                -dims.layers <= layer < dims.layers, "layers", layer, f"choose from {-dims.layers} to {dims.layers - 1}"
+            )
         self.layers = tuple(sorted({layer % dims.layers for layer in layers}))
         self.scale_init = scale_init
         self.table = Table(dims.vocab_size, rank, std=init_std)

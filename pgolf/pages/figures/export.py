@@ -19,7 +19,9 @@ DPI = 160  # of a PNG: sharp on screens with two pixels to a point
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure and its words. name: for files and ids, unique in a gallery; description: the numbers, for those who do not see it."""
+    """A figure and its words. name: for files and ids, unique in a gallery; description: the numbers, for those who do
+    not see it.
+    """
 
     name: str
     title: str
@@ -31,16 +33,21 @@ class Picture:
 
 
 def svg(picture: Picture) -> str:
-    """An <svg> element: text kept as text, as wide as its place, colours by the variables --fig-*, each with its light value as default.
+    """An <svg> element: text kept as text, as wide as its place, colours by the variables --fig-*, each with its light
+    value as default.
 
     The same picture gives the same bytes; ids begin with the picture's name, so that several stand in one page.
     """
     out = io.StringIO()
     with quiet():
-        picture.figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        picture.figure.savefig(
+            out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
     drawn = out.getvalue()
     drawn = re.sub(r"<!--.*?-->|<(metadata|title|style)\b.*?</\1>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
-    drawn = re.sub(r"<[^>]*>", lambda found: of_page(found[0], picture.name), drawn)  # tags alone: text may hold anything
+    drawn = re.sub(
+        r"<[^>]*>", lambda found: of_page(found[0], picture.name), drawn
+    )  # tags alone: text may hold anything
     drawn = re.sub(r"\n\s*", "\n", drawn)
     box = re.search(r'viewBox="[^"]*"', drawn)
     assert box is not None, picture.name
@@ -56,9 +63,13 @@ def svg(picture: Picture) -> str:
 def of_page(found: str, name: str) -> str:
     """A tag with its ids, colours and font as they should stand in a page."""
     found = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", found)
-    found = re.sub("|".join(VARIABLES), lambda colour: f"var(--fig-{VARIABLES[colour[0]]}, {default(colour[0])})", found)
+    found = re.sub(
+        "|".join(VARIABLES), lambda colour: f"var(--fig-{VARIABLES[colour[0]]}, {default(colour[0])})", found
+    )
     return re.sub(
-        r"font(?:-size)?: ([\d.]+px)(?:; font-family:)? [^;\"]*", r"font-size: \1; font-family: var(--fig-font, sans-serif)", found
+        r"font(?:-size)?: ([\d.]+px)(?:; font-family:)? [^;\"]*",
+        r"font-size: \1; font-family: var(--fig-font, sans-serif)",
+        found,
     )
 
 

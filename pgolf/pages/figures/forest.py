@@ -18,7 +18,11 @@ def limits(effects: Sequence[Effect], smallest: float | None) -> tuple[float, fl
     """Zero, every estimate and the smallest effect; of wide intervals only as much as leaves the estimates apart."""
     away = far_ones(effects)
     near = [e for e, gone in zip(effects, away, strict=True) if not gone]
-    fixed = [0.0, *(e.difference for e in near if e.difference is not None), *((-smallest, smallest) if smallest else ())]
+    fixed = [
+        0.0,
+        *(e.difference for e in near if e.difference is not None),
+        *((-smallest, smallest) if smallest else ()),
+    ]
     low, high = min(fixed), max(fixed)
     reach = BEYOND * (high - low) or 1e-3
     low = max(low - reach, min([low, *(e.low for e in near if e.low is not None)]))
@@ -34,7 +38,9 @@ def far_ones(effects: Sequence[Effect]) -> list[bool]:
 
 
 def draw(effects: Sequence[Effect], looks: Looks, baseline: str, smallest: float | None) -> Figure:
-    """The picture of one family, arms from top to bottom as its table has them, baseline by its name; effects must not be empty."""
+    """The picture of one family, arms from top to bottom as its table has them, baseline by its name; effects must not
+    be empty.
+    """
     names = [looks[effect.key].name for effect in effects]
     left = 22 + max(width_of(name) for name in names)
     figure = blank(TOP + BOTTOM + ROW * len(effects))
@@ -64,12 +70,26 @@ def draw(effects: Sequence[Effect], looks: Looks, baseline: str, smallest: float
             continue
         whole = effect.low is not None and effect.high is not None
         if effect.low is not None and effect.high is not None:
-            made.plot([max(low, effect.low), min(high, effect.high)], [at, at], color=look.colour, linewidth=2.0, solid_capstyle="butt")
+            made.plot(
+                [max(low, effect.low), min(high, effect.high)],
+                [at, at],
+                color=look.colour,
+                linewidth=2.0,
+                solid_capstyle="butt",
+            )
             for beyond, edge, arrow in ((effect.low < low, low, "<"), (effect.high > high, high, ">")):
                 if beyond:
                     made.plot([edge], [at], arrow, color=look.colour, markersize=6, clip_on=False)
         fill = look.colour if whole else "none"
-        made.plot([effect.difference], [at], look.marker, color=look.colour, markersize=6.5, clip_on=False, markerfacecolor=fill)
+        made.plot(
+            [effect.difference],
+            [at],
+            look.marker,
+            color=look.colour,
+            markersize=6.5,
+            clip_on=False,
+            markerfacecolor=fill,
+        )
     write(figure, left, height - 13, "← better", colour=MUTED)
     write(figure, WIDTH - RIGHT, height - 13, "worse →", colour=MUTED, ha="right")
     x_title(figure, (left + WIDTH - RIGHT) / 2, f"bpb, difference to {baseline}")

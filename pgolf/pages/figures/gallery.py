@@ -41,7 +41,7 @@ FAR = "Arms that are far worse stand at the edge with their score."
 
 @dataclass(frozen=True)
 class Exhibit:
-    """Pictures of one kind, a panel each; titles: what each panel shows. caption: what a point, a line and a band are."""
+    """Figures of one kind, one panel each. titles: what panels show. caption: what points, lines and bands mean."""
 
     name: str
     heading: str
@@ -63,7 +63,11 @@ def gallery(made: Aggregate) -> list[Exhibit]:
             published(made, looks),
         ]
     most = max((len(table.rows) for table in tables), default=0)
-    left_out = f" Of more than {MOST_ARMS} arms the best by mean score are drawn; the table has all {most:,}." if most > MOST_ARMS else ""
+    left_out = (
+        f" Of more than {MOST_ARMS} arms the best by mean score are drawn; the table has all {most:,}."
+        if most > MOST_ARMS
+        else ""
+    )
     return [replace(exhibit, caption=exhibit.caption + left_out) for exhibit in found if exhibit.panels]
 
 
@@ -73,7 +77,9 @@ def looks_of(made: Aggregate) -> Looks:
     for table in made.report.families:
         for row in table.rows:
             labels[row.group.study][key_of(row.group)] = row.label
-    names = {key: name for found in labels.values() for key, name in zip(found, shorten(list(found.values())), strict=True)}
+    names = {
+        key: name for found in labels.values() for key, name in zip(found, shorten(list(found.values())), strict=True)
+    }
     return {key: look_of(number, names[key]) for key, number in numbered(made).items()}
 
 
@@ -83,16 +89,23 @@ def curves(made: Aggregate, whole: Sequence[Part], kind: str, looks: Looks) -> E
     drawn = {part.title: found for part in whole if (found := series(part, kind, curve_of))}
     panels = {}
     for number, (title, found) in enumerate(drawn.items(), 1):
-        ends = "; ".join(f"{line.label} {line.mean[-1]:.4f} ({line.seeds} seeds)" for line in sorted(found, key=lambda s: s.mean[-1]))
+        ends = "; ".join(
+            f"{line.label} {line.mean[-1]:.4f} ({line.seeds} seeds)" for line in sorted(found, key=lambda s: s.mean[-1])
+        )
         about = f"{title}: {kind} bits per byte along training"
-        panels[title] = Picture(f"{kind}-{number}", about, f"Last points, best first: {ends}.", lines.draw(found, looks, "bits per byte"))
+        panels[title] = Picture(
+            f"{kind}-{number}", about, f"Last points, best first: {ends}.", lines.draw(found, looks, "bits per byte")
+        )
     what = (
         "Bits per byte of the validation text, scored with the live model: before averaging and packing."
         if kind == VALIDATION
-        else f"Bits per byte of the training batches, smoothed: each point is the mean of up to {WINDOW} logged steps around it."
+        else f"Bits per byte of the training batches, smoothed: each point is the mean of up to {WINDOW} logged steps "
+        "around it."
     )
     cut = f" {CUT}" if any(map(lines.cut_off, drawn.values())) else ""
-    cut += f" {FAR}" if any(off_scale([line.mean[-1] for line in found]) is not None for found in drawn.values()) else ""
+    cut += (
+        f" {FAR}" if any(off_scale([line.mean[-1] for line in found]) is not None for found in drawn.values()) else ""
+    )
     cut += f" {LONG}" if is_long(made.curves) else ""
     return Exhibit(kind, f"{kind.capitalize()} curves", f"{what} {BAND}{cut}{uneven(drawn.values())}", panels)
 
@@ -109,20 +122,30 @@ def forests(tables: Sequence[FamilyTable], looks: Looks) -> Exhibit:
         if not (found := effects(table)):
             continue
         smallest = table.settings.smallest_effect_bpb
-        baseline = next((looks[key_of(row.group)].name for row in table.rows if row.is_baseline), table.family.baseline or "")
+        baseline = next(
+            (looks[key_of(row.group)].name for row in table.rows if row.is_baseline), table.family.baseline or ""
+        )
         low, high = forest.limits(found, smallest)
         shaded |= smallest is not None
         away = forest.far_ones(found)
         far |= any(away)
-        clipped |= any(((e.low or 0) < low or (e.high or 0) > high) and not gone for e, gone in zip(found, away, strict=True))
+        clipped |= any(
+            ((e.low or 0) < low or (e.high or 0) > high) and not gone for e, gone in zip(found, away, strict=True)
+        )
         bare |= any(e.difference is not None and e.low is None for e in found)
         title = f"{table.family.name}: difference of each arm to {baseline} in bits per byte"
         panels[table.family.name] = Picture(
-            f"differences-{number}", title, "; ".join(map(told, found)) + ".", forest.draw(found, looks, baseline, smallest)
+            f"differences-{number}",
+            title,
+            "; ".join(map(told, found)) + ".",
+            forest.draw(found, looks, baseline, smallest),
         )
     caption = "Arm minus baseline, mean over seeds, with the 95% interval of the study's test: left of zero is better."
     caption += " Shaded: smaller than the smallest effect that matters." * shaded
-    caption += " An arrow marks an interval that goes on." * clipped + " A hollow mark has no interval: one seed, or no variance." * bare
+    caption += (
+        " An arrow marks an interval that goes on." * clipped
+        + " A hollow mark has no interval: one seed, or no variance." * bare
+    )
     caption += f" {FAR.replace('score', 'difference')}" * far
     return Exhibit("differences", "Differences to the baseline", caption, panels)
 
@@ -142,14 +165,19 @@ def sized(made: Aggregate, whole: Sequence[Part], looks: Looks) -> Exhibit:
         cap = cap_of(part)
         far = f" {FAR}" if off_scale([point.bpb for point in found]) is not None else far
         if cap is not None and not points.shows_cap(found, cap):
-            out_of_range.add(f"the cap, {cap:,.0f} bytes, lies far to the {'right' if cap > found[0].total_bytes else 'left'}")
+            out_of_range.add(
+                f"the cap, {cap:,.0f} bytes, lies far to the {'right' if cap > found[0].total_bytes else 'left'}"
+            )
         text = "; ".join(f"{p.label} {p.total_bytes:,.0f} bytes, {p.bpb:.4f}" for p in found)
         title = f"{part.title}: bits per byte against packed bytes"
         line = joined_points(part, made.study.line_of(part.table.family.name) if made.study else (), found)
         joined = " Dotted: the line that tells what a score costs." if line else joined
         panels[part.title] = Picture(f"bytes-{number}", title, f"{text}.", points.draw(found, looks, cap, line))
     far += f" Not shown: {'; '.join(sorted(out_of_range))}." if out_of_range else ""
-    what = "Mean over seeds of the packed model's score and of its bytes with the code; bars from the lowest to the highest seed."
+    what = (
+        "Mean over seeds of the packed model's score and of its bytes with the code; bars from the lowest to the "
+        "highest seed."
+    )
     return Exhibit("bytes", "Score against bytes", f"{what}{joined}{far}", panels)
 
 
@@ -169,7 +197,8 @@ def published(made: Aggregate, looks: Looks) -> Exhibit:
         if len(found) < 2:
             continue
         text = "; ".join(
-            f"{p.label} published {p.published:.4f}, measured {'-' if p.measured is None else f'{p.measured:.4f}'}" for p in found
+            f"{p.label} published {p.published:.4f}, measured {'-' if p.measured is None else f'{p.measured:.4f}'}"
+            for p in found
         )
         title = f"{table.family.name}: published and measured order"
         panels[table.family.name] = Picture(f"published-{number}", title, f"{text}.", order.draw(found, looks))
@@ -177,6 +206,7 @@ def published(made: Aggregate, looks: Looks) -> Exhibit:
         made.study and made.study.scale != "published"
     ) else ""  # fmt: skip
     caption = (
-        f"Best at the top; each side has a scale of its own, and lines that cross have changed places. Measured: mean over seeds.{size}"
+        "Best at the top; each side has a scale of its own, and lines that cross have changed places. Measured: "
+        f"mean over seeds.{size}"
     )
     return Exhibit("published", "Published against measured", caption, panels)

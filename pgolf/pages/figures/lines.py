@@ -7,7 +7,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pgolf.pages.figures.numbers import Series, off_scale
-from pgolf.pages.figures.style import MUTED, RULE, Looks, apart, axes, blank, points, quantity, stroke, width_of, write, x_title, y_title
+from pgolf.pages.figures.style import (
+    MUTED,
+    RULE,
+    Looks,
+    apart,
+    axes,
+    blank,
+    points,
+    quantity,
+    stroke,
+    width_of,
+    write,
+    x_title,
+    y_title,
+)
 
 LEFT, TOP, BOTTOM = 42.0, 28.0, 40.0
 LEADER = 30.0  # from the axes to a name
@@ -73,7 +87,9 @@ def cut_off(series: Sequence[Series]) -> bool:
 
 
 def name_ends(figure: Figure, made: Axes, series: Sequence[Series], names: Sequence[str], looks: Looks) -> None:
-    """Each name beside the last point of its line, moved apart where they would touch, with a thread from one to the other."""
+    """Each name beside the last point of its line, moved apart where they would touch, with a thread from one to the
+    other.
+    """
     to_points = made.transData + points(figure).inverted()
     box = made.get_window_extent().transformed(points(figure).inverted())
     lasts = [to_points.transform((line.tokens[-1], line.mean[-1])) for line in series]
@@ -82,5 +98,12 @@ def name_ends(figure: Figure, made: Axes, series: Sequence[Series], names: Seque
     for line, name, (x, y), height in zip(series, names, ends, heights, strict=True):
         look = looks[line.key]
         stroke(figure, (x + 1, box.x1 + 5, box.x1 + 12), (y, y, height), color=MUTED, linewidth=0.5)
-        stroke(figure, (box.x1 + 12, box.x1 + LEADER - 2), (height, height), color=look.colour, linestyle=look.dash, linewidth=look.line)
+        stroke(
+            figure,
+            (box.x1 + 12, box.x1 + LEADER - 2),
+            (height, height),
+            color=look.colour,
+            linestyle=look.dash,
+            linewidth=look.line,
+        )
         write(figure, box.x1 + LEADER + 1, height, name, va="center_baseline")

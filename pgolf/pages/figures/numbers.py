@@ -1,7 +1,8 @@
 """What the pictures show, computed from an Aggregate without drawing anything.
 
-A panel is one family's arms, scored in one way: scores of another evaluation mode or validation text never share an axis. Every value
-is a mean over the counted seeds of one arm, `low` and `high` the lowest and highest of those seeds, unless it is said otherwise.
+A panel is one family's arms, scored in one way: scores of another evaluation mode or validation text never share an
+axis. Every value is a mean over the counted seeds of one arm, `low` and `high` the lowest and highest of those seeds,
+unless it is said otherwise.
 """
 
 import math
@@ -47,7 +48,9 @@ class Series:
 
 @dataclass(frozen=True)
 class Effect:
-    """An arm's difference to its baseline, bits per byte, with the 95% interval of the study's test. reason: why it has none."""
+    """An arm's difference to its baseline, bits per byte, with the 95% interval of the study's test. reason: why it has
+    none.
+    """
 
     key: Key
     label: str
@@ -90,7 +93,9 @@ def parts(table: FamilyTable) -> list[Part]:
     for title, kind in kinds.items():
         rows = drawn_rows([row for row in table.rows if row.mean_bpb is not None and scoring(row) == kind])
         if rows:
-            found.append(Part(table.family.name + (f" ({title.removeprefix('bpb ')})" if len(kinds) > 1 else ""), table, rows))
+            found.append(
+                Part(table.family.name + (f" ({title.removeprefix('bpb ')})" if len(kinds) > 1 else ""), table, rows)
+            )
     return found
 
 
@@ -103,20 +108,28 @@ def series(part: Part, kind: str, curves: Found) -> list[Series]:
 def line_of(row: ArmRow, kind: str, curves: Found) -> Series | None:
     group = row.group
     seeds = [
-        points for curve in of_group(group, curves) if (points := dict(training(curve) if kind == TRAIN else validation(curve, group)))
+        points
+        for curve in of_group(group, curves)
+        if (points := dict(training(curve) if kind == TRAIN else validation(curve, group)))
     ]
     common = sorted(set.intersection(*map(set, seeds))) if seeds else []
     if not common:
         return None
     values = [[points[at] for points in seeds] for at in common]
     return Series(
-        key_of(group), row.label, len(seeds), tuple(common), tuple(map(fmean, values)), tuple(map(min, values)), tuple(map(max, values))
+        key_of(group),
+        row.label,
+        len(seeds),
+        tuple(common),
+        tuple(map(fmean, values)),
+        tuple(map(min, values)),
+        tuple(map(max, values)),
     )
 
 
 def training(curve: Curve) -> Iterator[tuple[float, float]]:
-    """(trained tokens, bits per byte of the batches around), each point the mean of itself and as many logged points on either side, up to
-    WINDOW in all. A long curve ends where that many follow: one batch's luck is no end of a line."""
+    """(trained tokens, bits per byte of the batches around), each point the mean of itself and as many logged points on
+    either side, up to WINDOW in all. A long curve ends where that many follow: one batch's luck is no end of a line."""
     logged = [(at, bpb) for at, bpb in zip(curve.train_tokens, curve.train_bpb, strict=True) if math.isfinite(bpb)]
     last = len(logged) - (WINDOW // 2 if len(logged) > 2 * WINDOW else 0)
     for number in thinned(last):
@@ -126,18 +139,23 @@ def training(curve: Curve) -> Iterator[tuple[float, float]]:
 
 
 def validation(curve: Curve, group: Group) -> Iterator[tuple[float, float]]:
-    """(trained tokens, live validation bits per byte); a step's tokens from the run's batch, else from its training points."""
+    """(trained tokens, live validation bits per byte); a step's tokens from the run's batch, else from its training
+    points.
+    """
     batch = group.only("budget.batch_tokens")
     if batch is None and curve.train_steps and curve.train_steps[-1]:
         batch = curve.train_tokens[-1] / curve.train_steps[-1]
     if batch is None:
         return iter(())
-    scored = [(step * batch, bpb) for step, bpb in zip(curve.val_steps, curve.val_bpb_live, strict=True) if math.isfinite(bpb)]
+    scored = [
+        (step * batch, bpb) for step, bpb in zip(curve.val_steps, curve.val_bpb_live, strict=True) if math.isfinite(bpb)
+    ]
     return (scored[number] for number in thinned(len(scored)))
 
 
 def thinned(count: int) -> Iterator[int]:
-    """Which of so many points are drawn: all of up to MOST_POINTS, else evenly spaced ones, always the first and the last.
+    """Which of so many points are drawn: all of up to MOST_POINTS, else evenly spaced ones, always the first and the
+    last.
 
     The spacing is a power of two, so that curves of unequal lengths have points in common.
     """
@@ -200,13 +218,19 @@ def pairs(table: FamilyTable, study: Study | None) -> list[Pair]:
         return []
     published = [(row, study.published.get(row.group.arm, {}).get("val_bpb")) for row in table.rows]
     shown = set(map(id, drawn_rows([row for row, value in published if value is not None])))
-    return [Pair(key_of(row.group), row.label, value, row.mean_bpb) for row, value in published if value is not None and id(row) in shown]
+    return [
+        Pair(key_of(row.group), row.label, value, row.mean_bpb)
+        for row, value in published
+        if value is not None and id(row) in shown
+    ]
 
 
 def off_scale(values: Sequence[float]) -> float | None:
-    """The score from which on a few far worse arms would squash all others into a corner: they are named at the edge, with their value.
+    """The score from which on a few far worse arms would squash all others into a corner: they are named at the edge,
+    with their value.
 
-    At most a quarter of four or more arms, and a gap to the next better one that is twice the span of all the better ones. None for none.
+    At most a quarter of four or more arms, and a gap to the next better one that is twice the span of all the better
+    ones. None for none.
     """
     ordered = sorted(values)
     for number in range(1, len(ordered) // 4 + 1):
@@ -217,7 +241,8 @@ def off_scale(values: Sequence[float]) -> float | None:
 
 
 def numbered(made: Aggregate) -> dict[Key, int | None]:
-    """A number for each arm, None for baselines: its place in its family, so that families ordered alike are coloured alike.
+    """A number for each arm, None for baselines: its place in its family, so that families ordered alike are coloured
+    alike.
 
     Of an arm's families the largest counts: it has most arms to tell apart.
     """

@@ -32,14 +32,25 @@ def draw(pairs: Sequence[Pair], looks: Looks) -> Figure:
     right = WIDTH - left if told else WIDTH - 4 - value - THREAD
     at_left = side(figure, pairs, [p.published for p in pairs], looks, (left, low, high), True, leftwards=True)
     write(figure, left, tall - 14, "published, bpb", colour=MUTED, ha="right")
-    write(figure, right if told else WIDTH - 4, tall - 14, "measured, bpb", colour=MUTED, ha="left" if told else "right")
+    write(
+        figure, right if told else WIDTH - 4, tall - 14, "measured, bpb", colour=MUTED, ha="left" if told else "right"
+    )
     if not measured:
         write(figure, right + THREAD, (low + high) / 2, "nothing yet", colour=MUTED, va="center_baseline")
         return figure
-    at_right = side(figure, measured, [p.measured or 0.0 for p in measured], looks, (right, low, high), told, leftwards=False)
+    at_right = side(
+        figure, measured, [p.measured or 0.0 for p in measured], looks, (right, low, high), told, leftwards=False
+    )
     for pair in measured:
         look = looks[pair.key]
-        stroke(figure, (left, right), (at_left[pair.key], at_right[pair.key]), color=look.colour, linestyle=look.dash, linewidth=look.line)
+        stroke(
+            figure,
+            (left, right),
+            (at_left[pair.key], at_right[pair.key]),
+            color=look.colour,
+            linestyle=look.dash,
+            linewidth=look.line,
+        )
     return figure
 
 

@@ -8,7 +8,22 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from pgolf.pages.figures.numbers import Sized, off_scale
-from pgolf.pages.figures.style import FONT, INK, MUTED, RULE, WIDTH, Looks, axes, blank, points, quantity, stroke, width_of, write, y_title
+from pgolf.pages.figures.style import (
+    FONT,
+    INK,
+    MUTED,
+    RULE,
+    WIDTH,
+    Looks,
+    axes,
+    blank,
+    points,
+    quantity,
+    stroke,
+    width_of,
+    write,
+    y_title,
+)
 
 LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 50.0, 14.0, 28.0, 40.0, 300.0
 LINE = 17.0  # of the legend
@@ -34,7 +49,8 @@ def shows_cap(found: Sequence[Sized], cap: float | None) -> bool:
 
 
 def draw(found: Sequence[Sized], looks: Looks, cap: float | None, line: Sequence[Sized] = ()) -> Figure:
-    """The picture of one panel; found must not be empty. line: those that tell what a score costs, joined in their order.
+    """The picture of one panel; found must not be empty. line: those that tell what a score costs, joined in their
+    order.
 
     Names stand at their points; where they have no room, in a legend below.
     """
@@ -82,11 +98,20 @@ def panel(found: Sequence[Sized], looks: Looks, cap: float | None, line: Sequenc
             ha="right" if beyond else "left", va="top", fontsize=FONT, color=MUTED,
         )  # fmt: skip
     if line:
-        made.plot([p.total_bytes for p in line], [p.bpb for p in line], color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1)
+        made.plot(
+            [p.total_bytes for p in line],
+            [p.bpb for p in line],
+            color=MUTED,
+            linewidth=1.0,
+            linestyle=(0, (1, 2)),
+            zorder=1,
+        )
     for point in found:
         look = looks[point.key]
         made.plot([point.total_bytes] * 2, [point.low, point.high], color=look.colour, linewidth=1.4)
-        made.plot([point.total_bytes], [min(point.bpb, top)], look.marker, color=look.colour, markersize=6.5, clip_on=False)
+        made.plot(
+            [point.total_bytes], [min(point.bpb, top)], look.marker, color=look.colour, markersize=6.5, clip_on=False
+        )
     made.xaxis.set_major_locator(MaxNLocator(4))
     made.yaxis.set_major_locator(MaxNLocator(6))
     made.xaxis.set_major_formatter(FuncFormatter(quantity if are_told_apart(made.get_xticks()) else "{:,.0f}".format))
@@ -115,14 +140,23 @@ def name_places(figure: Figure, made: Axes, found: Sequence[Sized], names: Seque
 
     places = [place(p.total_bytes, p.bpb) for p in found]
     bars = [(place(p.total_bytes, p.low)[1], place(p.total_bytes, p.high)[1]) for p in found]
-    taken = [Bbox([[x - 4, min(low, y - 4)], [x + 4, max(high, y + 4)]]) for (x, y), (low, high) in zip(places, bars, strict=True)]
+    taken = [
+        Bbox([[x - 4, min(low, y - 4)], [x + 4, max(high, y + 4)]])
+        for (x, y), (low, high) in zip(places, bars, strict=True)
+    ]
     chosen: list[Place] = []
     for (x, y), name in zip(places, names, strict=True):
         wide = width_of(name)
         for dx, dy, side in PLACES:
             start = x + dx - {"left": 0.0, "right": wide, "center": wide / 2}[side]
             box = Bbox([[start, y + dy - TALL / 2], [start + wide, y + dy + TALL / 2]])
-            if inside.x0 <= box.x0 and box.x1 <= WIDTH and inside.y0 <= box.y0 and box.y1 <= inside.y1 and not box.count_overlaps(taken):
+            if (
+                inside.x0 <= box.x0
+                and box.x1 <= WIDTH
+                and inside.y0 <= box.y0
+                and box.y1 <= inside.y1
+                and not box.count_overlaps(taken)
+            ):
                 taken.append(box)
                 chosen.append((x + dx, y + dy, side, (x, y)))
                 break

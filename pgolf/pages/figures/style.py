@@ -1,4 +1,6 @@
-"""How the pictures look: colours of both themes, a look for each arm, labels that keep out of each other's way. Lengths are points."""
+"""How the pictures look: colours of both themes, a look for each arm, labels that keep out of each other's way. Lengths
+are points.
+"""
 
 import re
 import warnings
@@ -23,14 +25,17 @@ from pgolf.pages.formats import clean
 WIDTH = 420.0  # of every picture: one column on a desk, the whole width of a phone
 FONT = 11.5  # of all text: 10 pixels on a phone, 13 on a desk
 INK, MUTED, RULE, SHADE = "#1c2024", "#59616a", "#dfe3e6", "#edf0f2"  # text; ticks and notes; grid; the smallest effect
-# Six hues that stay apart from one another and from the ink under simulated protanopia, deuteranopia and tritanopia (CIELAB distance 10 or
-# more), 3:1 or better on the page. More arms repeat them with another dash and marker; no arm is told by colour alone.
+# Six hues that stay apart from one another and from the ink under simulated protanopia, deuteranopia and tritanopia
+# (CIELAB distance 10 or more), 3:1 or better on the page. More arms repeat them with another dash and marker; no arm is
+# told by colour alone.
 HUES = ("#0b62b8", "#d67200", "#00967b", "#b0257c", "#2ba0cc", "#5d5200")
 DARK_HUES = ("#4f8ff0", "#f79a1e", "#12c79c", "#d94f9f", "#9bd4f2", "#c9b850")
 MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)))
 LONGEST = 26  # characters of a label
-VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", SHADE: "shade"} | {hue: f"hue-{number}" for number, hue in enumerate(HUES, 1)}
+VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", SHADE: "shade"} | {
+    hue: f"hue-{number}" for number, hue in enumerate(HUES, 1)
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,9 @@ def look_of(number: int | None, name: str = "") -> Look:
     """By an arm's number, None for a baseline."""
     if number is None:
         return Look(name)
-    return Look(name, HUES[number % len(HUES)], MARKERS[number % len(MARKERS)], DASHES[number // len(HUES) % len(DASHES)], 1.5)
+    return Look(
+        name, HUES[number % len(HUES)], MARKERS[number % len(MARKERS)], DASHES[number // len(HUES) % len(DASHES)], 1.5
+    )
 
 
 Looks = Mapping[Key, Look]
@@ -56,7 +63,9 @@ Looks = Mapping[Key, Look]
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Settings for drawing and saving. A name may hold letters that matplotlib's font lacks; the reader's own font has them."""
+    """Settings for drawing and saving. A name may hold letters that matplotlib's font lacks; the reader's own font has
+    them.
+    """
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()  # whatever a user's matplotlibrc says
         matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "pgolf", "text.parse_math": False})
@@ -67,14 +76,18 @@ def quiet() -> Iterator[None]:
 @lru_cache(maxsize=4096)
 def width_of(text: str) -> float:
     """Width in DejaVu Sans, which is wider than the fonts that browsers choose."""
-    return float(TextToPath().get_text_width_height_descent(text, FontProperties(family="DejaVu Sans", size=FONT), ismath=False)[0])
+    return float(
+        TextToPath().get_text_width_height_descent(text, FontProperties(family="DejaVu Sans", size=FONT), ismath=False)[
+            0
+        ]
+    )
 
 
 def shorten(labels: Sequence[str], longest: int = LONGEST) -> list[str]:
     """Names short enough for a picture, still different where they were.
 
-    Whole; else without the sections of their keys (`lr=0.1` for `optim.roles.head.lr=0.1`); else also without the words that all begin
-    with; else cut in the middle, and numbered where that makes two alike.
+    Whole; else without the sections of their keys (`lr=0.1` for `optim.roles.head.lr=0.1`); else also without the words
+    that all begin with; else cut in the middle, and numbered where that makes two alike.
     """
     told = [clean(label) for label in labels]
     bare = [re.sub(r"(?<![^,])[\w.]*\.(?=\w+=)", "", text) for text in told]
@@ -104,7 +117,9 @@ def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[
     blocks: list[tuple[float, list[int]]] = []  # the sum of where its members want its first one to be, its members
     for i in order:
         block = (wanted[i], [i])
-        while blocks and start_of(blocks[-1], gap, low, high) + gap * len(blocks[-1][1]) > start_of(block, gap, low, high):
+        while blocks and start_of(blocks[-1], gap, low, high) + gap * len(blocks[-1][1]) > start_of(
+            block, gap, low, high
+        ):
             total, members = blocks.pop()
             block = (total + block[0] - gap * len(members) * len(block[1]), members + block[1])
         blocks.append(block)
@@ -134,7 +149,9 @@ def points(figure: Figure) -> Transform:
 def axes(figure: Figure, *, left: float, right: float, top: float, bottom: float) -> Axes:
     """Axes with margins in points: two thin spines, no frame."""
     width, height = (72 * float(x) for x in figure.get_size_inches())
-    made = figure.add_axes((left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height))
+    made = figure.add_axes(
+        (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
+    )
     made.patch.set_visible(False)
     for side in ("top", "right"):
         made.spines[side].set_visible(False)
@@ -148,7 +165,9 @@ def axes(figure: Figure, *, left: float, right: float, top: float, bottom: float
 
 def write(figure: Figure, x: float, y: float, text: str, *, colour: str = INK, **more: Any) -> Text:
     """Text at a place in points: as it is, without control characters and never as a formula."""
-    return figure.text(x, y, clean(text), transform=points(figure), fontsize=FONT, color=colour, parse_math=False, **more)
+    return figure.text(
+        x, y, clean(text), transform=points(figure), fontsize=FONT, color=colour, parse_math=False, **more
+    )
 
 
 def stroke(figure: Figure, xs: Sequence[float], ys: Sequence[float], **more: Any) -> None:

@@ -1,1 +1,3 @@
-"""The report page: elements of HTML, the runs one by one, the whole. One file, nothing loaded, readable without its script."""
+"""The report page: elements of HTML, the runs one by one, the whole. One file, nothing loaded, readable without its
+script.
+"""

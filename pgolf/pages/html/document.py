@@ -31,13 +31,22 @@ def document(made: Aggregate, exhibits: Sequence[Exhibit]) -> str:
     parts = [part for part in (*summary(made), *tables(made), *map(pictures, exhibits), *details(made)) if part[1]]
     links = "".join(tag("li", tag("a", text(heading), href=f"#{slug(heading)}")) for heading, _ in parts)
     sections = "".join(
-        tag("section", tag("h2", text(heading), id=slug(heading)) + inside, aria_labelledby=slug(heading)) for heading, inside in parts
+        tag("section", tag("h2", text(heading), id=slug(heading)) + inside, aria_labelledby=slug(heading))
+        for heading, inside in parts
     )
     header = tag("header", tag("h1", text(name)) + tag("p", text(counts(made)), class_="quiet"))
-    main = tag("main", header + tag("nav", tag("ul", links), aria_label="Contents") + sections, id="main", tabindex="-1")
-    footer = tag("footer", tag("p", text(f"pgolf {__version__}, from {made.source.name}. Lower bits per byte are better."), class_="quiet"))
+    main = tag(
+        "main", header + tag("nav", tag("ul", links), aria_label="Contents") + sections, id="main", tabindex="-1"
+    )
+    footer = tag(
+        "footer",
+        tag(
+            "p", text(f"pgolf {__version__}, from {made.source.name}. Lower bits per byte are better."), class_="quiet"
+        ),
+    )
     return (
-        f'<!doctype html>\n<html lang="en">\n{head(name)}\n<body>\n{bar()}\n{main}\n{footer}\n{tag("script", script())}\n</body>\n</html>\n'
+        "<!doctype html>\n<html "
+        f'lang="en">\n{head(name)}\n<body>\n{bar()}\n{main}\n{footer}\n{tag("script", script())}\n</body>\n</html>\n'
     )
 
 
@@ -47,7 +56,8 @@ def head(name: str) -> str:
     return (
         '<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" '
+        'content="light dark">\n'
         f'<link rel="icon" href="data:,">\n<title>{text(name)}: report</title>\n<style>\n{style()}</style>\n</head>'
     )
 
@@ -55,7 +65,12 @@ def head(name: str) -> str:
 def style() -> str:
     """The style sheet with the pictures' colours of both themes."""
     light, dark = ("".join(f"--fig-hue-{n}: {hue}; " for n, hue in enumerate(hues, 1)) for hues in (HUES, DARK_HUES))
-    return (HERE / "style.css").read_text(encoding="utf-8").replace("/* light hues */", light).replace("/* dark hues */", dark)
+    return (
+        (HERE / "style.css")
+        .read_text(encoding="utf-8")
+        .replace("/* light hues */", light)
+        .replace("/* dark hues */", dark)
+    )
 
 
 def script() -> str:
@@ -76,9 +91,14 @@ def counts(made: Aggregate) -> str:
     """How many runs of what became of them, and of how many arms."""
     states = Counter(row["status"] for row in made.collected.rows)
     arms = len({(row.group.study, row.group.arm) for t in made.report.families for row in t.rows})
-    told = ", ".join(f"{count} {status}" for status, count in sorted(states.items(), key=lambda s: (s[0] != "ok", s[0])))
+    told = ", ".join(
+        f"{count} {status}" for status, count in sorted(states.items(), key=lambda s: (s[0] != "ok", s[0]))
+    )
     families = len(made.report.families)
-    return f"{len(made.collected.rows)} runs ({told}) of {arms} arms in {families} {'families' if families > 1 else 'family'}."
+    return (
+        f"{len(made.collected.rows)} runs ({told}) of {arms} arms in {families} "
+        f"{'families' if families > 1 else 'family'}."
+    )
 
 
 def summary(made: Aggregate) -> list[Part]:
@@ -88,7 +108,12 @@ def summary(made: Aggregate) -> list[Part]:
     if made.study is not None:
         titles = [family.told for family in made.study.families]
         parts.append(
-            ("Question", tag("p", text(made.study.question), class_="question") + paragraphs([made.study.origin]) + bullets(titles))
+            (
+                "Question",
+                tag("p", text(made.study.question), class_="question")
+                + paragraphs([made.study.origin])
+                + bullets(titles),
+            )
         )
     if made.verdicts:
         parts.append(("Published claims", claims(made.verdicts)))
@@ -125,12 +150,14 @@ def family(found: FamilyTable) -> str:
 
 def pictures(exhibit: Exhibit) -> Part:
     """Panels side by side where there is room."""
-    figures = "".join(tag("figure", svg(picture) + tag("figcaption", text(title))) for title, picture in exhibit.panels.items())
+    figures = "".join(
+        tag("figure", svg(picture) + tag("figcaption", text(title))) for title, picture in exhibit.panels.items()
+    )
     return exhibit.heading, tag("p", text(exhibit.caption)) + tag("div", figures, class_="panels")
 
 
 def details(made: Aggregate) -> list[Part]:
-    """What the study shows beside its tables, what differs between arms, the tests in detail, and the runs one by one."""
+    """The study's further sections, the differences between arms, the tests in detail, and each run."""
     families = made.report.families
     differing = "".join(section(configuration(t)) for t in families if differs(t))
     tests = "".join(section(part) for t in families for part in family_sections(t)[1 : -1 if differs(t) else None])

@@ -20,7 +20,11 @@ def text(value: object) -> str:
 
 def tag(name: str, inside: str, **attributes: str | None) -> str:
     """inside: HTML. Attributes are escaped; `class_` is class, None leaves one out, underscores are hyphens."""
-    told = "".join(f' {key.strip("_").replace("_", "-")}="{escape(value)}"' for key, value in attributes.items() if value is not None)
+    told = "".join(
+        f' {key.strip("_").replace("_", "-")}="{escape(value)}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
     return f"<{name}{told}>{inside}</{name}>"
 
 
@@ -59,9 +63,15 @@ def table(grid: Grid, caption: str, *, sortable: bool = False, name: str = "") -
         tag("caption", text(caption), class_="unseen") + tag("thead", tag("tr", head)) + tag("tbody", rows),
         class_="sortable" if sortable else None,
     )
-    left = f"The first {MOST_ROWS:,} of {len(grid.rows):,} rows are shown. pgolf.aggregate writes all of them into table.md and table.csv."
+    left = (
+        f"The first {MOST_ROWS:,} of {len(grid.rows):,} rows are shown. pgolf.aggregate writes all of them into "
+        "table.md and table.csv."
+    )
     note = tag("p", left, class_="quiet") if len(grid.rows) > MOST_ROWS else ""
-    return tag("div", made, class_="scroll", tabindex="0", role="region", aria_label=clean(caption), id=name or None) + note
+    return (
+        tag("div", made, class_="scroll", tabindex="0", role="region", aria_label=clean(caption), id=name or None)
+        + note
+    )
 
 
 def cells(row: Sequence[str], numeric: Sequence[bool]) -> Iterable[str]:

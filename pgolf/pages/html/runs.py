@@ -8,9 +8,37 @@ from pgolf.pages.html.elements import fold, tag, terms, text
 from pgolf.records.fields import is_number
 from pgolf.records.rows import Row
 
-SCORES = ("val_bpb", "val_bpb_live", "val_bpb_averaged", "val_nats", "quant_gap_bpb", "val_targets", "val_bytes", "eval_mode")
-SIZES = ("total_bytes", "model_bytes", "code_bytes", "cap_bytes", "under_cap", "params.total", "params.trained", "params.frozen")
-COST = ("steps", "tokens", "epochs", "train_s", "eval_s", "step_ms_median", "tokens_per_s", "peak_mem_bytes", "flops_per_token")
+SCORES = (
+    "val_bpb",
+    "val_bpb_live",
+    "val_bpb_averaged",
+    "val_nats",
+    "quant_gap_bpb",
+    "val_targets",
+    "val_bytes",
+    "eval_mode",
+)
+SIZES = (
+    "total_bytes",
+    "model_bytes",
+    "code_bytes",
+    "cap_bytes",
+    "under_cap",
+    "params.total",
+    "params.trained",
+    "params.frozen",
+)
+COST = (
+    "steps",
+    "tokens",
+    "epochs",
+    "train_s",
+    "eval_s",
+    "step_ms_median",
+    "tokens_per_s",
+    "peak_mem_bytes",
+    "flops_per_token",
+)
 MADE_BY = (
     "git_sha",
     "git_dirty",
@@ -36,7 +64,10 @@ def runs(rows: Sequence[Row]) -> str:
     several = len({study for study, _ in found}) > 1
     made = []
     if len(rows) > MOST_RUNS:
-        left = f"The first {MOST_RUNS:,} of {len(rows):,} runs are shown. pgolf.aggregate writes all of them into results.jsonl."
+        left = (
+            f"The first {MOST_RUNS:,} of {len(rows):,} runs are shown. pgolf.aggregate writes all of them into "
+            "results.jsonl."
+        )
         made.append(tag("p", text(left)))
     for (study, arm), members in found.items():
         members.sort(key=lambda row: (row["seed"] is None, row["seed"] or 0, str(row.get("folder"))))

@@ -104,7 +104,9 @@ def test_damage_is_named_with_the_remedy(tmp_path: Path) -> None:
     file = folder / "tokens.bin"
     file.write_bytes(b"012345678X")
     open_entry(folder)  # same size: opening is cheap and does not notice
-    with pytest.raises(DataError, match=r"tokens\.bin: damaged \(sha256 .*; delete the folder .*demo-.* and prepare the corpus again"):
+    with pytest.raises(
+        DataError, match=r"tokens\.bin: damaged \(sha256 .*; delete the folder .*demo-.* and prepare the corpus again"
+    ):
         verify_entry(folder)
     file.write_bytes(b"0123")
     with pytest.raises(DataError, match=r"tokens\.bin: 4 bytes, but 10 were written; delete the folder"):

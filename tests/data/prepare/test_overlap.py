@@ -48,7 +48,9 @@ def test_hashes_depend_on_order_and_on_every_token() -> None:
     assert len(seen) == 66
 
 
-def test_no_window_is_left_and_validation_stays(tokenizer: sentencepiece.SentencePieceProcessor, sample_text: str) -> None:
+def test_no_window_is_left_and_validation_stays(
+    tokenizer: sentencepiece.SentencePieceProcessor, sample_text: str
+) -> None:
     """Near-duplicate paragraphs on both sides: afterwards a naive search finds no shared 64-token window."""
     documents, _ = deduplicate(
         document(f"{index}", "\n\n".join(sample_text.split("\n\n")[index * 5 : index * 5 + 5])) for index in range(30)
@@ -68,7 +70,10 @@ def test_no_window_is_left_and_validation_stays(tokenizer: sentencepiece.Sentenc
 
 
 @settings(deadline=None, max_examples=200)
-@given(text=st.text(st.sampled_from("ab \n\t\r"), max_size=200) | st.text(st.sampled_from("abc "), min_size=1500, max_size=4000))
+@given(
+    text=st.text(st.sampled_from("ab \n\t\r"), max_size=200)
+    | st.text(st.sampled_from("abc "), min_size=1500, max_size=4000)
+)
 def test_units_join_to_the_text(text: str) -> None:
     units = document("a", text).units
     assert "".join(units) == text
@@ -84,7 +89,9 @@ def test_units_end_at_blank_lines_else_lines_else_spaces() -> None:
 
 
 def test_repeated_units_are_kept_once() -> None:
-    found, removed = deduplicate([document("a", "one\n\ntwo\n\n one "), document("b", "two\n\n  one"), document("c", "two\n\nthree")])
+    found, removed = deduplicate(
+        [document("a", "one\n\ntwo\n\n one "), document("b", "two\n\n  one"), document("c", "two\n\nthree")]
+    )
     assert found == [Document("a", ("one\n\n", "two\n\n ")), Document("c", ("three",))]
     assert removed == 4
 
