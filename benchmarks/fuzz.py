@@ -194,11 +194,8 @@ def weight_sum(model: torch.nn.Module) -> float:
     return sum(float(weights.detach().double().sum()) for weights in model.parameters())
 
 
-RARE = {
-    "report": 200,
-    "evaluate": 200,
-    "aggregate": 3,
-}  # one case in so many; a picture takes a second, a composed configuration a third of one
+# One case in so many; a picture takes a second, a composed configuration a third of one.
+RARE = {"report": 200, "evaluate": 200, "aggregate": 3}
 
 
 class TooSlow(BaseException):

@@ -39,14 +39,8 @@ FEATURES = (
     "optim/averaging=ema optim.roles.matrix.momentum_warmup_steps=100 data.shuffle_seed=${seed} launch.checkpoint_s=0.2"
 )
 PARALLEL = {"basic": "", "joblib": "hydra.launcher.n_jobs=2", "submitit_local": "hydra.launcher.timeout_min=60"}
-TIMED = (
-    "_s",
-    "_ms",
-    "_ms_median",
-    "tokens_per_s",
-    "ended_at",
-    "peak_mem_bytes",
-)  # ends of keys that depend on the clock or the machine
+# Ends of keys that depend on the clock or the machine.
+TIMED = ("_s", "_ms", "_ms_median", "tokens_per_s", "ended_at", "peak_mem_bytes")
 KINDS = {
     "basic": ("command", "worker", "all"),
     "joblib": ("command", "worker", "job", "all"),
@@ -54,13 +48,8 @@ KINDS = {
 }
 JOBS = ("loky.backend.popen", "submitit.core._submit")  # in the command line of a launcher's own process
 AIMS = ("starting", "composing", "worker starting", "training", "checkpointing", "scoring", "packing", "recording")
-RANDOM_S = {
-    "starting": 0.5,
-    "composing": 0.3,
-    "worker starting": 1.5,
-    "training": 2.0,
-    "scoring": 0.05,
-}  # most that a kill waits then
+# Most that a kill waits then.
+RANDOM_S = {"starting": 0.5, "composing": 0.3, "worker starting": 1.5, "training": 2.0, "scoring": 0.05}
 LOOK_S = 0.3  # between two looks at the processes: a phase of milliseconds leaves no time for one
 PATIENCE_S = 60.0  # until a kill takes whatever phase there is
 ENDING_S = 120.0  # that jobs of a scheduler have to end after the last command

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pgolf.command import OK, Parser, place, run
-from pgolf.pages.aggregation import FILES, WIDE, aggregate, placed, write_tables
+from pgolf.pages.aggregation import FILES, WIDE, aggregate, output_path, write_tables
 from pgolf.pages.formats import clean, show
 from pgolf.pages.options import add_comparison_options, fraction, not_negative, settings_of
 
@@ -59,7 +59,7 @@ def command(arguments: list[str]) -> int:
     show([s for s in sections if s.heading == "Warnings"] if args.quiet else sections, console)
     for warning in warnings:
         console.print(Text(clean(warning)))
-    console.print(Text(clean(f"written: {', '.join(str(placed(out, name)) for name in FILES)}")), soft_wrap=True)
+    console.print(Text(clean(f"written: {', '.join(str(output_path(out, name)) for name in FILES)}")), soft_wrap=True)
     return OK
 
 

@@ -65,7 +65,7 @@ class Subject:
         self.evaluation = build_evaluation(self.config, self.corpus, self.ranks)
         stream = make_stream(self.config, self.corpus)
         self.job = make_job(self.config, self.model, optimizers, averaging, stream, self.corpus, self.evaluation)
-        self.job.averaging.start(self.job.trained)
+        self.job.averaging.start(self.job.trainable)
         self.settings = loop_settings(self.config)
         self.base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.job.optimizers]
         self.watch = GradientWatch({})
@@ -76,7 +76,7 @@ class Subject:
         began = time.perf_counter()
         set_rates(self.job.optimizers, self.base_lr, self.job.schedule(self.step, 0.0))
         take_step(self.job, self.settings, self.ranks, self.step, False, self.watch)
-        self.job.averaging.update(self.step + 1, 1.0, self.job.trained)
+        self.job.averaging.update(self.step + 1, 1.0, self.job.trainable)
         synchronise(self.device)
         self.step += 1
         return (time.perf_counter() - began) * 1000

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from pgolf.errors import ConfigError, PgolfError, suggest
-from pgolf.machine.files import told
+from pgolf.machine.files import describe_os_error
 from pgolf.machine.interrupts import INTERRUPTED, interruptible
 
 OK, FAILED, REFUSED = 0, 1, 2
@@ -100,7 +100,7 @@ def tell(error: BaseException) -> None:
     if isinstance(error, ConfigError):
         problems: Sequence[str] = error.problems
     else:
-        problems = [told(error)] if isinstance(error, OSError) else str(error).split("\n")
+        problems = [describe_os_error(error)] if isinstance(error, OSError) else str(error).split("\n")
     with suppress(OSError):
         print(*map(one_line, problems), sep="\n", file=sys.stderr, flush=True)
 

@@ -33,11 +33,11 @@ class OptionError(PgolfError, ValueError):
         super().__init__(f"{key}: cannot be {value!r}; {remedy}")
 
 
-class AbsentError(OptionError):
+class UnavailableOption(OptionError):
     """An option that names what this machine does not have and another may: a file, a folder, a library."""
 
 
-class LackError(ConfigError):
+class UnavailableHere(ConfigError):
     """A configuration that this machine lacks something for."""
 
 
@@ -74,7 +74,7 @@ def require(holds: bool, key: str, value: object, remedy: str) -> None:
 def require_present(holds: bool, key: str, value: object, remedy: str) -> None:
     """Raise AbsentError unless `holds`."""
     if not holds:
-        raise AbsentError(key, value, remedy)
+        raise UnavailableOption(key, value, remedy)
 
 
 def suggest(word: str, known: Sequence[str]) -> str:

@@ -52,9 +52,8 @@ def command(arguments: list[str]) -> int:
     made = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=True)
     exhibits = gallery(made)
     out = args.out or default_page(args.folder)
-    with (
-        folder_for(args.png) if args.png is not None else nullcontext()
-    ):  # a page is written once its pictures have a place
+    # A page is written once its pictures have a place.
+    with folder_for(args.png) if args.png is not None else nullcontext():
         write_out(out, [document(made, exhibits)])
         for exhibit in exhibits:
             for picture in exhibit.panels.values():

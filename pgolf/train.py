@@ -29,7 +29,7 @@ from pgolf.config.preflight import Cell, preflight
 from pgolf.config.resolvers import register
 from pgolf.config.study import study_of
 from pgolf.errors import ConfigError, PgolfError
-from pgolf.machine.files import told
+from pgolf.machine.files import describe_os_error
 from pgolf.machine.processes import PARENT
 from pgolf.study.description import write_study
 from pgolf.sweep.dry_run import dry_run
@@ -127,7 +127,7 @@ def run_jobs(argv: Sequence[str], jobs: Sequence[Planned], launcher: str) -> Non
     try:
         hand_over(argv)
     except OSError as error:  # Hydra's own file in the folder of the sweep
-        raise PgolfError(told(error, plan_folder(jobs[0]))) from None
+        raise PgolfError(describe_os_error(error, plan_folder(jobs[0]))) from None
     except KeyboardInterrupt:
         if "submitit" in launcher:
             print("jobs that submitit was given go on; the same command waits for them", file=sys.stderr)
@@ -153,11 +153,11 @@ def launch(cells: Sequence[Cell], command: Sequence[str], argv: Sequence[str]) -
         return 0
     check_corpora([job.config for job, state in zip(jobs, states, strict=True) if state.kind != "done"])
     if cells[0].in_sweep:
-        argv = [as_sweep_of_one(text) if text in cells[0].placeless else text for text in argv]
-    argv = [*argv, *(f"~hydra.sweeper.params.{key}" for key in cells[0].overruled)]
-    if not cells[0].in_sweep or not cells[0].is_whole:
+        argv = [as_sweep_of_one(text) if text in cells[0].deferred_overrides else text for text in argv]
+    argv = [*argv, *(f"~hydra.sweeper.params.{key}" for key in cells[0].replaced_sweep_keys)]
+    if not cells[0].in_sweep or not cells[0].is_enumerated:
         hand_over(argv)
-        return close(jobs) if cells[0].is_whole else 0
+        return close(jobs) if cells[0].is_enumerated else 0
     if "joblib" in cells[0].launcher:
         os.environ[PARENT] = str(os.getpid())  # its processes are to end with this one
     if study is not None:

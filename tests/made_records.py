@@ -11,12 +11,12 @@ from pgolf.records.record import write_record
 from pgolf.records.rows import collect
 from pgolf.study.description import FamilyPlan, Study, write_study
 from pgolf.tables.contrast import Settings
-from pgolf.tables.table import ArmRow, Report, tabulate
+from pgolf.tables.table import ArmRow, Tables, tabulate
 
 STUDY = "heads"
 
 
-def print_of(arm: str) -> str:
+def fingerprint_of(arm: str) -> str:
     """A fingerprint for an arm, the same every time."""
     return f"{sum(ord(c) * 31**i for i, c in enumerate(arm)) % 16**8:08x}" * 2
 
@@ -30,7 +30,7 @@ def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, An
         "error": None,
         "study": STUDY,
         "arm": arm,
-        "fingerprint": print_of(arm),
+        "fingerprint": fingerprint_of(arm),
         "overrides": [f"study.arm={arm}"],
         "choices.model/head": arm,
         "seed": seed,
@@ -110,7 +110,7 @@ def failed(arm: str, seed: int, status: str = "failed") -> dict[str, Any]:
 
 
 def cell_folder(arm: str, seed: int) -> str:
-    return f"{arm}/seed{seed}-{print_of(arm)[:8]}"
+    return f"{arm}/seed{seed}-{fingerprint_of(arm)[:8]}"
 
 
 def put(study: Path, made: Mapping[str, Any], folder: str | None = None) -> Path:
@@ -123,7 +123,9 @@ def put(study: Path, made: Mapping[str, Any], folder: str | None = None) -> Path
 def plan(study: Path, arms: Sequence[str], seeds: Sequence[int], command: str = "sweep") -> None:
     """Plan arms x seeds, seeds first."""
     cells = [
-        PlannedCell(study.name, arm, seed, print_of(arm), cell_folder(arm, seed)) for seed in seeds for arm in arms
+        PlannedCell(study.name, arm, seed, fingerprint_of(arm), cell_folder(arm, seed))
+        for seed in seeds
+        for arm in arms
     ]
     add_to_plan(study, Sweep((command,), 0.0, "c0de", False, tuple(cells)))
 
@@ -170,7 +172,7 @@ def describe(study: Path, families: Mapping[str, Sequence[str]], *, smallest: fl
     return made
 
 
-def report_of(folder: Path, baseline: str | None = None, **settings: Any) -> Report:
+def report_of(folder: Path, baseline: str | None = None, **settings: Any) -> Tables:
     return tabulate(collect(folder), baseline=baseline, settings=Settings(**settings))
 
 

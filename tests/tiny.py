@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pgolf.config.auto import decide_auto
-from pgolf.config.build import Trained, build_model, build_optimizers
+from pgolf.config.build import OptimizersByRole, build_model, build_optimizers
 from pgolf.config.compose import compose_config, plain
 from pgolf.config.folders import conf_dir
 from pgolf.data.stream import TokenStream
@@ -53,11 +53,8 @@ def variants(slot: str) -> list[str]:
 
 STACKS = ("baseline", "pr215", "pr1481", "pr470", "pr908")
 DEFECTS = ("pr1481", "pr470", "pr908")
-SHRUNK = (
-    "model.layers=5",
-    "model.heads=2",
-    "model.kv_heads=1",
-)  # heads of 16 dims: a quarter of them is enough for NTK scaling
+# Heads of 16 dims: a quarter of them is enough for NTK scaling.
+SHRUNK = ("model.layers=5", "model.heads=2", "model.kv_heads=1")
 
 ALL_VARIANTS = [f"model/{slot}={stem}" for slot in SLOTS for stem in variants(slot)]
 
@@ -222,7 +219,7 @@ def tiny_job(
     budget = changes.pop("budget", Budget(steps, None))
     fields = {
         "model": model,
-        "trained": {name: tensors[name] for name in trained},
+        "trainable": {name: tensors[name] for name in trained},
         "optimizers": list(optimizers),
         "schedule": Constant(budget),
         "stream": stream,
@@ -237,7 +234,7 @@ def tiny_job(
 
 def configured_job(
     config: dict[str, Any], model: GPT, steps: int, stream: TokenStream | None = None, **changes: Any
-) -> tuple[Job, Trained]:
+) -> tuple[Job, OptimizersByRole]:
     """A job with the optimizers that the configuration names."""
     trained = build_optimizers(model, config, Ranks())
     names = [name for group in trained.names.values() for name in group]

@@ -7,7 +7,7 @@ import torch
 
 from pgolf.config.build import build_data
 from pgolf.config.memory_floor import memory_floor_bytes
-from pgolf.errors import LackError
+from pgolf.errors import UnavailableHere
 from pgolf.machine.limits import auto_threads, cores, memory_bytes
 
 
@@ -86,7 +86,7 @@ def lacks_of(config: Mapping[str, Any]) -> list[str]:
         found.append(f"train.threads: must be auto or from 1 to {cores()} ({threads})")
     try:
         build_data(config)
-    except LackError as error:
+    except UnavailableHere as error:
         found += error.problems
     except Exception:  # a problem, and told as one
         pass

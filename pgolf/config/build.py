@@ -13,7 +13,7 @@ from pgolf.config.binding import RESERVED, locate
 from pgolf.config.resolvers import planned_steps
 from pgolf.config.schema import TrainConfig
 from pgolf.data.loaded import LoadedCorpus
-from pgolf.errors import AbsentError, ConfigError, LackError, OptionError
+from pgolf.errors import ConfigError, OptionError, UnavailableHere, UnavailableOption
 from pgolf.eval.evaluator import Evaluation
 from pgolf.machine.ranks import Ranks
 from pgolf.nn.gpt import GPT, Slots, Trunk
@@ -39,7 +39,7 @@ def make(path: str, node: Section, *runtime: Any) -> Any:
     except ImportError as error:
         raise ConfigError(f"{path}._target_: cannot be used ({node['_target_']}). {error}") from None
     except OptionError as error:
-        refusal = LackError if isinstance(error, AbsentError) else ConfigError
+        refusal = UnavailableHere if isinstance(error, UnavailableOption) else ConfigError
         raise refusal(f"{path}.{error.key}: cannot be used ({error.value}); {error.remedy}") from None
 
 
@@ -126,7 +126,7 @@ def build_data(config: Section) -> Data:
 
 
 @dataclass(frozen=True)
-class Trained:
+class OptimizersByRole:
     """Optimizers by role, and the names that each trains."""
 
     optimizers: dict[Role, torch.optim.Optimizer]
@@ -153,7 +153,7 @@ def trained_by_role(model: nn.Module, config: Section) -> dict[Role, list[str]]:
     return names_by_role(model, frozen_by(model, config), config["optim"]["role_of"])
 
 
-def build_optimizers(model: nn.Module, config: Section, ranks: Ranks) -> Trained:
+def build_optimizers(model: nn.Module, config: Section, ranks: Ranks) -> OptimizersByRole:
     """One optimizer a role; frozen parameters lose their gradient (the defect keeps it). Raises ConfigError,
     CoverageError.
     """
@@ -168,7 +168,7 @@ def build_optimizers(model: nn.Module, config: Section, ranks: Ranks) -> Trained
         role: make(f"optim.roles.{role}", optim["roles"][role], [tensors[name] for name in names], ranks)
         for role, names in groups.items()
     }
-    return Trained(made, groups, frozen)
+    return OptimizersByRole(made, groups, frozen)
 
 
 def check_optimizer_settings(optim: Section, shapes: Mapping[Role, Sequence[torch.Size]]) -> list[str]:

@@ -25,7 +25,7 @@ from pgolf.config.build import (
 from pgolf.config.path_values import PATHS
 from pgolf.config.ranges import range_problems
 from pgolf.config.schema import SECTIONS, slot_paths
-from pgolf.errors import ConfigError, LackError, PgolfError, suggest
+from pgolf.errors import ConfigError, PgolfError, UnavailableHere, suggest
 from pgolf.machine.limits import cores
 from pgolf.machine.typed import fits, wanted
 from pgolf.nn.naming import named_tensors
@@ -270,7 +270,7 @@ def refused(builder: Callable[[], object]) -> Iterator[str]:
     """What a builder refuses. A component may be anybody's: whatever it raises is told, not thrown."""
     try:
         builder()
-    except LackError:  # told by lacks_of
+    except UnavailableHere:  # told by lacks_of
         return
     except ConfigError as error:
         yield from error.problems

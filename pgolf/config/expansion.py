@@ -21,7 +21,7 @@ def is_basic(hydra: DictConfig) -> bool:
     return str(hydra.sweeper._target_).endswith("BasicSweeper")
 
 
-def overruled(overrides: Sequence[Override], hydra: DictConfig) -> tuple[str, ...]:
+def replaced_sweep_keys(overrides: Sequence[Override], hydra: DictConfig) -> tuple[str, ...]:
     """Keys of hydra.sweeper.params that the command line gives too: it beats the study."""
     params = hydra.sweeper.get("params") or {}
     return tuple(key for key in params if any(override.key_or_group == key for override in overrides))
@@ -91,7 +91,7 @@ def sweep_cells(
     """
     if not is_basic(hydra):
         return [[a for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]]
-    given = overruled(overrides, hydra)
+    given = replaced_sweep_keys(overrides, hydra)
     params = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items() if key not in given]
     try:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides([*params, *arguments])

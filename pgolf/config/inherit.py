@@ -82,9 +82,8 @@ def inherit(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         raise ConfigError(
             f"train.from: {parent} kept no weights. Train it again with launch.keep_weights=true launch.rerun=true"
         )
-    made = OmegaConf.create(
-        OmegaConf.to_container(cfg, resolve=False)
-    )  # without the sections' types, whose slots cannot be replaced
+    # Without the sections' types, whose slots cannot be replaced.
+    made = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))
     assert isinstance(made, DictConfig)
     for section in ("model", "optim", "data", "defects", *(s for s in OWN if s not in chosen)):
         made[section] = theirs[section]

@@ -37,12 +37,8 @@ OWN_CONF = "is not supported. Name a folder of config groups of your own with --
 MANY = "side_inputs"  # the group of which several may be chosen
 ARM, STUDY = "arm", "study"
 LAUNCHER = "hydra/launcher"
-EXTRAS = {
-    "joblib": "joblib",
-    "submitit_local": "slurm",
-    "submitit_slurm": "slurm",
-    "ray": "ray",
-}  # launchers that are not Hydra's own
+# Launchers that are not Hydra's own.
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
 
 
 def is_group(override: Override, loader: ConfigLoader) -> bool:
@@ -117,9 +113,8 @@ def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
 
 
 def no_such_choice(group: str, value: str, choices: list[str]) -> str:
-    beside = [
-        choice for choice in choices if "/" in value and choice.startswith(f"{value.rpartition('/')[0]}/")
-    ]  # an arm's own study
+    # An arm's own study.
+    beside = [choice for choice in choices if "/" in value and choice.startswith(f"{value.rpartition('/')[0]}/")]
     whole = [choice for choice in choices if choice.endswith(f"/{value}")]  # an arm without its study
     near = f" Did you mean {' or '.join(whole)}?" if whole else suggest(value, choices)
     return f"{group}: no such choice ({value}).{near} Choices: {', '.join(beside or whole or choices)}"

@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pgolf.config.auto import lacks_of
 from pgolf.config.checks import problems_of
 from pgolf.config.compose import CONFIG_NAME, composer, plain
-from pgolf.config.expansion import is_basic, overruled, sweep_cells, value_problems
+from pgolf.config.expansion import is_basic, replaced_sweep_keys, sweep_cells, value_problems
 from pgolf.config.folders import conf_stamp
 from pgolf.config.identity import marked
 from pgolf.config.inherit import inherit
@@ -56,11 +56,11 @@ class Cell:
     composed: DictConfig
     choices: dict[str, Any]
     in_sweep: bool
-    lacks: tuple[str, ...] = ()
-    is_whole: bool = True  # False: another sweeper than Hydra's basic one chooses the rest
+    unavailable: tuple[str, ...] = ()
+    is_enumerated: bool = True  # False: another sweeper than Hydra's basic one chooses the rest
     launcher: str = ""  # the class of Hydra's launcher
-    overruled: tuple[str, ...] = ()  # keys that a study sweeps and the command line gives itself
-    placeless: tuple[str, ...] = ()  # overrides that Hydra cannot compose without what is swept
+    replaced_sweep_keys: tuple[str, ...] = ()  # keys that a study sweeps and the command line gives itself
+    deferred_overrides: tuple[str, ...] = ()  # overrides that Hydra cannot compose without what is swept
 
 
 def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = False) -> list[Cell]:
@@ -83,7 +83,7 @@ def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = Fals
         )
         check_keys(arguments, overrides, loader)
         fixed = [(a, o) for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]
-        whole, placeless = composed_as_far_as(fixed, loader)
+        whole, deferred_overrides = composed_as_far_as(fixed, loader)
         hydra = whole.hydra
         in_sweep = multirun or hydra.mode == RunMode.MULTIRUN
         if not in_sweep:
@@ -98,10 +98,17 @@ def preflight(arguments: Sequence[str], *, multirun: bool, anywhere: bool = Fals
         if not cells:
             raise ConfigError(f"--multirun: no run is left of {' '.join(arguments)}. Check its ranges and globs")
         made = check_cells(cells, loader, lacking, in_sweep=in_sweep, anywhere=anywhere)
-        is_whole = not in_sweep or is_basic(hydra)
-        launcher, given = str(hydra.launcher._target_), overruled(overrides, hydra)
+        is_enumerated = not in_sweep or is_basic(hydra)
+        launcher, given = str(hydra.launcher._target_), replaced_sweep_keys(overrides, hydra)
         return [
-            replace(cell, is_whole=is_whole, launcher=launcher, overruled=given, placeless=placeless) for cell in made
+            replace(
+                cell,
+                is_enumerated=is_enumerated,
+                launcher=launcher,
+                replaced_sweep_keys=given,
+                deferred_overrides=deferred_overrides,
+            )
+            for cell in made
         ]
 
 
@@ -199,11 +206,13 @@ def check_cells(
         is_first = but_seed not in checked
         if is_first:
             checked[but_seed] = check_cell(cell, loader, known, in_sweep=in_sweep)
-        found = checked[but_seed].problems if anywhere else [*checked[but_seed].problems, *checked[but_seed].lacks]
+        found = (
+            checked[but_seed].problems if anywhere else [*checked[but_seed].problems, *checked[but_seed].unavailable]
+        )
         if not checked[but_seed].problems:
             composed = checked[but_seed].cell if is_first else compose_cell(cell, loader, known, in_sweep=in_sweep)
             assert composed is not None, cell
-            made.append(replace(composed, lacks=(*lacking, *checked[but_seed].lacks)))
+            made.append(replace(composed, unavailable=(*lacking, *checked[but_seed].unavailable)))
         for problem in found:
             seen.setdefault(problem, []).append(number)
     lines = []
@@ -221,7 +230,7 @@ class Checked:
     """What is wrong with one configuration wherever it runs, and what this machine lacks for it."""
 
     problems: Sequence[str]
-    lacks: Sequence[str] = ()
+    unavailable: Sequence[str] = ()
     cell: Cell | None = None  # composed, where nothing is wrong with it
 
 

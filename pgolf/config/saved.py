@@ -17,10 +17,8 @@ from pgolf.machine.typed import fits, wanted
 
 CONFIG = "config.yaml"
 REMEDY = "Give a run folder that pgolf.train made"
-DECIDED = {
-    "train.threads": int,
-    "launch.gpus_per_job": int,
-}  # `auto` or a number on a command line, a number once it is saved
+# `auto` or a number on a command line, a number once it is saved.
+DECIDED = {"train.threads": int, "launch.gpus_per_job": int}
 CHOICE = str | list[str] | None
 IDENTITY = {"study": str, "arm": str, "fingerprint": str, "overrides": list[str]}  # and choices.*
 SHOWN = 3

@@ -273,7 +273,6 @@ def check_text(tokenizer: sentencepiece.SentencePieceProcessor, tokens: np.ndarr
                 )
             digest.update(text + b"\n")
             total, number = total + count, number + 1
-    untargeted = int(
-        table.bytes_of_text(tokens[:1], tokenizer.bos_id()).sum()
-    )  # token 0 is decoded, but it is not a target
+    # Token 0 is decoded, but it is not a target.
+    untargeted = int(table.bytes_of_text(tokens[:1], tokenizer.bos_id()).sum())
     return total - untargeted, digest.hexdigest()

@@ -13,10 +13,8 @@ from pgolf.nn.gpt import GPT
 from pgolf.quant.fake import Fake, FakeQuantized
 from pgolf.slots import EvalMode
 
-BATCH_TOKENS = {
-    "cpu": 4096,
-    "cuda": 131_072,
-}  # a forward pass of the evaluation; one size, so that a score repeats to the last bit
+# A forward pass of the evaluation; one size, so that a score repeats to the last bit.
+BATCH_TOKENS = {"cpu": 4096, "cuda": 131_072}
 
 
 class Evaluation:

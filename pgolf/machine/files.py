@@ -42,7 +42,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
     return write_whole(path, *(line.encode("utf-8", errors="backslashreplace") for line in lines))
 
 
-def told(error: OSError, path: Path | None = None) -> str:
+def describe_os_error(error: OSError, path: Path | None = None) -> str:
     """An error of the file system in one line, without a full stop. path: what was used, where the error does not name
     it.
 
@@ -58,7 +58,11 @@ def told(error: OSError, path: Path | None = None) -> str:
 
 def unwritten(error: OSError, path: Path) -> str:
     """`told` of a file that could not be written."""
-    return told(error, path) if error.errno in FULL else f"{path}: cannot be written ({error.strerror or error})"
+    return (
+        describe_os_error(error, path)
+        if error.errno in FULL
+        else f"{path}: cannot be written ({error.strerror or error})"
+    )
 
 
 def root_of(path: Path) -> Path:

@@ -19,9 +19,8 @@ from pgolf.machine.files import MAX_FILE_BYTES, read_regular
 MAX_DEPTH = 64
 FEW = 3
 MAX_YAML_BYTES = 2**20
-SUSPECT = re.compile(
-    r"\\u[dD][89a-fA-F]|\\u0000|[eE]\+?\d{3}|\d{300}"
-)  # a text without any of these holds no odd string or number
+# A text without any of these holds no odd string or number.
+SUSPECT = re.compile(r"\\u[dD][89a-fA-F]|\\u0000|[eE]\+?\d{3}|\d{300}")
 
 
 def parse_json(text: str | bytes) -> Any:

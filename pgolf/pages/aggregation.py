@@ -11,14 +11,14 @@ from pgolf.errors import DamagedFile, PgolfError
 from pgolf.pages.formats import csv_text, latex, markdown
 from pgolf.pages.sections import page
 from pgolf.pages.study import study_sections
-from pgolf.records.rows import ROWS, Collected, Row, beside, collect, parsed_lines, row_lines, write_out
-from pgolf.study.departures import departures, doubts, doubts_of_arms
+from pgolf.records.rows import ROWS, Collected, Row, collect, companion_path, parsed_lines, row_lines, write_out
+from pgolf.study.departures import caveats, caveats_of_arms, departures
 from pgolf.study.description import STUDY, Study, read_study, write_study
 from pgolf.study.published import with_published
 from pgolf.study.verdicts import Verdict, rules_used, verdicts
 from pgolf.tables.contrast import Settings
 from pgolf.tables.curves import Curve, curve_lines, load_curves, read_curves
-from pgolf.tables.table import Family, Report, tabulate
+from pgolf.tables.table import Family, Tables, tabulate
 from pgolf.tables.text import Grid, Section
 
 CURVES = "curves.jsonl"
@@ -27,12 +27,12 @@ FILES = (ROWS, "table.md", "table.csv", "table.tex")
 
 
 @dataclass(frozen=True)
-class Aggregate:
+class StudyResults:
     """Everything that a table, a report or a notebook shows. study: None for runs of no study."""
 
     source: Path
     collected: Collected
-    report: Report
+    report: Tables
     study: Study | None
     verdicts: tuple[Verdict, ...]
     curves: tuple[Curve, ...]
@@ -48,7 +48,7 @@ class Aggregate:
 
 def aggregate(
     source: Path, *, baseline: str | None = None, settings: Settings | None = None, with_curves: bool = False
-) -> Aggregate:
+) -> StudyResults:
     """Read and compute. The study's own test and smallest effect hold where `settings` names none; by others there is
     no verdict.
 
@@ -67,25 +67,25 @@ def aggregate(
     judged: tuple[Verdict, ...] = ()
     of_arms: list[str] = []
     if study is not None and families is not None:
-        of_arms = doubts_of_arms(study, report)
+        of_arms = caveats_of_arms(study, report)
         report = with_published(report, study, judged=not changed)
         judged = () if changed else tuple(verdicts(study, report))
     report = replace(
-        report, warnings=(*unread, *changed, *doubts(source, collected.rows, study), *of_arms, *report.warnings)
+        report, warnings=(*unread, *changed, *caveats(source, collected.rows, study), *of_arms, *report.warnings)
     )
     if with_curves or study is not None:
         curves, damaged = (
-            read_curves(source, collected.rows) if source.is_dir() else load_curves(beside(source, CURVES))
+            read_curves(source, collected.rows) if source.is_dir() else load_curves(companion_path(source, CURVES))
         )
         report = replace(report, warnings=(*report.warnings, *damaged))
-    return Aggregate(source, collected, report, study, judged, tuple(curves))
+    return StudyResults(source, collected, report, study, judged, tuple(curves))
 
 
 def study_beside(source: Path) -> tuple[Study | None, list[str]]:
     """The study that rows belong to, and a warning where its description is damaged: the tables are then those of runs
     of no study.
     """
-    where = beside(source, STUDY)
+    where = companion_path(source, STUDY)
     try:
         return read_study(where.parent, where.name), []
     except DamagedFile as error:
@@ -101,7 +101,7 @@ def verdict_section(found: tuple[Verdict, ...]) -> Section:
     return Section("Published claims", tuple(rules_used(found)), grid)
 
 
-def placed(out: Path, name: str) -> Path:
+def output_path(out: Path, name: str) -> Path:
     """Where a file goes: into a folder under its own name, or beside rows.jsonl as rows.<name>, the rows being that
     file (see `beside`).
     """
@@ -112,17 +112,16 @@ def placed(out: Path, name: str) -> Path:
     return out.with_name(name if out.name == ROWS else f"{out.stem}.{name}")
 
 
-def write_tables(made: Aggregate, out: Path) -> list[str]:
+def write_tables(made: StudyResults, out: Path) -> list[str]:
     """Write rows, tables and, for a study, its description and curves: into a folder, or under the name of a `.jsonl`
     file for the rows.
 
     Returns warnings. Raises PgolfError, also where another study's tables stand.
     """
     warnings: list[str] = []
-    target, described = placed(out, ROWS), placed(out, STUDY)
-    is_own = os.path.realpath(described) == os.path.realpath(
-        beside(made.source, STUDY)
-    )  # which takes a circle of links
+    target, described = output_path(out, ROWS), output_path(out, STUDY)
+    # Which takes a circle of links.
+    is_own = os.path.realpath(described) == os.path.realpath(companion_path(made.source, STUDY))
     there = None if is_own else read_study(described.parent, described.name)
     if there is not None and there.name != (made.study.name if made.study else None):
         raise PgolfError(f"{described}: tables of the study {there.name} stand here. Choose another place with --out")
@@ -135,11 +134,11 @@ def write_tables(made: Aggregate, out: Path) -> list[str]:
                 f"{target}: cannot be read or kept aside ({error.strerror}). Choose another place with --out"
             ) from None
     sections = made.sections()
-    write_out(placed(out, "table.md"), [markdown(sections)])
-    write_out(placed(out, "table.csv"), [csv_text(made.report)])
-    write_out(placed(out, "table.tex"), [latex(sections)])
+    write_out(output_path(out, "table.md"), [markdown(sections)])
+    write_out(output_path(out, "table.csv"), [csv_text(made.report)])
+    write_out(output_path(out, "table.tex"), [latex(sections)])
     if made.curves and not is_input:
-        write_out(placed(out, CURVES), curve_lines(made.curves))
+        write_out(output_path(out, CURVES), curve_lines(made.curves))
     if made.study is not None and not is_own:
         write_study(described.parent, made.study, described.name)
     return warnings

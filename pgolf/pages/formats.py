@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pgolf.pages.sections import comparable_nats, notes, score_columns, scoring
 from pgolf.tables.stats import TTest
-from pgolf.tables.table import ArmRow, FamilyTable, Report
+from pgolf.tables.table import ArmRow, FamilyTable, Tables
 from pgolf.tables.text import Grid, Section
 
 MOST_LINES = 20  # of one section on a terminal
@@ -108,10 +108,11 @@ def latex(sections: Sequence[Section]) -> str:
 
 def latex_grid(grid: Grid) -> list[str]:
     last = len(grid.columns) - 1
+    # The last column of words breaks its lines.
     kinds = "".join(
         "r" if numeric else r"p{0.25\linewidth}" if at == last and at else "l"
         for at, numeric in enumerate(grid.numeric)
-    )  # the last column of words breaks its lines
+    )
     rows = [
         " & ".join(
             latex_number(cell) if numeric else latex_text(cell) for cell, numeric in zip(row, grid.numeric, strict=True)
@@ -176,7 +177,7 @@ def show_grid(grid: Grid, console: Console) -> None:
         console.print(f"  ... and {len(grid.rows) - len(rows)} more rows in table.md")
 
 
-def csv_text(report: Report) -> str:
+def csv_text(report: Tables) -> str:
     """A line per arm and family. What is missing is an empty cell; why stands under `refused` or `notes`. Text is never
     a formula.
     """

@@ -7,7 +7,7 @@ from typing import Any
 from pgolf.pages.conditions import conditions
 from pgolf.tables.contrast import Comparison, Resolution
 from pgolf.tables.stats import ALPHA, POWER, TTest
-from pgolf.tables.table import ArmRow, FamilyTable, Report
+from pgolf.tables.table import ArmRow, FamilyTable, Tables
 from pgolf.tables.text import Grid, Section, interval, number, p_text
 
 LEVEL = f"{1 - ALPHA:.0%}"
@@ -21,7 +21,7 @@ class Column:
     numeric: bool = True
 
 
-def page(report: Report) -> list[Section]:
+def page(report: Tables) -> list[Section]:
     """Warnings, then each family: table, noise, gate, details, configuration; then the runs without a score."""
     sections = [Section("Warnings", report.warnings or ("none",))]
     for table in report.families:

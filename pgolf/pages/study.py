@@ -8,13 +8,13 @@ from pgolf.study.description import Study
 from pgolf.study.tradeoff import against_the_line
 from pgolf.tables.curves import Curve, curves_of, of_group
 from pgolf.tables.stats import one_sample, welch
-from pgolf.tables.table import ArmRow, FamilyTable, Report, base_of
+from pgolf.tables.table import ArmRow, FamilyTable, Tables, base_of
 from pgolf.tables.text import Grid, Section, interval, number, p_text
 
 MOST_STEPS = 8  # columns of scores on the way
 
 
-def study_sections(study: Study, report: Report, curves: Sequence[Curve]) -> list[Section]:
+def study_sections(study: Study, report: Tables, curves: Sequence[Curve]) -> list[Section]:
     """Further sections of every family that has been run."""
     found = []
     for table in report.families:

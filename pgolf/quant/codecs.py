@@ -9,11 +9,8 @@ import zstandard
 from pgolf.errors import ArtifactError, require
 
 LEVELS = {"none": (0, 0), "zlib": (0, 9), "zstd": (1, 22)}
-EXPANSION = {
-    "none": 1,
-    "zlib": 1032,
-    "zstd": 32768,
-}  # deflate: 258 bytes from 2 bits; zstd: a run of 128 KiB from 4 bytes
+# Deflate: 258 bytes from 2 bits; zstd: a run of 128 KiB from 4 bytes.
+EXPANSION = {"none": 1, "zlib": 1032, "zstd": 32768}
 
 
 def check_codec(codec: str, level: int) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 
 NOT_AN_ARM = ("seed", "launch", "paths", "study", "hydra")
 LONGEST_NAME = 120  # bytes: a folder's name may have 255
-SIMPLE = re.compile(
-    r"\+{0,2}([\w./-]+)(?:@([\w.]+))?=(.*)", re.DOTALL
-)  # an override as Hydra's grammar reads most of them
+# An override as Hydra's grammar reads most of them.
+SIMPLE = re.compile(r"\+{0,2}([\w./-]+)(?:@([\w.]+))?=(.*)", re.DOTALL)
 
 Override = tuple[str, str, str]  # key or group, package (may be empty), value as written
 

@@ -60,10 +60,8 @@ def names(record: Record) -> Iterator[str]:
         yield f"seed is {record['seed']}, its folder is of seed {int(found[1])}"
     if not record["fingerprint"].startswith(found[2]):
         yield f"fingerprint is {record['fingerprint']}, its folder is of {found[2]}"
-    arms = {
-        record["arm"],
-        *(place[0] for place in record.get("planned") or ()),
-    }  # cells that resolve alike share the first one's folder
+    # Cells that resolve alike share the first one's folder.
+    arms = {record["arm"], *(place[0] for place in record.get("planned") or ())}
     if record.get("planned") and parents and parents[-1] not in arms:
         yield f"arm is {record['arm']}, its folder is of {parents[-1]}"
 

@@ -134,7 +134,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
-def identity_fault(record: Mapping[str, Any]) -> str | None:
+def identity_problem(record: Mapping[str, Any]) -> str | None:
     """What a record or row lacks to be told apart from others."""
     for key in IDENTITY:
         if not isinstance(record.get(key), str) or not record[key]:
@@ -144,11 +144,11 @@ def identity_fault(record: Mapping[str, Any]) -> str | None:
     return None
 
 
-def fault_of(record: Mapping[str, Any]) -> str | None:
+def record_problem(record: Mapping[str, Any]) -> str | None:
     """What keeps a readable record from being one of ours: a field of another kind, a lack, a contradiction. None for a
     sound one.
     """
-    if fault := identity_fault(record):
+    if fault := identity_problem(record):
         return fault
     for key, value in record.items():
         if value is not None and (kind := kind_of(key)) is not None and not kind[1](value):
@@ -170,7 +170,7 @@ def missing_field(record: Mapping[str, Any]) -> str | None:
     return next((f"{key} is missing" for key in (PERHAPS_NULL if status == "ok" else ()) if key not in record), None)
 
 
-def row_fault(row: Any) -> str | None:
+def row_problem(row: Any) -> str | None:
     """What keeps a line's value from being a row at all, None where it is one; `fault_of` says what is wrong with its
     record's fields.
     """
@@ -188,7 +188,7 @@ def row_fault(row: Any) -> str | None:
     if planned is not None and not (isinstance(planned, list) and all(map(is_place, planned))):
         return f"planned is not a list of [arm, sweep, position] ({shown(planned)})"
     if row["status"] not in WITHOUT_RECORD:
-        return identity_fault(row)
+        return identity_problem(row)
     sound = all(is_text(row.get(key)) for key in IDENTITY) and (
         row.get("seed", "absent") is None or is_seed(row.get("seed"))
     )
@@ -201,7 +201,7 @@ def is_place(place: Any) -> bool:
 
 def checked_row(row: dict[str, Any]) -> dict[str, Any]:
     """A sound row unchanged; of an unsound one only its identity, its folder and the problem, with status `damaged`."""
-    if row["status"] in WITHOUT_RECORD or (fault := fault_of(row)) is None:
+    if row["status"] in WITHOUT_RECORD or (fault := record_problem(row)) is None:
         return row
     kept = ("row_version", "schema_version", *IDENTITY, "seed", "folder", "planned")
     return {**{key: row[key] for key in kept}, "status": "damaged", "error": f"{row['folder']}: {fault}"}

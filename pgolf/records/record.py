@@ -10,7 +10,7 @@ from typing import Any
 from pgolf.errors import DamagedFile
 from pgolf.machine.files import write_lines
 from pgolf.machine.plain import read_json
-from pgolf.records.fields import SCHEMA_VERSION, STATUSES, fault_of
+from pgolf.records.fields import SCHEMA_VERSION, STATUSES, record_problem
 from pgolf.records.metrics import METRICS
 
 RECORD = "result.json"
@@ -55,7 +55,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         or record.get("status") not in STATUSES
     ):
         raise DamagedFile(path, f"is not a record of schema {SCHEMA_VERSION}", REMEDY)
-    fault = fault_of(record)
+    fault = record_problem(record)
     if fault is not None:
         raise DamagedFile(path, fault, REMEDY)
     return record

@@ -21,7 +21,7 @@ from pgolf.errors import DamagedFile, PgolfError
 from pgolf.machine.files import folder_for, read_regular, unwritten, write_lines
 from pgolf.machine.plain import parse_json
 from pgolf.records.contradictions import RUN_NAME
-from pgolf.records.fields import ROW_VERSION, SCHEMA_VERSION, checked_row, row_fault
+from pgolf.records.fields import ROW_VERSION, SCHEMA_VERSION, checked_row, row_problem
 from pgolf.records.plan import PLAN, PlannedCell, read_plan
 from pgolf.records.record import MAX_RECORD_BYTES, RECORD, read_record
 
@@ -63,7 +63,7 @@ def collect(source: Path) -> Collected:
     return read_folder(source)
 
 
-def beside(source: Path, name: str) -> Path:
+def companion_path(source: Path, name: str) -> Path:
     """Where a file about a source lies: in a folder of runs, or beside rows.jsonl as rows.<name>, else under its plain
     name.
     """
@@ -115,9 +115,8 @@ def walk(folder: Path, warnings: list[str], depth: int = 0) -> Iterator[tuple[Pa
         RECORD for name, is_dir in found if is_dir and name == RECORD
     }
     yield folder, files
-    if (
-        files & RUN_FILES or RUN_NAME.fullmatch(folder.name) or depth == DEEPEST
-    ):  # the first where a run's folder was renamed
+    # The first where a run's folder was renamed.
+    if files & RUN_FILES or RUN_NAME.fullmatch(folder.name) or depth == DEEPEST:
         return
     for name in sorted(name for name, is_dir in found if is_dir):
         if RUN_NAME.fullmatch(name):
@@ -219,7 +218,7 @@ def parsed(line: bytes) -> Row | str:
         row: Row = parse_json(line)
     except ValueError as error:
         return str(error)
-    return row_fault(row) or checked_row(row)
+    return row_problem(row) or checked_row(row)
 
 
 def row_lines(rows: Iterable[Row]) -> Iterator[str]:

@@ -42,9 +42,8 @@ class WithoutAttention(TorchFunctionMode):
         if func is F.scaled_dot_product_attention:
             q_BHTK = args[0]
             batch, heads, time, head_dim = q_BHTK.shape
-            self.flops += (
-                2 * batch * heads * time * time * head_dim
-            )  # q k^T and its product with v, half of each being masked
+            # Q k^T and its product with v, half of each being masked.
+            self.flops += 2 * batch * heads * time * time * head_dim
             return torch.empty_like(q_BHTK)
         return func(*args, **(kwargs or {}))
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from pgolf.config.build import (
-    Trained,
+    OptimizersByRole,
     build_averaging,
     build_budget,
     build_data,
@@ -50,12 +50,8 @@ from pgolf.training.loop import Job, LoopSettings, train
 from pgolf.training.runlog import RunLog
 
 WRITING = ".writing.lock"
-KEY = (
-    "fingerprint",
-    "seed",
-    "code_files",
-    "versions.torch",
-)  # what must be unchanged for a run to go on from its checkpoint
+# What must be unchanged for a run to go on from its checkpoint.
+KEY = ("fingerprint", "seed", "code_files", "versions.torch")
 
 
 def execute(config: Mapping[str, Any], folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,12 +77,12 @@ def execute(config: Mapping[str, Any], folder: Path, identity: Mapping[str, Any]
         try:
             record = {**head, **measure(config, folder, ranks, log, head, code), "status": "ok"}
         except KeyboardInterrupt:
-            finish_badly(folder, {**head, "status": "interrupted", "error": "stopped by the user"}, ranks)
+            record_failure(folder, {**head, "status": "interrupted", "error": "stopped by the user"}, ranks)
             raise
         except DivergedError as error:
-            record = finish_badly(folder, {**head, "status": "diverged", "error": str(error)}, ranks)
+            record = record_failure(folder, {**head, "status": "diverged", "error": str(error)}, ranks)
         except (Exception, SystemExit) as error:
-            record = finish_badly(folder, {**head, "error": told(error, folder)}, ranks)
+            record = record_failure(folder, {**head, "error": describe_error(error, folder)}, ranks)
         else:
             if ranks.is_first:
                 write_record(folder, record)
@@ -107,16 +103,16 @@ def writer_of(folder: Path, ranks: Ranks) -> Iterator[None]:
         yield
 
 
-def told(error: BaseException, folder: Path) -> str:
+def describe_error(error: BaseException, folder: Path) -> str:
     """An exception in a line: ours as they are, those of the file system by file and reason. folder: where the error
     names no file.
     """
     if isinstance(error, OSError) and error.strerror:
-        return files.told(error, folder)
+        return files.describe_os_error(error, folder)
     return str(error) if isinstance(error, PgolfError) else f"{type(error).__name__}: {error}"
 
 
-def finish_badly(folder: Path, record: dict[str, Any], ranks: Ranks) -> dict[str, Any]:
+def record_failure(folder: Path, record: dict[str, Any], ranks: Ranks) -> dict[str, Any]:
     """Keep the traceback of the exception at hand and write the record."""
     with suppress(OSError):  # the record says as much, and is tried next
         files.write_lines(
@@ -200,7 +196,7 @@ def make_stream(config: Mapping[str, Any], corpus: LoadedCorpus) -> TokenStream:
 def make_job(
     config: Mapping[str, Any],
     model: GPT,
-    trained: Trained,
+    trained: OptimizersByRole,
     averaging: Averaging,
     stream: TokenStream,
     corpus: LoadedCorpus,
@@ -213,7 +209,7 @@ def make_job(
     tables = [p for name, p in learned.items() if roles[name] == "embedding"]
     return Job(
         model=torch.compile(model, dynamic=False) if config["train"]["compile"] == "on" else model,  # type: ignore[arg-type]
-        trained=learned,
+        trainable=learned,
         optimizers=optimizers,
         schedule=build_schedule(config["optim"], budget),
         stream=stream,
@@ -222,13 +218,16 @@ def make_job(
         validate=lambda: evaluation(model).bpb,
         averaging=averaging,
         quantized=FakeQuantized(model, build_fake(config, build_quantizer(config))),
-        stale=[tensors[name] for name in sorted(trained.frozen)] if defects["keep_frozen_gradients"] else [],
+        frozen_with_gradients=[tensors[name] for name in sorted(trained.frozen)]
+        if defects["keep_frozen_gradients"]
+        else [],
         masters=Bf16Masters(tables, optimizers) if defects["bf16_embedding"] else None,
     )
 
 
 def loop_settings(config: Mapping[str, Any]) -> LoopSettings:
     section = config["train"]
+    # Compilation stays outside the clock.
     return LoopSettings(
         device=torch.device(config["device"]),
         micro_batches=section["micro_batches"],
@@ -236,9 +235,7 @@ def loop_settings(config: Mapping[str, Any]) -> LoopSettings:
         grad_clip_norm=config["optim"]["grad_clip_norm"],
         log_every=section["log_every"],
         val_every=section["val_every"],
-        priming_steps=max(
-            section["priming_steps"], 1 if section["compile"] == "on" else 0
-        ),  # compilation stays outside the clock
+        priming_steps=max(section["priming_steps"], 1 if section["compile"] == "on" else 0),
         bf16=section["precision"] == "bf16",
         qat_below=section["qat_below"],
     )

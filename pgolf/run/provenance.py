@@ -19,6 +19,7 @@ from pgolf.records.record import flat
 PACKAGE = Path(__file__).resolve().parents[1]
 LIBRARIES = ("torch", "numpy", "sentencepiece", "zstandard", "hydra-core")
 WORKER = "sweep/worker.py"
+# Commands.
 OTHERS = (
     "train",
     "__main__",
@@ -31,7 +32,7 @@ OTHERS = (
     "bench",
     "evaluate",
     "data/__main__",
-)  # commands
+)
 
 
 def imported_files(start: Iterable[str]) -> set[str]:
@@ -134,9 +135,8 @@ def git_state() -> dict[str, Any]:
 
     The sum covers `git diff HEAD` and the contents of untracked files that are not ignored.
     """
-    if (
-        git("ls-files", "--error-unmatch", str(Path(__file__).resolve())) is None
-    ):  # installed, inside somebody else's checkout perhaps
+    # Installed, inside somebody else's checkout perhaps.
+    if git("ls-files", "--error-unmatch", str(Path(__file__).resolve())) is None:
         return {"git_sha": None, "git_dirty": None, "git_diff_sha": None}
     top = Path(git("rev-parse", "--show-toplevel") or ".")
     names = [

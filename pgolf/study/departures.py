@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pgolf.records.rows import Row, beside
+from pgolf.records.rows import Row, companion_path
 from pgolf.study.description import ADHOC, STUDY, Study
 from pgolf.tables.contrast import Settings
-from pgolf.tables.table import Report
+from pgolf.tables.table import Tables
 
 FREE = (
     "arm",
@@ -27,7 +27,7 @@ FREE = (
 DATA_OF_AN_ARM = ("data.vocab_size",)  # an arm may be about it
 
 
-def doubts(source: Path, rows: Sequence[Row], study: Study | None) -> list[str]:
+def caveats(source: Path, rows: Sequence[Row], study: Study | None) -> list[str]:
     """Runs without their study's description, at another size, or of another configuration than the study has."""
     if study is None:
         return undescribed(source, rows)
@@ -51,7 +51,8 @@ def undescribed(source: Path, rows: Sequence[Row]) -> list[str]:
         ]
     named = sorted({str(choice) for row in rows if (choice := row.get("choices.study")) not in (None, ADHOC)})
     missing = (
-        f"runs of the study {', '.join(named)} without its description ({beside(source, STUDY)}): no families, no "
+        f"runs of the study {', '.join(named)} without its description ({companion_path(source, STUDY)}): no "
+        "families, no "
         "verdicts"
     )
     return [missing] if named else []
@@ -81,7 +82,7 @@ def departures(study: Study, baseline: str | None, settings: Settings) -> list[s
     return found
 
 
-def doubts_of_arms(study: Study, report: Report) -> list[str]:
+def caveats_of_arms(study: Study, report: Tables) -> list[str]:
     """What a study's families lack, and arms that were planned in several configurations."""
     planned = {
         (row.group.arm, row.group.fingerprint) for table in report.families for row in table.rows if row.group.planned
@@ -92,7 +93,7 @@ def doubts_of_arms(study: Study, report: Report) -> list[str]:
     return [*lacking(study, report), *([told] if several else [])]
 
 
-def lacking(study: Study, report: Report) -> list[str]:
+def lacking(study: Study, report: Tables) -> list[str]:
     """Families whose baseline, and arms of which nothing has a score."""
     scored = {row.group.arm for table in report.families for row in table.rows if row.mean_bpb is not None}
     found = []

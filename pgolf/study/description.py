@@ -22,11 +22,8 @@ PUBLISHED_TESTS = ("", "one_sample")
 EXPLORED = " (explored afterwards)"
 ADHOC = "adhoc"  # runs of no study
 USUAL_SCALE = "cpu"
-OF_PUBLISHED_ROWS = (
-    "published_is",
-    "published_saves",
-    "published_at_most",
-)  # kinds that arithmetic on the published rows answers
+# Kinds that arithmetic on the published rows answers.
+OF_PUBLISHED_ROWS = ("published_is", "published_saves", "published_at_most")
 KINDS = ("worse", "better", "no_better", "order", *OF_PUBLISHED_ROWS, "untestable")
 
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from pgolf.study.description import Study
 from pgolf.tables.stats import ALPHA
-from pgolf.tables.table import ArmRow, Report
+from pgolf.tables.table import ArmRow, Tables
 from pgolf.tables.text import number
 
 PUBLISHED_SCALE = "published"
 
 
-def with_published(report: Report, study: Study, *, judged: bool) -> Report:
+def with_published(report: Tables, study: Study, *, judged: bool) -> Tables:
     """The published value of each arm and, where arms are judged, what the differences say, as further columns."""
 
     def more(row: ArmRow) -> ArmRow:

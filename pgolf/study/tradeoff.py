@@ -15,14 +15,14 @@ TITLES = ("arm", "n", "bytes", "bytes on the line at its score", "saved [95%]", 
 TOTAL, MODEL = "total_bytes", "model_bytes"
 
 
-def front(points: Sequence[Point]) -> list[Point]:
+def pareto_front(points: Sequence[Point]) -> list[Point]:
     """The points that no other beats in both, by bytes: more bytes for a worse score are no price of anything."""
     return sorted(p for p in set(points) if not any(o != p and o[0] <= p[0] and o[1] <= p[1] for o in points))
 
 
-def bytes_on(points: Sequence[Point], bpb: float) -> float | None:
+def interpolate_bytes(points: Sequence[Point], bpb: float) -> float | None:
     """Bytes at a score on the line through points, straight between neighbours; None beyond its ends."""
-    for (fewer, worse), (more, better) in pairwise(front(points)):
+    for (fewer, worse), (more, better) in pairwise(pareto_front(points)):
         if better <= bpb <= worse:
             return fewer + (more - fewer) * (worse - bpb) / (worse - better)
     return None
@@ -86,7 +86,7 @@ def saved_cells(arm: Mapping[int, Point], line: Sequence[Mapping[int, Point]]) -
     own = {seed: point for seed, point in arm.items() if all(seed in other for other in line)}
     if not own:
         return "0", "", "", "no seed that all of them have", ""
-    costs = [bytes_on([other[seed] for other in line], bpb) for seed, (_, bpb) in own.items()]
+    costs = [interpolate_bytes([other[seed] for other in line], bpb) for seed, (_, bpb) in own.items()]
     n, mean = str(len(own)), f"{fmean(size for size, _ in own.values()):,.0f}"
     inside = [cost for cost in costs if cost is not None]
     if len(inside) < len(costs):

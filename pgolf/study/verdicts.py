@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pgolf.study.description import EXPLORED, OF_PUBLISHED_ROWS, Claim, ClaimTest, Study
 from pgolf.tables.stats import ALPHA, Order, order_agreement
-from pgolf.tables.table import FEWEST_SEEDS, ArmRow, FamilyTable, Report, row_of, uncompared
+from pgolf.tables.table import FEWEST_SEEDS, ArmRow, FamilyTable, Tables, row_of, uncompared
 from pgolf.tables.text import interval, p_text
 
 HOLDS, FAILS, UNDECIDED, UNTESTABLE = "holds", "does not hold", "undecided", "not testable here"
@@ -54,7 +54,7 @@ class Verdict:
         return self.verdict + (EXPLORED if self.explored else "")
 
 
-def verdicts(study: Study, report: Report) -> list[Verdict]:
+def verdicts(study: Study, report: Tables) -> list[Verdict]:
     """Every claim, in every family that tests it."""
     tables = {table.family.name: table for table in report.families}
     found = [judge(study, claim, test, tables.get(test.family)) for claim in study.claims for test in claim.tests]

@@ -112,7 +112,11 @@ def dry_run(cells: Sequence[Cell], planned: Sequence[Planned], states: Sequence[
             "compression"
         )
         print(f"{number}/{len(first)}  {job.label}: {size}, memory {in_words(memory)}, {told}; {state.why}")
-        warnings += [*cell.lacks, *too_large(config, memory), *([absent] if (absent := absent_data(config)) else [])]
+        warnings += [
+            *cell.unavailable,
+            *too_large(config, memory),
+            *([absent] if (absent := absent_data(config)) else []),
+        ]
     print("memory: weights, gradients, optimizer, averages and the tensors of one micro-batch, a process, not compiled")
     print(f"about {minutes(total)} of training in all, one after another ({'; '.join(sorted(how))})")
     for warning in dict.fromkeys(warnings):

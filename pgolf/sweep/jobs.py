@@ -22,11 +22,11 @@ from pgolf.machine.files import unwritten, write_lines
 from pgolf.machine.gpus import gpus_of, pinned, visible_devices
 from pgolf.machine.processes import die_with_parent, start_worker, wait
 from pgolf.records.record import OF_A_FAILURE, RECORD, read_record, set_aside, write_record
-from pgolf.run.execute import execute, told
+from pgolf.run.execute import describe_error, execute
 from pgolf.run.finish import ERROR
 from pgolf.run.provenance import record_head
 from pgolf.run.record import one_line, summary
-from pgolf.sweep.state import Planned, held, plan_cell, state_of
+from pgolf.sweep.state import Planned, lock_run_folder, plan_cell, state_of
 from pgolf.sweep.sweep import planned_here, stopped
 from pgolf.training.checkpoint import clear
 
@@ -55,7 +55,9 @@ def task(cfg: DictConfig) -> float:
         since = None if sweep is None else sweep.rerun_since
         record = run_cell(cell, in_sweep=in_sweep, quiet=sweep is not None, since=since)
     except (PgolfError, OSError) as error:  # of the file system: it costs this job and no other
-        print(f"{told(error, Path())}{f'{chr(10)}  in {name}' if in_sweep else ''}", file=sys.stderr, flush=True)
+        print(
+            f"{describe_error(error, Path())}{f'{chr(10)}  in {name}' if in_sweep else ''}", file=sys.stderr, flush=True
+        )
         return float("nan")
     value = record.get("val_bpb")
     return float("nan") if value is None else float(value)
@@ -63,7 +65,7 @@ def task(cfg: DictConfig) -> float:
 
 def run_cell(cell: Planned, *, in_sweep: bool, quiet: bool = False, since: float | None = None) -> Mapping[str, Any]:
     """Run one job, or find its record. quiet: the sweep reports how it ended. since: as for `state_of`."""
-    with held(cell.folder, cell.label):
+    with lock_run_folder(cell.folder, cell.label):
         state = state_of(cell, since)
         if state.record is not None:
             if not quiet:
@@ -74,7 +76,7 @@ def run_cell(cell: Planned, *, in_sweep: bool, quiet: bool = False, since: float
                 )
             return state.record
         if state.kind == "continue":
-            leave_failure(cell.folder)
+            clear_failure(cell.folder)
         else:
             set_aside(cell.folder)
             clear(cell.folder)
@@ -93,11 +95,11 @@ def run_saved(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Run a saved configuration as a process in a folder of its own. Its section `run` says which run it is."""
     own = {key: value for key, value in config.items() if key != "run"}
     cell = Planned(own, config["run"], folder, f"{config['run']['arm']} seed={config['seed']}")
-    with held(folder, cell.label):
+    with lock_run_folder(folder, cell.label):
         return run_process(cell, quiet=False)
 
 
-def leave_failure(folder: Path) -> None:
+def clear_failure(folder: Path) -> None:
     """Make way for a run that goes on: an interruption is of no more interest, a failure is kept aside."""
     record = read_record(folder)
     if record is not None and record["status"] == "interrupted":
@@ -110,19 +112,17 @@ def leave_failure(folder: Path) -> None:
 def run_process(cell: Planned, *, quiet: bool) -> dict[str, Any]:
     """Start the worker and wait for it; one that dies without a record gets one here."""
     folder, launch = cell.folder, cell.config["launch"]
-    with (
-        TemporaryFile() as errors,
-        pinned(gpus_of(cell.config), visible_devices()) as pins,
-    ):  # not in the folder, whose disk may be full
+    # Not in the folder, whose disk may be full.
+    with TemporaryFile() as errors, pinned(gpus_of(cell.config), visible_devices()) as pins:
         environment = {"OMP_NUM_THREADS": str(cell.config["train"]["threads"]), **pins}
         code = wait(start_worker(folder, launch["nproc"], environment, quiet=quiet, errors=errors))
         errors.seek(0)
         said = errors.read().decode("utf-8", errors="replace")
     record = read_record(folder)
-    return died(cell, code, said) if record is None else record
+    return record_crash(cell, code, said) if record is None else record
 
 
-def died(cell: Planned, code: int, said: str) -> dict[str, Any]:
+def record_crash(cell: Planned, code: int, said: str) -> dict[str, Any]:
     """The record of a worker that ended without one. said: its error stream. Raises PgolfError where the record cannot
     be written.
     """

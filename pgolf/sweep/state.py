@@ -164,7 +164,7 @@ def other_configuration(cell: Planned) -> str | None:
 
 
 @contextmanager
-def held(folder: Path, label: str) -> Iterator[None]:
+def lock_run_folder(folder: Path, label: str) -> Iterator[None]:
     """Hold a run folder, made where it is missing; wait, and say so, while another process has it. Raises OSError,
     PgolfError.
     """

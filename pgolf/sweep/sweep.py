@@ -169,7 +169,7 @@ class Reporter:
             if state.kind not in ("done", "refused")
         }
         self.todo, self.total = todo, len({cell.folder for cell in cells})
-        self.known = {folder: stamp(folder) for folder in todo}
+        self.known = {folder: record_mtime(folder) for folder in todo}
         self.started, self.finished = time.monotonic(), 0
         self.end = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
@@ -190,7 +190,7 @@ class Reporter:
             self.look()
 
     def look(self) -> None:
-        ended = [(now, folder) for folder in self.todo if (now := stamp(folder)) and now != self.known[folder]]
+        ended = [(now, folder) for folder in self.todo if (now := record_mtime(folder)) and now != self.known[folder]]
         for now, folder in sorted(ended):
             record = record_or_none(folder)
             if record is None:
@@ -208,7 +208,7 @@ class Reporter:
                 )
 
 
-def stamp(folder: Path) -> int:
+def record_mtime(folder: Path) -> int:
     """When a record was written, 0 where there is none."""
     try:
         return (folder / RECORD).stat().st_mtime_ns

@@ -5,7 +5,7 @@ beside it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pgolf.tables.groups import BUDGET, SHORT, Group, Mark
+from pgolf.tables.groups import BUDGET, SHORT, Caveat, Group
 
 IDENTICAL = "same configuration as the baseline"
 LISTED = 3  # file names in a mark
@@ -20,12 +20,12 @@ class Comparability:
 
     refused: str | None
     nats_refused: str | None
-    marks: tuple[Mark, ...]
+    marks: tuple[Caveat, ...]
 
 
 def comparability(arm: Group, base: Group) -> Comparability:
     """What stands between two groups of runs."""
-    refused = forbidding(arm, base)
+    refused = refusal(arm, base)
     if refused:
         return Comparability(refused, refused, ())
     nats_refused = None
@@ -34,16 +34,18 @@ def comparability(arm: Group, base: Group) -> Comparability:
     marks = [*code_marks(arm, base), *budget_marks(arm, base)]
     if nats_refused:
         marks.append(
-            Mark(
+            Caveat(
                 "arms with another tokenizer than their baseline: nats are not compared",
                 "another tokenizer: nats not compared",
             )
         )
     elif values(arm, "data_sha") != values(base, "data_sha"):
-        marks.append(Mark("arms with other training data than their baseline", "other training data than the baseline"))
+        marks.append(
+            Caveat("arms with other training data than their baseline", "other training data than the baseline")
+        )
     if values(arm, "device") != values(base, "device"):
         marks.append(
-            Mark(
+            Caveat(
                 "arms on another device than their baseline",
                 f"on {text(arm, 'device')}, baseline on {text(base, 'device')}",
             )
@@ -51,7 +53,7 @@ def comparability(arm: Group, base: Group) -> Comparability:
     return Comparability(None, nats_refused, tuple(marks))
 
 
-def forbidding(arm: Group, base: Group) -> str | None:
+def refusal(arm: Group, base: Group) -> str | None:
     """The first thing that makes a difference of two scores meaningless."""
     if arm.fingerprint == base.fingerprint:
         return IDENTICAL
@@ -85,17 +87,19 @@ def text(g: Group, key: str) -> str:
     return ", ".join(sorted({str(row.get(key)) for row in g.used.values()}))
 
 
-def code_marks(arm: Group, base: Group) -> Sequence[Mark]:
+def code_marks(arm: Group, base: Group) -> Sequence[Caveat]:
     """Whether the same code ran: hashes of the files that both loaded. A file that only one loaded is its variant."""
     kind = "arms whose code is not their baseline's, or cannot be shown to be"
     if values(arm, "code_sha") == values(base, "code_sha"):
         return []
     mine, theirs = file_sums(arm), file_sums(base)
     if mine is None or theirs is None:
-        return [Mark(kind, "its record does not say file by file which code ran: cannot be shown to be the baseline's")]
+        return [
+            Caveat(kind, "its record does not say file by file which code ran: cannot be shown to be the baseline's")
+        ]
     changed = sorted(name for name in mine.keys() & theirs.keys() if mine[name] != theirs[name])
     more = f" and {len(changed) - LISTED} more" if len(changed) > LISTED else ""
-    return [Mark(kind, f"other code than the baseline ({', '.join(changed[:LISTED])}{more})")] if changed else []
+    return [Caveat(kind, f"other code than the baseline ({', '.join(changed[:LISTED])}{more})")] if changed else []
 
 
 def file_sums(g: Group) -> dict[str, set[str]] | None:
@@ -110,12 +114,12 @@ def file_sums(g: Group) -> dict[str, set[str]] | None:
     return found
 
 
-def budget_marks(arm: Group, base: Group) -> Sequence[Mark]:
+def budget_marks(arm: Group, base: Group) -> Sequence[Caveat]:
     told = []
     for key in BUDGET:
         if values(arm, key) != values(base, key):
             told.append(f"{key.removeprefix('budget.')} {text(arm, key)}, baseline {text(base, key)}")
-    return [Mark("arms with another budget than their baseline", f"budget: {'; '.join(told)}")] if told else []
+    return [Caveat("arms with another budget than their baseline", f"budget: {'; '.join(told)}")] if told else []
 
 
 def share_checkpoints(arm: Group, base: Group) -> bool:

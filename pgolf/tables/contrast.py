@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgolf.tables.comparable import IDENTICAL, comparability, share_checkpoints
-from pgolf.tables.groups import Group, Mark
+from pgolf.tables.groups import Caveat, Group
 from pgolf.tables.stats import (
     Gate,
     Noise,
@@ -69,13 +69,13 @@ def baseline_of(g: Group, candidates: Sequence[Group]) -> Group | None:
     return ranked[-1] if ranked else None
 
 
-def compare_groups(g: Group, base: Group, label: str, settings: Settings) -> tuple[Comparison, list[Mark]]:
+def compare_groups(g: Group, base: Group, label: str, settings: Settings) -> tuple[Comparison, list[Caveat]]:
     """An arm against its baseline, and what must be said beside it."""
     found = comparability(g, base)
     marks = list(found.marks)
     if found.refused:
         if g.used and not g.refused and g.fingerprint != base.fingerprint:
-            marks.append(Mark("arms without a difference to their baseline", f"no difference: {found.refused}"))
+            marks.append(Caveat("arms without a difference to their baseline", f"no difference: {found.refused}"))
         return Comparison(label, found.refused, found.nats_refused), marks
     common = sorted(set(g.used) & set(base.used))
     mine, other = ([float(x.used[seed]["val_bpb"]) for seed in common] for x in (g, base))
@@ -84,19 +84,19 @@ def compare_groups(g: Group, base: Group, label: str, settings: Settings) -> tup
     dropped = sorted(set(g.used) ^ set(base.used))
     if pairs and dropped:
         marks.append(
-            Mark(
+            Caveat(
                 "paired tests that leave seeds out",
                 f"{len(common)} pairs; no pair for seed {', '.join(map(str, dropped))}",
             )
         )
     if pairs and not settings.pairs:
         marks.append(
-            Mark(
+            Caveat(
                 "arms that share their baseline's checkpoints: paired test", "shares the baseline's checkpoints: paired"
             )
         )
     if tests[pairs].reason and min(tests[pairs].n) > 1:
-        marks.append(Mark("comparisons without a test", tests[pairs].reason or ""))
+        marks.append(Caveat("comparisons without a test", tests[pairs].reason or ""))
     nats_refused = found.nats_refused
     nats = [nats_of(x, common if pairs else None) for x in (g, base)]
     if nats_refused is None and not all(nats):

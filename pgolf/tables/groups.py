@@ -22,7 +22,7 @@ BUDGET = ("budget.steps", "budget.tokens", "budget.seconds", "budget.batch_token
 
 
 @dataclass(frozen=True)
-class Mark:
+class Caveat:
     """Something a reader must know. kind: what its like are listed under; text: for the notes column."""
 
     kind: str
@@ -46,7 +46,7 @@ class Group:
     planned_seeds: int
     position: int
     sweeps: frozenset[int]
-    marks: tuple[Mark, ...]
+    marks: tuple[Caveat, ...]
     refused: str | None
 
     @property
@@ -95,10 +95,10 @@ def make_group(study: str, arm: str, fingerprint: str, rows: Sequence[Row]) -> G
     used, marks = counted(rows)
     marks = [*unfinished(rows), *marks, *shared_marks(used)]
     if places and (extra := sorted(set(used) - planned_seeds)):
-        marks.append(Mark("seeds that no sweep plans are counted", f"{seeds_text(extra)} not planned"))
+        marks.append(Caveat("seeds that no sweep plans are counted", f"{seeds_text(extra)} not planned"))
     planned = True if places else (False if any(known) else None)
     if planned is False:
-        marks.append(Mark("configurations that no sweep plans (any more)", "not planned (any more)"))
+        marks.append(Caveat("configurations that no sweep plans (any more)", "not planned (any more)"))
     return Group(
         study,
         arm,
@@ -114,7 +114,7 @@ def make_group(study: str, arm: str, fingerprint: str, rows: Sequence[Row]) -> G
     )
 
 
-def counted(rows: Sequence[Row]) -> tuple[dict[int, Row], list[Mark]]:
+def counted(rows: Sequence[Row]) -> tuple[dict[int, Row], list[Caveat]]:
     """The ok record of each seed. Copies that agree count once; a seed whose records disagree does not count at all."""
     by_seed: defaultdict[int, list[Row]] = defaultdict(list)
     records: defaultdict[int, list[Row]] = defaultdict(list)
@@ -127,7 +127,7 @@ def counted(rows: Sequence[Row]) -> tuple[dict[int, Row], list[Mark]]:
                 by_seed[row["seed"]].append(row)
             else:
                 marks.append(
-                    Mark("ok records without a finite score are left out", f"seed {row['seed']} has no finite score")
+                    Caveat("ok records without a finite score are left out", f"seed {row['seed']} has no finite score")
                 )
     for seed, found in by_seed.items():
         if len({(row["val_bpb"], row["val_nats"], row["val_text_sha"], row["eval_mode"]) for row in found}) == 1:
@@ -135,13 +135,15 @@ def counted(rows: Sequence[Row]) -> tuple[dict[int, Row], list[Mark]]:
     agreed = set(used)
     for seed, why in copied(used).items():
         row = used.pop(seed)
-        marks.append(Mark("records of another seed are left out", f"seed {seed} {why}, left out ({row.get('folder')})"))
+        marks.append(
+            Caveat("records of another seed are left out", f"seed {seed} {why}, left out ({row.get('folder')})")
+        )
     for seed, found in records.items():
         if len(found) > 1:
             where = ", ".join(sorted({str(row.get("folder")) for row in found}))
             fate = "counted once" if seed in agreed else "which disagree, left out" if seed in by_seed else "none ok"
             marks.append(
-                Mark(
+                Caveat(
                     "one configuration and seed recorded more than once",
                     f"seed {seed}: {len(found)} records, {fate} ({where})",
                 )
@@ -157,9 +159,8 @@ def copied(used: Mapping[int, Row]) -> dict[int, str]:
     score otherwise: where all are alike, the seed may have no effect, and that is said instead (`shared_marks`).
     """
     shuffles = {seed: row[SHUFFLE_SEED] for seed, row in used.items() if SHUFFLE_SEED in row}
-    follows = (
-        len({repr(value) for value in shuffles.values()}) > 1
-    )  # in one configuration it is the seed, or the same for all
+    # In one configuration it is the seed, or the same for all.
+    follows = len({repr(value) for value in shuffles.values()}) > 1
     found = {seed: f"has {SHUFFLE_SEED}={value}" for seed, value in shuffles.items() if follows and value != seed}
     for keys, what in ((TIMES, "took the times"), (SCORES, "has the scores")):
         first: dict[tuple[Any, ...], int] = {}
@@ -173,13 +174,13 @@ def copied(used: Mapping[int, Row]) -> dict[int, str]:
     return found
 
 
-def unfinished(rows: Sequence[Row]) -> list[Mark]:
+def unfinished(rows: Sequence[Row]) -> list[Caveat]:
     """A mark for each status but ok, with its seeds."""
     seeds: defaultdict[str, list[Any]] = defaultdict(list)
     for row in rows:
         if row["status"] != "ok":
             seeds[row["status"]].append(row["seed"])
-    return [Mark(f"runs that are {status}", f"{seeds_text(found)} {status}") for status, found in seeds.items()]
+    return [Caveat(f"runs that are {status}", f"{seeds_text(found)} {status}") for status, found in seeds.items()]
 
 
 def seeds_text(seeds: Sequence[Any]) -> str:
@@ -187,23 +188,23 @@ def seeds_text(seeds: Sequence[Any]) -> str:
     return f"seed{'s' if len(set(seeds)) > 1 else ''} {told.replace('None', '?')}"
 
 
-def shared_marks(used: Mapping[int, Row]) -> list[Mark]:
+def shared_marks(used: Mapping[int, Row]) -> list[Caveat]:
     """What the counted records of one configuration should share, and do not; and what they should not."""
     marks = []
     for key, what in (("code_sha", "code"), ("data_sha", "training data"), ("device", "devices")):
         if len({repr(row.get(key)) for row in used.values()}) > 1:
-            marks.append(Mark(f"{what} not the same for all seeds of an arm", f"{what} not the same for all seeds"))
+            marks.append(Caveat(f"{what} not the same for all seeds of an arm", f"{what} not the same for all seeds"))
     if len({tuple(repr(row.get(key)) for key in BUDGET) for row in used.values()}) > 1:
-        marks.append(Mark("budget not the same for all seeds of an arm", "budget not the same for all seeds"))
+        marks.append(Caveat("budget not the same for all seeds of an arm", "budget not the same for all seeds"))
     if len(used) > 1 and len({row["val_bpb"] for row in used.values()}) == 1:
         marks.append(
-            Mark(
+            Caveat(
                 "all seeds of an arm score alike to the last digit: does the seed reach the run?",
                 "all seeds score alike",
             )
         )
     said = sorted({str(text) for row in used.values() for text in row.get("warnings") or []})
-    return [*marks, *(Mark("records carry warnings", text) for text in said)]
+    return [*marks, *(Caveat("records carry warnings", text) for text in said)]
 
 
 def refusal(used: Mapping[int, Row]) -> str | None:

@@ -22,7 +22,7 @@ from pgolf.tables.contrast import (
     corrections,
     resolutions,
 )
-from pgolf.tables.groups import SHORT, Group, Mark, differing_keys, group
+from pgolf.tables.groups import SHORT, Caveat, Group, differing_keys, group
 from pgolf.tables.stats import spread
 
 FEWEST_SEEDS = 3
@@ -53,7 +53,7 @@ class ArmRow:
     sd_bpb: float | None
     comparison: Comparison | None
     holm_p: float | None
-    marks: tuple[Mark, ...]
+    marks: tuple[Caveat, ...]
     differing: Mapping[str, Any]
     extra: Mapping[str, str] = field(default_factory=dict)
 
@@ -80,7 +80,7 @@ class Unscored:
 
 
 @dataclass(frozen=True)
-class Report:
+class Tables:
     """Warnings come first, wherever this is shown."""
 
     warnings: tuple[str, ...]
@@ -94,7 +94,7 @@ def tabulate(
     families: Sequence[Family] | None = None,
     baseline: str | None = None,
     settings: Settings | None = None,
-) -> Report:
+) -> Tables:
     """The tables of everything collected.
 
     families: by default one for each study, of all its arms, with `baseline` or its first planned arm as the baseline.
@@ -114,7 +114,7 @@ def tabulate(
         for row in g.rows
         if row["status"] != "ok"
     )
-    return Report((*collected.warnings, *warnings_of(groups, tables)), tables, unscored)
+    return Tables((*collected.warnings, *warnings_of(groups, tables)), tables, unscored)
 
 
 def adhoc_families(groups: Sequence[Group], baseline: str | None) -> list[Family]:
@@ -187,7 +187,7 @@ def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, s
     for g in members:
         namesakes[g.fingerprint].append(labels[id(g)])
     comparisons: list[Comparison | None] = []
-    marks: list[tuple[Mark, ...]] = []
+    marks: list[tuple[Caveat, ...]] = []
     for g in members:
         base = None if g.arm == family.baseline else baseline_of(g, candidates)
         made, said = (None, []) if base is None else compare_groups(g, base, labels[id(base)], settings)
@@ -239,16 +239,16 @@ def base_of(row: ArmRow, table: FamilyTable) -> ArmRow | None:
     return next((other for other in table.rows if other.is_baseline and other.label == made.baseline), None)
 
 
-def own_marks(g: Group, label: str, namesakes: Sequence[str]) -> list[Mark]:
+def own_marks(g: Group, label: str, namesakes: Sequence[str]) -> list[Caveat]:
     """What is to be said of a group by itself and beside the family's others."""
     marks = []
     if g.refused and g.used:
-        marks.append(Mark("arms whose seeds have no common mean", g.refused))
+        marks.append(Caveat("arms whose seeds have no common mean", g.refused))
     if g.n < FEWEST_SEEDS:
-        marks.append(Mark(f"fewer than {FEWEST_SEEDS} seeds", f"n = {g.n}, fewer than {FEWEST_SEEDS}"))
+        marks.append(Caveat(f"fewer than {FEWEST_SEEDS} seeds", f"n = {g.n}, fewer than {FEWEST_SEEDS}"))
     if len(namesakes) > 1:
         others = ", ".join(name for name in namesakes if name != label)
-        marks.append(Mark("arms of one configuration under several names", f"same configuration as {others}"))
+        marks.append(Caveat("arms of one configuration under several names", f"same configuration as {others}"))
     return marks
 
 

@@ -30,15 +30,8 @@ FOLDER = "checkpoint"
 MAGIC = b"\x89pgolf checkpoint 1\r\n"
 START = len(MAGIC) + hashlib.sha256().digest_size
 MAX_STATE_BYTES = 64 * 2**30
-PARTS = (
-    "model",
-    "optimizers",
-    "averaging",
-    "stale_gradients",
-    "watch",
-    "rng",
-    "rng_cuda",
-)  # of the loop's state, beside its trace
+# Of the loop's state, beside its trace.
+PARTS = ("model", "optimizers", "averaging", "stale_gradients", "watch", "rng", "rng_cuda")
 WEIGHTS, AVERAGED = f"{FOLDER}/weights.safetensors", f"{FOLDER}/averaged.safetensors"
 
 

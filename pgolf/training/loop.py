@@ -41,7 +41,7 @@ class Job:
     """
 
     model: nn.Module
-    trained: Mapping[str, nn.Parameter]
+    trainable: Mapping[str, nn.Parameter]
     optimizers: Sequence[torch.optim.Optimizer]
     schedule: Callable[[int, float], float]
     stream: Stream
@@ -50,9 +50,8 @@ class Job:
     validate: Callable[[], float]  # live bits per byte
     averaging: Averaging
     quantized: Callable[[Tensor, Tensor], Tensor]  # the model on fake-quantized weights
-    stale: Sequence[
-        nn.Parameter
-    ] = ()  # a defect: frozen parameters whose gradients are kept and counted in the clip norm
+    # A defect: frozen parameters whose gradients are kept and counted in the clip norm.
+    frozen_with_gradients: Sequence[nn.Parameter] = ()
     masters: Bf16Masters | None = None  # a defect: parameters held in bf16
 
 
@@ -87,7 +86,7 @@ class Trace:
 
 def clear_gradients(job: Job) -> None:
     """Every gradient but those that a defect keeps."""
-    kept = {id(p) for p in job.stale}
+    kept = {id(p) for p in job.frozen_with_gradients}
     for p in job.model.parameters():
         if id(p) not in kept:
             p.grad = None
@@ -108,7 +107,7 @@ def accumulate(job: Job, settings: LoopSettings, ranks: Ranks, step: int, *, fak
             loss = forward(x.to(settings.device), y.to(settings.device)).mean()
         (loss / len(mine)).backward()
         nats += loss.detach().double() / settings.micro_batches
-    ranks.mean_gradients_([*job.trained.values(), *job.stale])
+    ranks.mean_gradients_([*job.trainable.values(), *job.frozen_with_gradients])
     total = ranks.sum_(torch.stack([nats, torch.tensor(float(size), dtype=torch.float64, device=settings.device)]))
     return float(total[0]), int(total[1])
 
@@ -129,7 +128,7 @@ def checkpoint_state(job: Job, trace: Trace, watch: GradientWatch) -> dict[str, 
         "model": job.model.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in job.optimizers],
         "averaging": job.averaging.state_dict(),
-        "stale_gradients": [p.grad for p in job.stale],
+        "stale_gradients": [p.grad for p in job.frozen_with_gradients],
         "watch": watch.state_dict(),
         "trace": asdict(trace),
         "rng": torch.get_rng_state(),
@@ -141,13 +140,8 @@ def restore(state: Mapping[str, Any], job: Job, trace: Trace, watch: GradientWat
     """Put everything back as it was after a step. Raises DamagedFile for a state that is not this job's."""
     try:
         put_back(state, job, trace, watch)
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-        AttributeError,
-    ) as error:  # torch has no type of its own for it
+    # Torch has no type of its own for it.
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         reason = f"does not hold the state of this run ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         raise DamagedFile("the checkpoint", reason, "Run with launch.rerun=true") from None
 
@@ -157,7 +151,7 @@ def put_back(state: Mapping[str, Any], job: Job, trace: Trace, watch: GradientWa
     for optimizer, kept in zip(job.optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(kept)
     job.averaging.load_state_dict(state["averaging"])
-    for p, grad in zip(job.stale, state["stale_gradients"], strict=True):
+    for p, grad in zip(job.frozen_with_gradients, state["stale_gradients"], strict=True):
         p.grad = None if grad is None else grad.to(p.device)
     watch.load_state_dict(state["watch"])
     for name, value in state["trace"].items():
@@ -174,11 +168,11 @@ def train(job: Job, settings: LoopSettings, ranks: Ranks, log: RunLog, keeper: K
     steps.
     """
     base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in job.optimizers]
-    watch = GradientWatch(dict(job.trained))
+    watch = GradientWatch(dict(job.trainable))
     trace = Trace()
     if job.masters is not None:
         job.masters.round()
-    job.averaging.start(job.trained)
+    job.averaging.start(job.trainable)
     prime(job, settings, ranks)
     if keeper is not None and (kept := keeper.load()) is not None:
         restore(kept, job, trace, watch)
@@ -191,12 +185,12 @@ def train(job: Job, settings: LoopSettings, ranks: Ranks, log: RunLog, keeper: K
         if fake and trace.qat_from_step is None:
             trace.qat_from_step = trace.steps
         nats, size = take_step(job, settings, ranks, trace.steps, fake, watch)
-        job.averaging.update(trace.steps + 1, scale, job.trained)
+        job.averaging.update(trace.steps + 1, scale, job.trainable)
         synchronise(settings.device)
         trace.train_s = ranks.max(trace.train_s + time.perf_counter() - began, settings.device)
         trace.step_ms.append((time.perf_counter() - began) * 1000)
         trace.steps += 1
-        report(trace, nats, size, scale, job, settings, log)
+        log_step(trace, nats, size, scale, job, settings, log)
         last = job.budget.spent(trace.steps, trace.train_s) >= 1
         if settings.val_every and trace.steps % settings.val_every == 0 and not last:
             trace.val_bpb_live = job.validate()
@@ -224,7 +218,7 @@ def take_step(
         raise DivergedError(f"the training loss is {nats} at step {step + 1}. Lower the learning rates")
     watch.after_backward()
     if settings.grad_clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_([*job.trained.values(), *job.stale], settings.grad_clip_norm)
+        torch.nn.utils.clip_grad_norm_([*job.trainable.values(), *job.frozen_with_gradients], settings.grad_clip_norm)
     for optimizer in job.optimizers:
         optimizer.step()
     if job.masters is not None:
@@ -232,7 +226,7 @@ def take_step(
     return nats, size
 
 
-def report(trace: Trace, nats: float, size: int, scale: float, job: Job, settings: LoopSettings, log: RunLog) -> None:
+def log_step(trace: Trace, nats: float, size: int, scale: float, job: Job, settings: LoopSettings, log: RunLog) -> None:
     """A line of metrics every log_every steps and at the first and last, and the bar at every step."""
     done = job.budget.spent(trace.steps, trace.train_s)
     tokens = trace.steps * settings.batch_tokens

@@ -60,7 +60,7 @@ def test_the_command_line_beats_the_study() -> None:
     arms = "arm=higher_rank_heads/T0_tied,higher_rank_heads/T6_simplex_d4"
     cells = preflight(["study=higher_rank_heads", "seed=7", arms], multirun=False)
     assert [(c.composed.study.arm, c.composed.seed) for c in cells] == [("T0_tied", 7), ("T6_simplex_d4", 7)]
-    assert set(cells[0].overruled) == {"seed", "arm"}
+    assert set(cells[0].replaced_sweep_keys) == {"seed", "arm"}
 
 
 @pytest.mark.parametrize(

@@ -43,15 +43,8 @@ TEXTS = [
     ),
     *("<sep> in <sep>the middle of", "\u2581\u2581block \u2581", "repl \ufffd é"),
 ]
-KNOWN = [
-    "the stone walks",
-    "  heavy  clouds ",
-    "中文 文字",
-    "x",
-    "1887-12 - 1887",
-    "",
-    "it in the middle",
-]  # of known characters
+# Of known characters.
+KNOWN = ["the stone walks", "  heavy  clouds ", "中文 文字", "x", "1887-12 - 1887", "", "it in the middle"]
 OPEN = {"add_dummy_prefix": False, "remove_extra_whitespaces": False}
 WITHOUT_BYTES = {"byte_fallback": False, "vocab_size": 80}
 KINDS: dict[str, dict[str, Any]] = {

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from pgolf.machine.files import read_regular, remove_partials, root_of, told, unwritten, write_lines, write_whole
+from pgolf.machine.files import (
+    describe_os_error,
+    read_regular,
+    remove_partials,
+    root_of,
+    unwritten,
+    write_lines,
+    write_whole,
+)
 
 
 def test_a_file_gets_its_content_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -44,10 +52,14 @@ def test_a_full_disk_is_named_by_its_root(tmp_path: Path) -> None:
     root, full = root_of(tmp_path), OSError(errno.ENOSPC, "No space left on device")
     assert os.path.ismount(root)
     assert (
-        unwritten(full, tmp_path / "a") == told(full, tmp_path / "a") == f"no space left on {root} ({tmp_path / 'a'})"
+        unwritten(full, tmp_path / "a")
+        == describe_os_error(full, tmp_path / "a")
+        == f"no space left on {root} ({tmp_path / 'a'})"
     )
-    assert told(OSError(errno.EDQUOT, "Quota exceeded"), tmp_path).startswith(f"the disk quota is used up on {root}")
-    assert told(OSError("odd")) == "the file system: odd"
+    assert describe_os_error(OSError(errno.EDQUOT, "Quota exceeded"), tmp_path).startswith(
+        f"the disk quota is used up on {root}"
+    )
+    assert describe_os_error(OSError("odd")) == "the file system: odd"
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:

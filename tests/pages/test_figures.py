@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from made_records import curved_study, describe, failed, metrics, put, record, study_of
 from pgolf.errors import PgolfError
-from pgolf.pages.aggregation import Aggregate, aggregate
+from pgolf.pages.aggregation import StudyResults, aggregate
 from pgolf.pages.figures import forest, points
 from pgolf.pages.figures.export import Picture, svg, write_png
 from pgolf.pages.figures.gallery import Exhibit, gallery, looks_of
@@ -43,7 +43,7 @@ HOSTILE = ("a$\\frac{b}$", "<script>alert(1)</script>", '"]]>-->&amp;', "模型�
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def made_of(study: Path) -> Aggregate:
+def made_of(study: Path) -> StudyResults:
     return aggregate(study, with_curves=True)
 
 

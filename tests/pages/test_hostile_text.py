@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from made_records import describe, plan, put, record
-from pgolf.pages.aggregation import Aggregate, aggregate
+from pgolf.pages.aggregation import StudyResults, aggregate
 from pgolf.pages.figures.export import svg
 from pgolf.pages.figures.gallery import Exhibit, gallery
 from pgolf.pages.formats import FORMULA, clean, csv_text, latex, markdown, show, spreadsheet_text
@@ -58,7 +58,7 @@ ODD_CHARACTERS = re.compile(
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Aggregate:
+def made(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
     """A study with a hostile text in every field that holds text: each text is an arm, and stands in other fields of
     that arm's rows.
     """
@@ -103,7 +103,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Aggregate:
 
 
 @pytest.fixture(scope="module")
-def exhibits(made: Aggregate) -> list[Exhibit]:
+def exhibits(made: StudyResults) -> list[Exhibit]:
     return gallery(made)
 
 
@@ -135,7 +135,7 @@ def seen(page: str) -> Seen:
     return parser
 
 
-def test_html(made: Aggregate, exhibits: list[Exhibit]) -> None:
+def test_html(made: StudyResults, exhibits: list[Exhibit]) -> None:
     page = document(made, exhibits)
     found, page_text = seen(page), clean("".join(seen(page).said))
     assert found.scripts == 1
@@ -163,7 +163,7 @@ def test_pictures(exhibits: list[Exhibit]) -> None:
     assert shown, "dollar signs are shown, not set as a formula"
 
 
-def test_markdown(made: Aggregate) -> None:
+def test_markdown(made: StudyResults) -> None:
     text = markdown(made.sections())
     assert not ODD_CHARACTERS.search(text)
     columns = None
@@ -181,7 +181,7 @@ def test_markdown(made: Aggregate) -> None:
     assert not re.search(r"&(?!(amp|lt|gt);)#?\w+;", text)
 
 
-def test_latex(made: Aggregate) -> None:
+def test_latex(made: StudyResults) -> None:
     text = latex(made.sections())
     assert not ODD_CHARACTERS.search(text)
     bare = re.sub(
@@ -195,7 +195,7 @@ def test_latex(made: Aggregate) -> None:
     assert bare.count("$") == 2 * bare.count("$-$")
 
 
-def test_csv(made: Aggregate) -> None:
+def test_csv(made: StudyResults) -> None:
     text = csv_text(made.report)
     lines = list(csv.reader(io.StringIO(text)))
     assert len({len(line) for line in lines}) == 1
@@ -219,7 +219,7 @@ def test_what_is_no_plain_number_is_text_for_a_spreadsheet(text: str) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 240])
-def test_terminal(made: Aggregate, width: int) -> None:
+def test_terminal(made: StudyResults, width: int) -> None:
     out = io.StringIO()
     texts = (*HOSTILE, *UNREADABLE)
     titles = Grid(texts, tuple(False for _ in texts), (texts,))

@@ -8,14 +8,14 @@ from statistics import fmean
 import pytest
 from scipy import stats as scipy_stats
 
-from made_records import plan, print_of, put, record
+from made_records import fingerprint_of, plan, put, record
 from pgolf.errors import PgolfError
 from pgolf.pages.aggregation import aggregate, write_tables
 from pgolf.pages.study import as_a_constant, by_phase, bytes_saved, scores_apart
 from pgolf.records.plan import PlannedCell, Sweep, add_to_plan
 from pgolf.records.rows import ROWS
 from pgolf.study.description import Claim, ClaimTest, FamilyPlan, Study, read_study, study_from, write_study
-from pgolf.study.tradeoff import against_the_line, bytes_on, line_rows
+from pgolf.study.tradeoff import against_the_line, interpolate_bytes, line_rows
 from pgolf.study.verdicts import FAILS, HOLDS, UNDECIDED, UNTESTABLE
 from pgolf.tables.curves import Curve
 from pgolf.tables.stats import one_sample, welch
@@ -162,7 +162,7 @@ def curve(arm: str, seed: int, shift: float) -> Curve:
     steps, scales = (10, 20, 30, 40), (1.0, 1.0, 0.5, 0.0)
     live = tuple(3.0 - step / 40 + shift for step in steps)
     ones = (1.0,) * 4
-    return Curve("heads", arm, seed, print_of(arm), steps, steps, ones, ones, steps, live, scales)
+    return Curve("heads", arm, seed, fingerprint_of(arm), steps, steps, ones, ones, steps, live, scales)
 
 
 def test_scores_by_phase_of_the_schedule(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_bytes_are_saved_at_an_equal_score_only_within_the_smallest_effect(tmp_p
 )
 def test_bytes_on_a_line_leave_out_what_another_point_beats(bpb: float, size: float | None) -> None:
     line = [(200.0, 2.0), (100.0, 2.2), (300.0, 1.9), (300.0, 1.9), (250.0, 2.1), (120.0, 2.3)]
-    assert bytes_on(line, bpb) == (None if size is None else pytest.approx(size))
+    assert interpolate_bytes(line, bpb) == (None if size is None else pytest.approx(size))
 
 
 def test_bytes_saved_are_told_seed_by_seed(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_a_configuration_that_no_sweep_plans_is_no_part_of_the_line(tmp_path: Pa
     assert len([row for row in table.rows if row.group.arm == "worse"]) == 2
     through, why_not = line_rows(table, ("base", "worse"))
     assert why_not == []
-    assert [row.group.fingerprint for row in through] == [print_of("base"), print_of("worse")]
+    assert [row.group.fingerprint for row in through] == [fingerprint_of("base"), fingerprint_of("worse")]
 
 
 def test_a_claim_about_what_was_not_run_is_undecided(tmp_path: Path) -> None:

@@ -186,9 +186,8 @@ class TestTheFaultOfTheHeadsStudy:
         assert scale[0] > 1 / 31
         assert float(scale[1:].min()) == pytest.approx(1 / 31)
         want = (w / scale).round().clamp(-32, 31) * scale
-        torch.testing.assert_close(
-            wrong("model.mlp.2.fc.weight", w), want, rtol=1e-3, atol=0
-        )  # the scale is read back from fp16
+        # The scale is read back from fp16.
+        torch.testing.assert_close(wrong("model.mlp.2.fc.weight", w), want, rtol=1e-3, atol=0)
 
     def test_gradients_pass_straight_through(self):
         _, wrong, model = self.both()

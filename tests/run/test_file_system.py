@@ -23,7 +23,7 @@ from pgolf.quant.container import write_container
 from pgolf.records.plan import Sweep, add_to_plan
 from pgolf.records.record import write_record
 from pgolf.records.rows import write_out
-from pgolf.run.execute import told
+from pgolf.run.execute import describe_error
 from pgolf.study.description import Study, write_study
 from pgolf.training.checkpoint import WEIGHTS, Checkpoints, save_weights
 from pgolf.training.runlog import RunLog
@@ -130,7 +130,7 @@ def test_every_writer_names_a_full_disk_and_leaves_nothing_that_counts(name: str
     before = {path for path in full_disk.rglob("*") if path.is_file()}
     with pytest.raises((PgolfError, OSError)) as caught:
         WRITERS[name](full_disk)
-    said = told(caught.value, full_disk)
+    said = describe_error(caught.value, full_disk)
     assert said.startswith(f"no space left on {full_disk} ({full_disk}")
     assert "\n" not in said
     left = {path for path in full_disk.rglob("*") if path.is_file()} - before
@@ -172,9 +172,8 @@ def test_a_disk_too_small_for_checkpoints_costs_these_alone(
     train_here: Train, tiny: list[str], small_disk: Path, capsys: Capture
 ) -> None:
     ballast = small_disk / "ballast"
-    ballast.write_bytes(
-        bytes(1024 * (1024 - 300))
-    )  # a checkpoint has half a megabyte, a run's other files a tenth of one
+    # A checkpoint has half a megabyte, a run's other files a tenth of one.
+    ballast.write_bytes(bytes(1024 * (1024 - 300)))
     argv = [*tiny, "train.steps=6", f"paths.out={small_disk}", "launch.checkpoint_s=0", "launch.keep_weights=false"]
     assert train_here(argv) == 0
     assert "the run goes on without checkpoints" in capsys.readouterr().out

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgolf import train
-from pgolf.records.fields import fault_of
+from pgolf.records.fields import record_problem
 from pgolf.run.trained import weights_sha
 from run_folders import records
 
@@ -46,7 +46,7 @@ def test_packings_of_one_training_are_paired(train_here: Train, parents: Path, t
             assert train_here([f"train.from={parents}", f"seed={seed}", "train.threads=1", cache, *more]) == 0
     found = [record for _, record in records(tmp_path)]
     assert len(found) == 6
-    assert [fault_of(record) for record in found] == [None] * 6, "a fresh record contradicts itself nowhere"
+    assert [record_problem(record) for record in found] == [None] * 6, "a fresh record contradicts itself nowhere"
     assert {(r["seed"], r["val_bpb_live"], r["val_bpb_averaged"]) for r in found} == {
         (seed, r["val_bpb_live"], r["val_bpb_averaged"]) for seed, r in trained.items()
     }

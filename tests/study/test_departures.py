@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from made_records import describe, plan, put, record, study_of
-from pgolf.pages.aggregation import Aggregate, aggregate
+from pgolf.pages.aggregation import StudyResults, aggregate
 from pgolf.study.departures import departures
 from pgolf.study.description import Claim, ClaimTest, Study, read_study
 from pgolf.tables.contrast import Settings
@@ -24,7 +24,7 @@ def described(root: Path, *without: str) -> Path:
     return folder
 
 
-def warned(made: Aggregate) -> str:
+def warned(made: StudyResults) -> str:
     return "\n".join(made.report.warnings)
 
 

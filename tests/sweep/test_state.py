@@ -9,7 +9,7 @@ import pytest
 
 from pgolf.config.identity import arm_name
 from pgolf.records.record import read_record
-from pgolf.sweep.state import held
+from pgolf.sweep.state import lock_run_folder
 from run_folders import records
 
 Train = Callable[[list[str]], int]
@@ -138,6 +138,6 @@ def test_a_changed_default_is_named(ran: Callable[..., Any], tmp_path: Path, cap
 def test_a_folder_has_one_holder(tmp_path: Path) -> None:
     from pgolf.status import is_held
 
-    with held(tmp_path / "run", "label"):
+    with lock_run_folder(tmp_path / "run", "label"):
         assert is_held(tmp_path / "run")
     assert not is_held(tmp_path / "run")

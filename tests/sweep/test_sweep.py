@@ -14,7 +14,7 @@ import pytest
 
 from pgolf import status
 from pgolf.config.folders import CONFIG_DIR, conf_dir
-from pgolf.records.fields import fault_of
+from pgolf.records.fields import record_problem
 from pgolf.records.plan import planned_cells, read_plan
 from run_folders import records
 
@@ -48,7 +48,7 @@ def test_a_sweep_runs_every_cell(
     found = [record for _, record in records(tmp_path)]
     assert {r["choices.quant"] for r in found} == {"none", "int8_zlib"}
     assert {r["status"] for r in found} == {"ok"}
-    assert [fault_of(r) for r in found] == [None, None], "a fresh record contradicts itself nowhere"
+    assert [record_problem(r) for r in found] == [None, None], "a fresh record contradicts itself nowhere"
     assert {r["threads"] for r in found} == {1}
     by_quant = {r["choices.quant"]: r for r in found}
     assert by_quant["none"]["val_bpb_live"] == by_quant["int8_zlib"]["val_bpb_live"], "one seed, one training"
@@ -131,9 +131,8 @@ def test_a_rerun_is_one_run_a_cell_and_goes_on_where_it_was_stopped(
     assert len(list(folder.glob("earlier-*"))) == 1, "once, though it is planned twice"
     since = max(s.rerun_since or 0 for s in read_plan(tmp_path / "multirun" / "adhoc"))
     path = folder / "result.json"
-    path.write_text(
-        json.dumps({**json.loads(path.read_text()), "ended_at": since - 1})
-    )  # as if the re-run had been killed before it
+    # As if the re-run had been killed before it.
+    path.write_text(json.dumps({**json.loads(path.read_text()), "ended_at": since - 1}))
     capsys.readouterr()
     assert train_here([*sweep, "launch.rerun=true"]) == 0
     assert "0 already run, 1 to run" in capsys.readouterr().out

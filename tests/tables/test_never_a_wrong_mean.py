@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from made_records import STUDY, cell_folder, damage, failed, plan, print_of, put, record, report_of, texts
+from made_records import STUDY, cell_folder, damage, failed, fingerprint_of, plan, put, record, report_of, texts
 from pgolf.pages.aggregation import write_rows
 from pgolf.pages.formats import csv_text, latex, markdown
 from pgolf.pages.sections import page
 from pgolf.records.rows import collect
-from pgolf.tables.table import ArmRow, Report, tabulate
+from pgolf.tables.table import ArmRow, Tables, tabulate
 
 ARMS, SEEDS = ("tied", "mos", "low"), (1, 2, 3, 4)
 SCORE = st.floats(0.9, 3.0, allow_nan=False)
@@ -120,7 +120,7 @@ def check(row: ArmRow, events: list[tuple[int, str]], good: dict[int, list[Any]]
         assert mean is not None
 
 
-def rows(report: Report) -> list[ArmRow]:
+def rows(report: Tables) -> list[ArmRow]:
     return [row for table in report.families for row in table.rows]
 
 
@@ -183,4 +183,4 @@ def test_a_file_of_rows_cut_anywhere_loses_lines_with_a_warning(share: float) ->
 def test_the_expectation_itself(tmp_path: Path) -> None:
     assert expected({1: [(1.0, "a", "b")], 2: [(2.0, "a", "b"), (3.0, "a", "b")], 3: [(5.0, "a", "b")] * 2}) == (2, 3.0)
     assert expected({1: [(1.0, "a", "b")], 2: [(2.0, "c", "b")]}) == (2, None)
-    assert print_of("tied") != print_of("mos")
+    assert fingerprint_of("tied") != fingerprint_of("mos")

@@ -7,7 +7,19 @@ from typing import Any
 import pytest
 import scipy.stats
 
-from made_records import STUDY, cell_folder, failed, plan, print_of, put, record, report_of, rows_of, study_of, texts
+from made_records import (
+    STUDY,
+    cell_folder,
+    failed,
+    fingerprint_of,
+    plan,
+    put,
+    record,
+    report_of,
+    rows_of,
+    study_of,
+    texts,
+)
 from pgolf.errors import PgolfError
 from pgolf.records.plan import PlannedCell, Sweep, add_to_plan
 from pgolf.records.rows import collect
@@ -83,7 +95,7 @@ def test_pairs_by_request_and_by_shared_checkpoints(tmp_path: Path) -> None:
 def test_an_arm_from_the_baselines_own_checkpoint_is_paired(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"tied": TIED})
     for seed, bpb in enumerate(MOS, 1):
-        put(study, record("mos", seed, bpb, from__fingerprint=print_of("tied")))
+        put(study, record("mos", seed, bpb, from__fingerprint=fingerprint_of("tied")))
     made = rows_of(study)["mos"].comparison
     assert made is not None
     assert made.test is not None
@@ -222,7 +234,7 @@ def test_duplicates_that_agree_count_once_and_others_not_at_all(tmp_path: Path) 
 def test_identical_arms_are_marked_and_are_one_hypothesis(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"tied": TIED, "mos": MOS})
     cells = [
-        PlannedCell(STUDY, alias, s, print_of(arm), cell_folder(arm, s))
+        PlannedCell(STUDY, alias, s, fingerprint_of(arm), cell_folder(arm, s))
         for s in (1, 2, 3)
         for alias, arm in (("also", "mos"), ("plain", "tied"))
     ]
@@ -241,11 +253,11 @@ def test_configurations_no_longer_planned_stand_last_and_outside_holm(tmp_path: 
     for seed, bpb in enumerate(LOW, 1):
         put(study, record("mos", seed, bpb, fingerprint="0" * 16))
     rows = rows_of(study)
-    assert list(rows) == ["tied", f"mos [{print_of('mos')[:8]}]", "mos [00000000]"]
+    assert list(rows) == ["tied", f"mos [{fingerprint_of('mos')[:8]}]", "mos [00000000]"]
     old = rows["mos [00000000]"]
     assert "not planned (any more)" in texts(old)
     assert old.holm_p is None
-    assert rows[f"mos [{print_of('mos')[:8]}]"].holm_p == pytest.approx(
+    assert rows[f"mos [{fingerprint_of('mos')[:8]}]"].holm_p == pytest.approx(
         scipy.stats.ttest_ind(MOS, TIED, equal_var=False).pvalue
     )
 
@@ -350,7 +362,7 @@ def test_a_baseline_of_several_configurations_is_taken_from_the_same_sweep(tmp_p
     for number, steps in enumerate((100, 200)):
         cells = []
         for arm, values in {"tied": TIED, "mos": MOS}.items():
-            mark = f"{number}{print_of(arm)[1:]}"
+            mark = f"{number}{fingerprint_of(arm)[1:]}"
             for seed, bpb in enumerate(values, 1):
                 put(study, record(arm, seed, bpb - number, fingerprint=mark, budget__steps=steps))
                 cells.append(PlannedCell(STUDY, arm, seed, mark, f"{arm}/seed{seed}-{mark[:8]}"))

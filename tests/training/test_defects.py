@@ -56,7 +56,7 @@ def run(tiny, tmp_path):
         )
         with RunLog(tmp_path, is_first=False) as log:
             trace = train(job, replace(loop_settings(config), val_every=0), Ranks(), log) if steps else Trace()
-        names = SimpleNamespace(frozen=trained.frozen, trained=set(job.trained), roles=parameter_roles(model))
+        names = SimpleNamespace(frozen=trained.frozen, trained=set(job.trainable), roles=parameter_roles(model))
         return SimpleNamespace(
             config=config,
             corpus=corpus,

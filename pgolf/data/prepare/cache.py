@@ -22,7 +22,7 @@ from pgolf.data.progress import say
 from pgolf.data.shards import file_sha256
 from pgolf.errors import DamagedFile, DataError
 from pgolf.machine import locks
-from pgolf.machine.files import FULL, told, write_lines
+from pgolf.machine.files import FULL, describe_os_error, write_lines
 from pgolf.machine.plain import read_json
 from pgolf.machine.typed import typed
 
@@ -182,7 +182,7 @@ def writing(cache_dir: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             raise DataError(
-                f"{told(error, cache_dir)}. Make room, or choose another cache folder with paths.cache=..."
+                f"{describe_os_error(error, cache_dir)}. Make room, or choose another cache folder with paths.cache=..."
             ) from error
         raise DataError(
             f"{cache_dir}: cannot write to the cache folder ({error.strerror or error}); choose a writable one with "

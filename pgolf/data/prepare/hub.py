@@ -18,7 +18,7 @@ from types import ModuleType
 from pgolf.data.prepare.cache import locked, writing
 from pgolf.data.progress import say
 from pgolf.errors import DamagedFile, DataError
-from pgolf.machine.files import FULL, told, write_lines
+from pgolf.machine.files import FULL, describe_os_error, write_lines
 from pgolf.machine.plain import read_json
 from pgolf.machine.typed import typed
 
@@ -111,7 +111,8 @@ class HubFolder:
     def _unreachable(self, name: str, error: Exception) -> DataError:
         if isinstance(error, OSError) and error.errno in FULL:
             return DataError(
-                f"{told(error, self.folder)}. Make room, or choose another cache folder with paths.cache=..."
+                f"{describe_os_error(error, self.folder)}. Make room, or choose another cache folder with "
+                "paths.cache=..."
             )
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no details'}"
         return DataError(

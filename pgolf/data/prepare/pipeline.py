@@ -133,9 +133,8 @@ def _units_at(
         for i, p in zip(tokens.tolist(), pieces, strict=True)
     ]
     before = np.cumsum(sizes) - sizes
-    lengths = [
-        len(tokenizer.normalize(unit).encode()) + 3 * unit[-1:].isspace() for unit in document.units
-    ]  # U+2581 is 3 bytes long
+    # U+2581 is 3 bytes long.
+    lengths = [len(tokenizer.normalize(unit).encode()) + 3 * unit[-1:].isspace() for unit in document.units]
     places = np.searchsorted(np.cumsum(lengths), before[offsets], side="right")
     return set(np.minimum(places, len(document.units) - 1).tolist())
 

@@ -45,9 +45,8 @@ def svg(picture: Picture) -> str:
         )
     drawn = out.getvalue()
     drawn = re.sub(r"<!--.*?-->|<(metadata|title|style)\b.*?</\1>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
-    drawn = re.sub(
-        r"<[^>]*>", lambda found: of_page(found[0], picture.name), drawn
-    )  # tags alone: text may hold anything
+    # Tags alone: text may hold anything.
+    drawn = re.sub(r"<[^>]*>", lambda found: of_page(found[0], picture.name), drawn)
     drawn = re.sub(r"\n\s*", "\n", drawn)
     box = re.search(r'viewBox="[^"]*"', drawn)
     assert box is not None, picture.name

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pgolf.pages.aggregation import Aggregate
+from pgolf.pages.aggregation import StudyResults
 from pgolf.pages.figures import forest, lines, order, points
 from pgolf.pages.figures.export import Picture
 from pgolf.pages.figures.numbers import (
@@ -29,7 +29,7 @@ from pgolf.pages.figures.numbers import (
     sizes,
 )
 from pgolf.pages.figures.style import Looks, look_of, quiet, shorten
-from pgolf.study.tradeoff import front, line_rows
+from pgolf.study.tradeoff import line_rows, pareto_front
 from pgolf.tables.curves import curves_of
 from pgolf.tables.table import FamilyTable
 
@@ -49,7 +49,7 @@ class Exhibit:
     panels: Mapping[str, Picture]
 
 
-def gallery(made: Aggregate) -> list[Exhibit]:
+def gallery(made: StudyResults) -> list[Exhibit]:
     """Every picture that the numbers allow; kinds without any are left out."""
     tables = made.report.families
     looks = looks_of(made)
@@ -71,7 +71,7 @@ def gallery(made: Aggregate) -> list[Exhibit]:
     return [replace(exhibit, caption=exhibit.caption + left_out) for exhibit in found if exhibit.panels]
 
 
-def looks_of(made: Aggregate) -> Looks:
+def looks_of(made: StudyResults) -> Looks:
     """A look for each arm, names shortened once for a whole study: an arm has one name in all pictures."""
     labels: defaultdict[str, dict[Key, str]] = defaultdict(dict)
     for table in made.report.families:
@@ -83,7 +83,7 @@ def looks_of(made: Aggregate) -> Looks:
     return {key: look_of(number, names[key]) for key, number in numbered(made).items()}
 
 
-def curves(made: Aggregate, whole: Sequence[Part], kind: str, looks: Looks) -> Exhibit:
+def curves(made: StudyResults, whole: Sequence[Part], kind: str, looks: Looks) -> Exhibit:
     """kind: validation (of the live model) or training."""
     curve_of = curves_of(made.curves)
     drawn = {part.title: found for part in whole if (found := series(part, kind, curve_of))}
@@ -157,7 +157,7 @@ def told(effect: Effect) -> str:
     return f"{effect.label} {effect.difference:+.4f}, {interval}"
 
 
-def sized(made: Aggregate, whole: Sequence[Part], looks: Looks) -> Exhibit:
+def sized(made: StudyResults, whole: Sequence[Part], looks: Looks) -> Exhibit:
     panels, out_of_range, far, joined = {}, set(), "", ""
     for number, part in enumerate(whole, 1):
         if not (found := sizes(part)):
@@ -186,11 +186,11 @@ def joined_points(part: Part, line: Sequence[str], found: Sequence[Sized]) -> li
     rows, why_not = line_rows(part.table, line)
     keys = {key_of(row.group) for row in rows}
     mine = {(p.total_bytes, p.bpb): p for p in found if p.key in keys}
-    kept = [mine[point] for point in front(list(mine))]
+    kept = [mine[point] for point in pareto_front(list(mine))]
     return kept if len(kept) > 1 and not why_not else []
 
 
-def published(made: Aggregate, looks: Looks) -> Exhibit:
+def published(made: StudyResults, looks: Looks) -> Exhibit:
     panels = {}
     for number, table in enumerate(made.report.families, 1):
         found = pairs(table, made.study)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from pgolf.pages.aggregation import Aggregate
+from pgolf.pages.aggregation import StudyResults
 from pgolf.pages.sections import score_columns, scoring
 from pgolf.study.description import Study
 from pgolf.tables.curves import Curve, Found, of_group
@@ -240,7 +240,7 @@ def off_scale(values: Sequence[float]) -> float | None:
     return None
 
 
-def numbered(made: Aggregate) -> dict[Key, int | None]:
+def numbered(made: StudyResults) -> dict[Key, int | None]:
     """A number for each arm, None for baselines: its place in its family, so that families ordered alike are coloured
     alike.
 

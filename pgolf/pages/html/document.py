@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgolf import __version__
-from pgolf.pages.aggregation import Aggregate
+from pgolf.pages.aggregation import StudyResults
 from pgolf.pages.figures.export import svg
 from pgolf.pages.figures.gallery import Exhibit
 from pgolf.pages.figures.style import DARK_HUES, HUES
@@ -25,7 +25,7 @@ CLASSES = {HOLDS: "good", FAILS: "bad", UNDECIDED: "open"}
 Part = tuple[str, str]  # a heading and its HTML
 
 
-def document(made: Aggregate, exhibits: Sequence[Exhibit]) -> str:
+def document(made: StudyResults, exhibits: Sequence[Exhibit]) -> str:
     """The page as text. The same input gives the same bytes: it holds no time and no absolute path."""
     name = made.study.name if made.study is not None else Path(os.path.realpath(made.source)).stem
     parts = [part for part in (*summary(made), *tables(made), *map(pictures, exhibits), *details(made)) if part[1]]
@@ -87,7 +87,7 @@ def bar() -> str:
     return skip + tag("div", tag("button", "Dark theme", type="button", id="theme", hidden=""), class_="bar")
 
 
-def counts(made: Aggregate) -> str:
+def counts(made: StudyResults) -> str:
     """How many runs of what became of them, and of how many arms."""
     states = Counter(row["status"] for row in made.collected.rows)
     arms = len({(row.group.study, row.group.arm) for t in made.report.families for row in t.rows})
@@ -101,7 +101,7 @@ def counts(made: Aggregate) -> str:
     )
 
 
-def summary(made: Aggregate) -> list[Part]:
+def summary(made: StudyResults) -> list[Part]:
     """Warnings first, then what was asked and what came out."""
     warned = made.report.warnings
     parts = [("Warnings", bullets(warned, "warnings") if warned else paragraphs(["None."]))]
@@ -136,7 +136,7 @@ def claims(found: Sequence[Verdict]) -> str:
     return "".join(articles) + rules
 
 
-def tables(made: Aggregate) -> list[Part]:
+def tables(made: StudyResults) -> list[Part]:
     """A sortable table a family."""
     several = len(made.report.families) > 1
     return [(f"Table: {t.family.name}" if several else "Table", family(t)) for t in made.report.families]
@@ -156,7 +156,7 @@ def pictures(exhibit: Exhibit) -> Part:
     return exhibit.heading, tag("p", text(exhibit.caption)) + tag("div", figures, class_="panels")
 
 
-def details(made: Aggregate) -> list[Part]:
+def details(made: StudyResults) -> list[Part]:
     """The study's further sections, the differences between arms, the tests in detail, and each run."""
     families = made.report.families
     differing = "".join(section(configuration(t)) for t in families if differs(t))
