@@ -136,6 +136,7 @@ ARGUMENTS = {
     },
 }
 
+PLACES = {"data": "data.__main__", "worker": "sweep.worker"}  # commands inside a folder
 LINES = [(name, line.split(), said) for name, table in ARGUMENTS.items() for line, said in table.items()]
 LINES += [
     (name.split()[0], [*name.split()[1:], line], said.replace("{}", name.split()[0]))
@@ -161,7 +162,7 @@ def test_one_line_says_what_is_wrong(
     (tmp_path / "loop").symlink_to("loop")
     study_of(tmp_path, {"tied": [2.0], "mos": [2.1]})
     before = sorted(os.walk(tmp_path))
-    module = importlib.import_module("pgolf.data.__main__" if name == "data" else f"pgolf.{name}")
+    module = importlib.import_module(f"pgolf.{PLACES.get(name, name)}")
     assert module.main(line) == 2
     assert sorted(os.walk(tmp_path)) == before
     out, err = capsys.readouterr()

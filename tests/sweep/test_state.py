@@ -60,13 +60,16 @@ def test_what_is_done_about_what_is_found(ran: Callable[..., Any], capsys: Captu
     assert again["val_bpb"] == first["val_bpb"]
 
     def older(lines: list[str]) -> list[str]:
-        return [f"{line.split()[0]} {'0' * 12}" if line.startswith(("loop.py", "score.py")) else line for line in lines]
+        return [
+            f"{line.split()[0]} {'0' * 12}" if line.startswith(("training/loop.py", "eval/score.py")) else line
+            for line in lines
+        ]
 
     change(folder, code_files=older)
     assert ran("launch.keep_older_code=true")[1]["ended_at"] == again["ended_at"]
     assert "already run" in capsys.readouterr().out
     _, second = ran()
-    assert "again: code changed (loop.py, score.py)" in capsys.readouterr().out
+    assert "again: code changed (eval/score.py, training/loop.py)" in capsys.readouterr().out
     assert second["ended_at"] > again["ended_at"]
     assert second["val_bpb"] == first["val_bpb"]
 

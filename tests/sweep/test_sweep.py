@@ -209,7 +209,7 @@ def test_a_sweep_stops_when_its_code_changes(tiny: list[str], tmp_path: Path) ->
         argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
     wait_for_record(tmp_path)
-    with (tmp_path / "tree" / "pgolf" / "loop.py").open("a") as file:
+    with (tmp_path / "tree" / "pgolf" / "training" / "loop.py").open("a") as file:
         file.write("# another line\n")
     out, err = sweep.communicate(timeout=120)
     assert sweep.returncode == 1, out + err
@@ -218,5 +218,5 @@ def test_a_sweep_stops_when_its_code_changes(tiny: list[str], tmp_path: Path) ->
     one = [text.replace("seed=1,2", "seed=1") for text in argv]
     again = subprocess.run(one, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False, timeout=240)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "seed=1: again: code changed (loop.py)" in again.stdout
+    assert "seed=1: again: code changed (training/loop.py)" in again.stdout
     assert len({record["code_sha"] for _, record in records(tmp_path)}) == 1
