@@ -41,6 +41,7 @@ from pgolf import aggregate, compare, evaluate, report, status, train
 from pgolf.config.binding import RESERVED
 from pgolf.config.build import build_data, build_model
 from pgolf.config.saved import load_saved
+from pgolf.config.schema import PathsConfig
 from pgolf.data.loaded import load_corpus
 from pgolf.data.text import Text
 from pgolf.errors import PgolfError
@@ -122,16 +123,16 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
     """Every kind of file of the world, by name."""
     study, rows, runs = root / "multirun" / "adhoc", root / "rows", run_folders(root)
     run, other = runs[0], runs[-1]
-    config = load_saved(run)
+    config = load_saved(run).config
     entry = next(path for path in (root / "cache").iterdir() if (path / "manifest.json").is_file())
-    paths = {"out": str(root), "cache": str(root / "cache")}
+    paths = PathsConfig(str(root), str(root / "cache"))
 
     packed, text, cpu = run / "artifact.pgolf", root / "text.txt", torch.device("cpu")
     of_corpus = ["data=text", f"data.path={text}", "data.vocab_size=300", f"paths.cache={root}/cache"]
-    settings = {key: value for key, value in config["data"].items() if key not in (*RESERVED, "path")}
+    settings = {key: value for key, value in config.data.items() if key not in (*RESERVED, "path")}
 
     def parent() -> str:
-        model = build_model(config["model"])
+        model = build_model(config.model)
         return f"{take_trained(run, model, cpu).trace.steps} {weight_sum(model)}"
 
     def going_on() -> object:

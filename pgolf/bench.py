@@ -6,7 +6,6 @@ alike; the median ratio of neighbouring steps is given with an interval. Nothing
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -22,22 +21,20 @@ from pgolf.command import Parser, run
 from pgolf.config.auto import decide_auto
 from pgolf.config.build import (
     build_averaging,
-    build_data,
-    build_evaluation,
     build_model,
     build_optimizers,
     build_quantizer,
     start_weights,
 )
-from pgolf.config.compose import plain
-from pgolf.config.preflight import only_cell
-from pgolf.data.loaded import LoadedCorpus, load_corpus
+from pgolf.config.preflight import compose_one
 from pgolf.errors import ConfigError
 from pgolf.machine.precision import synchronise
 from pgolf.machine.ranks import Ranks
+from pgolf.machine.usage import peak_memory_bytes
 from pgolf.run.account import account
 from pgolf.run.artifact import pack
-from pgolf.run.execute import loop_settings, make_job, make_stream
+from pgolf.run.context import open_context
+from pgolf.run.execute import loop_settings, make_training
 from pgolf.training.gradient_watch import GradientWatch
 from pgolf.training.loop import set_rates, take_step
 
@@ -51,47 +48,46 @@ class Subject:
     """One model with its optimizers on one corpus, ready to take steps."""
 
     def __init__(self, overrides: Sequence[str]):
-        cell = only_cell(overrides)
+        composed = compose_one(overrides)
         self.name = " ".join(overrides) or "the default configuration"
-        self.config = decide_auto(plain(cell.composed), in_sweep=False)
-        self.device = torch.device(self.config["device"])
-        self.corpus: LoadedCorpus = load_corpus(build_data(self.config).prepare())
-        self.model, self.ranks = build_model(self.config["model"]), Ranks()
-        start_weights(self.model, self.config["model"], self.config["seed"], self.device)
-        optimizers, averaging = (
-            build_optimizers(self.model, self.config, self.ranks),
-            build_averaging(self.config["optim"]),
-        )
-        self.evaluation = build_evaluation(self.config, self.corpus, self.ranks)
-        stream = make_stream(self.config, self.corpus)
-        self.job = make_job(self.config, self.model, optimizers, averaging, stream, self.corpus, self.evaluation)
-        self.job.averaging.start(self.job.trainable)
+        self.config = decide_auto(composed.config, in_sweep=False)
+        self.ranks = Ranks()
+        self.context = open_context(self.config, self.ranks)
+        self.device, self.model = self.context.device, build_model(self.config.model)
+        start_weights(self.model, self.config.model, self.config.seed, self.device)
+        optimizers = build_optimizers(self.model, self.config, self.ranks)
+        self.training = make_training(self.context, self.model, optimizers, build_averaging(self.config.optim))
+        self.training.averaging.start(self.training.trainable)
         self.settings = loop_settings(self.config)
-        self.base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.job.optimizers]
+        self.base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.training.optimizers]
         self.watch = GradientWatch({})
         self.step = 0
 
     def step_ms(self) -> float:
         """Take one training step, averaging included; its milliseconds."""
         began = time.perf_counter()
-        set_rates(self.job.optimizers, self.base_lr, self.job.schedule(self.step, 0.0))
-        take_step(self.job, self.settings, self.ranks, self.step, False, self.watch)
-        self.job.averaging.update(self.step + 1, 1.0, self.job.trainable)
+        set_rates(self.training.optimizers, self.base_lr, self.training.schedule(self.step, 0.0))
+        take_step(self.training, self.settings, self.ranks, self.step, False, self.watch)
+        self.training.averaging.update(self.step + 1, 1.0, self.training.trainable)
         synchronise(self.device)
         self.step += 1
         return (time.perf_counter() - began) * 1000
 
     def figures(self, times_ms: Sequence[float]) -> dict[str, Any]:
         """Speed of training, evaluation and packing."""
-        costs, tokens = account(self.config), self.config["train"]["batch_tokens"]
+        costs, tokens = account(self.config), self.config.train.batch_tokens
         began = time.perf_counter()
-        score = self.evaluation(self.model)
+        score = self.context.evaluation(self.model)
         eval_s = time.perf_counter() - began
         began = time.perf_counter()
         with TemporaryDirectory() as folder:
             quantizer = build_quantizer(self.config)
             size = pack(
-                self.model, self.config["model"], self.corpus.corpus.tokenizer, quantizer, Path(folder) / "artifact"
+                self.model,
+                self.config.model,
+                self.context.corpus.corpus.tokenizer,
+                quantizer,
+                Path(folder) / "artifact",
             )
         pack_s = time.perf_counter() - began
         return {
@@ -142,25 +138,19 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float 
 def bench(ours: Sequence[str], theirs: Sequence[str] | None, steps: int) -> dict[str, Any]:
     """All figures as JSON has them. Raises PgolfError."""
     subjects = [Subject(ours)] + ([] if theirs is None else [Subject([*ours, *theirs])])
-    if len({subject.config["train"]["threads"] for subject in subjects}) > 1:
+    if len({subject.config.train.threads for subject in subjects}) > 1:
         raise ConfigError("train.threads: must be the same for both models. Leave it out, or give it once")
-    torch.set_num_threads(subjects[0].config["train"]["threads"])
+    torch.set_num_threads(subjects[0].config.train.cpu_threads)
     times = interleaved(subjects, steps)
-    peak = torch.cuda.max_memory_allocated() if subjects[0].device.type == "cuda" else peak_rss_bytes()
     made: dict[str, Any] = {
-        "device": subjects[0].config["device"],
-        "threads": subjects[0].config["train"]["threads"],
-        "peak_mem_bytes": peak,
+        "device": subjects[0].config.device,
+        "threads": subjects[0].config.train.cpu_threads,
+        "peak_mem_bytes": peak_memory_bytes(subjects[0].device),
         "models": [subject.figures(own) for subject, own in zip(subjects, times, strict=True)],
     }
     if theirs is not None:
         made["step_time_ratio"] = dict(zip(("median", "low", "high"), ratio(times[1], times[0]), strict=True))
     return made
-
-
-def peak_rss_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def shown(made: Mapping[str, Any]) -> str:

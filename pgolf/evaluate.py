@@ -7,6 +7,7 @@ text alone.
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,7 @@ import torch
 from pgolf.command import Parser, place, run
 from pgolf.config.auto import decide_auto
 from pgolf.config.build import build_data, build_evaluation, build_fake, build_quantizer
-from pgolf.config.compose import plain
-from pgolf.config.preflight import only_cell
+from pgolf.config.preflight import compose_one
 from pgolf.data.loaded import load_corpus
 from pgolf.errors import DataError
 from pgolf.machine.ranks import Ranks
@@ -24,32 +24,30 @@ from pgolf.run.artifact import unpack
 
 
 def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
-    """The score as a flat record. Raises PgolfError."""
+    """Score a packed model. Returns the fields of a record that a score has. Raises PgolfError."""
     artifact = unpack(path, torch.device("cpu"))
-    length = artifact.section["seq_len"]  # the model's own window, whatever the default model's is
+    length = artifact.section.seq_len  # the window of this model, not that of the default model
     window = [f"train.seq_len={length}", f"train.batch_tokens={length}", "train.micro_batches=1"]
-    cell = only_cell([*window, *overrides])
-    config = decide_auto(plain(cell.composed), in_sweep=False)
-    torch.set_num_threads(config["train"]["threads"])
-    artifact.model.to(config["device"])
+    composed = compose_one([*window, *overrides])
+    config = replace(decide_auto(composed.config, in_sweep=False), model=artifact.section)
+    torch.set_num_threads(config.train.cpu_threads)
+    artifact.model.to(config.device)
     corpus = load_corpus(build_data(config).prepare())
     if corpus.tokenizer_sha != artifact.tokenizer_sha256:
         raise DataError(
             f"{path}: was trained with another tokenizer (sha256 {artifact.tokenizer_sha256[:12]}) than "
-            f"data={cell.choices['data']} has "
-            f"({corpus.tokenizer_sha[:12]}). Name its corpus with data=..."
+            f"data={composed.choices['data']} has ({corpus.tokenizer_sha[:12]}). Name its corpus with data=..."
         )
-    evaluation = build_evaluation({**config, "model": artifact.section}, corpus, Ranks())
-    fake = build_fake(config, build_quantizer(config)) if config["defects"]["qat_at_eval"] else None
-    found = evaluation(artifact.model, fake)
-    estimate_908 = evaluation.estimate(artifact.model, fake) or ()
+    evaluation = build_evaluation(config, corpus, Ranks())
+    fake = build_fake(config, build_quantizer(config)) if config.defects.qat_at_eval else None
+    score = evaluation(artifact.model, fake)
     return {
-        "val_bpb": found.bpb,
-        "val_nats": found.nats,
-        "val_targets": found.targets,
-        "val_bytes": found.bytes,
-        "eval_mode": found.mode,
-        **dict(zip(("val_nats_published_908", "val_bpb_published_908"), estimate_908, strict=False)),
+        "val_bpb": score.bpb,
+        "val_nats": score.nats,
+        "val_targets": score.targets,
+        "val_bytes": score.bytes,
+        "eval_mode": score.mode,
+        **evaluation.extra(artifact.model, fake),
         "model_bytes": artifact.file_bytes,
         "val_text_sha": corpus.val_text_sha,
     }

@@ -9,8 +9,7 @@ from dataclasses import asdict
 
 from pgolf.command import Parser, run
 from pgolf.config.build import build_model, frozen_by
-from pgolf.config.compose import plain
-from pgolf.config.preflight import only_cell
+from pgolf.config.preflight import compose_one
 from pgolf.errors import ConfigError
 from pgolf.nn.naming import named_tensors
 from pgolf.optim.roles import chosen_roles
@@ -51,11 +50,11 @@ def command(arguments: list[str]) -> int:
     args = parser.parse_intermixed_args(arguments)
     if args.json and args.names:
         raise ConfigError("--names: prints lines, not JSON (--json). Leave one of the two out")
-    cell = only_cell(args.overrides, anywhere=True)
-    config = plain(cell.composed)
+    composed = compose_one(args.overrides, check_machine=False)
+    config = composed.config
     if args.names:
-        model = build_model(config["model"])
-        roles, frozen = chosen_roles(model, config["optim"]["role_of"]), frozen_by(model, config)
+        model = build_model(config.model)
+        roles, frozen = chosen_roles(model, config.optim.role_of), frozen_by(model, config)
         for name, p in named_tensors(model).items():
             print(f"{name:<44} {'x'.join(map(str, p.shape)):>12}  {roles[name]}{'  frozen' if name in frozen else ''}")
         return 0
@@ -63,7 +62,7 @@ def command(arguments: list[str]) -> int:
     print(
         json.dumps(asdict(costs), indent=1)
         if args.json
-        else table(costs, str(cell.choices["quant"]), in_words(estimates(config)))
+        else table(costs, str(composed.choices["quant"]), in_words(estimates(config)))
     )
     return 0
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pgolf.command import Parser, place, run
-from pgolf.config.auto import machine_lacks
-from pgolf.config.compose import save
+from pgolf.config.auto import machine_shortages
 from pgolf.config.folders import cache_dir
-from pgolf.config.saved import load_saved
+from pgolf.config.saved import load_saved, save_run
+from pgolf.config.schema import PathsConfig
 from pgolf.errors import ConfigError
 from pgolf.machine.files import folder_for
 from pgolf.records.record import read_record
@@ -39,15 +39,15 @@ def rerun(run: Path, out: Path | None) -> tuple[dict[str, Any] | None, dict[str,
     folder = out or new_folder(run)
     if os.path.lexists(folder) and not folder.is_dir():
         raise ConfigError(f"--out: is not a folder ({folder}). Name a new folder")
-    config = load_saved(run, {"out": str(folder.absolute()), "cache": cache_dir()})
+    saved = load_saved(run, PathsConfig(str(folder.absolute()), cache_dir()))
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"--out: is not empty ({folder}). Name a new folder")
-    if lacks := machine_lacks(config):
-        raise ConfigError(*lacks)
+    if problems := machine_shortages(saved.config):
+        raise ConfigError(*problems)
     old = read_record(run)
     with folder_for(folder):
-        save(config, folder / "config.yaml")
-    return old, run_saved(config, folder)
+        save_run(saved.config, saved.identity, folder)
+    return old, run_saved(saved, folder)
 
 
 def verdict(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[bool, list[str]]:

@@ -1,4 +1,4 @@
-"""`python -m pgolf.train [overrides] [--multirun]`: checks every cell, then runs each one and leaves its record.
+"""`python -m pgolf.train [overrides] [--multirun]`: checks every run, then runs each one and leaves its record.
 
 A single run trains in this process; every job of a sweep, and a run of several ranks, is a process of its own started
 from its saved configuration, so that whatever kills one costs one record. The same command again runs what is missing,
@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
 
-import hydra
-from hydra._internal.utils import get_args_parser
+from hydra._internal.utils import _run_hydra, get_args_parser
 from rich.console import Console
 
 from pgolf.command import OK, Parser, run
@@ -25,7 +24,7 @@ from pgolf.config.folders import CONFIG_DIR, conf_dir, config_folders
 from pgolf.config.help import help_text
 from pgolf.config.overrides import OWN_CONF
 from pgolf.config.path_values import quoted
-from pgolf.config.preflight import Cell, preflight
+from pgolf.config.preflight import CommandLine, preflight
 from pgolf.config.resolvers import register
 from pgolf.config.study import study_of
 from pgolf.errors import ConfigError, PgolfError
@@ -33,9 +32,11 @@ from pgolf.machine.files import describe_os_error
 from pgolf.machine.processes import PARENT
 from pgolf.study.description import write_study
 from pgolf.sweep.dry_run import dry_run
-from pgolf.sweep.jobs import task
-from pgolf.sweep.state import Planned, plan_cell, state_of
-from pgolf.sweep.sweep import Reporter, announce, as_sweep, close, plan_folder, rerun_since, states_of, write_plan
+from pgolf.sweep.jobs import run_composed
+from pgolf.sweep.launch import launch_all, launch_one
+from pgolf.sweep.runs import Run
+from pgolf.sweep.state import plan_run, state_of
+from pgolf.sweep.sweep import Reporter, announce, as_sweep, close, rerun_since, states_of, write_plan
 
 UNUSED = {
     "config_name": "is not used by pgolf. Choose with GROUP=CHOICE",
@@ -92,25 +93,18 @@ def fits_completion(word: str) -> bool:
     return shell in SHELLS and (action in ("install", "uninstall") or (action == "query" and "COMP_LINE" in os.environ))
 
 
-def flags_first(argv: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """The command line as Hydra's parser takes it: it does not know overrides on both sides of a flag."""
-    flags = list(argv)
-    for override in overrides:
-        flags.remove(override)
-    return [*flags, *overrides]
+def hand_over(args: Namespace, overrides: Sequence[str]) -> None:
+    """Let Hydra do what the flags say: print a configuration, complete a word, or sweep with another sweeper.
 
-
-def hand_over(argv: Sequence[str]) -> None:
-    """Let Hydra do what the arguments say. It raises what goes wrong; by itself it prints a traceback and ends the
-    process.
+    Raises what goes wrong. By itself Hydra prints a traceback and ends the process.
     """
     register()
-    own = [word for folder in config_folders()[1:] for word in ("--config-dir", str(folder))]
-    sys.argv[1:] = [*own, *argv]
+    own = config_folders()[1:]
+    request = Namespace(**{**vars(args), "overrides": list(overrides), "config_dir": str(own[0]) if own else None})
     before = os.environ.get(HYDRA_FULL_ERROR)
     os.environ[HYDRA_FULL_ERROR] = "1"
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
+        _run_hydra(request, get_args_parser(), run_composed, str(conf_dir()), CONFIG_NAME)
     finally:
         if before is None:
             del os.environ[HYDRA_FULL_ERROR]
@@ -118,16 +112,19 @@ def hand_over(argv: Sequence[str]) -> None:
             os.environ[HYDRA_FULL_ERROR] = before
 
 
-def run_jobs(argv: Sequence[str], jobs: Sequence[Planned], launcher: str) -> None:
+def run_jobs(runs: Sequence[Run], line: CommandLine) -> None:
     """Let Hydra's launcher run the jobs. Raises PgolfError where a disk refuses, KeyboardInterrupt.
 
-    What the launcher's own library reports, as that a job of it was killed, is said in a line: the jobs' records tell
-    the rest.
+    What the launcher's own library reports, such as a killed job, is printed in a line. The records of the jobs have
+    the details.
     """
+    launcher = str(line.whole.hydra.launcher._target_)
+    if "joblib" in launcher:
+        os.environ[PARENT] = str(os.getpid())  # its processes are to end with this one
     try:
-        hand_over(argv)
-    except OSError as error:  # Hydra's own file in the folder of the sweep
-        raise PgolfError(describe_os_error(error, plan_folder(jobs[0]))) from None
+        launch_all(runs, line.whole)
+    except OSError as error:  # a file of Hydra's own in the folder of the sweep
+        raise PgolfError(describe_os_error(error, runs[0].plan_folder)) from None
     except KeyboardInterrupt:
         if "submitit" in launcher:
             print("jobs that submitit was given go on; the same command waits for them", file=sys.stderr)
@@ -137,43 +134,53 @@ def run_jobs(argv: Sequence[str], jobs: Sequence[Planned], launcher: str) -> Non
         if package not in LAUNCHERS:
             raise
         reason = " ".join(str(error).split())[:LONGEST_REASON]
-        print(f"{package}: a job did not come to its end ({type(error).__name__}: {reason})", file=sys.stderr)
+        print(f"{package}: a job did not end by itself ({type(error).__name__}: {reason})", file=sys.stderr)
 
 
-def launch(cells: Sequence[Cell], command: Sequence[str], argv: Sequence[str]) -> int:
-    """Hand the cells to Hydra, whose launcher calls `task` for each. argv: the command line as Hydra takes it. The exit
-    code.
-    """
-    jobs = as_sweep([plan_cell(c.composed, c.overrides, c.choices, in_sweep=c.in_sweep) for c in cells])
-    since = rerun_since(command, jobs) if cells[0].in_sweep else None
-    states = states_of(jobs, since) if cells[0].in_sweep else [state_of(job) for job in jobs]
-    study = study_of(cells[0])
-    if cells[0].composed.launch.dry_run:
-        dry_run(cells, jobs, states)
-        return 0
-    check_corpora([job.config for job, state in zip(jobs, states, strict=True) if state.kind != "done"])
-    if cells[0].in_sweep:
-        argv = [as_sweep_of_one(text) if text in cells[0].deferred_overrides else text for text in argv]
-    argv = [*argv, *(f"~hydra.sweeper.params.{key}" for key in cells[0].replaced_sweep_keys)]
-    if not cells[0].in_sweep or not cells[0].is_enumerated:
-        hand_over(argv)
-        return close(jobs) if cells[0].is_enumerated else 0
-    if "joblib" in cells[0].launcher:
-        os.environ[PARENT] = str(os.getpid())  # its processes are to end with this one
+def launch(line: CommandLine, command: Sequence[str]) -> int:
+    """Run what is missing, failed or changed. command: the overrides as typed. Returns the exit code."""
+    planned = [plan_run(composed, in_sweep=line.in_sweep) for composed in line.runs]
+    runs = as_sweep(planned) if line.in_sweep else planned
+    since = rerun_since(command, runs) if line.in_sweep else None
+    states = states_of(runs, since) if line.in_sweep else [state_of(runs[0])]
+    if runs[0].config.launch.dry_run:
+        dry_run(line.runs, runs, states)
+        return OK
+    check_corpora([run.config for run, state in zip(runs, states, strict=True) if state.kind != "done"])
+    if not line.in_sweep:
+        launch_one(runs[0], line.whole)
+        return close(runs)
+    study = study_of(line.runs[0])
     if study is not None:
-        write_study(plan_folder(jobs[0]), study)
-    write_plan(command, jobs, since)
-    announce(jobs, states)
+        write_study(runs[0].plan_folder, study)
+    write_plan(command, runs, since)
+    announce(runs, states)
     try:
-        with Reporter(jobs, states):
-            run_jobs(argv, jobs, cells[0].launcher)
+        with Reporter(runs, states):
+            run_jobs(runs, line)
     finally:
-        code = close(jobs)
+        code = close(runs)
     if study is not None:
-        show_study(plan_folder(jobs[0]))
-    elif code == 0:
-        print(f"python -m pgolf.aggregate {plan_folder(jobs[0])} makes a table of them")
+        show_study(runs[0].plan_folder)
+    elif code == OK:
+        print(f"python -m pgolf.aggregate {runs[0].plan_folder} makes a table of them")
     return code
+
+
+def launch_other_sweeper(line: CommandLine, args: Namespace, overrides: Sequence[str]) -> int:
+    """Let another sweeper than Hydra's basic one choose and compose its runs. Returns the exit code.
+
+    What the command line gives replaces what a study sweeps. Hydra first composes without what is swept, so values that
+    need a swept choice become sweeps over one value.
+    """
+    if line.runs[0].composed.launch.dry_run:
+        runs = [plan_run(composed, in_sweep=True) for composed in line.runs]
+        dry_run(line.runs, runs, states_of(runs))
+        return OK
+    check_corpora([plan_run(line.runs[0], in_sweep=True).config])
+    swept = [as_sweep_of_one(text) if text in line.deferred else text for text in overrides]
+    hand_over(args, [*swept, *(f"~hydra.sweeper.params.{key}" for key in line.replaced_sweep_keys)])
+    return OK
 
 
 def show_study(folder: Path) -> None:
@@ -188,38 +195,39 @@ def show_study(folder: Path) -> None:
     print(f"written: {folder}/{{{', '.join(FILES)}}}; python -m pgolf.report {folder} makes a page of it")
 
 
-def print_section(argv: Sequence[str], section: str) -> None:
-    """What --cfg prints of one section. Raises ConfigError where there is none of this name, of which Hydra makes a
-    failure.
-    """
-    said = io.StringIO()
+def print_section(args: Namespace, overrides: Sequence[str]) -> None:
+    """Print the section at --package as --cfg does. Raises ConfigError where there is none."""
+    output = io.StringIO()
     try:
-        with redirect_stderr(said):
-            hand_over(argv)
+        with redirect_stderr(output):
+            hand_over(args, overrides)
     except SystemExit as end:
         if end.code:
             raise ConfigError(
-                f"--package: no such section ({section}). Name one that --cfg prints, as model.head"
+                f"--package: no such section ({args.package}). Name one that --cfg prints, as model.head"
             ) from None
         raise
-    print(said.getvalue(), end="", file=sys.stderr)
+    print(output.getvalue(), end="", file=sys.stderr)
 
 
 def command(arguments: list[str]) -> int:
-    words = quoted(arguments)
-    args = flags_of(words)
+    args = flags_of(quoted(arguments))
     if args.help:
         print(help_text())
         return OK
-    argv = flags_first(words, args.overrides)
-    cells = [] if args.hydra_help or args.shell_completion else preflight(args.overrides, multirun=args.multirun)
+    if args.hydra_help or args.shell_completion:
+        hand_over(args, args.overrides)
+        return OK
+    line = preflight(args.overrides, multirun=args.multirun)
     if args.package is not None:
-        print_section(argv, args.package)
-        return OK
-    if not cells or args.cfg or args.info:
-        hand_over(argv)
-        return OK
-    return launch(cells, args.overrides, argv)
+        print_section(args, args.overrides)
+    elif args.cfg or args.info:
+        hand_over(args, args.overrides)
+    elif not line.is_enumerated:
+        return launch_other_sweeper(line, args, args.overrides)
+    else:
+        return launch(line, args.overrides)
+    return OK
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from pgolf.config.auto import decide_auto
 from pgolf.config.build import OptimizersByRole, build_model, build_optimizers
 from pgolf.config.compose import compose_config, plain
 from pgolf.config.folders import conf_dir
+from pgolf.config.schema import Config, typed_config
 from pgolf.data.stream import TokenStream
 from pgolf.machine.ranks import Ranks
 from pgolf.nn.gpt import GPT
@@ -25,7 +26,7 @@ from pgolf.nn.primitives import initialise
 from pgolf.optim.averaging import NoAveraging
 from pgolf.optim.schedules import Budget, Constant
 from pgolf.slots import Dims
-from pgolf.training.loop import Job, LoopSettings
+from pgolf.training.loop import LoopSettings, Training
 
 CPU = torch.device("cpu")
 SLOTS = ("q_proj", "embedding", "head", "mlp", "depth")
@@ -65,33 +66,38 @@ def stems(folder: str) -> list[str]:
 
 
 @cache
-def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
-    return decide_auto(plain(compose_config([*SMALL, *overrides])), in_sweep=True)
+def _composed(overrides: tuple[str, ...]) -> Config:
+    return decide_auto(typed_config(plain(compose_config([*SMALL, *overrides]))), in_sweep=True)
 
 
-def tiny_config(*overrides: str) -> dict[str, Any]:
+def tiny_config(*overrides: str) -> Config:
     """The resolved configuration of a tiny CPU run, `overrides` last; the caller may change it."""
     return copy.deepcopy(_composed(overrides))
 
 
-def stack_config(stack: str, *overrides: str) -> dict[str, Any]:
+def stack_config(stack: str, *overrides: str) -> Config:
     """A published stack in five layers of width 32: every feature is still there."""
     return tiny_config(f"stack={stack}", *SHRUNK, *overrides)
 
 
+def composed_config(*overrides: str) -> Config:
+    """The configuration of a command line, `auto` not decided; the caller may change it."""
+    return copy.deepcopy(_undecided(overrides))
+
+
 @cache
-def _plain(overrides: tuple[str, ...]) -> dict[str, Any]:
-    return plain(compose_config(overrides))
+def _undecided(overrides: tuple[str, ...]) -> Config:
+    return typed_config(plain(compose_config(overrides)))
 
 
-def published_config(stack: str, *overrides: str) -> dict[str, Any]:
+def published_config(stack: str, *overrides: str) -> Config:
     """A published stack at its published size, resolved."""
-    return copy.deepcopy(_plain((f"stack={stack}", *overrides)))
+    return copy.deepcopy(_undecided((f"stack={stack}", *overrides)))
 
 
-def cpu_config(stack: str, *overrides: str) -> dict[str, Any]:
+def cpu_config(stack: str, *overrides: str) -> Config:
     """A published stack at scale=cpu over 200 steps, resolved."""
-    return copy.deepcopy(_plain((f"stack={stack}", "scale=cpu", "train.steps=200", *overrides)))
+    return copy.deepcopy(_undecided((f"stack={stack}", "scale=cpu", "train.steps=200", *overrides)))
 
 
 def tiny_dims(**sizes: Any) -> Dims:
@@ -125,10 +131,10 @@ def materialise(module: nn.Module, seed: int) -> None:
     redraw(module, seed)
 
 
-def tiny_model(config: dict[str, Any], seed: int | None = 1) -> GPT:
+def tiny_model(config: Config, seed: int | None = 1) -> GPT:
     """The configured model at its initial weights, then redrawn with `seed` (None: left as initialised)."""
-    model = build_model(config["model"])
-    initialise(model, config["seed"], CPU)
+    model = build_model(config.model)
+    initialise(model, config.seed, CPU)
     if seed is not None:
         redraw(model, seed)
     return model
@@ -174,29 +180,27 @@ def leaks(model: GPT, time: int = 12, seed: int = 0) -> list[str]:
     return found
 
 
-def tiny_stream(
-    config: dict[str, Any], tokens: np.ndarray | None = None, *, shuffle_seed: int | None = 1
-) -> TokenStream:
+def tiny_stream(config: Config, tokens: np.ndarray | None = None, *, shuffle_seed: int | None = 1) -> TokenStream:
     """A training stream over `tokens`, by default 2,000 random ones."""
     if tokens is None:
-        tokens = np.random.default_rng(0).integers(0, config["model"]["vocab_size"], 2000)
-    section = config["train"]
+        tokens = np.random.default_rng(0).integers(0, config.model.vocab_size, 2000)
+    section = config.train
     return TokenStream(
         [tokens.astype(np.uint16)],
-        batch_tokens=section["batch_tokens"],
-        seq_len=section["seq_len"],
-        micro_batches=section["micro_batches"],
+        batch_tokens=section.batch_tokens,
+        seq_len=section.seq_len,
+        micro_batches=section.micro_batches,
         shuffle_seed=shuffle_seed,
     )
 
 
-def loop_settings(config: dict[str, Any], **changes: Any) -> LoopSettings:
-    section = config["train"]
+def loop_settings(config: Config, **changes: Any) -> LoopSettings:
+    section = config.train
     fields = {
         "device": CPU,
-        "micro_batches": section["micro_batches"],
-        "batch_tokens": section["batch_tokens"],
-        "grad_clip_norm": config["optim"]["grad_clip_norm"],
+        "micro_batches": section.micro_batches,
+        "batch_tokens": section.batch_tokens,
+        "grad_clip_norm": config.optim.grad_clip_norm,
         "log_every": 1,
         "val_every": 0,
         "priming_steps": 0,
@@ -213,7 +217,7 @@ def tiny_job(
     stream: TokenStream,
     steps: int,
     **changes: Any,
-) -> Job:
+) -> Training:
     """A job of `steps` steps at constant rates, each token one byte, that is never validated unless said otherwise."""
     tensors = named_tensors(model)
     budget = changes.pop("budget", Budget(steps, None))
@@ -229,12 +233,12 @@ def tiny_job(
         "averaging": NoAveraging(),
         "quantized": model,
     }
-    return Job(**{**fields, **changes})
+    return Training(**{**fields, **changes})
 
 
 def configured_job(
-    config: dict[str, Any], model: GPT, steps: int, stream: TokenStream | None = None, **changes: Any
-) -> tuple[Job, OptimizersByRole]:
+    config: Config, model: GPT, steps: int, stream: TokenStream | None = None, **changes: Any
+) -> tuple[Training, OptimizersByRole]:
     """A job with the optimizers that the configuration names."""
     trained = build_optimizers(model, config, Ranks())
     names = [name for group in trained.names.values() for name in group]

@@ -1,93 +1,95 @@
-"""This machine against a configuration: what `auto` means here, and what is lacking."""
+"""A configuration on this machine: what `auto` means here, and what the machine lacks."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import torch
 
 from pgolf.config.build import build_data
 from pgolf.config.memory_floor import memory_floor_bytes
+from pgolf.config.schema import Config
 from pgolf.errors import UnavailableHere
 from pgolf.machine.limits import auto_threads, cores, memory_bytes
 
 
 def device_memory_bytes(device: str) -> int | None:
-    """Memory of the first CUDA device, or of this computer; None where the system does not tell."""
+    """Bytes of memory of the first CUDA device, or of this computer. None if the system does not say."""
     if device == "cuda" and torch.cuda.is_available():
         return int(torch.cuda.get_device_properties(0).total_memory)
     return memory_bytes()
 
 
-def decide_auto(config: dict[str, Any], *, in_sweep: bool) -> dict[str, Any]:
-    """Every `auto` replaced by what the rule gives on this device: the stored configuration holds none.
+def decide_auto(config: Config, *, in_sweep: bool) -> Config:
+    """A copy with every `auto` replaced by what the rule gives on this device: a stored configuration has none.
 
-    device: cuda where there is one. threads: one per job in a sweep, else the cores that
-    affinity, cgroup quota and OMP_NUM_THREADS leave, shared by the ranks. compile: on for CUDA.
-    precision: bf16 on CUDA devices that compute in it natively, else fp32. gpus_per_job: one a rank.
+    device: cuda where there is one. threads: one per run of a sweep; otherwise the cores that affinity, cgroup quota
+    and OMP_NUM_THREADS leave, shared by the ranks. compile: on for CUDA. precision: bf16 on CUDA devices that compute
+    in it natively, otherwise fp32. gpus_per_job: one per rank.
     """
-    train, device = dict(config["train"]), config["device"]
+    train, launch, device = config.train, config.launch, config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if train["threads"] == "auto":
-        train["threads"] = 1 if in_sweep else max(1, auto_threads().amount // config["launch"]["nproc"])
-    train["threads"] = int(train["threads"])
-    if train["compile"] == "auto":
-        train["compile"] = "on" if device == "cuda" else "off"
-    if train["precision"] == "auto":
+    threads, compiled, precision, gpus = train.threads, train.compile, train.precision, launch.gpus_per_job
+    if threads == "auto":
+        threads = str(1 if in_sweep else max(1, auto_threads().amount // launch.nproc))
+    if compiled == "auto":
+        compiled = "on" if device == "cuda" else "off"
+    if precision == "auto":
         native = device == "cuda" and (not torch.cuda.is_available() or torch.cuda.get_device_capability() >= (8, 0))
-        train["precision"] = "bf16" if native else "fp32"
-    launch = dict(config["launch"])
-    if launch["gpus_per_job"] == "auto":
-        launch["gpus_per_job"] = launch["nproc"] if device == "cuda" else 0
-    return {**config, "device": device, "train": train, "launch": launch}
+        precision = "bf16" if native else "fp32"
+    if gpus == "auto":
+        gpus = str(launch.nproc if device == "cuda" else 0)
+    parent = train.parent
+    train = replace(train, threads=str(int(threads)), compile=compiled, precision=precision)
+    setattr(train, "from", parent)  # a field that `replace` leaves out
+    return replace(config, device=device, train=train, launch=replace(launch, gpus_per_job=gpus))
 
 
-def too_large(config: Mapping[str, Any]) -> list[str]:
-    """A line where weights, gradients and optimizer states alone are more than the memory of this machine."""
-    device, have = config["device"], device_memory_bytes(config["device"])
-    each = memory_floor_bytes(config)
-    need = each * (1 if device == "cuda" else config["launch"]["nproc"])
-    if have is None or each == 0 or need <= have:
+def memory_shortage(config: Config) -> list[str]:
+    """A problem where weights, gradients and optimizer states alone exceed the memory of this machine."""
+    available, per_process = device_memory_bytes(config.device), memory_floor_bytes(config)
+    needed = per_process * (1 if config.device == "cuda" else config.launch.nproc)
+    if available is None or per_process == 0 or needed <= available:
         return []
-    sizes = f"width {config['model']['width']}, {config['model']['layers']} layers"
+    sizes = f"width {config.model.width}, {config.model.layers} layers"
     return [
-        f"model: weights, gradients and optimizer states take at least {need / 1e9:,.1f} GB, {have / 1e9:,.1f} GB are "
-        f"there ({sizes})."
-        " Choose a smaller model"
+        f"model: weights, gradients and optimizer states take at least {needed / 1e9:,.1f} GB, this machine has "
+        f"{available / 1e9:,.1f} GB ({sizes}). Choose a smaller model"
     ]
 
 
-def machine_lacks(config: Mapping[str, Any]) -> list[str]:
+def machine_shortages(config: Config) -> list[str]:
     """What keeps this machine from running a configuration at all: devices, cores for its ranks, memory."""
-    device, nproc = config["device"], config["launch"]["nproc"]
-    found, cuda = [], torch.cuda.is_available()
+    device, nproc = config.device, config.launch.nproc
+    problems, cuda = [], torch.cuda.is_available()
     if device == "cuda" and not cuda:
-        found.append("device: this machine has no CUDA device that torch can use (cuda). Choose device=cpu")
+        problems.append("device: this machine has no CUDA device that torch can use (cuda). Choose device=cpu")
     elif device in ("cpu", "auto", "cuda"):
         on_cuda = device == "cuda" or (device == "auto" and cuda)
-        have, what = (torch.cuda.device_count(), "CUDA devices") if on_cuda else (cores(), "CPU cores")
-        if nproc > have:
-            found.append(f"launch.nproc: this machine has {have} {what} ({nproc}). Choose from 1 to {have}")
-        gpus = config["launch"]["gpus_per_job"]
-        if on_cuda and str(gpus).isdecimal() and int(gpus) > have:
-            found.append(
-                f"launch.gpus_per_job: this machine has {have} CUDA devices ({gpus}). Choose from {max(nproc, 1)} to "
-                f"{have}"
+        available, unit = (torch.cuda.device_count(), "CUDA devices") if on_cuda else (cores(), "CPU cores")
+        if nproc > available:
+            problems.append(
+                f"launch.nproc: this machine has {available} {unit} ({nproc}). Choose from 1 to {available}"
             )
-    return [*found, *too_large(config)]
+        gpus = config.launch.gpus_per_job
+        if on_cuda and gpus.isdecimal() and int(gpus) > available:
+            problems.append(
+                f"launch.gpus_per_job: this machine has {available} CUDA devices ({gpus}). "
+                f"Choose from {max(nproc, 1)} to {available}"
+            )
+    return [*problems, *memory_shortage(config)]
 
 
-def lacks_of(config: Mapping[str, Any]) -> list[str]:
-    """What this machine lacks for a configuration that another could run: `machine_lacks`, cores for its threads, the
-    files of a corpus.
+def shortages(config: Config) -> list[str]:
+    """What this machine lacks for a configuration that another could run: `machine_shortages`, cores for its threads,
+    the files of a corpus.
     """
-    found, threads = machine_lacks(config), config["train"]["threads"]
-    if str(threads).isdecimal() and int(threads) > cores():
-        found.append(f"train.threads: must be auto or from 1 to {cores()} ({threads})")
+    problems, threads = machine_shortages(config), config.train.threads
+    if threads.isdecimal() and int(threads) > cores():
+        problems.append(f"train.threads: must be auto or from 1 to {cores()} ({threads})")
     try:
         build_data(config)
     except UnavailableHere as error:
-        found += error.problems
-    except Exception:  # a problem, and told as one
+        problems += error.problems
+    except Exception:  # the checks build the same and report it
         pass
-    return found
+    return problems

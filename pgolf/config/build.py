@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pgolf.config.binding import RESERVED, locate
 from pgolf.config.resolvers import planned_steps
-from pgolf.config.schema import TrainConfig
+from pgolf.config.schema import Config, ModelConfig, OptimConfig, TrainConfig
 from pgolf.data.loaded import LoadedCorpus
 from pgolf.errors import ConfigError, OptionError, UnavailableHere, UnavailableOption
 from pgolf.eval.evaluator import Evaluation
@@ -26,10 +26,8 @@ from pgolf.quant.fake import Fake
 from pgolf.quant.rowwise import Rowwise
 from pgolf.slots import ROLES, Data, Dims, EvalMode, Quantizer, Role
 
-Section = Mapping[str, Any]
 
-
-def make(path: str, node: Section, *runtime: Any) -> Any:
+def make(path: str, node: Mapping[str, Any], *runtime: Any) -> Any:
     """Build one slot's object. A refused hyperparameter becomes a ConfigError under its config path, as does a class
     without trust.
     """
@@ -43,69 +41,69 @@ def make(path: str, node: Section, *runtime: Any) -> Any:
         raise refusal(f"{path}.{error.key}: cannot be used ({error.value}); {error.remedy}") from None
 
 
-def model_dims(model: Section) -> Dims:
-    return Dims(**{field.name: model[field.name] for field in fields(Dims)})
+def model_dims(model: ModelConfig) -> Dims:
+    return Dims(**{field.name: getattr(model, field.name) for field in fields(Dims)})
 
 
-def build_model(model: Section) -> GPT:
+def build_model(model: ModelConfig) -> GPT:
     """The model on the meta device: shapes and names, no memory."""
 
     def slot(name: str) -> Callable[..., nn.Module]:
-        return lambda *runtime: make(f"model.{name}", model[name], *runtime)
+        return lambda *runtime: make(f"model.{name}", getattr(model, name), *runtime)
 
-    def side_input(name: str, node: Section) -> Callable[..., nn.Module]:
+    def side_input(name: str, node: Mapping[str, Any]) -> Callable[..., nn.Module]:
         return lambda *runtime: make(f"model.side_inputs.{name}", node, *runtime)
 
-    sides = {name: side_input(name, node) for name, node in sorted(model["side_inputs"].items())}
+    sides = {name: side_input(name, node) for name, node in sorted(model.side_inputs.items())}
     slots = Slots(slot("embedding"), slot("q_proj"), slot("mlp"), slot("depth"), slot("head"), sides)
-    trunk = Trunk(**{field.name: model[field.name] for field in fields(Trunk)})
+    trunk = Trunk(**{field.name: getattr(model, field.name) for field in fields(Trunk)})
     with torch.device("meta"):
         return GPT(model_dims(model), slots, trunk)
 
 
-def start_weights(model: GPT, section: Section, seed: int, device: torch.device) -> None:
+def start_weights(model: GPT, section: ModelConfig, seed: int, device: torch.device) -> None:
     """Initial weights by the configuration's scheme; maps that close a branch shrink with 1 / sqrt(2 layers) in the
     orthogonal one.
     """
-    scheme = InitScheme(section["init"], section["orthogonal_min_dim"], (2 * section["layers"]) ** -0.5)
+    init: Any = section.init  # one of the schemes: checked before
+    scheme = InitScheme(init, section.orthogonal_min_dim, (2 * section.layers) ** -0.5)
     initialise(model, seed, device, scheme)
 
 
-def build_budget(train: Section) -> Budget:
-    settings = TrainConfig(**{key: train[key] for key in ("steps", "tokens", "seconds", "batch_tokens")})
-    return Budget(planned_steps(settings), train["seconds"])
+def build_budget(train: TrainConfig) -> Budget:
+    return Budget(planned_steps(train), train.seconds)
 
 
-def build_schedule(optim: Section, budget: Budget) -> Callable[[int, float], float]:
-    return make("optim.schedule", optim["schedule"], budget)
+def build_schedule(optim: OptimConfig, budget: Budget) -> Callable[[int, float], float]:
+    return make("optim.schedule", optim.schedule, budget)
 
 
-def build_averaging(optim: Section) -> Averaging:
-    return make("optim.averaging", optim["averaging"])
+def build_averaging(optim: OptimConfig) -> Averaging:
+    return make("optim.averaging", optim.averaging)
 
 
-def build_eval(config: Section) -> EvalMode:
-    return make("eval", config["eval"], config["model"]["seq_len"])
+def build_eval(config: Config) -> EvalMode:
+    return make("eval", config.eval, config.model.seq_len)
 
 
-def build_evaluation(config: Section, corpus: LoadedCorpus, ranks: Ranks) -> Evaluation:
+def build_evaluation(config: Config, corpus: LoadedCorpus, ranks: Ranks) -> Evaluation:
     """The configured mode of evaluation on a corpus. Raises OptionError where the corpus is too short for it."""
-    bf16 = config["train"]["precision"] == "bf16"
-    return Evaluation(build_eval(config), corpus, ranks, torch.device(config["device"]), bf16=bf16)
+    bf16 = config.train.precision == "bf16"
+    return Evaluation(build_eval(config), corpus, ranks, torch.device(config.device), bf16=bf16)
 
 
-def build_quantizer(config: Section) -> Quantizer:
-    return make("quant", config["quant"])
+def build_quantizer(config: Config) -> Quantizer:
+    return make("quant", config.quant)
 
 
 BLOCKS = ("model.q_proj", "model.attention", "model.mlp")
 
 
-def build_fake(config: Section, quantizer: Quantizer) -> Fake:
+def build_fake(config: Config, quantizer: Quantizer) -> Fake:
     """Fake quantization: exactly the packer's, tensor by tensor; as a defect the block matrices alone, at one number of
     bits.
     """
-    bits = config["defects"]["qat_block_bits"]
+    bits = config.defects.qat_block_bits
     if bits is None:
         return quantizer.fake
     rule = {"names": ["model"], "bits": bits, "clip_percentile": 100, "absmax_floor": 1.0, "round_with": "fp32"}
@@ -121,8 +119,8 @@ def build_fake(config: Section, quantizer: Quantizer) -> Fake:
     return fake
 
 
-def build_data(config: Section) -> Data:
-    return make("data", config["data"], Path(config["paths"]["cache"]).expanduser())
+def build_data(config: Config) -> Data:
+    return make("data", config.data, Path(config.paths.cache).expanduser())
 
 
 @dataclass(frozen=True)
@@ -143,35 +141,35 @@ def names_by_role(model: nn.Module, frozen: set[str], chosen: Sequence[str] = ()
     return groups
 
 
-def frozen_by(model: nn.Module, config: Section) -> set[str]:
+def frozen_by(model: nn.Module, config: Config) -> set[str]:
     """Names of the parameters that this configuration freezes, on purpose or as a defect."""
-    return frozen_names(model, config["optim"]["frozen"], config["defects"]["frozen"])
+    return frozen_names(model, config.optim.frozen, config.defects.frozen)
 
 
-def trained_by_role(model: nn.Module, config: Section) -> dict[Role, list[str]]:
+def trained_by_role(model: nn.Module, config: Config) -> dict[Role, list[str]]:
     """`names_by_role` as this configuration freezes parts and gives them roles. Raises ConfigError, CoverageError."""
-    return names_by_role(model, frozen_by(model, config), config["optim"]["role_of"])
+    return names_by_role(model, frozen_by(model, config), config.optim.role_of)
 
 
-def build_optimizers(model: nn.Module, config: Section, ranks: Ranks) -> OptimizersByRole:
+def build_optimizers(model: nn.Module, config: Config, ranks: Ranks) -> OptimizersByRole:
     """One optimizer a role; frozen parameters lose their gradient (the defect keeps it). Raises ConfigError,
     CoverageError.
     """
-    optim, frozen = config["optim"], frozen_by(model, config)
-    groups = names_by_role(model, frozen, optim["role_of"])
+    optim, frozen = config.optim, frozen_by(model, config)
+    groups = names_by_role(model, frozen, optim.role_of)
     if not groups:
-        raise ConfigError(f"optim.frozen: leaves nothing to train ({optim['frozen']}). Freeze less")
+        raise ConfigError(f"optim.frozen: leaves nothing to train ({optim.frozen}). Freeze less")
     tensors = named_tensors(model)
     for name in frozen:
-        tensors[name].requires_grad_(config["defects"]["keep_frozen_gradients"])
+        tensors[name].requires_grad_(config.defects.keep_frozen_gradients)
     made = {
-        role: make(f"optim.roles.{role}", optim["roles"][role], [tensors[name] for name in names], ranks)
+        role: make(f"optim.roles.{role}", getattr(optim.roles, role), [tensors[name] for name in names], ranks)
         for role, names in groups.items()
     }
     return OptimizersByRole(made, groups, frozen)
 
 
-def check_optimizer_settings(optim: Section, shapes: Mapping[Role, Sequence[torch.Size]]) -> list[str]:
+def check_optimizer_settings(optim: OptimConfig, shapes: Mapping[Role, Sequence[torch.Size]]) -> list[str]:
     """Problems that the optimizers' constructors see, found on small stand-ins of the roles' tensors."""
     problems: list[str] = []
     for role in ROLES:
@@ -179,7 +177,7 @@ def check_optimizer_settings(optim: Section, shapes: Mapping[Role, Sequence[torc
         try:
             make(
                 f"optim.roles.{role}",
-                optim["roles"][role],
+                getattr(optim.roles, role),
                 [torch.zeros([2] * n, requires_grad=True) for n in sorted(dims)],
                 Ranks(),
             )

@@ -81,7 +81,7 @@ def number_of_values(override: Override, loader: ConfigLoader) -> int:
     return len(list(override.sweep_iterator())) if override.is_discrete_sweep() else 1
 
 
-def sweep_cells(
+def sweep_runs(
     arguments: Sequence[str], overrides: list[Override], hydra: DictConfig, loader: ConfigLoader, most_runs: int
 ) -> list[list[str]]:
     """The overrides of every run as Hydra's basic sweeper makes them, from `hydra.sweeper.params` and the arguments.
@@ -95,14 +95,16 @@ def sweep_cells(
     params = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items() if key not in given]
     try:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides([*params, *arguments])
-        runs = math.prod(number_of_values(override, loader) for override in parsed)
-        if runs > most_runs:
-            allow = "" if range_problem("launch.most_runs", runs) else f", or allow them with launch.most_runs={runs}"
+        number = math.prod(number_of_values(override, loader) for override in parsed)
+        if number > most_runs:
+            allow = (
+                "" if range_problem("launch.most_runs", number) else f", or allow them with launch.most_runs={number}"
+            )
             raise ConfigError(
-                f"--multirun: these are {runs:,} runs, more than launch.most_runs={most_runs:,}. Sweep over fewer "
+                f"--multirun: these are {number:,} runs, more than launch.most_runs={most_runs:,}. Sweep over fewer "
                 f"values{allow}"
             )
-        (cells,) = BasicSweeper.split_arguments(parsed, None)
+        (runs,) = BasicSweeper.split_arguments(parsed, None)
     except HydraException as error:
         raise ConfigError(f"--multirun: {str(error).splitlines()[0]}") from None
-    return cells
+    return [list(run) for run in runs]

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from pgolf.config.auto import decide_auto
 from pgolf.config.compose import plain
 from pgolf.config.saved import load_saved
+from pgolf.config.schema import Config, plain_config, typed_config
 from pgolf.records.arm_names import name_of_overrides
 from pgolf.study.description import study_folder
 
@@ -39,12 +40,17 @@ def config_fingerprint(cfg: DictConfig, *, in_sweep: bool) -> str:
 
     A run that takes another's weights has that run's fingerprint in the place of all that the other decides.
     """
-    config = decide_auto(plain(marked(cfg)), in_sweep=in_sweep)
-    if (parent := config["train"]["from"]) is not None:
-        theirs = load_saved(Path(parent), config["paths"])["run"]["fingerprint"]
-        train = {key: config["train"][key] for key in ("threads", "compile", "precision")} | {"from": theirs}
-        config = {key: config[key] for key in ("seed", "device", "quant", "eval")} | {"train": train}
-    return fingerprint(config)
+    config = decide_auto(typed_config(plain(marked(cfg))), in_sweep=in_sweep)
+    if (parent := config.train.parent) is None:
+        return fingerprint(plain_config(config))
+    train = {
+        "threads": config.train.cpu_threads,
+        "compile": config.train.compile,
+        "precision": config.train.precision,
+        "from": load_saved(Path(parent), config.paths).identity["fingerprint"],
+    }
+    own = {"seed": config.seed, "device": config.device, "quant": config.quant, "eval": config.eval, "train": train}
+    return fingerprint(own)
 
 
 def identify(
@@ -60,9 +66,9 @@ def identify(
     }
 
 
-def run_folder(config: Mapping[str, Any], identity: Mapping[str, Any]) -> Path:
-    name = f"seed{config['seed']}-{identity['fingerprint'][:8]}"
-    return Path(config["paths"]["out"]).expanduser() / identity["study"] / identity["arm"] / name
+def run_folder(config: Config, identity: Mapping[str, Any]) -> Path:
+    name = f"seed{config.seed}-{identity['fingerprint'][:8]}"
+    return Path(config.paths.out).expanduser() / identity["study"] / identity["arm"] / name
 
 
 SHORT = 12  # hex digits of a file's sum in a record

@@ -2,15 +2,15 @@
 scored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from pgolf.config.compose import literal
 from pgolf.config.saved import load_saved
+from pgolf.config.schema import PathsConfig, plain_config
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.records.record import read_record
 from pgolf.training.checkpoint import WEIGHTS
@@ -21,10 +21,10 @@ FREE_KEYS = ("train.from", "train.threads", "train.compile", "train.precision")
 OWN_TRAIN = ("from", "threads", "compile", "precision")
 
 
-def parent_run(arm: Path, seed: int, paths: Mapping[str, Any]) -> Path:
+def parent_run(arm: Path, seed: int, paths: PathsConfig) -> Path:
     """The finished run of a seed in an arm's folder; a run folder stands for itself. Raises ConfigError."""
     if (arm / "config.yaml").is_file():
-        found = [arm] if load_saved(arm, paths).get("seed") == seed and _finished(arm) else []
+        found = [arm] if load_saved(arm, paths).config.seed == seed and _finished(arm) else []
     else:
         found = [folder for folder in sorted(arm.glob(f"seed{seed}-*")) if _finished(folder)]
     if len(found) == 1:
@@ -71,9 +71,9 @@ def inherit(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
                 for key in loose
             )
         )
-    paths: Any = OmegaConf.to_container(cfg.paths, resolve=True)
+    paths = PathsConfig(str(cfg.paths.out), str(cfg.paths.cache))
     parent = parent_run(Path(cfg.train["from"]).expanduser().absolute(), cfg.seed, paths)
-    theirs = OmegaConf.create(literal(load_saved(parent, paths)))
+    theirs = OmegaConf.create(literal(plain_config(load_saved(parent, paths).config)))
     if theirs.train["from"] is not None:
         raise ConfigError(
             f"train.from: {parent} took its weights from another run. Name that one ({theirs.train['from']})"

@@ -5,53 +5,67 @@ anything is built.
 import re
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pgolf.config.checks import at, problems_of, type_problems
-from pgolf.config.schema import SECTIONS, StudyConfig
+from pgolf.config.checks import problems_of
+from pgolf.config.compose import save
+from pgolf.config.schema import DECIDED, SECTIONS, Config, PathsConfig, StudyConfig, plain_config, typed_config
+from pgolf.config.sections import at, type_problems
 from pgolf.errors import ConfigError, DamagedFile
 from pgolf.machine.plain import read_yaml
 from pgolf.machine.typed import fits, wanted
 
 CONFIG = "config.yaml"
 REMEDY = "Give a run folder that pgolf.train made"
-# `auto` or a number on a command line, a number once it is saved.
-DECIDED = {"train.threads": int, "launch.gpus_per_job": int}
 CHOICE = str | list[str] | None
 IDENTITY = {"study": str, "arm": str, "fingerprint": str, "overrides": list[str]}  # and choices.*
 SHOWN = 3
 
 
-def load_saved(folder: Path, paths: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The configuration of a run folder, its identity in the section `run`.
+@dataclass(frozen=True)
+class SavedRun:
+    """The configuration of a run folder. identity: what its section `run` says: study, arm, fingerprint, choices."""
 
-    paths: what stands in the place of the saved section `paths`, so that nothing is written where somebody else's file
-    says. Raises ConfigError where there is no such file, DamagedFile where it is not a run's.
+    config: Config
+    identity: Mapping[str, Any]
+
+
+def load_saved(folder: Path, paths: PathsConfig | None = None) -> SavedRun:
+    """The configuration of a run folder.
+
+    paths: replaces the saved section `paths`, so that nothing is written where somebody else's file says.
+    Raises ConfigError if there is no such file, DamagedFile if it is not the configuration of a run.
     """
     path = folder / CONFIG
     try:
         stat = path.stat()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}). {REMEDY}") from None
-    given = None if paths is None else tuple(sorted(paths.items()))
+    given = None if paths is None else (paths.out, paths.cache)
     return deepcopy(_load(path, stat.st_mtime_ns, stat.st_size, given))
 
 
 @lru_cache(maxsize=64)
-def _load(path: Path, _mtime_ns: int, _size: int, paths: tuple[tuple[str, Any], ...] | None) -> dict[str, Any]:
+def _load(path: Path, _mtime_ns: int, _size: int, paths: tuple[str, str] | None) -> SavedRun:
     try:
-        config = read_yaml(path, REMEDY)
+        resolved = read_yaml(path, REMEDY)
     except FileNotFoundError:
         raise ConfigError(f"{path}: is missing. {REMEDY}") from None
-    if isinstance(config, dict) and paths is not None:
-        config["paths"] = dict(paths)
-    problems = problems_of_saved(config)
+    if isinstance(resolved, dict) and paths is not None:
+        resolved["paths"] = dict(zip(("out", "cache"), paths, strict=True))
+    problems = problems_of_saved(resolved)
     if problems:
         more = f" and {len(problems) - SHOWN} more problems" if len(problems) > SHOWN else ""
         raise DamagedFile(path, f"is not a run's configuration: {'; '.join(problems[:SHOWN])}{more}", REMEDY)
-    return dict(config)
+    return SavedRun(typed_config(resolved), resolved["run"])
+
+
+def save_run(config: Config, identity: Mapping[str, Any], folder: Path) -> None:
+    """Write the configuration of a run into its folder, whole or not at all. Raises OSError."""
+    save({**plain_config(config), "run": dict(identity)}, folder / CONFIG)
 
 
 def problems_of_saved(config: Any) -> list[str]:
@@ -93,5 +107,5 @@ def section_types(config: Mapping[str, Any]) -> list[str]:
         if not isinstance(node, dict):
             problems.append(f"{prefix}: needs a section ({node!r:.60})")
             continue
-        problems += type_problems(node, prefix, DECIDED)
+        problems += type_problems(node, prefix, dict.fromkeys(DECIDED, int))
     return problems

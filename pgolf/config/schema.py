@@ -4,9 +4,11 @@
 names.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar, get_type_hints
 
+T = TypeVar("T")
 MISSING: Any = "???"  # OmegaConf's mark for "must be given", spelled out so that this layer needs no OmegaConf
 
 
@@ -62,14 +64,7 @@ class OptimConfig:
     role_of: list[str] = MISSING  # NAME:ROLE of parameter names or prefixes, in the place of their own
 
 
-def with_from(section: type) -> type:
-    """Add the field `from`, a word that Python keeps to itself, and make a dataclass of the section."""
-    section.__annotations__["from"] = str | None
-    setattr(section, "from", field(default=MISSING, init=False, repr=False, compare=False))
-    return dataclass(section)
-
-
-@with_from
+@dataclass
 class TrainConfig:
     """`from` (an arm's folder, or null to train); budget (exactly one of steps, tokens, seconds), batch and how a run
     computes.
@@ -91,6 +86,23 @@ class TrainConfig:
     compile: str = MISSING  # auto, on or off
     precision: str = MISSING  # auto, fp32 or bf16
 
+    @property
+    def parent(self) -> str | None:
+        """The value of `from`: a run folder whose weights are taken, or None to train."""
+        parent: str | None = getattr(self, "from")
+        return parent
+
+    @property
+    def cpu_threads(self) -> int:
+        """`threads` as a number, once `auto` has been decided."""
+        return int(self.threads)
+
+
+# `from` is a word that Python keeps to itself: the field is added to the finished class, which is then processed again.
+TrainConfig.__annotations__["from"] = str | None
+setattr(TrainConfig, "from", field(default=MISSING, init=False, repr=False, compare=False))
+dataclass(TrainConfig)
+
 
 @dataclass
 class LaunchConfig:
@@ -105,6 +117,11 @@ class LaunchConfig:
     fail_fast: bool = MISSING  # after the first failed run of a sweep start no other
     checkpoint_s: float | None = MISSING  # seconds between checkpoints; 0 after every step, null for none
     keep_weights: bool = MISSING  # the trained weights stay in the run folder
+
+    @property
+    def gpus(self) -> int:
+        """`gpus_per_job` as a number, once `auto` has been decided."""
+        return int(self.gpus_per_job)
 
 
 @dataclass
@@ -160,6 +177,11 @@ class Config:
     defects: DefectsConfig = MISSING
     paths: PathsConfig = MISSING
 
+    @property
+    def gpus_per_run(self) -> int:
+        """CUDA devices that one run has to itself, once `auto` has been decided; 0 on a CPU."""
+        return self.launch.gpus if self.device == "cuda" else 0
+
 
 SECTIONS: dict[str, type] = {
     "": Config,
@@ -174,6 +196,9 @@ SECTIONS: dict[str, type] = {
 }
 
 
+DECIDED = ("train.threads", "launch.gpus_per_job")  # `auto` or a number on a command line, a number once decided
+
+
 def slot_paths() -> list[str]:
     """Config paths of all open slots of a configuration. Side inputs are at `model.side_inputs.<name>`."""
     found = []
@@ -182,3 +207,37 @@ def slot_paths() -> list[str]:
             if hint is Any:
                 found.append(f"{prefix}.{name}".removeprefix("."))
     return found
+
+
+def typed_config(resolved: Mapping[str, Any]) -> Config:
+    """The dataclasses of a resolved configuration whose keys and types have been checked. Open slots stay plain data.
+
+    A section `run`, which a saved configuration has, is left out. Numbers of `DECIDED` options become text.
+    """
+    return typed_section(Config, "", {key: value for key, value in resolved.items() if key != "run"})
+
+
+def typed_section(cls: type[T], prefix: str, node: Mapping[str, Any]) -> T:
+    """One closed section at a config path, and the sections in it. Raises TypeError for a key that it does not have."""
+    values: dict[str, Any] = {}
+    for key, value in node.items():
+        path = f"{prefix}.{key}".removeprefix(".")
+        inner = SECTIONS.get(path)
+        values[key] = str(value) if path in DECIDED else value if inner is None else typed_section(inner, path, value)
+    parent = {key: values.pop(key) for key in ("from",) if key in values}
+    made = cls(**values)
+    for key, value in parent.items():
+        setattr(made, key, value)
+    return made
+
+
+def plain_config(config: Config) -> dict[str, Any]:
+    """The inverse of `typed_config`: plain containers, decided options as numbers."""
+    plain: dict[str, Any] = asdict(config)
+    for path in DECIDED:
+        section, _, key = path.partition(".")
+        if str(plain[section][key]).isdecimal():
+            plain[section][key] = int(plain[section][key])
+    if plain["study"]["families"] == MISSING:  # of a run: study.json has the rest
+        plain["study"] = {key: plain["study"][key] for key in ("name", "arm")}
+    return plain

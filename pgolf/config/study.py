@@ -1,22 +1,20 @@
-"""A study's description, from its YAML in conf/study to the form that is kept beside its runs."""
+"""From the YAML of a study to the description that is kept beside its runs."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from pgolf.config.compose import plain
-from pgolf.config.preflight import Cell
+from pgolf.config.composition import ComposedRun
 from pgolf.errors import ConfigError
 from pgolf.study.description import ADHOC, Study, study_folder, study_from
 
 
-def study_of(cell: Cell) -> Study | None:
-    """The study that a cell belongs to, None for runs of their own. Raises ConfigError for a description that
-    contradicts itself.
-    """
-    section = plain(cell.composed)["study"]
+def study_of(run: ComposedRun) -> Study | None:
+    """The study of a run; None for a run of no study. Raises ConfigError for a contradictory description."""
+    section = plain(run.composed)["study"]
     if section["name"] == ADHOC or not section["families"]:  # a name alone describes nothing
         return None
-    return described(section, str(cell.choices["scale"]))
+    return described(section, str(run.choices["scale"]))
 
 
 def described(section: Mapping[str, Any], scale: str) -> Study:
@@ -40,6 +38,4 @@ def described(section: Mapping[str, Any], scale: str) -> Study:
             }
         )
     except ValueError as error:
-        raise ConfigError(
-            f"study: {section['name']} is not described as pgolf.study.description has it: {error}"
-        ) from None
+        raise ConfigError(f"study: {section['name']} is not a valid study description: {error}") from None

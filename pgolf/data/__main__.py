@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from pgolf.command import Parser, run
 from pgolf.config.build import build_data
-from pgolf.config.compose import plain
-from pgolf.config.preflight import only_cell
+from pgolf.config.preflight import compose_one
 from pgolf.data.checks import describe, verify
 
 
@@ -22,7 +21,7 @@ def command(arguments: list[str]) -> int:
     overrides = args.overrides
     if args.action == "download" and not any(o.startswith("data=") for o in overrides):
         overrides = ["data=fineweb", *overrides]
-    corpus = build_data(plain(only_cell(overrides).composed)).prepare()
+    corpus = build_data(compose_one(overrides).config).prepare()
     print(*(verify(corpus) if args.action == "verify" else describe(corpus)), sep="\n")
     return 0
 

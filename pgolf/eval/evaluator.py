@@ -49,20 +49,21 @@ class Evaluation:
         model.train()
         return found
 
-    def estimate(self, model: GPT, fake: Fake | None = None) -> tuple[float, float] | None:
-        """(nats, bpb) of the mode's published estimate, where it has one."""
+    def extra(self, model: GPT, fake: Fake | None = None) -> dict[str, float]:
+        """Further scores of the mode, `val_nats_<name>` and `val_bpb_<name>`: its published estimate, if it has one."""
         plan = getattr(self.mode, "estimate_windows", None)
         windows = plan(len(self.corpus.val_tokens) - 1) if plan else []
         if not windows:
-            return None
+            return {}
         forward = model if fake is None else FakeQuantized(model, fake)
-        tokens, sizes = self.corpus.val_tokens, self.bytes_N1
-        return estimate(
+        nats, bpb = estimate(
             self.nll(forward),
-            tokens,
-            sizes,
+            self.corpus.val_tokens,
+            self.bytes_N1,
             windows,
             device=self.device,
             batch_tokens=self.batch_tokens,
             ranks=self.ranks,
         )
+        name = getattr(self.mode, "estimate_name", "estimate")
+        return {f"val_nats_{name}": nats, f"val_bpb_{name}": bpb}

@@ -16,6 +16,8 @@ class PlainAnd908:
     the set.
     """
 
+    estimate_name = "published_908"
+
     def __init__(
         self,
         seq_len: int,

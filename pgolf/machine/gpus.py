@@ -3,10 +3,9 @@
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import FileLock
@@ -28,11 +27,6 @@ def visible_devices() -> list[str]:
 def device_sets(devices: Sequence[str], size: int) -> list[tuple[str, ...]]:
     """As many disjoint sets of `size` devices as there are; what is left over serves no job."""
     return [tuple(devices[first : first + size]) for first in range(0, len(devices) - size + 1, size)]
-
-
-def gpus_of(config: Mapping[str, Any]) -> int:
-    """Devices that one job of a resolved configuration takes; 0 on a CPU."""
-    return int(config["launch"]["gpus_per_job"]) if config["device"] == "cuda" else 0
 
 
 @contextmanager

@@ -3,7 +3,6 @@ compression.
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pgolf.config.build import build_model, frozen_by, make
 from pgolf.config.compose import quantizer_choices
+from pgolf.config.schema import Config, plain_config
 from pgolf.nn.gpt import GPT
 from pgolf.nn.naming import named_tensors
 from pgolf.optim.roles import chosen_roles
@@ -68,19 +68,21 @@ def by_slot(model: GPT) -> dict[str, int]:
     return dict(sorted(count.items()))
 
 
-def account(config: Mapping[str, Any]) -> Account:
+def account(config: Config) -> Account:
     """The account of one resolved configuration; `payload_bytes` has every quantizer of conf/quant and `chosen`, this
     configuration's.
     """
-    model = build_model(config["model"])
+    model = build_model(config.model)
     tensors = named_tensors(model)
     frozen = frozen_by(model, config)
     total = sum(p.numel() for p in tensors.values())
     held = sum(tensors[name].numel() for name in frozen)
     roles: Counter[str] = Counter()
-    for name, role in chosen_roles(model, config["optim"]["role_of"]).items():
+    for name, role in chosen_roles(model, config.optim.role_of).items():
         roles[role] += tensors[name].numel()
-    made = {name: make("quant", node) for name, node in [*quantizer_choices(config), ("chosen", config["quant"])]}
+    made = {
+        name: make("quant", node) for name, node in [*quantizer_choices(plain_config(config)), ("chosen", config.quant)]
+    }
     shapes = {name: tuple(t.shape) for name, t in packed_state(model).items()}
     payload = {name: sum(q.payload_bytes(n, shape) for n, shape in shapes.items()) for name, q in made.items()}
     return Account(total, total - held, held, by_slot(model), dict(roles), flops_per_token(model), payload)

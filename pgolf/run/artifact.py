@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from pgolf.config.binding import bind
 from pgolf.config.build import build_model
-from pgolf.config.checks import model_problems, type_problems
+from pgolf.config.checks import model_problems
 from pgolf.config.ranges import range_problems
 from pgolf.config.schema import ModelConfig
+from pgolf.config.sections import type_problems
 from pgolf.errors import ArtifactError, PgolfError
 from pgolf.nn.gpt import GPT
 from pgolf.nn.naming import ROOT
@@ -30,7 +31,7 @@ class Artifact:
     """A packed model read back."""
 
     model: GPT
-    section: Mapping[str, Any]  # the resolved `model` section
+    section: ModelConfig
     tokenizer_sha256: str
     file_bytes: int
 
@@ -44,9 +45,9 @@ def encode_state(model: nn.Module, quantizer: Quantizer) -> dict[str, Encoded]:
     return {name: quantizer.encode(name, tensor.cpu()) for name, tensor in packed_state(model).items()}
 
 
-def pack(model: nn.Module, section: Mapping[str, Any], tokenizer: Path, quantizer: Quantizer, path: Path) -> int:
+def pack(model: nn.Module, section: ModelConfig, tokenizer: Path, quantizer: Quantizer, path: Path) -> int:
     """Quantize, compress and write a model. Returns the file's bytes; the same state gives the same bytes."""
-    header = {"model": dict(section), "tokenizer_sha256": hashlib.sha256(tokenizer.read_bytes()).hexdigest()}
+    header = {"model": asdict(section), "tokenizer_sha256": hashlib.sha256(tokenizer.read_bytes()).hexdigest()}
     return write_container(path, header, encode_state(model, quantizer), quantizer.codec, quantizer.level)
 
 
@@ -60,7 +61,7 @@ def section_problems(section: Any) -> list[str]:
     slots = {f"model.{key}": section[key] for key, hint in hints.items() if hint is Any}
     slots |= {f"model.side_inputs.{name}": node for name, node in section["side_inputs"].items()}
     return [problem for path, node in slots.items() for problem in bind(path, node)] or (
-        list(range_problems({"model": section})) or list(model_problems({"model": section}))
+        list(range_problems({"model": section})) or list(model_problems(ModelConfig(**section)))
     )
 
 
@@ -79,7 +80,7 @@ def check_counts(section: Mapping[str, Any], encoded: Mapping[str, Encoded]) -> 
             raise ArtifactError(f"describes a model that its tensors do not fill ({key}={section[key]})")
 
 
-def built(section: Mapping[str, Any]) -> GPT:
+def built(section: ModelConfig) -> GPT:
     """The model of a stranger's section. Raises ArtifactError for numbers that a class of it does not take."""
     try:
         return build_model(section)
@@ -98,7 +99,8 @@ def unpack(path: Path, device: torch.device) -> Artifact:
         if problems := section_problems(section):
             raise ArtifactError("describes a model that cannot be built. " + "; ".join(problems[:SHOWN]))
         check_counts(section, encoded)
-        model = built(section)
+        config = ModelConfig(**section)
+        model = built(config)
         tensors = packed_state(model)
         differ = sorted(set(tensors) ^ set(encoded)) or [
             name for name, t in tensors.items() if tuple(t.shape) != encoded[name].shape
@@ -112,4 +114,4 @@ def unpack(path: Path, device: torch.device) -> Artifact:
         raise ArtifactError(f"{path}: {error}") from None
     except PgolfError as error:
         raise ArtifactError(f"{path}: describes a model that cannot be built. {error}") from None
-    return Artifact(model.to(device).eval(), section, header["tokenizer_sha256"], path.stat().st_size)
+    return Artifact(model.to(device).eval(), config, header["tokenizer_sha256"], path.stat().st_size)

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,6 @@ from pgolf.config.build import (
     OptimizersByRole,
     build_averaging,
     build_budget,
-    build_data,
-    build_evaluation,
     build_fake,
     build_model,
     build_optimizers,
@@ -24,10 +23,8 @@ from pgolf.config.build import (
     build_schedule,
     start_weights,
 )
-from pgolf.data.loaded import LoadedCorpus, load_corpus
-from pgolf.data.stream import TokenStream
+from pgolf.config.schema import Config
 from pgolf.errors import DivergedError, PgolfError
-from pgolf.eval.evaluator import Evaluation
 from pgolf.machine import files
 from pgolf.machine.interrupts import interruptible
 from pgolf.machine.locks import locked
@@ -39,14 +36,15 @@ from pgolf.optim.averaging import Averaging, NoAveraging
 from pgolf.optim.roles import chosen_roles
 from pgolf.quant.fake import FakeQuantized
 from pgolf.records.record import STATE, write_record
-from pgolf.run.account import account
+from pgolf.run.account import Account, account
+from pgolf.run.context import RunContext, open_context
 from pgolf.run.finish import ERROR, finish_run
 from pgolf.run.provenance import CodeSums, code_fields, code_sums, loaded_code, record_head
-from pgolf.run.record import fields_of, summary
+from pgolf.run.record import measured_fields, summary
 from pgolf.run.trained import TrainedModel, keep_trained, take_trained
 from pgolf.training.checkpoint import FOLDER, Checkpoints
 from pgolf.training.defects import Bf16Masters
-from pgolf.training.loop import Job, LoopSettings, train
+from pgolf.training.loop import LoopSettings, Training, train
 from pgolf.training.runlog import RunLog
 
 WRITING = ".writing.lock"
@@ -54,17 +52,24 @@ WRITING = ".writing.lock"
 KEY = ("fingerprint", "seed", "code_files", "versions.torch")
 
 
-def execute(config: Mapping[str, Any], folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Run in this process (one rank of it under torchrun) and leave the record; where the folder holds a checkpoint, go
-    on from it.
+@dataclass(frozen=True)
+class Origin:
+    """What a record says before anything is measured, and the source files behind it."""
 
-    config: resolved, no `auto` left. identity: study, arm, overrides, fingerprint and choices, as they stand in the
-    record. Whatever goes wrong is recorded, with the traceback in error.txt, and not raised; KeyboardInterrupt is
-    recorded and raised. Raises OSError where the folder cannot be written.
+    head: Mapping[str, Any]
+    code: CodeSums
+
+
+def execute(config: Config, folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Run in this process (one rank of it under torchrun) and leave the record. Resumes from a checkpoint, if any.
+
+    config: every `auto` decided. identity: study, arm, overrides, fingerprint and choices, as they stand in the record.
+    Whatever goes wrong is recorded, with the traceback in error.txt, and not raised; KeyboardInterrupt is recorded and
+    raised. Raises OSError where the folder cannot be written.
     """
-    torch.set_num_threads(config["train"]["threads"])
-    torch.use_deterministic_algorithms(config["device"] == "cpu")
-    device, code = torch.device(config["device"]), code_sums(loaded_code())
+    torch.set_num_threads(config.train.cpu_threads)
+    torch.use_deterministic_algorithms(config.device == "cpu")
+    device, code = torch.device(config.device), code_sums(loaded_code())
     with (
         interruptible(),
         joined_ranks(device) as ranks,
@@ -75,7 +80,7 @@ def execute(config: Mapping[str, Any], folder: Path, identity: Mapping[str, Any]
             torch.cuda.set_device(ranks.rank)
         head = {"status": "failed", "error": None, **record_head(config, identity), **code_fields(code)}
         try:
-            record = {**head, **measure(config, folder, ranks, log, head, code), "status": "ok"}
+            record = {**head, **measure(config, folder, ranks, log, Origin(head, code)), "status": "ok"}
         except KeyboardInterrupt:
             record_failure(folder, {**head, "status": "interrupted", "error": "stopped by the user"}, ranks)
             raise
@@ -123,58 +128,47 @@ def record_failure(folder: Path, record: dict[str, Any], ranks: Ranks) -> dict[s
     return record
 
 
-def measure(
-    config: Mapping[str, Any], folder: Path, ranks: Ranks, log: RunLog, head: Mapping[str, Any], code: CodeSums
-) -> dict[str, Any]:
-    """Train or take trained weights, score, pack and score again; the record's measured fields."""
+def measure(config: Config, folder: Path, ranks: Ranks, log: RunLog, origin: Origin) -> dict[str, Any]:
+    """Train or take trained weights, score, pack and score again. Returns the measured fields of the record."""
     began = time.perf_counter()
-    corpus = load_corpus(build_data(config).prepare())
-    stream = make_stream(config, corpus)
-    model = build_model(config["model"])
-    costs = account(config)
-    evaluation = build_evaluation(config, corpus, ranks)
+    context = open_context(config, ranks)
+    model, costs, parent = build_model(config.model), account(config), config.train.parent
     with StopRequest() as stop:
-        key = {**{name: head[name] for name in KEY}, "data_sha": corpus.data_sha}
-        device = torch.device(config["device"])
-        keeper = Checkpoints(folder, key, log, ranks, stop, device, every_s=config["launch"]["checkpoint_s"])
+        key = {**{name: origin.head[name] for name in KEY}, "data_sha": context.corpus.data_sha}
+        keeper = Checkpoints(folder, key, log, ranks, stop, context.device, every_s=config.launch.checkpoint_s)
         if keeper.step is None:
-            log.say(
-                f"{costs.total:,} parameters ({costs.frozen:,} frozen), {corpus.corpus.name}: "
-                f"{stream.corpus_tokens:,} training and "
-                f"{len(corpus.val_tokens):,} validation tokens, {config['device']}, {config['train']['threads']} "
-                "threads"
-            )
+            log.say(start_line(context, costs))
             log.event("start", parameters=costs.total, prepare_s=round(time.perf_counter() - began, 3))
         else:
             log.say(f"continued from the checkpoint at step {keeper.step}")
             log.event("continued", step=keeper.step)
-        if config["train"]["from"] is None:
-            trained = train_model(config, model, corpus, stream, evaluation, ranks, log, keeper)
+        if parent is None:
+            trained = train_model(context, model, log, keeper)
         else:
-            trained = take_trained(Path(config["train"]["from"]), model, device)
-    if ranks.is_first and config["launch"]["keep_weights"] and config["train"]["from"] is None:
+            trained = take_trained(Path(parent), model, context.device)
+    if ranks.is_first and config.launch.keep_weights and parent is None:
         trained = keep_trained(folder, model, trained)
-    finish = finish_run(config, folder, model, trained, corpus, evaluation, ranks, log)
+    finish = finish_run(context, model, trained, folder, log)
     sources = {*loaded_code(), *trained.code_files}
-    whole = code_fields({**code_sums(sources), **code})  # what was loaded at the start is what ran
-    return {**fields_of(config, costs, corpus, stream, trained.trace, finish, whole), **trained.origin}
+    code = code_fields({**code_sums(sources), **origin.code})  # what was loaded at the start is what ran
+    return {**measured_fields(context, costs, trained.trace, finish, code), **trained.origin}
 
 
-def train_model(
-    config: Mapping[str, Any],
-    model: GPT,
-    corpus: LoadedCorpus,
-    stream: TokenStream,
-    evaluation: Evaluation,
-    ranks: Ranks,
-    log: RunLog,
-    keeper: Checkpoints,
-) -> TrainedModel:
-    """Initial weights, optimizers and the loop; the model holds the trained weights afterwards."""
-    start_weights(model, config["model"], config["seed"], torch.device(config["device"]))
-    optimizers, averaging = build_optimizers(model, config, ranks), build_averaging(config["optim"])
-    job = make_job(config, model, optimizers, averaging, stream, corpus, evaluation)
-    trace = train(job, loop_settings(config), ranks, log, keeper)
+def start_line(context: RunContext, costs: Account) -> str:
+    corpus, config = context.corpus, context.config
+    return (
+        f"{costs.total:,} parameters ({costs.frozen:,} frozen), {corpus.corpus.name}: "
+        f"{context.stream.corpus_tokens:,} training and {len(corpus.val_tokens):,} validation tokens, "
+        f"{config.device}, {config.train.threads} threads"
+    )
+
+
+def train_model(context: RunContext, model: GPT, log: RunLog, keeper: Checkpoints) -> TrainedModel:
+    """Draw the initial weights and train them; the model has the trained weights afterwards."""
+    config, ranks = context.config, context.ranks
+    start_weights(model, config.model, config.seed, context.device)
+    optimizers, averaging = build_optimizers(model, config, ranks), build_averaging(config.optim)
+    trace = train(make_training(context, model, optimizers, averaging), loop_settings(config), ranks, log, keeper)
     trace.warnings += keeper.warnings
     average = averaging.average()
     if average is None and not isinstance(averaging, NoAveraging):
@@ -182,60 +176,41 @@ def train_model(
     return TrainedModel(trace, average)
 
 
-def make_stream(config: Mapping[str, Any], corpus: LoadedCorpus) -> TokenStream:
-    train_section = config["train"]
-    return TokenStream(
-        corpus.train,
-        batch_tokens=train_section["batch_tokens"],
-        seq_len=train_section["seq_len"],
-        micro_batches=train_section["micro_batches"],
-        shuffle_seed=corpus.corpus.shuffle_seed,
-    )
-
-
-def make_job(
-    config: Mapping[str, Any],
-    model: GPT,
-    trained: OptimizersByRole,
-    averaging: Averaging,
-    stream: TokenStream,
-    corpus: LoadedCorpus,
-    evaluation: Evaluation,
-) -> Job:
-    tensors, roles = named_tensors(model), chosen_roles(model, config["optim"]["role_of"])
-    budget, defects = build_budget(config["train"]), config["defects"]
-    optimizers = list(trained.optimizers.values())
-    learned = {name: tensors[name] for names in trained.names.values() for name in names}
-    tables = [p for name, p in learned.items() if roles[name] == "embedding"]
-    return Job(
-        model=torch.compile(model, dynamic=False) if config["train"]["compile"] == "on" else model,  # type: ignore[arg-type]
-        trainable=learned,
-        optimizers=optimizers,
-        schedule=build_schedule(config["optim"], budget),
-        stream=stream,
+def make_training(context: RunContext, model: GPT, optimizers: OptimizersByRole, averaging: Averaging) -> Training:
+    """Everything that the training loop needs, as the configuration has it."""
+    config, corpus = context.config, context.corpus
+    tensors, roles = named_tensors(model), chosen_roles(model, config.optim.role_of)
+    budget, defects = build_budget(config.train), config.defects
+    trainable = {name: tensors[name] for names in optimizers.names.values() for name in names}
+    tables = [p for name, p in trainable.items() if roles[name] == "embedding"]
+    frozen = sorted(optimizers.frozen) if defects.keep_frozen_gradients else []
+    all_optimizers = list(optimizers.optimizers.values())
+    return Training(
+        model=torch.compile(model, dynamic=False) if config.train.compile == "on" else model,  # type: ignore[arg-type]
+        trainable=trainable,
+        optimizers=all_optimizers,
+        schedule=build_schedule(config.optim, budget),
+        stream=context.stream,
         budget=budget,
         bytes_of=lambda x, y: int(corpus.byte_table.pair_bytes(x.numpy(), y.numpy()).sum()),
-        validate=lambda: evaluation(model).bpb,
+        validate=lambda: context.evaluation(model).bpb,
         averaging=averaging,
         quantized=FakeQuantized(model, build_fake(config, build_quantizer(config))),
-        frozen_with_gradients=[tensors[name] for name in sorted(trained.frozen)]
-        if defects["keep_frozen_gradients"]
-        else [],
-        masters=Bf16Masters(tables, optimizers) if defects["bf16_embedding"] else None,
+        frozen_with_gradients=[tensors[name] for name in frozen],
+        masters=Bf16Masters(tables, all_optimizers) if defects.bf16_embedding else None,
     )
 
 
-def loop_settings(config: Mapping[str, Any]) -> LoopSettings:
-    section = config["train"]
-    # Compilation stays outside the clock.
+def loop_settings(config: Config) -> LoopSettings:
+    train = config.train
     return LoopSettings(
-        device=torch.device(config["device"]),
-        micro_batches=section["micro_batches"],
-        batch_tokens=section["batch_tokens"],
-        grad_clip_norm=config["optim"]["grad_clip_norm"],
-        log_every=section["log_every"],
-        val_every=section["val_every"],
-        priming_steps=max(section["priming_steps"], 1 if section["compile"] == "on" else 0),
-        bf16=section["precision"] == "bf16",
-        qat_below=section["qat_below"],
+        device=torch.device(config.device),
+        micro_batches=train.micro_batches,
+        batch_tokens=train.batch_tokens,
+        grad_clip_norm=config.optim.grad_clip_norm,
+        log_every=train.log_every,
+        val_every=train.val_every,
+        priming_steps=max(train.priming_steps, 1 if train.compile == "on" else 0),  # compilation is not timed
+        bf16=train.precision == "bf16",
+        qat_below=train.qat_below,
     )

@@ -1,23 +1,18 @@
-"""After training: score, average, pack, load the packed file into a fresh model, score that; and the record's measured
-fields.
-"""
+"""After training: score, average, pack, load the packed file into a fresh model, and score that."""
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from pgolf.config.build import build_fake, build_quantizer
-from pgolf.data.loaded import LoadedCorpus
-from pgolf.eval.evaluator import Evaluation
 from pgolf.eval.score import Score
-from pgolf.machine.ranks import Ranks
 from pgolf.nn.gpt import GPT
 from pgolf.nn.naming import named_tensors
 from pgolf.run.artifact import pack, unpack
+from pgolf.run.context import RunContext
 from pgolf.run.trained import TrainedModel
 from pgolf.training.runlog import RunLog
 
@@ -27,29 +22,20 @@ ERROR = "error.txt"
 
 @dataclass(frozen=True)
 class Finish:
-    """What a trained and packed run measured."""
+    """What a trained and packed run measured. extra: further scores of the evaluation mode, by name of the field."""
 
     live: Score
     averaged_bpb: float | None
     packed: Score
-    estimate_908: tuple[float, float] | None
+    extra: Mapping[str, float]
     model_bytes: int
     pack_s: float
     eval_s: float
 
 
-def finish_run(
-    config: Mapping[str, Any],
-    folder: Path,
-    model: GPT,
-    trained: TrainedModel,
-    corpus: LoadedCorpus,
-    evaluation: Evaluation,
-    ranks: Ranks,
-    log: RunLog,
-) -> Finish:
-    """Score the live model, then its average where there is one, pack that, and score what the file alone gives."""
-    device = torch.device(config["device"])
+def finish_run(context: RunContext, model: GPT, trained: TrainedModel, folder: Path, log: RunLog) -> Finish:
+    """Score the live model, then its average if there is one, pack that, and score what the packed file gives."""
+    config, evaluation = context.config, context.evaluation
     log.say("scoring the live model")
     began = time.perf_counter()
     live = evaluation(model)
@@ -62,22 +48,19 @@ def finish_run(
     path, quantizer = folder / ARTIFACT, build_quantizer(config)
     log.say("packing")
     began = time.perf_counter()
-    if ranks.is_first:
-        pack(model, config["model"], corpus.corpus.tokenizer, quantizer, path)
-    ranks.sum_(torch.zeros(1, device=device))  # the others wait for the file
+    if context.ranks.is_first:
+        pack(model, config.model, context.corpus.corpus.tokenizer, quantizer, path)
+    context.ranks.sum_(torch.zeros(1, device=context.device))  # the other ranks wait for the file
     pack_s = time.perf_counter() - began
     log.say("scoring the packed file")
-    fake = (
-        build_fake(config, quantizer)
-        if config["defects"]["qat_at_eval"] and trained.trace.qat_from_step is not None
-        else None
-    )
-    fresh = unpack(path, device).model
+    fake_at_eval = config.defects.qat_at_eval and trained.trace.qat_from_step is not None
+    fake = build_fake(config, quantizer) if fake_at_eval else None
+    fresh = unpack(path, context.device).model
     packed = evaluation(fresh, fake)
     averaged_bpb = None if averaged is None else averaged.bpb
     times = {"eval_s": round(eval_s, 3), "pack_s": round(pack_s, 3)}
     log.event("final", val_bpb_live=live.bpb, val_bpb_averaged=averaged_bpb, val_bpb=packed.bpb, **times)
-    return Finish(live, averaged_bpb, packed, evaluation.estimate(fresh, fake), path.stat().st_size, pack_s, eval_s)
+    return Finish(live, averaged_bpb, packed, evaluation.extra(fresh, fake), path.stat().st_size, pack_s, eval_s)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_iter
 
 from pgolf.config.build import build_model, frozen_by, trained_by_role
 from pgolf.config.memory_floor import FP32, averages_per_weight, optimizer_bytes
+from pgolf.config.schema import Config
 from pgolf.nn.naming import ROOT, named_tensors
 
 MOST_FOLLOWED = 32  # layers; following the tensors of one takes a tenth of a second per precision
@@ -72,15 +73,15 @@ class Allocations(TorchDispatchMode):
         self.seen[storage._cdata] = weakref.finalize(storage, lambda: None)
 
 
-def activation_bytes(config: Mapping[str, Any], *, bf16: bool) -> int:
+def activation_bytes(config: Config, *, bf16: bool) -> int:
     """The most that the tensors of a micro-batch, forward and backward, take at once beside weights and gradients, not
     compiled.
     """
-    train, model_config = config["train"], config["model"]
-    rows = max(1, train["batch_tokens"] // train["micro_batches"] // model_config["seq_len"])
-    mine = max(1, train["micro_batches"] // config["launch"]["nproc"])
-    model = build_model(model_config)
-    frozen = frozen_by(model, config) if not config["defects"]["keep_frozen_gradients"] else set()
+    train = config.train
+    rows = max(1, train.batch_tokens // train.micro_batches // config.model.seq_len)
+    mine = max(1, train.micro_batches // config.launch.nproc)
+    model = build_model(config.model)
+    frozen = frozen_by(model, config) if not config.defects.keep_frozen_gradients else set()
     with FakeTensorMode():
         weights = {
             name: torch.empty(p.shape, requires_grad=f"{ROOT}.{name}" not in frozen)
@@ -89,7 +90,7 @@ def activation_bytes(config: Mapping[str, Any], *, bf16: bool) -> int:
         state = weights | {
             name: torch.empty(buffer.shape, dtype=buffer.dtype) for name, buffer in model.named_buffers()
         }
-        ids = torch.zeros(rows, model_config["seq_len"], dtype=torch.long)
+        ids = torch.zeros(rows, config.model.seq_len, dtype=torch.long)
         followed = Allocations()
         for tensor in (*state.values(), ids):
             followed.ignore(tensor)
@@ -103,9 +104,9 @@ def activation_bytes(config: Mapping[str, Any], *, bf16: bool) -> int:
         return max(0, followed.peak - gradients)
 
 
-def estimates(config: Mapping[str, Any]) -> dict[str, Memory]:
+def estimates(config: Config) -> dict[str, Memory]:
     """{precision: memory}: of the one that is asked for, or of both where the machine is to choose."""
-    chosen = ("fp32", "bf16") if config["train"]["precision"] == "auto" else (config["train"]["precision"],)
+    chosen = ("fp32", "bf16") if config.train.precision == "auto" else (config.train.precision,)
     return {name: memory(config, bf16=name == "bf16") for name in chosen}
 
 
@@ -116,22 +117,22 @@ def in_words(found: Mapping[str, Memory]) -> str:
     )
 
 
-def memory(config: Mapping[str, Any], *, bf16: bool) -> Memory:
+def memory(config: Config, *, bf16: bool) -> Memory:
     """Estimated memory of one training process; bf16: of autocast to it. Raises ConfigError as the build does.
 
     Left out: activations of a model of more than MOST_FOLLOWED layers, the library's own (some 250 MB on a CPU, more
     with CUDA), fragmentation, the corpus, evaluation, an optimizer step's own tensors, and the copies that fake
     quantization and packing make of the weights.
     """
-    model = build_model(config["model"])
+    model = build_model(config.model)
     tensors, groups = named_tensors(model), trained_by_role(model, config)
-    is_whole = config["model"]["layers"] <= MOST_FOLLOWED
+    is_whole = config.model.layers <= MOST_FOLLOWED
     trained = sum(tensors[name].numel() for names in groups.values() for name in names)
     return Memory(
         weights=sum(p.numel() for p in tensors.values()) * FP32,
         gradients=trained * FP32,
-        optimizer=optimizer_bytes(groups, tensors, config["optim"]),
-        averages=trained * averages_per_weight(config),
+        optimizer=optimizer_bytes(groups, tensors, config.optim),
+        averages=trained * averages_per_weight(config.optim),
         activations=activation_bytes(config, bf16=bf16) if is_whole else 0,
         is_whole=is_whole,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pgolf.config.identity import SHORT, decisive
+from pgolf.config.schema import Config, plain_config
 from pgolf.machine.limits import cpu_limit, memory_limit
 from pgolf.records.record import flat
 
@@ -178,21 +179,20 @@ def machine_limits() -> dict[str, Any]:
     }
 
 
-def record_head(config: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, Any]:
+def record_head(config: Config, identity: Mapping[str, Any]) -> dict[str, Any]:
     """What a record says of a run however it ended: which one it is, its configuration, code, versions, device and
     threads.
     """
-    train = config["train"]
     return {
         **identity,
-        "seed": config["seed"],
+        "seed": config.seed,
         **git_state(),
         **versions(),
-        "device": config["device"],
-        "threads": train["threads"],
+        "device": config.device,
+        "threads": config.train.cpu_threads,
         **machine_limits(),
-        "precision": train["precision"],
-        "compile": train["compile"],
-        "nproc": config["launch"]["nproc"],
-        **flat({key: value for key, value in decisive(config).items() if key != "seed"}, "config"),
+        "precision": config.train.precision,
+        "compile": config.train.compile,
+        "nproc": config.launch.nproc,
+        **flat({key: value for key, value in decisive(plain_config(config)).items() if key != "seed"}, "config"),
     }

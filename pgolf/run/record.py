@@ -7,28 +7,21 @@ from typing import Any
 
 import torch
 
-from pgolf.data.loaded import LoadedCorpus
-from pgolf.data.stream import TokenStream
 from pgolf.machine.usage import peak_memory_bytes
 from pgolf.records.record import RECORD
 from pgolf.run.account import Account
 from pgolf.run.artifact import CAP_BYTES
+from pgolf.run.context import RunContext
 from pgolf.run.finish import ERROR, Finish
 from pgolf.training.loop import Trace
 
 
-def fields_of(
-    config: Mapping[str, Any],
-    costs: Account,
-    corpus: LoadedCorpus,
-    stream: TokenStream,
-    trace: Trace,
-    finish: Finish,
-    code: Mapping[str, Any],
+def measured_fields(
+    context: RunContext, costs: Account, trace: Trace, finish: Finish, code: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The measured part of the flat record. code: its fields."""
-    section = config["train"]
-    tokens = trace.steps * section["batch_tokens"]
+    """The measured fields of a record. code: the fields about source files."""
+    config, corpus, train = context.config, context.corpus, context.config.train
+    tokens = trace.steps * train.batch_tokens
     total_bytes = finish.model_bytes + code["code_bytes"]
     unscored = [] if math.isfinite(finish.packed.bpb) else ["the packed score is not finite"]
     return {
@@ -36,7 +29,7 @@ def fields_of(
         "data_sha": corpus.data_sha,
         "val_text_sha": corpus.val_text_sha,
         "tokenizer_sha": corpus.tokenizer_sha,
-        "device": torch.cuda.get_device_name() if config["device"] == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name() if config.device == "cuda" else "cpu",
         "params.total": costs.total,
         "params.trained": costs.trained,
         "params.frozen": costs.frozen,
@@ -44,13 +37,13 @@ def fields_of(
         "steps": trace.steps,
         "qat_from_step": trace.qat_from_step,
         "tokens": tokens,
-        "epochs": stream.epochs(trace.steps),
+        "epochs": context.stream.epochs(trace.steps),
         "train_s": trace.train_s,
         "step_ms_median": trace.step_ms_median,
         "tokens_per_s": tokens / trace.train_s,
         "pack_s": finish.pack_s,
         "eval_s": finish.eval_s,
-        "peak_mem_bytes": peak_memory_bytes(torch.device(config["device"])),
+        "peak_mem_bytes": peak_memory_bytes(context.device),
         "val_bpb_live": finish.live.bpb,
         "val_bpb_averaged": finish.averaged_bpb,
         "val_bpb": finish.packed.bpb,
@@ -59,14 +52,14 @@ def fields_of(
         "val_bytes": finish.packed.bytes,
         "val_raw_bytes": corpus.corpus.raw_val_bytes,
         "eval_mode": finish.packed.mode,
-        **dict(zip(("val_nats_published_908", "val_bpb_published_908"), finish.estimate_908 or (), strict=False)),
+        **finish.extra,
         "quant_gap_bpb": finish.packed.bpb - (finish.live.bpb if finish.averaged_bpb is None else finish.averaged_bpb),
         "model_bytes": finish.model_bytes,
         "total_bytes": total_bytes,
         "cap_bytes": CAP_BYTES,
         "under_cap": total_bytes <= CAP_BYTES,
         "flops_per_token": costs.flops_per_token,
-        **{f"budget.{key}": section[key] for key in ("steps", "tokens", "seconds", "batch_tokens", "seq_len")},
+        **{f"budget.{key}": getattr(train, key) for key in ("steps", "tokens", "seconds", "batch_tokens", "seq_len")},
         "warnings": trace.warnings + unscored,
     }
 

@@ -1,29 +1,28 @@
-"""`launch.dry_run=true`: every cell with what it costs, how long it may take, and what this machine lacks for it."""
+"""`launch.dry_run=true`: for every run its costs, an estimate of its time, and what this machine lacks for it."""
 
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 
 from pgolf.config.auto import device_memory_bytes
 from pgolf.config.build import build_budget, build_data
-from pgolf.config.compose import plain
-from pgolf.config.preflight import Cell
+from pgolf.config.composition import ComposedRun
+from pgolf.config.schema import Config
 from pgolf.errors import PgolfError
 from pgolf.records.record import RECORD
 from pgolf.run.account import Account, account
 from pgolf.run.memory import Memory, estimates, in_words
-from pgolf.sweep.state import Planned, State
-from pgolf.sweep.sweep import counted, each_once, minutes, plan_folder, record_or_none
+from pgolf.sweep.runs import Run
+from pgolf.sweep.state import State
+from pgolf.sweep.sweep import counted, each_once, minutes, record_or_none
 
 LOOKED_AT = 50  # earlier runs whose speed is asked for
 GUESS = 0.5  # of a plain matrix product's speed that training reaches; only where no earlier run tells
 MATRIX = 512
-COSTS = ("model", "optim", "defects", "quant", "train", "launch")  # sections that what a run costs depends on
 
 
 def flops_per_s(out: Path, device: str, threads: int) -> tuple[float, str]:
@@ -51,73 +50,67 @@ def flops_per_s(out: Path, device: str, threads: int) -> tuple[float, str]:
     return GUESS * times * 2 * MATRIX**3 / (time.perf_counter() - began), "a guess from the speed of a matrix product"
 
 
-def duration(config: Mapping[str, Any], costs: Account, rate: float) -> tuple[float, str]:
-    """Training time of one run, and in words: by its FLOPs, or where the budget is in seconds, that and the steps that
-    fit into it here.
+def duration(config: Config, costs: Account, rate: float) -> tuple[float, str]:
+    """(seconds of training of one run, the same in words): from its FLOPs, or from a budget in seconds, with the steps
+    that fit into it here.
     """
-    budget, step_s = build_budget(config["train"]), costs.flops_per_token * config["train"]["batch_tokens"] / rate
+    budget, step_s = build_budget(config.train), costs.flops_per_token * config.train.batch_tokens / rate
     if budget.steps is None:
         steps = budget.limit_s / step_s
-        return (
-            budget.limit_s,
-            f"stops after {minutes(budget.limit_s)}, about {steps:,.{0 if steps >= 10 else 1}f} steps here",
-        )
+        digits = 0 if steps >= 10 else 1
+        return budget.limit_s, f"stops after {minutes(budget.limit_s)}, about {steps:,.{digits}f} steps here"
     return step_s * budget.steps, f"about {minutes(step_s * budget.steps)}"
 
 
-def too_large(config: Mapping[str, Any], found: Mapping[str, Memory]) -> list[str]:
-    """A line where the estimated memory is more than this machine has."""
-    have, name = device_memory_bytes(config["device"]), config["train"]["precision"]
-    need = found[name].total * (1 if config["device"] == "cuda" else config["launch"]["nproc"])
-    if have is None or need <= have:
+def too_large(config: Config, estimated: Mapping[str, Memory]) -> list[str]:
+    """A problem where the estimated memory exceeds that of this machine."""
+    available, precision = device_memory_bytes(config.device), config.train.precision
+    needed = estimated[precision].total * (1 if config.device == "cuda" else config.launch.nproc)
+    if available is None or needed <= available:
         return []
     return [
-        f"memory: about {need / 1e9:.1f} GB in {name} are needed, {have / 1e9:.1f} GB are there. Raise "
+        f"memory: needs about {needed / 1e9:.1f} GB in {precision}, this machine has {available / 1e9:.1f} GB. Raise "
         "train.micro_batches"
     ]
 
 
-def absent_data(config: Mapping[str, Any]) -> str | None:
+def absent_data(config: Config) -> list[str]:
     """What a corpus would have to fetch first."""
     try:
         ask = getattr(build_data(config), "absent", None)
     except PgolfError:
-        return None
-    return ask() if ask else None
+        return []
+    absent = ask() if ask else None
+    return [absent] if absent else []
 
 
-def dry_run(cells: Sequence[Cell], planned: Sequence[Planned], states: Sequence[State]) -> None:
-    """Print what would run; nothing is started or written."""
-    first, repeated = each_once(planned)
-    print("\n".join([f"{counted(len(first), 'run')} in {plan_folder(planned[0])}; nothing is started", *repeated]))
+def dry_run(composed: Sequence[ComposedRun], runs: Sequence[Run], states: Sequence[State]) -> None:
+    """Print what would run; nothing is started or written. composed: the same runs, `auto` not decided."""
+    first, repeated = each_once(runs)
+    print("\n".join([f"{counted(len(first), 'run')} in {runs[0].plan_folder}; nothing is started", *repeated]))
     rates: dict[tuple[str, int], tuple[float, str]] = {}
     known: dict[str, tuple[Account, dict[str, Memory]]] = {}  # of an arm, whatever its seeds
-    total, how, warnings = 0.0, set(), list[str]()
-    for number, (cell, job, state) in enumerate([(cells[place], planned[place], states[place]) for place in first], 1):
-        config, asked = job.config, plain(cell.composed)
-        arm = repr({key: asked[key] for key in COSTS})
+    total_s, sources, warnings = 0.0, set(), list[str]()
+    for number, position in enumerate(first, 1):
+        config, asked, state = runs[position].config, composed[position].config, states[position]
+        arm = repr([asked.model, asked.optim, asked.defects, asked.quant, asked.train, asked.launch])
         if arm not in known:
             known[arm] = account(config), estimates(asked)
         costs, memory = known[arm]
-        where = (config["device"] if torch.cuda.is_available() else "cpu", config["train"]["threads"])
-        if where not in rates:
-            rates[where] = flops_per_s(Path(config["paths"]["out"]).expanduser(), *where)
-        rate, source = rates[where]
-        seconds, told = duration(config, costs, rate)
-        if state.kind != "done" and config["train"]["from"] is None:
-            total += seconds
-        how.add(source)
-        size = (
-            f"{costs.total:,} parameters ({costs.frozen:,} frozen), {costs.payload_bytes['chosen']:,} bytes before "
-            "compression"
-        )
-        print(f"{number}/{len(first)}  {job.label}: {size}, memory {in_words(memory)}, {told}; {state.why}")
-        warnings += [
-            *cell.unavailable,
-            *too_large(config, memory),
-            *([absent] if (absent := absent_data(config)) else []),
-        ]
-    print("memory: weights, gradients, optimizer, averages and the tensors of one micro-batch, a process, not compiled")
-    print(f"about {minutes(total)} of training in all, one after another ({'; '.join(sorted(how))})")
+        machine = (config.device if torch.cuda.is_available() else "cpu", config.train.cpu_threads)
+        if machine not in rates:
+            rates[machine] = flops_per_s(Path(config.paths.out).expanduser(), *machine)
+        rate, source = rates[machine]
+        seconds, time_text = duration(config, costs, rate)
+        if state.kind != "done" and config.train.parent is None:
+            total_s += seconds
+        sources.add(source)
+        size = f"{costs.total:,} parameters ({costs.frozen:,} frozen)"
+        packed = f"{costs.payload_bytes['chosen']:,} bytes before compression"
+        label = f"{number}/{len(first)}  {runs[position].label}"
+        print(f"{label}: {size}, {packed}, memory {in_words(memory)}, {time_text}; {state.why}")
+        warnings += [*composed[position].unavailable, *too_large(config, memory), *absent_data(config)]
+    print("memory per process: weights, gradients, optimizer, averages, tensors of one micro-batch; not compiled")
+    print(f"about {minutes(total_s)} of training in all, one after another ({'; '.join(sorted(sources))})")
     for warning in dict.fromkeys(warnings):
         print(f"warning: this machine cannot run it as it is. {warning}", file=sys.stderr)

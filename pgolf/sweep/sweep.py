@@ -1,10 +1,9 @@
-"""A sweep as a whole: its plan on disk, what every job asks before it starts, the lines about runs that end, and what
-is left.
-"""
+"""A sweep as a whole: its plan on disk, when it must stop, the lines about runs that end, and what is left."""
 
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +18,8 @@ from pgolf.records.record import FINISHED, RECORD, read_record
 from pgolf.run.finish import ERROR
 from pgolf.run.provenance import PACKAGE, tree_sha
 from pgolf.run.record import one_line
-from pgolf.sweep.state import Planned, State, state_of
+from pgolf.sweep.runs import Run
+from pgolf.sweep.state import Reason, State, state_of
 
 POLL_S = 0.3
 LISTED = 20
@@ -28,35 +28,32 @@ FAILED_FAST = "a run failed, and launch.fail_fast=true"
 
 
 def code_now() -> str:
-    """One sum over the package's sources and the configuration."""
+    """One hash over the sources of the package and the configuration."""
     return tree_sha(PACKAGE, conf_dir())
 
 
-def plan_folder(cell: Planned) -> Path:
-    return Path(cell.config["paths"]["out"]).expanduser() / str(cell.identity["study"])
-
-
-def as_sweep(cells: Sequence[Planned]) -> list[Planned]:
-    """Cells that resolve alike, under whatever arm, have the folder of the first of them: they run once. Labels tell
-    what differs.
+def as_sweep(runs: Sequence[Run]) -> list[Run]:
+    """The runs with labels that say what differs between them. Runs that resolve alike share the folder of the first,
+    under whatever arm, and so run once.
     """
     first: dict[tuple[Path, str, int], Path] = {}
-    common = set.intersection(*(set(cell.identity["overrides"]) for cell in cells))
-    made = []
-    for cell in cells:
-        own = [text for text in cell.identity["overrides"] if text not in common]
-        folder = first.setdefault((plan_folder(cell), cell.identity["fingerprint"], cell.config["seed"]), cell.folder)
-        made.append(replace(cell, folder=folder, label=" ".join(own) or cell.label))
-    return made
+    common = set.intersection(*(set(run.identity["overrides"]) for run in runs))
+    shared = []
+    for run in runs:
+        own = [text for text in run.identity["overrides"] if text not in common]
+        folder = first.setdefault((run.plan_folder, run.identity["fingerprint"], run.config.seed), run.folder)
+        shared.append(replace(run, folder=folder, label=" ".join(own) or run.label))
+    return shared
 
 
-def rerun_since(command: Sequence[str], cells: Sequence[Planned]) -> float | None:
-    """Under launch.rerun=true, from when on records count: since the same command was first given, where it did not
-    come to its end.
+def rerun_since(command: Sequence[str], runs: Sequence[Run]) -> float | None:
+    """Under launch.rerun=true, the time in Unix seconds from which on records count as run again, otherwise None.
+
+    It is when the same command was first given, if that has not finished.
     """
-    if not cells[0].config["launch"]["rerun"]:
+    if not runs[0].config.launch.rerun:
         return None
-    folder = plan_folder(cells[0])
+    folder = runs[0].plan_folder
     for sweep in read_plan(folder):
         if sweep.command == tuple(sorted(command)) and sweep.rerun_since is not None:
             ended = [(record_or_none(folder / entry.folder) or {}).get("ended_at", 0) for entry in sweep.cells]
@@ -65,44 +62,41 @@ def rerun_since(command: Sequence[str], cells: Sequence[Planned]) -> float | Non
     return time.time()
 
 
-def write_plan(command: Sequence[str], cells: Sequence[Planned], since: float | None) -> None:
-    """Note every cell before the first job starts. since: what `rerun_since` gives. Raises PgolfError, OSError."""
-    by_study: dict[Path, list[Planned]] = {}
-    for cell in cells:
-        by_study.setdefault(plan_folder(cell), []).append(cell)
+def write_plan(command: Sequence[str], runs: Sequence[Run], since: float | None) -> None:
+    """Note every run before the first one starts. since: from `rerun_since`. Raises PgolfError, OSError."""
+    by_study: dict[Path, list[Run]] = {}
+    for run in runs:
+        by_study.setdefault(run.plan_folder, []).append(run)
     for folder, group in by_study.items():
-        entries = tuple(dict.fromkeys(cell.entry(folder) for cell in group))
-        fail_fast = bool(group[0].config["launch"]["fail_fast"])
+        entries = tuple(dict.fromkeys(run.entry() for run in group))
+        fail_fast = group[0].config.launch.fail_fast
         add_to_plan(folder, Sweep(tuple(sorted(command)), time.time(), code_now(), fail_fast, entries, since))
 
 
-def planned_here(cell: Planned) -> tuple[Planned, Sweep | None]:
-    """A job as the latest sweep that holds it has it: with the folder it shares, perhaps, and named by what was swept.
-    None where no plan names it."""
-    folder = plan_folder(cell)
-    wanted = cell.entry(folder)
-    for sweep in sorted(read_plan(folder), key=lambda sweep: -sweep.started_at):
-        for entry in sweep.cells:
-            if (entry.arm, entry.seed, entry.fingerprint) == (wanted.arm, wanted.seed, wanted.fingerprint):
-                own = [text for text in cell.identity["overrides"] if text not in sweep.command]
-                return replace(cell, folder=folder / entry.folder, label=" ".join(own) or cell.label), sweep
-    return cell, None
+def sweep_of(run: Run) -> Sweep | None:
+    """The latest planned sweep that has a run; None if no plan names it."""
+    own = run.entry()
+    key = (own.arm, own.seed, own.fingerprint)
+    for sweep in sorted(read_plan(run.plan_folder), key=lambda sweep: -sweep.started_at):
+        if any((entry.arm, entry.seed, entry.fingerprint) == key for entry in sweep.cells):
+            return sweep
+    return None
 
 
-def stopped(sweep: Sweep, cell: Planned) -> str | None:
-    """Why no other job of this sweep may start; None where it may."""
+def reason_to_stop(sweep: Sweep, folder: Path) -> str | None:
+    """Why no other run of a sweep may start; None if one may. folder: of the plan."""
     if code_now() != sweep.code_sha:
         return CODE_CHANGED
     if sweep.fail_fast:
         for entry in sweep.cells:
-            record = record_or_none(plan_folder(cell) / entry.folder)
+            record = record_or_none(folder / entry.folder)
             if record is not None and record["status"] == "failed" and record.get("ended_at", 0) > sweep.started_at:
                 return FAILED_FAST
     return None
 
 
 def record_or_none(folder: Path) -> dict[str, Any] | None:
-    """A record that can be read."""
+    """A run's record; None if there is none or it is damaged."""
     try:
         return read_record(folder)
     except PgolfError:
@@ -120,56 +114,48 @@ def minutes(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:,.0f} days"
 
 
-def each_once(cells: Sequence[Planned]) -> tuple[list[int], list[str]]:
-    """Cells that share a folder run once: the places of the first of each, and a line about every folder that several
-    cells share.
-    """
+def each_once(runs: Sequence[Run]) -> tuple[list[int], list[str]]:
+    """(positions of the first run per folder, a line per folder that several runs share)."""
     sharing: dict[Path, list[int]] = {}
-    for place, cell in enumerate(cells):
-        sharing.setdefault(cell.folder, []).append(place)
+    for position, run in enumerate(runs):
+        sharing.setdefault(run.folder, []).append(position)
     lines = []
-    for places in sharing.values():
-        names = list(dict.fromkeys(cells[place].label for place in places))
+    for positions in sharing.values():
+        names = list(dict.fromkeys(runs[position].label for position in positions))
         if len(names) > 1:
             lines.append(f"  {', '.join(names)}: one configuration under {len(names)} names, runs once")
-        elif len(places) > 1:
-            lines.append(f"  {names[0]}: given {len(places)} times, runs once")
-    return [places[0] for places in sharing.values()], lines
+        elif len(positions) > 1:
+            lines.append(f"  {names[0]}: given {len(positions)} times, runs once")
+    return [positions[0] for positions in sharing.values()], lines
 
 
-def announce(cells: Sequence[Planned], states: Sequence[State]) -> None:
-    """What will be done, and for what is not simply new, why."""
-    first, repeated = each_once(cells)
-    cells, states = [cells[place] for place in first], [states[place] for place in first]
-    count = {kind: sum(state.kind == kind for state in states) for kind in ("done", "continue", "run", "refused")}
+def announce(runs: Sequence[Run], states: Sequence[State]) -> None:
+    """Print what will be done, and why for runs that are neither new nor finished."""
+    first, lines = each_once(runs)
+    unique = [(runs[position], states[position]) for position in first]
+    count = Counter(state.kind for _, state in unique)
     others = f"{count['continue']} to continue, " if count["continue"] else ""
     others += f"{count['refused']} that cannot be run, " if count["refused"] else ""
     print(
-        f"{counted(len(cells), 'run')} in {plan_folder(cells[0])}: {count['done']} already run, "
+        f"{counted(len(unique), 'run')} in {runs[0].plan_folder}: {count['done']} already run, "
         f"{others}{count['run']} to run"
     )
-    told = [
-        *repeated,
-        *(f"  {cell.label}: {state.why}" for cell, state in zip(cells, states, strict=True) if state.is_news),
-    ]
-    rest = [f"  and {len(told) - LISTED} more"] if len(told) > LISTED else []
-    for line in (*told[:LISTED], *rest):
+    lines += [f"  {run.label}: {state.why}" for run, state in unique if state.is_news]
+    rest = [f"  and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+    for line in (*lines[:LISTED], *rest):
         print(line, flush=True)
 
 
 class Reporter:
-    """While entered, prints a line for every run of a sweep that ends, whichever process runs it, with the time that is
-    left.
+    """While entered, prints a line for every run of a sweep that ends, whichever process runs it, with an estimate of
+    the remaining time.
     """
 
-    def __init__(self, cells: Sequence[Planned], states: Sequence[State]):
-        todo = {
-            cell.folder: cell
-            for cell, state in zip(cells, states, strict=True)
-            if state.kind not in ("done", "refused")
-        }
-        self.todo, self.total = todo, len({cell.folder for cell in cells})
-        self.known = {folder: record_mtime(folder) for folder in todo}
+    def __init__(self, runs: Sequence[Run], states: Sequence[State]):
+        pairs = zip(runs, states, strict=True)
+        self.waiting = {run.folder: run for run, state in pairs if state.kind not in ("done", "refused")}
+        self.total = len({run.folder for run in runs})
+        self.known = {folder: record_mtime(folder) for folder in self.waiting}
         self.started, self.finished = time.monotonic(), 0
         self.end = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
@@ -190,7 +176,8 @@ class Reporter:
             self.look()
 
     def look(self) -> None:
-        ended = [(now, folder) for folder in self.todo if (now := record_mtime(folder)) and now != self.known[folder]]
+        times = {folder: record_mtime(folder) for folder in self.waiting}
+        ended = [(now, folder) for folder, now in times.items() if now and now != self.known[folder]]
         for now, folder in sorted(ended):
             record = record_or_none(folder)
             if record is None:
@@ -198,59 +185,58 @@ class Reporter:
             self.known[folder] = now
             if record["status"] == "interrupted":
                 continue
-            cell = self.todo.pop(folder)
+            run = self.waiting.pop(folder)
             self.finished += 1
-            left_s = (time.monotonic() - self.started) / self.finished * len(self.todo)
-            about = f"; about {minutes(left_s)} left" if self.todo else ""
-            with suppress(OSError):  # nobody reads it any more: that ends no sweep
-                print(
-                    f"[{self.total - len(self.todo)}/{self.total}] {cell.label}: {one_line(record)}{about}", flush=True
-                )
+            left_s = (time.monotonic() - self.started) / self.finished * len(self.waiting)
+            about = f"; about {minutes(left_s)} left" if self.waiting else ""
+            number = f"[{self.total - len(self.waiting)}/{self.total}]"
+            with suppress(OSError):  # a closed pipe does not end the sweep
+                print(f"{number} {run.label}: {one_line(record)}{about}", flush=True)
 
 
 def record_mtime(folder: Path) -> int:
-    """When a record was written, 0 where there is none."""
+    """When a record was written, in nanoseconds; 0 if there is none."""
     try:
         return (folder / RECORD).stat().st_mtime_ns
     except OSError:
         return 0
 
 
-def close(cells: Sequence[Planned]) -> int:
-    """After the last job: list failures and what is left. The exit code: 0 where every cell ended well, else 1."""
-    failed, left = [], []
-    runs = list({cell.folder: cell for cell in cells}.values())
-    for cell in runs:
+def close(runs: Sequence[Run]) -> int:
+    """After the last run: list failures and what is left. Returns the exit code: 0 if every run ended well, else 1."""
+    failures, left = [], []
+    unique = list({run.folder: run for run in runs}.values())
+    for run in unique:
         try:
-            record: Mapping[str, Any] | None = read_record(cell.folder)
+            record: Mapping[str, Any] | None = read_record(run.folder)
         except PgolfError as error:
-            failed.append(f"{cell.label}: {error}")
+            failures.append(f"{run.label}: {error}")
             continue
         if record is None or record["status"] not in (*FINISHED, "failed"):
-            left.append(cell.label)
+            left.append(run.label)
         elif record["status"] != "ok":
-            failed.append(f"{cell.label}: {record['status']}: {record['error']}\n  traceback: {cell.folder / ERROR}")
-    if failed:
-        print(f"{len(failed)} of {len(runs)} runs failed:", *failed, sep="\n", file=sys.stderr)
+            failures.append(f"{run.label}: {record['status']}: {record['error']}\n  traceback: {run.folder / ERROR}")
+    if failures:
+        print(f"{len(failures)} of {len(unique)} runs failed:", *failures, sep="\n", file=sys.stderr)
     if left:
-        _, sweep = planned_here(cells[0])
-        why = None if sweep is None else stopped(sweep, cells[0])
+        sweep = sweep_of(runs[0])
+        why = None if sweep is None else reason_to_stop(sweep, runs[0].plan_folder)
         print(
-            f"{why + ': ' if why else ''}{len(left)} of {len(runs)} runs are left; the same command runs them:",
+            f"{why + ': ' if why else ''}{len(left)} of {len(unique)} runs are left; the same command runs them:",
             file=sys.stderr,
         )
         print(*(f"  {label}" for label in left[:LISTED]), sep="\n", file=sys.stderr)
         if len(left) > LISTED:
             print(f"  and {len(left) - LISTED} more", file=sys.stderr)
-    return 1 if failed or left else 0
+    return 1 if failures or left else 0
 
 
-def states_of(cells: Sequence[Planned], since: float | None = None) -> list[State]:
-    """What is to be done about each; a folder that cannot be used costs its own cell alone."""
-    found = []
-    for cell in cells:
+def states_of(runs: Sequence[Run], since: float | None = None) -> list[State]:
+    """What is to be done about each run. A folder that cannot be used costs its own run alone."""
+    states = []
+    for run in runs:
         try:
-            found.append(state_of(cell, since))
+            states.append(state_of(run, since))
         except PgolfError as error:
-            found.append(State("refused", f"cannot be run: {error}"))
-    return found
+            states.append(State("refused", Reason.REFUSED, str(error)))
+    return states

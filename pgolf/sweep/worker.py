@@ -1,42 +1,44 @@
-"""`python -m pgolf.sweep.worker RUN_DIR`: runs the saved configuration of one run folder; with `--ranks N`, as N ranks
-under torchrun.
+"""`python -m pgolf.sweep.worker RUN_DIR [--ranks N]`: runs the saved configuration of one run folder.
+
+With --ranks, as N ranks under torchrun.
 """
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from pgolf.command import Parser, place, run
-from pgolf.config.auto import machine_lacks
-from pgolf.config.saved import load_saved
+from pgolf.command import FAILED, OK, Parser, place, run
+from pgolf.config.auto import machine_shortages
+from pgolf.config.saved import SavedRun, load_saved
 from pgolf.errors import ConfigError
 from pgolf.machine.processes import die_with_parent
 from pgolf.records.record import FINISHED, read_record
 from pgolf.run.execute import execute
 
 
-def unfinished(folder: Path, ranks: int) -> dict[str, Any]:
+def unfinished(folder: Path, ranks: int) -> SavedRun:
     """The configuration to run as so many ranks.
 
     Raises PgolfError for a folder that pgolf.train did not make or that holds a finished run, and for what this machine
     cannot run.
     """
-    config = load_saved(folder)
+    saved = load_saved(folder)
     known = read_record(folder)
     if known is not None and known["status"] in FINISHED:
         raise ConfigError(
             f"{folder}: holds a finished run. `python -m pgolf.rerun {folder}` runs it once more beside it"
         )
-    if lacks := machine_lacks({**config, "launch": {**config["launch"], "nproc": ranks}}):
-        raise ConfigError(*(lack.replace("launch.nproc", "--ranks") for lack in lacks))
-    return config
+    asked = replace(saved.config, launch=replace(saved.config.launch, nproc=ranks))
+    if problems := machine_shortages(asked):
+        raise ConfigError(*(problem.replace("launch.nproc", "--ranks") for problem in problems))
+    return saved
 
 
-def work(folder: Path, config: Mapping[str, Any]) -> int:
-    """Run it in this process. The exit code."""
-    return 0 if execute(config, folder, config["run"])["status"] == "ok" else 1
+def work(folder: Path, saved: SavedRun) -> int:
+    """Run it in this process. Returns the exit code."""
+    return OK if execute(saved.config, folder, saved.identity)["status"] == "ok" else FAILED
 
 
 def start_ranks(folder: Path, ranks: int) -> int:
@@ -61,10 +63,10 @@ def command(arguments: list[str]) -> int:
     if not args.folder.is_dir():
         raise ConfigError(f"{args.folder}: is not a run folder. Give a folder that pgolf.train made")
     die_with_parent()
-    config = unfinished(args.folder, args.ranks)
+    saved = unfinished(args.folder, args.ranks)
     if args.ranks > 1 and "WORLD_SIZE" not in os.environ:
         return start_ranks(args.folder, args.ranks)
-    return work(args.folder, config)
+    return work(args.folder, saved)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

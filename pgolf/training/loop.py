@@ -35,7 +35,7 @@ class Keeper(Protocol):
 
 
 @dataclass(frozen=True)
-class Job:
+class Training:
     """What the loop works on. `trained`: the trained parameters by name; `bytes_of(x, y)` counts a batch's target
     bytes.
     """
@@ -84,51 +84,53 @@ class Trace:
         return median(self.step_ms) if self.step_ms else 0.0
 
 
-def clear_gradients(job: Job) -> None:
+def clear_gradients(training: Training) -> None:
     """Every gradient but those that a defect keeps."""
-    kept = {id(p) for p in job.frozen_with_gradients}
-    for p in job.model.parameters():
+    kept = {id(p) for p in training.frozen_with_gradients}
+    for p in training.model.parameters():
         if id(p) not in kept:
             p.grad = None
 
 
-def accumulate(job: Job, settings: LoopSettings, ranks: Ranks, step: int, *, fake: bool = False) -> tuple[float, int]:
+def accumulate(
+    training: Training, settings: LoopSettings, ranks: Ranks, step: int, *, fake: bool = False
+) -> tuple[float, int]:
     """Gradients of one step, averaged over all micro-batches of all ranks. Returns the step's (mean nats, target
     bytes), over all ranks.
     """
     mine = range(ranks.rank, settings.micro_batches, ranks.world)
-    forward = job.quantized if fake else job.model
+    forward = training.quantized if fake else training.model
     nats = torch.zeros((), dtype=torch.float64, device=settings.device)
     size = 0
     for index in mine:
-        x, y = job.stream.micro_batch(step, index)
-        size += job.bytes_of(x, y)
+        x, y = training.stream.micro_batch(step, index)
+        size += training.bytes_of(x, y)
         with autocast(settings.device, settings.bf16):
             loss = forward(x.to(settings.device), y.to(settings.device)).mean()
         (loss / len(mine)).backward()
         nats += loss.detach().double() / settings.micro_batches
-    ranks.mean_gradients_([*job.trainable.values(), *job.frozen_with_gradients])
+    ranks.mean_gradients_([*training.trainable.values(), *training.frozen_with_gradients])
     total = ranks.sum_(torch.stack([nats, torch.tensor(float(size), dtype=torch.float64, device=settings.device)]))
     return float(total[0]), int(total[1])
 
 
-def prime(job: Job, settings: LoopSettings, ranks: Ranks) -> None:
+def prime(training: Training, settings: LoopSettings, ranks: Ranks) -> None:
     """Forward and backward passes before the clock starts, so that compilation is not timed. They leave no trace in the
     weights.
     """
     for _ in range(settings.priming_steps):
-        accumulate(job, settings, ranks, 0)
-    job.model.zero_grad(set_to_none=True)
+        accumulate(training, settings, ranks, 0)
+    training.model.zero_grad(set_to_none=True)
     synchronise(settings.device)
 
 
-def checkpoint_state(job: Job, trace: Trace, watch: GradientWatch) -> dict[str, Any]:
+def checkpoint_state(training: Training, trace: Trace, watch: GradientWatch) -> dict[str, Any]:
     """All that the next step depends on. The stream is a function of the step and has no state."""
     return {
-        "model": job.model.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in job.optimizers],
-        "averaging": job.averaging.state_dict(),
-        "stale_gradients": [p.grad for p in job.frozen_with_gradients],
+        "model": training.model.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in training.optimizers],
+        "averaging": training.averaging.state_dict(),
+        "stale_gradients": [p.grad for p in training.frozen_with_gradients],
         "watch": watch.state_dict(),
         "trace": asdict(trace),
         "rng": torch.get_rng_state(),
@@ -136,22 +138,22 @@ def checkpoint_state(job: Job, trace: Trace, watch: GradientWatch) -> dict[str, 
     }
 
 
-def restore(state: Mapping[str, Any], job: Job, trace: Trace, watch: GradientWatch) -> None:
-    """Put everything back as it was after a step. Raises DamagedFile for a state that is not this job's."""
+def restore(state: Mapping[str, Any], training: Training, trace: Trace, watch: GradientWatch) -> None:
+    """Put everything back as it was after a step. Raises DamagedFile for a state that is not this training's."""
     try:
-        put_back(state, job, trace, watch)
+        put_back(state, training, trace, watch)
     # Torch has no type of its own for it.
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         reason = f"does not hold the state of this run ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         raise DamagedFile("the checkpoint", reason, "Run with launch.rerun=true") from None
 
 
-def put_back(state: Mapping[str, Any], job: Job, trace: Trace, watch: GradientWatch) -> None:
-    job.model.load_state_dict(state["model"])
-    for optimizer, kept in zip(job.optimizers, state["optimizers"], strict=True):
+def put_back(state: Mapping[str, Any], training: Training, trace: Trace, watch: GradientWatch) -> None:
+    training.model.load_state_dict(state["model"])
+    for optimizer, kept in zip(training.optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(kept)
-    job.averaging.load_state_dict(state["averaging"])
-    for p, grad in zip(job.frozen_with_gradients, state["stale_gradients"], strict=True):
+    training.averaging.load_state_dict(state["averaging"])
+    for p, grad in zip(training.frozen_with_gradients, state["stale_gradients"], strict=True):
         p.grad = None if grad is None else grad.to(p.device)
     watch.load_state_dict(state["watch"])
     for name, value in state["trace"].items():
@@ -161,42 +163,42 @@ def put_back(state: Mapping[str, Any], job: Job, trace: Trace, watch: GradientWa
         torch.cuda.set_rng_state_all(state["rng_cuda"])
 
 
-def train(job: Job, settings: LoopSettings, ranks: Ranks, log: RunLog, keeper: Keeper | None = None) -> Trace:
+def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog, keeper: Keeper | None = None) -> Trace:
     """Train until the budget is spent. Evaluation, priming and checkpoints are outside the clock, all else is inside.
 
     Raises DivergedError at a non-finite loss, CoverageError when a trained parameter has had no gradient in the first
     steps.
     """
-    base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in job.optimizers]
-    watch = GradientWatch(dict(job.trainable))
+    base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in training.optimizers]
+    watch = GradientWatch(dict(training.trainable))
     trace = Trace()
-    if job.masters is not None:
-        job.masters.round()
-    job.averaging.start(job.trainable)
-    prime(job, settings, ranks)
+    if training.masters is not None:
+        training.masters.round()
+    training.averaging.start(training.trainable)
+    prime(training, settings, ranks)
     if keeper is not None and (kept := keeper.load()) is not None:
-        restore(kept, job, trace, watch)
+        restore(kept, training, trace, watch)
     log.start_progress()
-    while job.budget.spent(trace.steps, trace.train_s) < 1:
+    while training.budget.spent(trace.steps, trace.train_s) < 1:
         began = time.perf_counter()
-        scale = job.schedule(trace.steps, trace.train_s)
-        set_rates(job.optimizers, base_lr, scale)
+        scale = training.schedule(trace.steps, trace.train_s)
+        set_rates(training.optimizers, base_lr, scale)
         fake = settings.qat_below is not None and scale < settings.qat_below
         if fake and trace.qat_from_step is None:
             trace.qat_from_step = trace.steps
-        nats, size = take_step(job, settings, ranks, trace.steps, fake, watch)
-        job.averaging.update(trace.steps + 1, scale, job.trainable)
+        nats, size = take_step(training, settings, ranks, trace.steps, fake, watch)
+        training.averaging.update(trace.steps + 1, scale, training.trainable)
         synchronise(settings.device)
         trace.train_s = ranks.max(trace.train_s + time.perf_counter() - began, settings.device)
         trace.step_ms.append((time.perf_counter() - began) * 1000)
         trace.steps += 1
-        log_step(trace, nats, size, scale, job, settings, log)
-        last = job.budget.spent(trace.steps, trace.train_s) >= 1
+        log_step(trace, nats, size, scale, training, settings, log)
+        last = training.budget.spent(trace.steps, trace.train_s) >= 1
         if settings.val_every and trace.steps % settings.val_every == 0 and not last:
-            trace.val_bpb_live = job.validate()
+            trace.val_bpb_live = training.validate()
             log.event("val", step=trace.steps, elapsed_s=round(trace.train_s, 3), val_bpb_live=trace.val_bpb_live)
         if keeper is not None:
-            keeper.after_step(lambda: checkpoint_state(job, trace, watch), last=last)
+            keeper.after_step(lambda: checkpoint_state(training, trace, watch), last=last)
     trace.warnings += watch.finish()
     log.end_progress()
     return trace
@@ -209,26 +211,30 @@ def set_rates(optimizers: Sequence[torch.optim.Optimizer], base_lr: Sequence[Seq
 
 
 def take_step(
-    job: Job, settings: LoopSettings, ranks: Ranks, step: int, fake: bool, watch: GradientWatch
+    training: Training, settings: LoopSettings, ranks: Ranks, step: int, fake: bool, watch: GradientWatch
 ) -> tuple[float, int]:
     """Gradients, clipping, update. Returns (mean nats, target bytes) of the step."""
-    clear_gradients(job)
-    nats, size = accumulate(job, settings, ranks, step, fake=fake)
+    clear_gradients(training)
+    nats, size = accumulate(training, settings, ranks, step, fake=fake)
     if not math.isfinite(nats):
         raise DivergedError(f"the training loss is {nats} at step {step + 1}. Lower the learning rates")
     watch.after_backward()
     if settings.grad_clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_([*job.trainable.values(), *job.frozen_with_gradients], settings.grad_clip_norm)
-    for optimizer in job.optimizers:
+        torch.nn.utils.clip_grad_norm_(
+            [*training.trainable.values(), *training.frozen_with_gradients], settings.grad_clip_norm
+        )
+    for optimizer in training.optimizers:
         optimizer.step()
-    if job.masters is not None:
-        job.masters.round()
+    if training.masters is not None:
+        training.masters.round()
     return nats, size
 
 
-def log_step(trace: Trace, nats: float, size: int, scale: float, job: Job, settings: LoopSettings, log: RunLog) -> None:
+def log_step(
+    trace: Trace, nats: float, size: int, scale: float, training: Training, settings: LoopSettings, log: RunLog
+) -> None:
     """A line of metrics every log_every steps and at the first and last, and the bar at every step."""
-    done = job.budget.spent(trace.steps, trace.train_s)
+    done = training.budget.spent(trace.steps, trace.train_s)
     tokens = trace.steps * settings.batch_tokens
     bpb = nats / math.log(2) * settings.batch_tokens / max(size, 1)
     if trace.steps % settings.log_every == 0 or trace.steps == 1 or done >= 1:

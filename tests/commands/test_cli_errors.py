@@ -148,12 +148,10 @@ def test_a_glob_sweeps_over_a_group(
 
 def test_a_value_of_a_swept_choice_is_swept_with_it() -> None:
     given = ["model/head=factorized,mos", "model.head.rank=8", "seed=1,2", "hydra.verbose=false", "paths.out='a b'"]
-    deferred_overrides = preflight(given, multirun=True)[0].deferred_overrides
-    swept = {text: new for text in deferred_overrides if (new := as_sweep_of_one(text)) != text}
+    deferred = preflight(given, multirun=True).deferred
+    swept = {text: new for text in deferred if (new := as_sweep_of_one(text)) != text}
     assert swept == {"model.head.rank=8": "model.head.rank=choice(8)", "paths.out='a b'": "paths.out=choice('a b')"}
-    assert (
-        preflight(["model/head=factorized", "model.head.rank=8", "seed=1,2"], multirun=True)[0].deferred_overrides == ()
-    )
+    assert preflight(["model/head=factorized", "model.head.rank=8", "seed=1,2"], multirun=True).deferred == ()
 
 
 def test_one_bad_cell_stops_the_sweep(

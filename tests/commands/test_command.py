@@ -111,9 +111,10 @@ def test_a_launcher_chosen_in_a_study_is_used(tmp_path: Path, monkeypatch: pytes
     )
     (conf / "study" / "mine.yaml").write_text(text.replace("name: adhoc", "name: mine"))
     monkeypatch.setattr("pgolf.config.compose.conf_dir", lambda: conf)
-    (cell,) = preflight(["study=mine", "hydra.launcher.speed=4"], multirun=True)
-    assert cell.launcher == basic
-    assert cell.composed.study.name == "mine"
+    line = preflight(["study=mine", "hydra.launcher.speed=4"], multirun=True)
+    assert line.whole.hydra.launcher._target_ == basic
+    assert line.whole.hydra.launcher.speed == 4
+    assert line.runs[0].composed.study.name == "mine"
 
 
 def python(*words: str, cwd: Path, **settings: object) -> "subprocess.CompletedProcess[str]":

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from pgolf.config.compose import plain, save
 from pgolf.config.identity import arm_name
 from pgolf.config.path_values import PATHS, parsed_or_none, quoted
-from pgolf.config.preflight import only_cell, preflight
+from pgolf.config.preflight import compose_one, preflight
 from pgolf.data.shard_files import _matches
 from pgolf.machine.plain import read_yaml
 
@@ -126,12 +126,12 @@ def test_a_composed_configuration_has_the_name(tmp_path: Path, monkeypatch: pyte
     home.mkdir()
     monkeypatch.chdir(home)
     (home / "文 [1]'.txt").write_text("words\n" * 1000)
-    cell = only_cell(["data=text", f"data.path={home}/文 [1]'.txt", f"paths.out={home}/ö&ut"])
+    cell = compose_one(["data=text", f"data.path={home}/文 [1]'.txt", f"paths.out={home}/ö&ut"])
     config = plain(cell.composed)
     assert config["data"]["path"] == f"{home}/文 [1]'.txt"
     assert config["paths"]["out"] == f"{home}/ö&ut"
     assert arm_name(cell.overrides) == "data.path=文_1_.txt,data=text"
-    swept = preflight(["data=text", "data.path=文 [1]'.txt,./文 [1]'.txt"], multirun=True)
+    swept = preflight(["data=text", "data.path=文 [1]'.txt,./文 [1]'.txt"], multirun=True).runs
     assert [plain(cell.composed)["data"]["path"] for cell in swept] == ["文 [1]'.txt", "./文 [1]'.txt"]
 
 

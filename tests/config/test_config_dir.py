@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pgolf.config.compose import plain
 from pgolf.config.folders import CONFIG_DIR
 from pgolf.config.preflight import preflight
 from pgolf.errors import ConfigError
@@ -23,5 +22,5 @@ def test_a_choice_of_ones_own_is_found_only_in_the_folder_that_was_named(
     with pytest.raises(ConfigError, match=r"model/head: no such choice \(own\)"):
         preflight(["model/head=own"], multirun=False)
     monkeypatch.setenv(CONFIG_DIR, str(tmp_path / "conf"))
-    (cell,) = preflight(["model/head=own"], multirun=False)
-    assert plain(cell.composed)["model"]["head"]["_target_"] == "own_head.Own"
+    (run,) = preflight(["model/head=own"], multirun=False).runs
+    assert run.config.model.head["_target_"] == "own_head.Own"

@@ -8,10 +8,12 @@ import pytest
 
 from pgolf import rerun
 from pgolf.config.auto import decide_auto
-from pgolf.config.compose import compose_config, plain, save
-from pgolf.config.saved import load_saved, problems_of_saved
+from pgolf.config.compose import save
+from pgolf.config.saved import load_saved, problems_of_saved, save_run
+from pgolf.config.schema import PathsConfig, plain_config
 from pgolf.errors import ConfigError, DamagedFile
 from pgolf.sweep import worker
+from tiny import composed_config
 
 RUN = {
     "study": "adhoc",
@@ -24,7 +26,7 @@ RUN = {
 
 @pytest.fixture(scope="module")
 def good() -> dict[str, Any]:
-    config = decide_auto(plain(compose_config([])), in_sweep=False)
+    config = plain_config(decide_auto(composed_config(), in_sweep=False))
     return {**config, "study": {"name": "adhoc", "arm": None}, "run": RUN}
 
 
@@ -34,8 +36,11 @@ def folder_of(tmp_path: Path, config: dict[str, Any]) -> Path:
 
 
 def test_what_was_saved_is_read_as_it_was(good: dict[str, Any], tmp_path: Path) -> None:
-    assert load_saved(folder_of(tmp_path, good)) == good
-    assert load_saved(tmp_path, {"out": "x", "cache": "y"})["paths"] == {"out": "x", "cache": "y"}
+    saved = load_saved(folder_of(tmp_path, good))
+    assert {**plain_config(saved.config), "run": saved.identity} == good
+    assert load_saved(tmp_path, PathsConfig("x", "y")).config.paths == PathsConfig("x", "y")
+    save_run(saved.config, saved.identity, tmp_path)
+    assert load_saved(tmp_path) == saved
 
 
 def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
@@ -100,7 +105,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_changed_file_is_read_again(good: dict[str, Any], tmp_path: Path) -> None:
     load_saved(folder_of(tmp_path, good))
-    assert load_saved(folder_of(tmp_path, changed(good, "seed", 123456)))["seed"] == 123456
+    assert load_saved(folder_of(tmp_path, changed(good, "seed", 123456))).config.seed == 123456
 
 
 def test_a_model_beyond_this_machines_memory_is_refused_with_the_estimate(

@@ -11,9 +11,11 @@ from pgolf.config.checks import problems_of
 from pgolf.config.compose import CONFIG_NAME, compose_config, composer, plain
 from pgolf.config.folders import conf_dir
 from pgolf.config.preflight import preflight
+from pgolf.config.schema import plain_config
 from pgolf.config.study import described
 from pgolf.errors import ConfigError
 from pgolf.run.account import account
+from tiny import composed_config
 
 STUDIES = sorted(path.stem for path in (Path(conf_dir()) / "study").glob("*.yaml") if path.stem != "adhoc")
 SCALES = ("cpu", "gpu1", "published")
@@ -36,12 +38,12 @@ def test_a_study_describes_itself(name: str, scale: str) -> None:
 
 @pytest.mark.parametrize(("study", "arm"), ARMS)
 def test_an_arm_is_named_as_its_file(study: str, arm: str) -> None:
-    config = plain(compose_config([f"study={study}", f"arm={study}/{arm}"]))
-    assert problems_of(config) == []
-    assert config["study"]["arm"] == arm
-    assert config["data"]["shuffle_seed"] == config["seed"], "arms of one seed see the same batches"
-    frozen = frozen_by(build_model(config["model"]), config)
-    assert not frozen or config["defects"]["frozen"] or arm.endswith("_frozen"), (
+    config = composed_config(f"study={study}", f"arm={study}/{arm}")
+    assert problems_of(plain_config(config)) == []
+    assert config.study.arm == arm
+    assert config.data["shuffle_seed"] == config.seed, "arms of one seed see the same batches"
+    frozen = frozen_by(build_model(config.model), config)
+    assert not frozen or config.defects.frozen or arm.endswith("_frozen"), (
         "nothing is frozen but by name, or as published"
     )
 
@@ -58,9 +60,9 @@ def test_the_command_has_every_arm_and_three_seeds(name: str) -> None:
 
 def test_the_command_line_beats_the_study() -> None:
     arms = "arm=higher_rank_heads/T0_tied,higher_rank_heads/T6_simplex_d4"
-    cells = preflight(["study=higher_rank_heads", "seed=7", arms], multirun=False)
-    assert [(c.composed.study.arm, c.composed.seed) for c in cells] == [("T0_tied", 7), ("T6_simplex_d4", 7)]
-    assert set(cells[0].replaced_sweep_keys) == {"seed", "arm"}
+    line = preflight(["study=higher_rank_heads", "seed=7", arms], multirun=False)
+    assert [(run.composed.study.arm, run.composed.seed) for run in line.runs] == [("T0_tied", 7), ("T6_simplex_d4", 7)]
+    assert set(line.replaced_sweep_keys) == {"seed", "arm"}
 
 
 @pytest.mark.parametrize(
@@ -83,14 +85,14 @@ def test_mistakes_are_named(argv: list[str], said: str) -> None:
 def test_published_arms_have_their_published_parameters(name: str) -> None:
     study = described(plain(compose_config([f"study={name}"]))["study"], "cpu")
     for arm, row in study.published.items():
-        config = plain(compose_config([f"study={name}", f"arm={name}/{arm}", "scale=published"]))
-        assert sum(p.numel() for p in build_model(config["model"]).parameters()) == row["params.total"]
+        config = composed_config(f"study={name}", f"arm={name}/{arm}", "scale=published")
+        assert sum(p.numel() for p in build_model(config.model).parameters()) == row["params.total"]
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_independent_blocks_of_equal_parameters_are_equal_within_two_percent(scale: str) -> None:
     shared, independent = (
-        account(plain(compose_config(["study=shared_weights", f"arm=shared_weights/{arm}", f"scale={scale}"])))
+        account(composed_config("study=shared_weights", f"arm=shared_weights/{arm}", f"scale={scale}"))
         for arm in ("S0_shared", "S2_independent_parameters")
     )
     assert abs(independent.total / shared.total - 1) < 0.02
@@ -99,12 +101,12 @@ def test_independent_blocks_of_equal_parameters_are_equal_within_two_percent(sca
 @pytest.mark.parametrize("scale", SCALES)
 def test_half_the_length_is_half(scale: str) -> None:
     whole, half, windows = (
-        plain(compose_config(["study=shared_weights", f"arm=shared_weights/{arm}", f"scale={scale}"]))
+        composed_config("study=shared_weights", f"arm=shared_weights/{arm}", f"scale={scale}")
         for arm in ("S0_shared", "S4_half_length", "S5_shared_scored_at_half")
     )
-    assert half["train"]["seq_len"] * 2 == whole["train"]["seq_len"]
-    assert windows["eval"]["window_tokens"] == half["train"]["seq_len"]
-    assert half["train"]["batch_tokens"] == whole["train"]["batch_tokens"]
+    assert half.train.seq_len * 2 == whole.train.seq_len
+    assert windows.eval["window_tokens"] == half.train.seq_len
+    assert half.train.batch_tokens == whole.train.batch_tokens
 
 
 def test_a_size_that_a_study_does_not_know_is_named() -> None:

@@ -247,8 +247,8 @@ class CountingHead(Tied):
 )
 def test_logits_are_built_for_scored_positions_only(mode):
     config = tiny_config()
-    config["model"]["head"]["_target_"] = CountingHead
-    model = build_model(config["model"])
+    config.model.head["_target_"] = CountingHead
+    model = build_model(config.model)
     initialise(model, 1, CPU)
     redraw(model, 1)
     assert run(mode, model=model).targets == N - 1
@@ -278,7 +278,7 @@ def test_a_mode_that_scores_a_target_twice_is_stopped():
 @pytest.mark.parametrize("stem", stems("eval"))
 def test_every_yaml_scores_every_target_once(stem):
     config = tiny_config(f"eval={stem}", "train.seq_len=64")
-    end = 960 if config["eval"].get("drop_tail") else 1000
+    end = 960 if config.eval.get("drop_tail") else 1000
     assert scored(build_eval(config).windows(1000)) == Counter(range(end))
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pgolf.machine.gpus import device_sets, gpus_of, pinned, visible_devices
+from pgolf.config.schema import Config, LaunchConfig
+from pgolf.machine.gpus import device_sets, pinned, visible_devices
 
 
 @pytest.mark.parametrize(
@@ -30,9 +31,9 @@ def test_devices_are_those_that_the_scheduler_gave(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_cpu_job_takes_none(tmp_path: Path) -> None:
-    launch = {"gpus_per_job": 2, "nproc": 2}
-    assert gpus_of({"device": "cpu", "launch": launch}) == 0
-    assert gpus_of({"device": "cuda", "launch": launch}) == 2
+    launch = LaunchConfig(gpus_per_job="2", nproc=2)
+    assert Config(device="cpu", launch=launch).gpus_per_run == 0
+    assert Config(device="cuda", launch=launch).gpus_per_run == 2
     with pinned(0, ["0"], tmp_path) as environment:
         assert environment == {}
     assert list(tmp_path.iterdir()) == []

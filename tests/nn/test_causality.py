@@ -98,7 +98,7 @@ class NllLooksAhead(MixtureOfSoftmaxes):
 
 def planted(slot: str, cls: type, **keys) -> dict:
     config = tiny_config()
-    config["model"][slot] = {"_target_": cls, "_partial_": True, **keys}
+    setattr(config.model, slot, {"_target_": cls, "_partial_": True, **keys})
     return config
 
 

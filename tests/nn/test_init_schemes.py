@@ -12,8 +12,8 @@ from tiny import CPU, bytes_of_state, published_config, stack_config
 
 
 def started(config: dict, seed: int = 1):
-    model = build_model(config["model"])
-    start_weights(model, config["model"], seed, CPU)
+    model = build_model(config.model)
+    start_weights(model, config.model, seed, CPU)
     return model
 
 
@@ -135,6 +135,6 @@ def test_a_frozen_head_does_not_stay_at_zero(head):
     trained, frozen = (
         stack_config("pr908", f"model/head={head}", f"defects={defects}") for defects in ("none", "pr908")
     )
-    assert trained["model"]["head"]["zero_up"] is True
-    assert frozen["model"]["head"]["zero_up"] is False
+    assert trained.model.head["zero_up"] is True
+    assert frozen.model.head["zero_up"] is False
     assert all(float(p.detach().abs().max()) > 0 for p in started(frozen).head.parameters())

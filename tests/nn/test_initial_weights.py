@@ -1,6 +1,7 @@
 """Arms of one seed share, bit for bit, the weights that they have in common; nothing else decides a draw."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from tiny import ALL_VARIANTS, CPU, bytes_of_state, random_ids, tiny_config, tin
 
 
 def drawn(*overrides: str, seed: int = 1) -> dict[str, bytes]:
-    return bytes_of_state(tiny_model({**tiny_config(*overrides), "seed": seed}, seed=None))
+    return bytes_of_state(tiny_model(replace(tiny_config(*overrides), seed=seed), seed=None))
 
 
 @pytest.mark.parametrize("variant", ALL_VARIANTS)
@@ -57,7 +58,7 @@ def test_the_global_generator_neither_decides_nor_moves():
     for global_seed in (1, 2):
         torch.manual_seed(global_seed)
         before = torch.get_rng_state()
-        model = build_model(tiny_config("model/head=mos")["model"])
+        model = build_model(tiny_config("model/head=mos").model)
         initialise(model, 7, CPU)
         assert torch.equal(torch.get_rng_state(), before)
         states.append(bytes_of_state(model))

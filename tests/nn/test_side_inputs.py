@@ -151,7 +151,7 @@ class TestStart:
 @pytest.mark.parametrize("name", SIDES)
 class TestContract:
     def test_keys_bind(self, name):
-        assert bind(f"model.side_inputs.{name}", with_sides(name)["model"]["side_inputs"][name]) == []
+        assert bind(f"model.side_inputs.{name}", with_sides(name).model.side_inputs[name]) == []
 
     def test_sees_no_later_token(self, name):
         assert leaks(tiny_model(with_sides(name))) == []
@@ -181,7 +181,7 @@ class TestContract:
 
 
 def test_roles_decide_which_optimizer_trains_what():
-    roles = parameter_roles(build_model(with_sides(*SIDES)["model"]))
+    roles = parameter_roles(build_model(with_sides(*SIDES).model))
     mine = {name.removeprefix("model.side_inputs."): role for name, role in roles.items() if ".side_inputs." in name}
     assert mine == {
         "bigram_embed.table.weight": "embedding",
@@ -209,6 +209,6 @@ def test_roles_decide_which_optimizer_trains_what():
     ids=str,
 )
 def test_settings_that_cannot_be_are_refused_under_their_path(name, key, value):
-    node = {**with_sides(name)["model"]["side_inputs"][name], key: value}
+    node = {**with_sides(name).model.side_inputs[name], key: value}
     with pytest.raises(ConfigError, match=rf"model\.side_inputs\.{name}\.{key}: cannot be used"):
         make(f"model.side_inputs.{name}", node, tiny_dims())

@@ -13,16 +13,16 @@ TIME = 10
 
 
 def section_of(slot: str, stem: str) -> tuple[dict, Dims]:
-    model = tiny_config(f"model/{slot}={stem}")["model"]
-    return model[slot], model_dims(model)
+    model = tiny_config(f"model/{slot}={stem}").model
+    return getattr(model, slot), model_dims(model)
 
 
 def embedding_and_head(stem: str, dtype: torch.dtype, embedding: str = "full", seed: int = 1):
     """The head alone on the chosen embedding, both redrawn."""
-    config = tiny_config(f"model/embedding={embedding}", f"model/head={stem}")["model"]
+    config = tiny_config(f"model/embedding={embedding}", f"model/head={stem}").model
     dims = model_dims(config)
-    table = make("model.embedding", config["embedding"], dims)
-    head = make("model.head", config["head"], dims, table)
+    table = make("model.embedding", config.embedding, dims)
+    head = make("model.head", config.head, dims, table)
     redraw(table, seed)
     redraw(head, seed)
     return table.to(dtype), head.to(dtype), dims

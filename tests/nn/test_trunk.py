@@ -234,5 +234,5 @@ def test_attention_scale_is_one_over_the_root_of_the_head_size():
 
 
 def test_a_model_is_built_without_memory():
-    model = build_model(tiny_config("model.width=4096", "model.vocab_size=100000")["model"])
+    model = build_model(tiny_config("model.width=4096", "model.vocab_size=100000").model)
     assert all(p.is_meta for p in model.parameters())

@@ -55,11 +55,11 @@ class TestExclusiveSelfAttention:
     @pytest.mark.parametrize("last", [0, 1, 3, 5])
     @pytest.mark.parametrize("cores", [1, 5])
     def test_it_is_a_matter_of_the_pass_from_the_end(self, last, cores):
-        model = build_model(stack_config("pr908", f"model.xsa_last_n={last}", f"model.unique_blocks={cores}")["model"])
+        model = build_model(stack_config("pr908", f"model.xsa_last_n={last}", f"model.unique_blocks={cores}").model)
         assert [one.exclude_self for one in model.passes()] == [False] * (5 - last) + [True] * last
 
     def test_published_passes(self):
-        passes = build_model(published_config("pr908")["model"]).passes()
+        passes = build_model(published_config("pr908").model).passes()
         assert [i for i, one in enumerate(passes) if one.exclude_self] == [7, 8, 9, 10]
 
     def test_the_direction_is_that_of_the_value_with_its_embedding(self):
@@ -83,8 +83,8 @@ class TestExclusiveSelfAttention:
 class TestPartialRotary:
     def test_all_dims_are_the_ordinary_rotation(self):
         x = normal(2, 12, 3, 8)
-        model = tiny_config("model.rotary_dims=8")["model"]
-        assert model == tiny_config()["model"], "the default rotates the whole head"
+        model = tiny_config("model.rotary_dims=8").model
+        assert model == tiny_config().model, "the default rotates the whole head"
         turn = torch.polar(
             torch.ones(12, 4, dtype=torch.float64),
             -torch.outer(
@@ -106,7 +106,7 @@ class TestPartialRotary:
         assert not torch.equal(y[:, 1:, :, :dims], x[:, 1:, :, :dims])
 
     def test_published_frequencies(self):
-        trunk = build_model(published_config("pr908")["model"]).trunk
+        trunk = build_model(published_config("pr908").model).trunk
         cos, sin = rotary_angles(2, trunk.rotary_dims, trunk.rotary_base, CPU)
         want = [22_081.79 ** (-2 * j / 16) for j in range(8)]
         torch.testing.assert_close(
@@ -116,14 +116,14 @@ class TestPartialRotary:
 
 class TestNtk:
     def test_published_base(self):
-        assert build_model(published_config("pr908")["model"]).trunk.rotary_base == pytest.approx(22_081.79, abs=5e-3)
-        assert build_model(published_config("pr215")["model"]).trunk.rotary_base == 10_000.0
+        assert build_model(published_config("pr908").model).trunk.rotary_base == pytest.approx(22_081.79, abs=5e-3)
+        assert build_model(published_config("pr215").model).trunk.rotary_base == 10_000.0
 
     @pytest.mark.parametrize("factor", [1.0, 2.0, 3.5])
     @pytest.mark.parametrize("dims", [4, 8, 16])
     def test_the_slowest_pair_is_stretched_by_the_factor_and_the_fastest_not_at_all(self, factor, dims):
         config = stack_config("pr908", f"model.rope_ntk_factor={factor}", f"model.rotary_dims={dims}")
-        base = build_model(config["model"]).trunk.rotary_base
+        base = build_model(config.model).trunk.rotary_base
         slowest = (dims - 2) / dims
         assert base**-slowest == pytest.approx(10_000.0**-slowest / factor, rel=1e-12)
         assert base**0 == 1
@@ -145,7 +145,7 @@ class TestBf16Frequencies:
 def test_inputs_of_pass_i_are_divided_by_the_root_of_its_depth(scaled, cores):
     config = stack_config("pr908", f"model.depth_scaled_norm={scaled}", f"model.unique_blocks={cores}")
     x = normal(1, 3, 32)
-    for i, one in enumerate(build_model(config["model"]).passes()):
+    for i, one in enumerate(build_model(config.model).passes()):
         torch.testing.assert_close(one.norm(x), rms_norm(x) / math.sqrt(i + 1 if scaled else 1), rtol=1e-12, atol=0)
 
 

@@ -68,10 +68,10 @@ class TestExponential:
         assert float(average.average()["a"]) == pytest.approx(2 - 0.997**50, rel=1e-5)
 
     def test_published_decay_is_scaled_so_that_a_run_forgets_as_much(self):
-        published = published_config("pr908")["optim"]["averaging"]["decay"]
+        published = published_config("pr908").optim.averaging["decay"]
         assert published == 0.997
         for steps in (30, 200, 4415):
-            decay = stack_config("pr908", f"train.steps={steps}")["optim"]["averaging"]["decay"]
+            decay = stack_config("pr908", f"train.steps={steps}").optim.averaging["decay"]
             assert decay**steps == pytest.approx(0.997**4415, rel=1e-9)
 
 
@@ -129,8 +129,8 @@ class TestSnapshots:
 def taken(config: dict, steps: int) -> list[int]:
     """The steps at which a run of this configuration takes a snapshot, one number standing for its weights."""
     averaging, schedule = (
-        build_averaging(config["optim"]),
-        build_schedule(config["optim"], build_budget(config["train"])),
+        build_averaging(config.optim),
+        build_schedule(config.optim, build_budget(config.train)),
     )
     averaging.start({"step": torch.zeros(1)})
     found = []
@@ -144,7 +144,7 @@ def taken(config: dict, steps: int) -> list[int]:
 def test_the_shared_weights_study_took_351_snapshots_of_251_points():
     config = published_config("pr470")
     assert taken(config, 50_000) == list(range(32_500, 45_001, 50))
-    config["optim"]["averaging"] = published_config("pr470", "defects=pr470")["optim"]["averaging"]
+    config.optim.averaging = published_config("pr470", "defects=pr470").optim.averaging
     with_defect = taken(config, 50_000)
     assert with_defect == list(range(32_500, 50_001, 50))
     assert len(with_defect) == 351
@@ -159,7 +159,7 @@ def test_snapshots_of_a_cpu_run(defects, last):
 
 @pytest.mark.parametrize("stem", stems("optim/averaging"))
 def test_every_yaml_starts_updates_and_averages(stem):
-    averaging = build_averaging(tiny_config(f"optim/averaging={stem}")["optim"])
+    averaging = build_averaging(tiny_config(f"optim/averaging={stem}").optim)
     got = fed(averaging, 30)
     assert (got is None) == (stem == "none")
     assert got is None or all(

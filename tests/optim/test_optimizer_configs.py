@@ -1,5 +1,7 @@
 """Every YAML of conf/optim and conf/optim/algorithm on every variant of every slot: a new one is tested by existing."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -25,7 +27,7 @@ def test_the_yamls_are_found():
 @pytest.mark.parametrize("variant", ALL_VARIANTS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_parameter_is_owned_exactly_once(optimizer, variant):
-    model = build_model(tiny_config(variant)["model"])
+    model = build_model(tiny_config(variant).model)
     trained = build_optimizers(model, tiny_config(optimizer), Ranks())
     owned = [id(p) for made in trained.optimizers.values() for group in made.param_groups for p in group["params"]]
     assert len(owned) == len(set(owned))
@@ -49,20 +51,20 @@ def test_same_seed_same_bytes_and_every_weight_moves(optimizer, tmp_path):
     assert first == three_steps(config, tmp_path)
     before = bytes_of_state(tiny_model(config, seed=None))
     assert {name for name in before if before[name] == first[name]} == set()
-    assert three_steps({**config, "seed": 2}, tmp_path) != first
+    assert three_steps(replace(config, seed=2), tmp_path) != first
 
 
 @pytest.mark.parametrize("variant", ALL_VARIANTS)
 def test_same_bytes_for_every_variant(variant, tmp_path):
     config = tiny_config(variant)
-    if "zero_up" in config["model"]["head"]:
-        config["model"]["head"]["zero_up"] = False
+    if "zero_up" in config.model.head:
+        config.model.head["zero_up"] = False
     assert three_steps(config, tmp_path) == three_steps(config, tmp_path)
 
 
 def test_published_groups_of_the_baseline():
     """Muon has the six matrices of each block, Adam the table and the scalars, each at its published rate."""
-    model = build_model(tiny_config()["model"])
+    model = build_model(tiny_config().model)
     trained = build_optimizers(model, tiny_config("optim=muon"), Ranks())
     kinds = {role: (type(made).__name__, made.param_groups[0]["lr"]) for role, made in trained.optimizers.items()}
     assert kinds == {"embedding": ("Adam", 0.05), "matrix": ("Muon", 0.04), "scalar": ("Adam", 0.04)}
@@ -80,7 +82,7 @@ def test_published_groups_of_the_baseline():
 def test_untied_heads_have_the_published_rate():
     for head in ("untied", "factorized", "mos", "mixture_of_logits", "simplex"):
         config = tiny_config(f"model/head={head}")
-        model = build_model(config["model"])
+        model = build_model(config.model)
         roles = parameter_roles(model)
         assert {role for name, role in roles.items() if name.startswith("model.head.")} == {"head"}
         trained = build_optimizers(model, config, Ranks())
@@ -89,19 +91,19 @@ def test_untied_heads_have_the_published_rate():
 
 def test_published_momentum_warmup_keeps_its_share_of_the_run():
     for steps, warmup in ((13780, 500), (1378, 50), (27, 1)):
-        assert tiny_config(f"train.steps={steps}")["optim"]["roles"]["matrix"]["momentum_warmup_steps"] == warmup
+        assert tiny_config(f"train.steps={steps}").optim.roles.matrix["momentum_warmup_steps"] == warmup
 
 
 def test_muon_for_a_role_with_vectors_is_refused_with_path_and_shape():
     config = tiny_config("optim/algorithm@optim.roles.scalar=muon")
     with pytest.raises(ConfigError, match=r"optim\.roles\.scalar\._target_.*matrices only.*to Adam"):
-        build_optimizers(build_model(config["model"]), config, Ranks())
-    problems = check_optimizer_settings(config["optim"], {"scalar": [torch.Size([4]), torch.Size([2, 32])]})
+        build_optimizers(build_model(config.model), config, Ranks())
+    problems = check_optimizer_settings(config.optim, {"scalar": [torch.Size([4]), torch.Size([2, 32])]})
     assert len(problems) == 1
     assert problems[0].startswith("optim.roles.scalar._target_")
 
 
 def test_settings_of_a_role_without_parameters_are_checked_too():
     config = tiny_config("optim.roles.head.lr=-1")
-    assert "model.head." not in "".join(named_tensors(build_model(config["model"])))
-    assert check_optimizer_settings(config["optim"], {})[0].startswith("optim.roles.head.lr")
+    assert "model.head." not in "".join(named_tensors(build_model(config.model)))
+    assert check_optimizer_settings(config.optim, {})[0].startswith("optim.roles.head.lr")

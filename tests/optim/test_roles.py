@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pgolf.config.build import build_model, build_optimizers, names_by_role
+from pgolf.config.schema import Config
 from pgolf.errors import ConfigError, CoverageError
 from pgolf.machine.ranks import Ranks
 from pgolf.nn.head.untied import Untied
@@ -116,13 +117,13 @@ class TimedSGD(torch.optim.SGD):
         return 0.04 * self.steps
 
 
-def with_slot(slot: str, cls: type, *overrides: str, **keys) -> dict:
+def with_slot(slot: str, cls: type, *overrides: str, **keys) -> Config:
     config = tiny_config(*overrides)
-    config["model"][slot] = {"_target_": cls, "_partial_": True, **keys}
+    setattr(config.model, slot, {"_target_": cls, "_partial_": True, **keys})
     return config
 
 
-def run(config: dict, tmp_path, steps: int) -> list[str]:
+def run(config: Config, tmp_path, steps: int) -> list[str]:
     """Train through the real loop from the initial weights; the metrics' lines of training steps."""
     job, _ = configured_job(config, tiny_model(config, seed=None), steps)
     try:
@@ -136,7 +137,7 @@ def run(config: dict, tmp_path, steps: int) -> list[str]:
 class TestRoles:
     @pytest.mark.parametrize("variant", ALL_VARIANTS)
     def test_every_parameter_of_every_variant_has_one(self, variant):
-        model = build_model(tiny_config(variant)["model"])
+        model = build_model(tiny_config(variant).model)
         roles = parameter_roles(model)
         assert roles.keys() == named_tensors(model).keys()
         assert set(roles.values()) <= set(ROLES)
@@ -152,8 +153,8 @@ class TestRoles:
     @pytest.mark.parametrize("stem", variants("head"))
     def test_names_begin_with_the_config_path_of_their_slot(self, stem):
         config = tiny_config(f"model/head={stem}")
-        slots = {*config["model"], "attention", "gains"}
-        assert {name.split(".")[1] for name in named_tensors(build_model(config["model"]))} <= slots
+        slots = {*vars(config.model), "attention", "gains"}
+        assert {name.split(".")[1] for name in named_tensors(build_model(config.model))} <= slots
 
     def test_a_class_that_answers_speaks_for_all_below_it(self):
         class Parent(nn.Module):
@@ -174,21 +175,21 @@ class TestCoverage:
         with pytest.raises(
             CoverageError, match=r"no optimizer trains: model\.head\.scale\. .*optim\.frozen=\[model\.head\.scale\]"
         ):
-            build_optimizers(build_model(config["model"]), config, Ranks())
+            build_optimizers(build_model(config.model), config, Ranks())
 
     def test_the_remedies_work(self):
         config = with_slot("head", RemembersAll, zero_up=True)
-        assert build_optimizers(build_model(config["model"]), config, Ranks()).names["head"] == ["model.head.up.weight"]
+        assert build_optimizers(build_model(config.model), config, Ranks()).names["head"] == ["model.head.up.weight"]
         config = with_slot("head", ForgetsOne, "optim.frozen=[model.head.scale]", zero_up=True)
-        assert build_optimizers(build_model(config["model"]), config, Ranks()).frozen == {"model.head.scale"}
+        assert build_optimizers(build_model(config.model), config, Ranks()).frozen == {"model.head.scale"}
 
     def test_a_role_for_no_parameter_is_named(self):
         config = with_slot("head", NamesNothing, zero_up=True)
         with pytest.raises((CoverageError, ConfigError), match=r"model\.head\.scales"):
-            build_optimizers(build_model(config["model"]), config, Ranks())
+            build_optimizers(build_model(config.model), config, Ranks())
 
     def test_two_owners_are_named(self):
-        model = build_model(tiny_config()["model"])
+        model = build_model(tiny_config().model)
         names = list(named_tensors(model))
         with pytest.raises(CoverageError, match=r"two optimizers.*model\.embedding\.table\.weight"):
             check_coverage(model, [names, names[:1]], set())
@@ -202,7 +203,7 @@ class TestCoverage:
             CoverageError,
             match=r"no parameters: model\.mlp\.0\.running, model\.mlp\.1\.running, model\.mlp\.2\.running\.",
         ):
-            names_by_role(build_model(config["model"]), set())
+            names_by_role(build_model(config.model), set())
 
 
 class TestGradientsThatNeverCome:
@@ -237,7 +238,7 @@ class TestGradientsThatNeverCome:
         config = tiny_config(
             "model/embedding=albert", "optim.role_of=[model.embedding:scalar,model.embedding.projection:head]"
         )
-        trained = build_optimizers(build_model(config["model"]), config, Ranks()).names
+        trained = build_optimizers(build_model(config.model), config, Ranks()).names
         assert trained["head"] == ["model.embedding.projection.weight"]
         assert "model.embedding.table.weight" in trained["scalar"]
         assert "embedding" not in trained
@@ -305,7 +306,7 @@ class TestFrozen:
         assert not matches("model.gains.10.attn_scale", "model.gains.1")
         assert not matches("model.gains.1.attn_scale", "model.gains.1.attn")
         assert not matches("model.gains.1.attn_scale", "gains")
-        model = build_model(tiny_config("model.layers=11")["model"])
+        model = build_model(tiny_config("model.layers=11").model)
         assert frozen_names(model, ["model.gains.1"]) == {
             f"model.gains.1.{n}" for n in ("attn_scale", "mlp_scale", "resid_mix")
         }
@@ -314,14 +315,14 @@ class TestFrozen:
         "pattern", ["model.head", "model.embed", "embedding", "model.gains.3", "", ".", "model.gains.1.attn"]
     )
     def test_a_pattern_that_matches_nothing_is_an_error(self, pattern):
-        model = build_model(tiny_config()["model"])
+        model = build_model(tiny_config().model)
         with pytest.raises(ConfigError, match=r"optim\.frozen: matches no parameter"):
             frozen_names(model, ["model.embedding", pattern])
 
     def test_freezing_everything_is_an_error(self):
         config = tiny_config("optim.frozen=[model]")
         with pytest.raises(ConfigError, match="nothing to train"):
-            build_optimizers(build_model(config["model"]), config, Ranks())
+            build_optimizers(build_model(config.model), config, Ranks())
 
     def test_a_frozen_path_still_carries_gradient_to_what_lies_below(self, tmp_path):
         config = tiny_config("model/head=untied", "model.head.zero_up=false", "optim.frozen=[model.head]")

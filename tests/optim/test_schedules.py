@@ -122,7 +122,7 @@ def test_lengths_that_cannot_be_are_refused(key):
 @pytest.mark.parametrize("steps", [1, 2, 250, 50_000])
 def test_every_yaml_trains_at_the_full_rate_first(stem, steps):
     config = tiny_config(f"optim/schedule={stem}", f"train.steps={steps}")
-    schedule = build_schedule(config["optim"], build_budget(config["train"]))
+    schedule = build_schedule(config.optim, build_budget(config.train))
     assert schedule(0, 0.0) == 1.0
     assert all(0.0 <= schedule(step, 1.0) <= 1.0 for step in {0, steps // 2, steps - 1})
     assert schedule(round(0.85 * (steps - 1)), 1.0) > 0.0
@@ -145,16 +145,16 @@ def test_one_key_says_how_long():
 
 
 def test_published_step_counts_come_back_at_the_published_length():
-    schedule = tiny_config("optim/schedule=step_warmdown", "train.steps=7717")["optim"]["schedule"]
+    schedule = tiny_config("optim/schedule=step_warmdown", "train.steps=7717").optim.schedule
     assert (schedule["start_step"], schedule["warmdown_steps"]) == (4717, 3000)
 
 
 def test_a_budget_in_tokens_is_one_in_steps():
     config = tiny_config("train.steps=null", "train.tokens=6400")
-    assert build_budget(config["train"]) == Budget(100, None)
+    assert build_budget(config.train) == Budget(100, None)
 
 
 def test_a_refused_schedule_is_told_under_its_path():
     seconds = tiny_config("optim/schedule=step_warmdown", "train.steps=null", "train.seconds=3")
     with pytest.raises(ConfigError, match=r"optim\.schedule\._target_"):
-        build_schedule(seconds["optim"], build_budget(seconds["train"]))
+        build_schedule(seconds.optim, build_budget(seconds.train))

@@ -8,6 +8,7 @@ import torch
 from pgolf.config.build import build_fake, build_quantizer
 from pgolf.config.compose import quantizer_choices
 from pgolf.config.folders import conf_dir
+from pgolf.config.schema import plain_config
 from pgolf.machine.ranks import Ranks
 from pgolf.optim.schedules import Budget, WallclockWarmdown
 from pgolf.quant.fake import FakeQuantized
@@ -21,7 +22,7 @@ IDS, TARGETS = random_ids(2, 12, seed=1), random_ids(2, 12, seed=2)
 
 def made(stack: str, quant: str):
     config = stack_config(stack)
-    config["quant"] = dict(quantizer_choices(config))[quant]
+    config.quant = dict(quantizer_choices(plain_config(config)))[quant]
     quantizer = build_quantizer(config)
     return config, tiny_model(config), quantizer, build_fake(config, quantizer)
 
@@ -32,7 +33,7 @@ def test_the_forward_pass_is_that_of_the_loaded_file(stack, quant, tmp_path):
     """Difference zero in fp32, on the whole model and on each tensor."""
     config, model, quantizer, fake = made(stack, quant)
     (tmp_path / "tokenizer").write_bytes(b"any")
-    pack(model, config["model"], tmp_path / "tokenizer", quantizer, tmp_path / "a.pgolf")
+    pack(model, config.model, tmp_path / "tokenizer", quantizer, tmp_path / "a.pgolf")
     loaded = unpack(tmp_path / "a.pgolf", CPU).model
     for (name, live), packed in zip(model.named_parameters(), loaded.parameters(), strict=True):
         assert torch.equal(fake(f"model.{name}", live.detach()), packed), name
@@ -50,7 +51,7 @@ def test_gradients_go_straight_through_to_the_live_weights(stack, quant, tmp_pat
     before = bytes_of_state(model)
     FakeQuantized(model, fake)(IDS, TARGETS).mean().backward()
     (tmp_path / "tokenizer").write_bytes(b"any")
-    pack(model, config["model"], tmp_path / "tokenizer", quantizer, tmp_path / "a.pgolf")
+    pack(model, config.model, tmp_path / "tokenizer", quantizer, tmp_path / "a.pgolf")
     loaded = unpack(tmp_path / "a.pgolf", CPU).model.requires_grad_()
     loaded(IDS, TARGETS).mean().backward()
     for (name, live), packed in zip(model.named_parameters(), loaded.parameters(), strict=True):
@@ -148,7 +149,7 @@ def test_the_loop_trains_the_live_weights_by_the_gradient_of_the_faked_ones(tmp_
 
 
 def test_the_threshold_is_one_of_the_published_settings_and_on_in_one_stack_only():
-    assert {stack: stack_config(stack)["train"]["qat_below"] for stack in STACKS} == {
+    assert {stack: stack_config(stack).train.qat_below for stack in STACKS} == {
         **dict.fromkeys(STACKS),
         "pr908": 0.15,
     }

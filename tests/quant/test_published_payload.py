@@ -5,7 +5,7 @@ parameters.
 import pytest
 
 from pgolf.config.build import build_quantizer
-from pgolf.config.compose import compose_config, plain
+from tiny import composed_config
 
 D, KV, V = 512, 256, 1024
 
@@ -82,5 +82,5 @@ def shared_weights_stack() -> dict[str, tuple[int, ...]]:
     ids=["baseline", "low_rank_q", "albert_64", "albert_128", "shared_weights", "higher_rank_heads"],
 )
 def test_published_payload(stem, shapes, payload_bytes):
-    quant = build_quantizer(plain(compose_config([f"quant={stem}", "scale=published"])))
+    quant = build_quantizer(composed_config(f"quant={stem}", "scale=published"))
     assert sum(quant.payload_bytes(name, shape) for name, shape in shapes.items()) == payload_bytes

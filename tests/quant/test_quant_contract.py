@@ -2,7 +2,6 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,9 +10,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from pgolf.config.build import build_quantizer
-from pgolf.config.compose import compose_config, plain
+from pgolf.config.schema import Config
 from pgolf.errors import ArtifactError
 from pgolf.quant.container import decode, read_container, uncompressed_bytes, write_container
+from tiny import composed_config
 
 CONF = Path(__file__).parents[2] / "conf" / "quant"
 YAMLS = sorted(path.stem for path in CONF.glob("*.yaml"))
@@ -34,8 +34,8 @@ STATE_SHAPES = {
 
 
 @cache
-def composed(stem: str) -> dict[str, Any]:
-    return plain(compose_config([f"quant={stem}", "scale=published"]))
+def composed(stem: str) -> Config:
+    return composed_config(f"quant={stem}", "scale=published")
 
 
 def quantizer(stem: str):

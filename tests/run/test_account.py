@@ -1,20 +1,23 @@
 """The account against real models, closed formulas and the published counts."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgolf.config.build import build_model, build_quantizer, make
-from pgolf.config.compose import compose_config, plain, quantizer_choices
+from pgolf.config.compose import quantizer_choices
+from pgolf.config.schema import plain_config
 from pgolf.nn.primitives import initialise
 from pgolf.quant.container import uncompressed_bytes
 from pgolf.run.account import account, by_slot, flops_per_token
 from pgolf.run.artifact import encode_state
-from tiny import ALL_VARIANTS, CPU, SLOTS, stems, tiny_config, tiny_model, variants
+from tiny import ALL_VARIANTS, CPU, SLOTS, composed_config, stems, tiny_config, tiny_model, variants
 
 
 def published(*overrides: str) -> dict:
-    return plain(compose_config(["model=baseline", "scale=published", *overrides]))
+    return composed_config("model=baseline", "scale=published", *overrides)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +62,10 @@ def test_parameters_are_those_of_the_real_model(
 ):
     config = tiny_config("optim.frozen=[model.embedding]")
     for slot, stem in zip(SLOTS, slots, strict=True):
-        config["model"][slot] = tiny_config(f"model/{slot}={stem}")["model"][slot]
-        if "rank" in config["model"][slot]:
-            config["model"][slot]["rank"] = min(rank, head_dim * kv_heads * group)
+        node = getattr(tiny_config(f"model/{slot}={stem}").model, slot)
+        if "rank" in node:
+            node["rank"] = min(rank, head_dim * kv_heads * group)
+        setattr(config.model, slot, node)
     heads = kv_heads * group
     sizes = {
         "width": head_dim * heads,
@@ -70,16 +74,17 @@ def test_parameters_are_those_of_the_real_model(
         "layers": layers,
         "unique_blocks": 1 if shared else layers,
     }
-    config["model"] |= {**sizes, "vocab_size": vocab_size, "mlp_hidden": mlp_hidden, "rotary_dims": head_dim}
+    sizes |= {"vocab_size": vocab_size, "mlp_hidden": mlp_hidden, "rotary_dims": head_dim}
+    config.model = replace(config.model, **sizes)
     costs = account(config)
-    model = build_model(config["model"])
+    model = build_model(config.model)
     initialise(model, 1, CPU)
     parts = {f"model.{name}": sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     assert costs.total == sum(parts.values())
     assert costs.by_slot == {name: count for name, count in parts.items() if count or name in costs.by_slot}
     assert costs.frozen == parts["model.embedding"] == costs.total - costs.trained
     assert sum(costs.by_role.values()) == costs.total
-    for name, node in quantizer_choices(config):
+    for name, node in quantizer_choices(plain_config(config)):
         made = make("quant", node)
         assert costs.payload_bytes[name] == uncompressed_bytes(encode_state(model, made)), name
 
@@ -126,15 +131,15 @@ ATTENTION = 6 * L * H * K * T
     ids=str,
 )
 def test_flops_are_six_a_matmul_weight_used_plus_causal_attention(overrides, weights):
-    model = build_model(tiny_config(*overrides)["model"])
+    model = build_model(tiny_config(*overrides).model)
     assert flops_per_token(model) == 6 * weights + ATTENTION
     assert account(tiny_config(*overrides)).flops_per_token == 6 * weights + ATTENTION
 
 
 @pytest.mark.parametrize(("option", "value"), [("train.seq_len", 32), ("model.kv_heads", 1), ("model.layers", 5)])
 def test_flops_of_other_sizes(option, value):
-    config = tiny_config(f"{option}={value}")["model"]
-    kv, time, layers = config["kv_heads"] * K, config["seq_len"], config["layers"]
+    config = tiny_config(f"{option}={value}").model
+    kv, time, layers = config.kv_heads * K, config.seq_len, config.layers
     core = D * D + 2 * D * kv + D * D + 2 * D * M
     assert flops_per_token(build_model(config)) == 6 * (layers * core + V * D) + 6 * layers * H * K * time
 

@@ -8,23 +8,24 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from pgolf.config.auto import lacks_of
+from pgolf.config.auto import shortages
 from pgolf.config.build import build_model, build_optimizers, start_weights
-from pgolf.config.compose import compose_config, plain
 from pgolf.config.memory_floor import memory_floor_bytes
+from pgolf.config.schema import Config
 from pgolf.machine.ranks import Ranks
 from pgolf.run.memory import activation_bytes, estimates, in_words, memory
+from tiny import composed_config
 
 SMALL = ("train.seq_len=128", "train.batch_tokens=1024", "train.micro_batches=2")
 
 
-def config_of(*overrides: str) -> dict:
-    return plain(compose_config([*SMALL, *overrides]))
+def config_of(*overrides: str) -> Config:
+    return composed_config(*SMALL, *overrides)
 
 
-def started(config: dict) -> torch.nn.Module:
-    model = build_model(config["model"])
-    start_weights(model, config["model"], 0, torch.device("cpu"))
+def started(config: Config) -> torch.nn.Module:
+    model = build_model(config.model)
+    start_weights(model, config.model, 0, torch.device("cpu"))
     return model
 
 
@@ -112,11 +113,11 @@ def test_the_floor_is_below_the_estimate_and_near_it(overrides):
 def test_a_model_that_no_memory_holds_is_refused_unbuilt(size):
     config = config_of(size, "model.heads=4", "train.threads=1")
     began = time.perf_counter()
-    (line,) = [line for line in lacks_of(config) if line.startswith("model:")]
+    (line,) = [line for line in shortages(config) if line.startswith("model:")]
     assert time.perf_counter() - began < 5  # a tenth of a second; a machine under load is slower
     assert re.fullmatch(
-        r"model: weights, gradients and optimizer states take at least [\d,.]+ GB, [\d,.]+ GB are there \(.*\)\. "
-        r"Choose a .*",
+        r"model: weights, gradients and optimizer states take at least [\d,.]+ GB, "
+        r"this machine has [\d,.]+ GB \(.*\)\. Choose a .*",
         line,
     )
-    assert not [line for line in lacks_of(config_of()) if line.startswith("model:")]
+    assert not [line for line in shortages(config_of()) if line.startswith("model:")]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from pgolf.config.schema import ModelConfig
 
 State = Mapping[str, Tensor]
 
@@ -27,15 +28,15 @@ def rotated(x_K: Tensor, position: int, dims: int, base: float) -> Tensor:
     return y
 
 
-def rotary_base(model: Mapping[str, Any]) -> float:
-    factor, dims = model["rope_ntk_factor"], model["rotary_dims"]
-    return model["rope_base"] * factor ** (dims / (dims - 2)) if factor != 1 else model["rope_base"]
+def rotary_base(model: ModelConfig) -> float:
+    factor, dims = model.rope_ntk_factor, model.rotary_dims
+    return model.rope_base * factor ** (dims / (dims - 2)) if factor != 1 else model.rope_base
 
 
 def attention(
-    x_TD: Tensor, q_TD: Tensor, value_TE: Tensor | None, w: State, model: Mapping[str, Any], *, exclusive: bool
+    x_TD: Tensor, q_TD: Tensor, value_TE: Tensor | None, w: State, model: ModelConfig, *, exclusive: bool
 ) -> Tensor:
-    heads, kv_heads, size = model["heads"], model["kv_heads"], model["width"] // model["heads"]
+    heads, kv_heads, size = model.heads, model.kv_heads, model.width // model.heads
     k_TE, v_TE = x_TD @ w["k.weight"].T, x_TD @ w["v.weight"].T
     if value_TE is not None:
         v_TE = v_TE + value_TE
@@ -44,9 +45,9 @@ def attention(
         own = slice(head * size, (head + 1) * size)
         group = head // (heads // kv_heads)
         shared = slice(group * size, (group + 1) * size)
-        keys = [rotated(rms(k_TE[s, shared]), s, model["rotary_dims"], rotary_base(model)) for s in range(len(x_TD))]
+        keys = [rotated(rms(k_TE[s, shared]), s, model.rotary_dims, rotary_base(model)) for s in range(len(x_TD))]
         for t in range(len(x_TD)):
-            query = rotated(rms(q_TD[t, own]), t, model["rotary_dims"], rotary_base(model)) * w["q_gain"][head]
+            query = rotated(rms(q_TD[t, own]), t, model.rotary_dims, rotary_base(model)) * w["q_gain"][head]
             weights = torch.stack([query @ key for key in keys[: t + 1]]).div(math.sqrt(size)).exp()
             y = (weights / weights.sum()) @ v_TE[: t + 1, shared]
             if exclusive:
@@ -70,10 +71,10 @@ def bigrams(ids: list[int], rows: int, kind: str) -> list[int]:
     return [((36313 * x) ^ (27191 * ids[t - 1])) % (rows - 1) if t else rows - 1 for t, x in enumerate(ids)]
 
 
-def logp(ids: list[int], state_dict: State, model: Mapping[str, Any]) -> Tensor:
+def logp(ids: list[int], state_dict: State, model: ModelConfig) -> Tensor:
     """Log-probabilities [T, V] after each position, of a tied stack with U-Net skips."""
     state = {name: t.detach().double() for name, t in state_dict.items()}
-    sides, layers, cores = model["side_inputs"], model["layers"], model["unique_blocks"]
+    sides, layers, cores = model.side_inputs, model.layers, model.unique_blocks
     table = state["embedding.table.weight"]
     if "embedding.projection.weight" in state:
         table = table @ state["embedding.projection.weight"].T
@@ -81,7 +82,7 @@ def logp(ids: list[int], state_dict: State, model: Mapping[str, Any]) -> Tensor:
     if "bigram_embed" in sides:
         rows = state["side_inputs.bigram_embed.table.weight"]
         e = e + rows[bigrams(ids, len(rows), "bigram_embed")]
-    if model["smear_gate"]:
+    if model.smear_gate:
         g = 1 / (1 + (-state["smear.p"]).exp())
         e = torch.stack([(1 - g) * e[t] + (g * e[t - 1] if t else 0) for t in range(len(ids))])
     x = x0 = rms(e)
@@ -95,7 +96,7 @@ def logp(ids: list[int], state_dict: State, model: Mapping[str, Any]) -> Tensor:
             x = x + w["lambdas"][i] * (rows @ w["projection.weight"].T)
         gains, core = part(state, f"gains.{i}."), i % cores
         x = gains["resid_mix"][0] * x + gains["resid_mix"][1] * x0
-        shrink = 1 / math.sqrt(i + 1) if model["depth_scaled_norm"] else 1.0
+        shrink = 1 / math.sqrt(i + 1) if model.depth_scaled_norm else 1.0
         value = None
         if "value_embedding" in sides and i >= layers - 2:
             w = part(state, "side_inputs.value_embedding.")
@@ -109,7 +110,7 @@ def logp(ids: list[int], state_dict: State, model: Mapping[str, Any]) -> Tensor:
             value,
             part(state, f"attention.{core}."),
             model,
-            exclusive=i >= layers - model["xsa_last_n"],
+            exclusive=i >= layers - model.xsa_last_n,
         )
         x = x + gains["attn_scale"] * attended
         mlp = part(state, f"mlp.{core}.")
@@ -118,6 +119,6 @@ def logp(ids: list[int], state_dict: State, model: Mapping[str, Any]) -> Tensor:
         )
         if i < len(skips):
             kept.append(x)
-    cap = model["logit_softcap"]
+    cap = model.logit_softcap
     logits = cap * torch.tanh(rms(x) @ table.T / cap)
     return logits - logits.logsumexp(-1, keepdim=True)

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ BLOCKS = ("model.q_proj.", "model.attention.", "model.mlp.")
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_rate_is_full_at_first_and_ends_as_published(stack):
     config = cpu_config(stack)
-    schedule, steps = build_schedule(config["optim"], build_budget(config["train"])), config["train"]["steps"]
+    schedule, steps = build_schedule(config.optim, build_budget(config.train)), config.train.steps
     scales = [schedule(step, 0.0) for step in range(steps + 1)]
     assert scales[0] == max(scales) == 1.0
     assert scales[steps] == 0.0
@@ -38,29 +39,29 @@ def test_the_rate_is_full_at_first_and_ends_as_published(stack):
 
 def test_the_moving_average_has_forgotten_its_start():
     config = cpu_config("pr908")
-    averaging = build_averaging(config["optim"])
+    averaging = build_averaging(config.optim)
     assert isinstance(averaging, ExponentialAverage)
-    assert averaging.decay ** config["train"]["steps"] < 0.01
+    assert averaging.decay**config.train.steps < 0.01
 
 
 def test_snapshots_are_taken_over_the_published_share():
     config = cpu_config("pr470")
-    averaging = build_averaging(config["optim"])
+    averaging = build_averaging(config.optim)
     assert isinstance(averaging, SnapshotAverage)
-    assert (averaging.start_step, averaging.interval_steps) == (round(0.65 * config["train"]["steps"]), 1)
+    assert (averaging.start_step, averaging.interval_steps) == (round(0.65 * config.train.steps), 1)
 
 
 @pytest.mark.parametrize("stack", ["baseline", "pr215", "pr1481"])
 def test_the_others_average_nothing(stack):
-    assert build_averaging(cpu_config(stack)["optim"]).average() is None
+    assert build_averaging(cpu_config(stack).optim).average() is None
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_block_weights_are_really_quantized(stack):
     """At least 80% of them stand as integer codes in the encoded state, of more than one level."""
     config = cpu_config(stack)
-    model = build_model(config["model"])
-    start_weights(model, config["model"], 1, CPU)
+    model = build_model(config.model)
+    start_weights(model, config.model, 1, CPU)
     redraw(model, 1)
     quantizer, coded, total = build_quantizer(config), 0, 0
     for name, p in named_tensors(model).items():
@@ -79,7 +80,7 @@ def test_account_is_the_length_of_the_packed_stream(stack, tmp_path):
     config = stack_config(stack)
     quantizer, path = build_quantizer(config), tmp_path / "a.pgolf"
     (tmp_path / "tokenizer").write_bytes(b"any")
-    pack(tiny_model(config), config["model"], tmp_path / "tokenizer", quantizer, path)
+    pack(tiny_model(config), config.model, tmp_path / "tokenizer", quantizer, path)
     whole = path.read_bytes()
     magic, _, length, _ = struct.unpack("<8sII16s", whole[:32])
     assert magic == MAGIC
@@ -117,12 +118,12 @@ SIZES = {  # rank, side-input widths, rotary dims, layers with XSA, smallest ort
 def test_sizes_are_scaled_from_the_published_ones(stack):
     config, found = cpu_config(stack), {}
     for key in SIZES[stack]:
-        node = config["model"]
+        node = vars(config.model)
         for part in key.split("."):
-            node = config["quant"]["keep_float_numel"] if key == "keep" else node[part]
+            node = config.quant["keep_float_numel"] if key == "keep" else node[part]
         found[key] = node
     assert found == SIZES[stack]
-    assert (config["model"]["width"], config["model"]["layers"]) == (128, 4)
+    assert (config.model.width, config.model.layers) == (128, 4)
 
 
 PLAIN = {"_target_": "pgolf.nn.depth.plain.Plain", "_partial_": True}
@@ -156,13 +157,13 @@ TOGGLES = {
 def test_every_feature_changes_the_output(stack):
     """Weights are drawn by name, so that two models share all that they have in common."""
     config = cpu_config(stack)
-    vocab = config["model"]["vocab_size"]
+    vocab = config.model.vocab_size
     ids = random_ids(1, 48, vocab)
 
     def logits(changes: dict) -> torch.Tensor:
-        model = {**config["model"], **changes}
+        model = replace(config.model, **changes)
         if "side_inputs" in changes:
-            model["side_inputs"] = {name: config["model"]["side_inputs"][name] for name in changes["side_inputs"]}
+            model.side_inputs = {name: config.model.side_inputs[name] for name in changes["side_inputs"]}
         made = build_model(model)
         made.to_empty(device="cpu")
         redraw(made, 1, std=0.1)

@@ -1,5 +1,7 @@
 """Every published integer, from modules on the meta device, by the stack's name."""
 
+from dataclasses import replace
+
 import pytest
 
 from pgolf.config.build import build_model, build_quantizer, frozen_by, names_by_role
@@ -33,20 +35,20 @@ ARMS = [
 @pytest.mark.parametrize(("stack", "overrides", "total", "untrained"), ARMS, ids=str)
 def test_parameters_and_those_that_the_published_run_never_trained(stack, overrides, total, untrained):
     config = published_config(stack, *overrides)
-    model = build_model(config["model"])
+    model = build_model(config.model)
     tensors = named_tensors(model)
     assert sum(p.numel() for p in tensors.values()) == total
     assert sum(tensors[name].numel() for name in frozen_by(model, config)) == untrained
     assert all(p.is_meta for p in tensors.values())
-    config["defects"]["frozen"] = []
+    config.defects.frozen = []
     assert frozen_by(model, config) == set()
 
 
 @pytest.mark.parametrize("defects", DEFECTS)
 def test_defects_of_one_study_fit_any_other_stack(defects):
     """What a stack does not have cannot be frozen, and is no error."""
-    config = published_config("baseline") | {"defects": tiny_config(f"defects={defects}")["defects"]}
-    assert frozen_by(build_model(config["model"]), config) == set()
+    config = replace(published_config("baseline"), defects=tiny_config(f"defects={defects}").defects)
+    assert frozen_by(build_model(config.model), config) == set()
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_account_and_payload_of_the_stacks_own_packer(stack, overrides, payload,
 
 def group_sizes(stack: str, frozen: tuple[str, ...] = ()) -> dict[str, int]:
     config = published_config(stack)
-    model = build_model(config["model"])
+    model = build_model(config.model)
     tensors = named_tensors(model)
     held = {name for name in tensors if name.startswith(frozen)} if frozen else set()
     return {role: sum(tensors[name].numel() for name in names) for role, names in names_by_role(model, held).items()}
@@ -96,7 +98,7 @@ def test_numbers_of_weights_under_each_optimizer(stack, frozen, groups):
 
 
 def settings_of(config: dict, role: str) -> dict:
-    node = config["optim"]["roles"][role]
+    node = getattr(config.optim.roles, role)
     return {key: value for key, value in node.items() if key not in ("_target_", "_partial_")} | {
         "by": node["_target_"].rpartition(".")[2]
     }
@@ -134,8 +136,8 @@ def test_optimizer_settings_by_role(stack):
     config = published_config(stack)
     *roles, clip = OPTIMIZERS[stack]
     assert [settings_of(config, role) for role in ("embedding", "matrix", "scalar")] == roles
-    assert config["optim"]["grad_clip_norm"] == clip
-    assert config["optim"]["frozen"] == []
+    assert config.optim.grad_clip_norm == clip
+    assert config.optim.frozen == []
 
 
 SIZES = ("width", "layers", "heads", "kv_heads", "mlp_hidden", "unique_blocks", "seq_len", "vocab_size", "rotary_dims")
@@ -156,16 +158,16 @@ MODELS = {
 
 @pytest.mark.parametrize("stack", MODELS)
 def test_trunks(stack):
-    model = published_config(stack)["model"]
+    model = published_config(stack).model
     sizes, features, sides = MODELS[stack]
-    assert tuple(model[key] for key in SIZES) == sizes
-    assert tuple(model[key] for key in FEATURES) == features
-    assert sorted(model["side_inputs"]) == sides
-    assert (model["q_gain_init"], model["logit_softcap"], model["rope_base"]) == (1.5, 30.0, 10_000.0)
-    assert model["depth"]["_target_"].endswith("UNet")
-    assert model["head"]["_target_"].endswith("Tied")
-    assert model["embedding"]["init_std"] == 0.005
-    assert model["rope_bf16_frequencies"] is False
+    assert tuple(getattr(model, key) for key in SIZES) == sizes
+    assert tuple(getattr(model, key) for key in FEATURES) == features
+    assert sorted(model.side_inputs) == sides
+    assert (model.q_gain_init, model.logit_softcap, model.rope_base) == (1.5, 30.0, 10_000.0)
+    assert model.depth["_target_"].endswith("UNet")
+    assert model.head["_target_"].endswith("Tied")
+    assert model.embedding["init_std"] == 0.005
+    assert model.rope_bf16_frequencies is False
 
 
 BUDGETS = {
@@ -179,25 +181,28 @@ BUDGETS = {
 
 @pytest.mark.parametrize("stack", BUDGETS)
 def test_budgets_and_batches(stack):
-    train = published_config(stack)["train"]
-    assert tuple(train[key] for key in ("steps", "seconds", "batch_tokens", "seq_len", "qat_below")) == BUDGETS[stack]
-    assert (train["micro_batches"], train["priming_steps"]) == (8, 20)
+    train = published_config(stack).train
+    assert (
+        tuple(getattr(train, key) for key in ("steps", "seconds", "batch_tokens", "seq_len", "qat_below"))
+        == BUDGETS[stack]
+    )
+    assert (train.micro_batches, train.priming_steps) == (8, 20)
 
 
 @pytest.mark.parametrize(
     ("stack", "mode"), [("baseline", "Plain"), ("pr215", "Sliding"), ("pr470", "Plain"), ("pr908", "PlainAnd908")]
 )
 def test_evaluation_modes(stack, mode):
-    node = published_config(stack)["eval"]
+    node = published_config(stack).eval
     assert node["_target_"].rpartition(".")[2] == mode
     assert mode != "Sliding" or node["stride"] == 64
 
 
 def test_resolvers_give_back_the_published_numbers():
     low_rank, heads, shared = (published_config(stack) for stack in ("pr215", "pr908", "pr470"))
-    assert low_rank["model"]["q_proj"]["rank"] == 192
-    assert published_config("pr1481")["model"]["embedding"]["rank"] == 128
-    sides = heads["model"]["side_inputs"]
+    assert low_rank.model.q_proj["rank"] == 192
+    assert published_config("pr1481").model.embedding["rank"] == 128
+    sides = heads.model.side_inputs
     assert {key: sides["bigram_residual"][key] for key in ("buckets", "rank", "lambda_init")} == {
         "buckets": 2048,
         "rank": 128,
@@ -209,17 +214,17 @@ def test_resolvers_give_back_the_published_numbers():
         "init_std": 0.01,
         "scale_init": 0.1,
     }
-    assert heads["model"]["orthogonal_min_dim"] == 64
-    assert heads["optim"]["averaging"]["decay"] == 0.997
-    assert shared["model"]["side_inputs"]["bigram_embed"]["buckets"] == 4096
-    average = shared["optim"]["averaging"]
+    assert heads.model.orthogonal_min_dim == 64
+    assert heads.optim.averaging["decay"] == 0.997
+    assert shared.model.side_inputs["bigram_embed"]["buckets"] == 4096
+    average = shared.optim.averaging
     assert (average["start_step"], average["interval_steps"], average["include_zero_lr"]) == (32_500, 50, False)
-    schedule = shared["optim"]["schedule"]
+    schedule = shared.optim.schedule
     assert (schedule["start_step"], schedule["warmdown_steps"]) == (4000, 41_000)
     for stack, warmdown in (("baseline", 1200), ("pr215", 3000), ("pr1481", 1200), ("pr908", 3500)):
-        assert published_config(stack)["optim"]["schedule"]["warmdown_steps"] == warmdown
+        assert published_config(stack).optim.schedule["warmdown_steps"] == warmdown
     for stack in ("baseline", "pr215", "pr1481", "pr470", "pr908"):
-        quant = published_config(stack)["quant"]
+        quant = published_config(stack).quant
         assert (quant["keep_float_numel"], quant["keep_control_numel"]) == (65_536, 65_536)
 
 
@@ -228,15 +233,15 @@ def test_resolvers_give_back_the_published_numbers():
 )
 def test_a_budget_of_the_published_steps_gives_the_same_numbers_as_the_clock(stack, steps):
     by_clock, by_steps = published_config(stack), published_config(stack, f"train.steps={steps}", "train.seconds=null")
-    assert by_steps["optim"] == by_clock["optim"]
-    assert by_steps["model"] == by_clock["model"]
-    assert by_steps["quant"] == by_clock["quant"]
+    assert by_steps.optim == by_clock.optim
+    assert by_steps.model == by_clock.model
+    assert by_steps.quant == by_clock.quant
 
 
 def test_the_heads_packer_codes_inner_blocks_in_six_bits_and_the_rest_in_eight():
     config = published_config("pr908")
     quantizer, bits = build_quantizer(config), {}
-    for name, p in named_tensors(build_model(config["model"])).items():
+    for name, p in named_tensors(build_model(config.model)).items():
         plan = quantizer.plan(name, tuple(p.shape))
         bits[name] = plan if isinstance(plan, str) else plan.bits
     for part, weights in (("q_proj", ["proj"]), ("attention", ["k", "v", "out"]), ("mlp", ["fc", "proj"])):
@@ -255,5 +260,5 @@ def test_the_heads_packer_codes_inner_blocks_in_six_bits_and_the_rest_in_eight()
         == "fp16"
     )
     assert {bits[name] for name in bits if "gains" in name or "q_gain" in name or "skip_weights" in name} == {"fp32"}
-    six = sum(p.numel() for name, p in named_tensors(build_model(config["model"])).items() if bits[name] == 6)
+    six = sum(p.numel() for name, p in named_tensors(build_model(config.model)).items() if bits[name] == 6)
     assert six == 9 * (786_432 + 1_572_864)

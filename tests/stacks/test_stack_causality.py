@@ -100,7 +100,7 @@ class NextHead(Tied):
 def planted(stack: str, at: str, cls: type):
     config = stack_config(stack)
     *path, slot = at.split(".")
-    node = config["model"]
+    node = vars(config.model)
     for key in path:
         node = node[key]
     node[slot] = {**node[slot], "_target_": cls}
@@ -143,6 +143,6 @@ def test_a_smear_gate_that_looks_the_wrong_way_is_found():
 def test_leaks_hide_behind_the_published_initial_weights():
     """With zero tables and outputs, as initialised, the leaking hash is not seen. So all weights are redrawn."""
     config = stack_config("pr470")
-    config["model"]["side_inputs"]["bigram_embed"]["_target_"] = NextBigramEmbed
+    config.model.side_inputs["bigram_embed"]["_target_"] = NextBigramEmbed
     assert not any("sees token" in leak for leak in leaks(tiny_model(config, seed=None)))
     assert any("sees token" in leak for leak in leaks(tiny_model(config)))

@@ -13,7 +13,7 @@ def both(stack: str, *overrides: str) -> tuple[torch.Tensor, torch.Tensor]:
     ids = random_ids(1, 9, seed=4)
     with torch.no_grad():
         got = logp_of(model, ids)[0].double()
-    return got, logp(ids[0].tolist(), model.state_dict(), config["model"])
+    return got, logp(ids[0].tolist(), model.state_dict(), config.model)
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -17,7 +17,7 @@ def close(value: float):
 
 
 def schedule_of(config: dict):
-    return build_schedule(config["optim"], build_budget(config["train"]))
+    return build_schedule(config.optim, build_budget(config.train))
 
 
 ON_THE_CLOCK = [
@@ -72,7 +72,7 @@ IN_STEPS = {
 @pytest.mark.parametrize("stack", IN_STEPS)
 def test_rates_of_200_steps_keep_the_published_shares(stack):
     config = cpu_config(stack)
-    assert config["train"]["steps"] == 200
+    assert config.train.steps == 200
     schedule = schedule_of(config)
     assert {step: schedule(step, 1e6) for step in IN_STEPS[stack]} == close(IN_STEPS[stack])
 
@@ -93,7 +93,7 @@ def test_momentum(stack, published, cpu):
         found = {}
         for step in table:
             p = torch.nn.Parameter(torch.zeros(2, 2, dtype=torch.float64))
-            muon = make("optim.roles.matrix", config["optim"]["roles"]["matrix"], [p], Ranks())
+            muon = make("optim.roles.matrix", config.optim.roles.matrix, [p], Ranks())
             muon.param_groups[0]["step"] = step
             muon.state[p]["momentum_buffer"] = torch.ones_like(p)
             p.grad = torch.zeros_like(p)
@@ -106,7 +106,7 @@ def test_momentum(stack, published, cpu):
 @pytest.mark.parametrize("scale", [1.0, 0.25])
 def test_weight_decay_of_the_matrices_before_or_after_the_update(stack, before, after, scale):
     """w <- (1 - a) ((1 - b) w - u), both with the scheduled rate; u is read off a weight of zero."""
-    node = published_config(stack)["optim"]["roles"]["matrix"]
+    node = published_config(stack).optim.roles.matrix
     moved = []
     for start in (0.0, 1.0):
         p = torch.nn.Parameter(torch.full((4, 4), start, dtype=torch.float64))
@@ -137,7 +137,7 @@ def test_weight_decay_of_the_matrices_before_or_after_the_update(stack, before, 
 )
 def test_weight_of_the_start_in_the_moving_average(config, table):
     """Ones at the start, zeros after every step: what is left is the weight of the start."""
-    average = build_averaging(config["optim"])
+    average = build_averaging(config.optim)
     assert isinstance(average, ExponentialAverage)
     average.start({"w": torch.ones(1)})
     found = {0: 1.0}
@@ -149,14 +149,14 @@ def test_weight_of_the_start_in_the_moving_average(config, table):
 
 
 def faked(config: dict, steps: range, step_s: float) -> list[int]:
-    schedule, below = schedule_of(config), config["train"]["qat_below"]
+    schedule, below = schedule_of(config), config.train.qat_below
     return [step for step in steps if below is not None and schedule(step, step * step_s) < below]
 
 
 @pytest.mark.parametrize("stack", ["baseline", "pr215", "pr1481", "pr470"])
 def test_four_stacks_have_no_fake_quantization(stack):
-    assert published_config(stack)["train"]["qat_below"] is None
-    assert cpu_config(stack)["train"]["qat_below"] is None
+    assert published_config(stack).train.qat_below is None
+    assert cpu_config(stack).train.qat_below is None
 
 
 def test_fake_quantization_of_the_heads_study():
@@ -176,7 +176,7 @@ def test_the_loop_follows_that_table(tmp_path):
 
     job, _ = configured_job(config, model, 30, quantized=quantized, schedule=schedule_of(config))
     with RunLog(tmp_path, is_first=False) as log:
-        trace = train(job, loop_settings(config, qat_below=config["train"]["qat_below"]), Ranks(), log)
+        trace = train(job, loop_settings(config, qat_below=config.train.qat_below), Ranks(), log)
     wanted = faked(config, range(30), 0.0)
     assert wanted == [27, 28, 29]
     assert (trace.qat_from_step, len(calls)) == (27, 2 * len(wanted))

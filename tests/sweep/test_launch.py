@@ -6,10 +6,13 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig, OmegaConf
 
 from pgolf import train
+from pgolf.config.preflight import CommandLine
+from pgolf.config.schema import Config, PathsConfig
 from pgolf.errors import PgolfError
-from pgolf.sweep.state import Planned
+from pgolf.sweep.runs import Run
 
 Launch = Callable[[BaseException, str], None]
 
@@ -17,14 +20,15 @@ Launch = Callable[[BaseException, str], None]
 @pytest.fixture
 def launch_that_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launch:
     """A sweep of one job whose launcher raises an exception."""
-    job = Planned({"paths": {"out": str(tmp_path)}}, {"study": "adhoc"}, tmp_path / "run", "seed=1")
+    run = Run(Config(paths=PathsConfig(str(tmp_path))), {"study": "adhoc"}, tmp_path / "run", "seed=1")
 
     def launch(error: BaseException, launcher: str) -> None:
-        def hand_over(argv: Sequence[str]) -> None:
+        def launch_all(runs: Sequence[Run], whole: DictConfig) -> None:
             raise error
 
-        monkeypatch.setattr(train, "hand_over", hand_over)
-        train.run_jobs([], [job], launcher)
+        monkeypatch.setattr(train, "launch_all", launch_all)
+        whole = OmegaConf.create({"hydra": {"launcher": {"_target_": launcher}}})
+        train.run_jobs([run], CommandLine((), True, whole))
 
     return launch
 
@@ -39,7 +43,7 @@ def test_a_job_that_was_killed_is_told_in_a_line(
     launch_that_raises: Launch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     launch_that_raises(BrokenProcessPool("A process was\nterminated"), "joblib")
-    said = "concurrent: a job did not come to its end (BrokenProcessPool: A process was terminated)\n"
+    said = "concurrent: a job did not end by itself (BrokenProcessPool: A process was terminated)\n"
     assert capsys.readouterr().err == said
 
 

@@ -12,26 +12,23 @@ import torch
 from pgolf.config.auto import decide_auto
 from pgolf.config.build import (
     build_averaging,
-    build_data,
-    build_evaluation,
     build_fake,
     build_model,
     build_optimizers,
     build_quantizer,
     start_weights,
 )
-from pgolf.config.compose import compose_config, plain
-from pgolf.data.loaded import load_corpus
 from pgolf.machine.ranks import Ranks
 from pgolf.nn.naming import named_tensors
 from pgolf.optim.roles import parameter_roles
 from pgolf.optim.schedules import Budget
 from pgolf.run.artifact import pack, unpack
-from pgolf.run.execute import loop_settings, make_job, make_stream
+from pgolf.run.context import open_context
+from pgolf.run.execute import loop_settings, make_training
 from pgolf.run.finish import load_average
 from pgolf.training.loop import Trace, train
 from pgolf.training.runlog import RunLog
-from tiny import CPU, bytes_of_state, logp_of, random_ids
+from tiny import CPU, bytes_of_state, composed_config, logp_of, random_ids
 
 HEAD = ("model/head=factorized",)
 
@@ -43,30 +40,26 @@ def run(tiny, tmp_path):
     def made(stack: str, *overrides: str, steps: int = 24) -> SimpleNamespace:
         options = [f"stack={stack}", "scale=cpu", "device=cpu", *tiny, *overrides]
         options += ["eval.stride=8"] if stack == "pr908" else []
-        config = decide_auto(plain(compose_config(options)), in_sweep=True)
-        corpus = load_corpus(build_data(config).prepare())
-        model = build_model(config["model"])
-        start_weights(model, config["model"], config["seed"], CPU)
+        config = decide_auto(composed_config(*options), in_sweep=True)
+        context = open_context(config, Ranks())
+        model = build_model(config.model)
+        start_weights(model, config.model, config.seed, CPU)
         before = {name: p.detach().clone() for name, p in named_tensors(model).items()}
         trained = build_optimizers(model, config, Ranks())
-        averaging, evaluation = build_averaging(config["optim"]), build_evaluation(config, corpus, Ranks())
-        stream = make_stream(config, corpus)
-        job = replace(
-            make_job(config, model, trained, averaging, stream, corpus, evaluation), budget=Budget(steps, None)
-        )
+        job = replace(make_training(context, model, trained, build_averaging(config.optim)), budget=Budget(steps, None))
         with RunLog(tmp_path, is_first=False) as log:
             trace = train(job, replace(loop_settings(config), val_every=0), Ranks(), log) if steps else Trace()
         names = SimpleNamespace(frozen=trained.frozen, trained=set(job.trainable), roles=parameter_roles(model))
         return SimpleNamespace(
             config=config,
-            corpus=corpus,
+            corpus=context.corpus,
             model=model,
             before=before,
             job=job,
             names=names,
-            evaluation=evaluation,
+            evaluation=context.evaluation,
             trace=trace,
-            stream=stream,
+            stream=context.stream,
         )
 
     return made
@@ -193,7 +186,7 @@ class TestQatAtEvaluation:
     def test_the_loaded_model_is_quantized_again(self, run, tmp_path):
         done = run("pr908", "defects=pr908")
         quantizer = build_quantizer(done.config)
-        pack(done.model, done.config["model"], done.corpus.corpus.tokenizer, quantizer, tmp_path / "a.pgolf")
+        pack(done.model, done.config.model, done.corpus.corpus.tokenizer, quantizer, tmp_path / "a.pgolf")
         fresh = unpack(tmp_path / "a.pgolf", CPU).model
         kept = bytes_of_state(fresh)
         right, wrong = done.evaluation(fresh).bpb, done.evaluation(fresh, build_fake(done.config, quantizer)).bpb
@@ -209,7 +202,7 @@ class TestQatAtEvaluation:
         """Coding twice what was coded once: the published difference lies in the edge blocks' bits."""
         done = run("pr908", "defects=pr908", "defects.qat_block_bits=null")
         quantizer = build_quantizer(done.config)
-        pack(done.model, done.config["model"], done.corpus.corpus.tokenizer, quantizer, tmp_path / "a.pgolf")
+        pack(done.model, done.config.model, done.corpus.corpus.tokenizer, quantizer, tmp_path / "a.pgolf")
         fresh = unpack(tmp_path / "a.pgolf", CPU).model
         right, again = done.evaluation(fresh).bpb, done.evaluation(fresh, build_fake(done.config, quantizer)).bpb
         assert again == pytest.approx(right, abs=2e-4)
@@ -221,13 +214,13 @@ class TestRotaryFrequencies:
         done = run(stack, f"defects={stack}", steps=1)
         assert done.model.trunk.rope_bf16_frequencies is rounded
         quantizer = build_quantizer(done.config)
-        pack(done.model, done.config["model"], done.corpus.corpus.tokenizer, quantizer, tmp_path / "a.pgolf")
+        pack(done.model, done.config.model, done.corpus.corpus.tokenizer, quantizer, tmp_path / "a.pgolf")
         assert unpack(tmp_path / "a.pgolf", CPU).model.trunk.rope_bf16_frequencies is rounded
 
     def test_it_changes_the_prediction_from_the_second_position_on(self, run):
         done = run("pr470", steps=6)
         exact = done.model
-        rounded = build_model({**done.config["model"], "rope_bf16_frequencies": True})
+        rounded = build_model(replace(done.config.model, rope_bf16_frequencies=True))
         rounded.load_state_dict(exact.state_dict(), assign=True)
         ids = random_ids(2, 32, 384)
         with torch.no_grad():

@@ -1,0 +1,41 @@
+"""A run of a command: its checked configuration, its identity and its folder, also as text for a launcher's job."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pgolf.config.schema import Config, plain_config, typed_config
+from pgolf.records.plan import PlannedCell
+
+
+@dataclass(frozen=True)
+class Run:
+    """One configuration with one seed. config: every `auto` decided. identity: what its record says of it."""
+
+    config: Config
+    identity: Mapping[str, Any]
+    folder: Path
+    label: str
+
+    @property
+    def plan_folder(self) -> Path:
+        """The folder of its study, which has the sweep plan."""
+        return Path(self.config.paths.out).expanduser() / str(self.identity["study"])
+
+    def entry(self) -> PlannedCell:
+        """Its entry in the sweep plan."""
+        inside = self.folder.relative_to(self.plan_folder).as_posix()
+        identity = self.identity
+        return PlannedCell(identity["study"], identity["arm"], self.config.seed, identity["fingerprint"], inside)
+
+    def to_json(self) -> str:
+        """All of it as one line of text, which `from_json` reads."""
+        return json.dumps([plain_config(self.config), dict(self.identity), str(self.folder), self.label])
+
+    @staticmethod
+    def from_json(text: str) -> "Run":
+        """The inverse of `to_json`."""
+        config, identity, folder, label = json.loads(text)
+        return Run(typed_config(config), identity, Path(folder), label)
