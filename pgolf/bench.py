@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -56,18 +57,18 @@ class Subject:
         self.device, self.model = self.context.device, build_model(self.config.model)
         start_weights(self.model, self.config.model, self.config.seed, self.device)
         optimizers = build_optimizers(self.model, self.config, self.ranks)
-        self.training = make_training(self.context, self.model, optimizers, build_averaging(self.config.optim))
+        training = make_training(self.context, self.model, optimizers, build_averaging(self.config.optim))
+        self.training = replace(training, watch=GradientWatch({}))
         self.training.averaging.start(self.training.trainable)
         self.settings = loop_settings(self.config)
         self.base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.training.optimizers]
-        self.watch = GradientWatch({})
         self.step = 0
 
     def step_ms(self) -> float:
         """Take one training step, averaging included; its milliseconds."""
         began = time.perf_counter()
         set_rates(self.training.optimizers, self.base_lr, self.training.schedule(self.step, 0.0))
-        take_step(self.training, self.settings, self.ranks, self.step, False, self.watch)
+        take_step(self.training, self.settings, self.ranks, self.step)
         self.training.averaging.update(self.step + 1, 1.0, self.training.trainable)
         synchronise(self.device)
         self.step += 1

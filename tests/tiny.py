@@ -26,6 +26,7 @@ from pgolf.nn.primitives import initialise
 from pgolf.optim.averaging import NoAveraging
 from pgolf.optim.schedules import Budget, Constant
 from pgolf.slots import Dims
+from pgolf.training.gradient_watch import GradientWatch
 from pgolf.training.loop import LoopSettings, Training
 
 CPU = torch.device("cpu")
@@ -231,6 +232,7 @@ def tiny_job(
         "bytes_of": lambda x, y: y.numel(),
         "validate": lambda: float("nan"),
         "averaging": NoAveraging(),
+        "watch": GradientWatch({name: tensors[name] for name in trained}),
         "quantized": model,
     }
     return Training(**{**fields, **changes})

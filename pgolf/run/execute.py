@@ -44,6 +44,7 @@ from pgolf.run.record import measured_fields, summary
 from pgolf.run.trained import TrainedModel, keep_trained, take_trained
 from pgolf.training.checkpoint import FOLDER, Checkpoints
 from pgolf.training.defects import Bf16Masters
+from pgolf.training.gradient_watch import GradientWatch
 from pgolf.training.loop import LoopSettings, Training, train
 from pgolf.training.runlog import RunLog
 
@@ -135,7 +136,11 @@ def measure(config: Config, folder: Path, ranks: Ranks, log: RunLog, origin: Ori
     model, costs, parent = build_model(config.model), account(config), config.train.parent
     with StopRequest() as stop:
         key = {**{name: origin.head[name] for name in KEY}, "data_sha": context.corpus.data_sha}
-        keeper = Checkpoints(folder, key, log, ranks, stop, context.device, every_s=config.launch.checkpoint_s)
+
+        def asked() -> bool:
+            return stop.asked if ranks.world == 1 else ranks.any(stop.asked, context.device)
+
+        keeper = Checkpoints(key, log, asked, every_s=config.launch.checkpoint_s)
         if keeper.step is None:
             log.say(start_line(context, costs))
             log.event("start", parameters=costs.total, prepare_s=round(time.perf_counter() - began, 3))
@@ -198,6 +203,7 @@ def make_training(context: RunContext, model: GPT, optimizers: OptimizersByRole,
         quantized=FakeQuantized(model, build_fake(config, build_quantizer(config))),
         frozen_with_gradients=[tensors[name] for name in frozen],
         masters=Bf16Masters(tables, all_optimizers) if defects.bf16_embedding else None,
+        watch=GradientWatch(trainable),
     )
 
 

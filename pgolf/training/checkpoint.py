@@ -20,8 +20,6 @@ from torch import Tensor
 
 from pgolf.errors import DamagedFile
 from pgolf.machine.files import read_regular, unwritten, write_whole
-from pgolf.machine.ranks import Ranks
-from pgolf.machine.signals import StopRequest
 from pgolf.machine.typed import LARGEST, fits
 from pgolf.records.record import STATE
 from pgolf.training.runlog import RunLog
@@ -99,34 +97,18 @@ def clear(folder: Path) -> None:
 
 
 class Checkpoints:
-    """The loop's keeper: a checkpoint every `every_s` seconds, after the last step, and before a run stops because it
-    was asked to.
+    """The loop's keeper: a checkpoint every `every_s` seconds, after the last step, and before a run that was asked to
+    stop.
 
-    key: what a later process must find unchanged to go on (fingerprint, seed, code, data). every_s None: none at all.
-    Ranks hold the same state; the first one writes.
+    key: what a later process must find unchanged to resume (fingerprint, seed, code, data). asked: whether the run was
+    asked to stop, the same answer on all ranks. every_s: None for no checkpoints. Ranks hold the same state; the first
+    one writes.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        key: Mapping[str, Any],
-        log: RunLog,
-        ranks: Ranks,
-        stop: StopRequest,
-        device: torch.device,
-        *,
-        every_s: float | None,
-    ):
-        self.folder, self.key, self.log, self.ranks, self.stop, self.device = (
-            folder,
-            dict(key),
-            log,
-            ranks,
-            stop,
-            device,
-        )
+    def __init__(self, key: Mapping[str, Any], log: RunLog, asked: Callable[[], bool], *, every_s: float | None):
+        self.folder, self.key, self.log, self.asked = log.folder, dict(key), log, asked
         self.every_s, self.saved_at, self.warnings = every_s, time.monotonic(), list[str]()
-        self.state = read_state(folder)
+        self.state = read_state(self.folder)
         if self.state is not None and not log.reaches(self.state["offsets"]):
             self.state = None  # what it counts on is gone
         log.rewind({} if self.state is None else self.state["offsets"])
@@ -142,9 +124,9 @@ class Checkpoints:
 
     def after_step(self, state: Callable[[], dict[str, Any]], *, last: bool) -> None:
         """Raises KeyboardInterrupt where the run was asked to stop, on all ranks at once."""
-        asked = self.stop.asked if self.ranks.world == 1 else self.ranks.any(self.stop.asked, self.device)
+        asked = self.asked()
         due = self.every_s is not None and (last or asked or time.monotonic() - self.saved_at >= self.every_s)
-        if due and self.ranks.is_first:
+        if due and self.log.is_first:
             self.save(state())
         if asked and not last:
             raise KeyboardInterrupt

@@ -53,6 +53,16 @@ class Training:
     # A defect: frozen parameters whose gradients are kept and counted in the clip norm.
     frozen_with_gradients: Sequence[nn.Parameter] = ()
     masters: Bf16Masters | None = None  # a defect: parameters held in bf16
+    watch: GradientWatch = field(default_factory=lambda: GradientWatch({}))  # by default it watches nothing
+
+
+@dataclass(frozen=True)
+class StepScore:
+    """One training step: mean nats per target, bytes of its targets, and the scale of its learning rates."""
+
+    nats: float
+    target_bytes: int
+    lr_scale: float
 
 
 @dataclass(frozen=True)
@@ -170,8 +180,7 @@ def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog,
     steps.
     """
     base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in training.optimizers]
-    watch = GradientWatch(dict(training.trainable))
-    trace = Trace()
+    watch, trace = training.watch, Trace()
     if training.masters is not None:
         training.masters.round()
     training.averaging.start(training.trainable)
@@ -186,13 +195,13 @@ def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog,
         fake = settings.qat_below is not None and scale < settings.qat_below
         if fake and trace.qat_from_step is None:
             trace.qat_from_step = trace.steps
-        nats, size = take_step(training, settings, ranks, trace.steps, fake, watch)
+        nats, size = take_step(training, settings, ranks, trace.steps, fake=fake)
         training.averaging.update(trace.steps + 1, scale, training.trainable)
         synchronise(settings.device)
         trace.train_s = ranks.max(trace.train_s + time.perf_counter() - began, settings.device)
         trace.step_ms.append((time.perf_counter() - began) * 1000)
         trace.steps += 1
-        log_step(trace, nats, size, scale, training, settings, log)
+        log_step(StepScore(nats, size, scale), trace, training, settings, log)
         last = training.budget.spent(trace.steps, trace.train_s) >= 1
         if settings.val_every and trace.steps % settings.val_every == 0 and not last:
             trace.val_bpb_live = training.validate()
@@ -211,14 +220,14 @@ def set_rates(optimizers: Sequence[torch.optim.Optimizer], base_lr: Sequence[Seq
 
 
 def take_step(
-    training: Training, settings: LoopSettings, ranks: Ranks, step: int, fake: bool, watch: GradientWatch
+    training: Training, settings: LoopSettings, ranks: Ranks, step: int, *, fake: bool = False
 ) -> tuple[float, int]:
     """Gradients, clipping, update. Returns (mean nats, target bytes) of the step."""
     clear_gradients(training)
     nats, size = accumulate(training, settings, ranks, step, fake=fake)
     if not math.isfinite(nats):
         raise DivergedError(f"the training loss is {nats} at step {step + 1}. Lower the learning rates")
-    watch.after_backward()
+    training.watch.after_backward()
     if settings.grad_clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(
             [*training.trainable.values(), *training.frozen_with_gradients], settings.grad_clip_norm
@@ -230,24 +239,22 @@ def take_step(
     return nats, size
 
 
-def log_step(
-    trace: Trace, nats: float, size: int, scale: float, training: Training, settings: LoopSettings, log: RunLog
-) -> None:
-    """A line of metrics every log_every steps and at the first and last, and the bar at every step."""
+def log_step(step: StepScore, trace: Trace, training: Training, settings: LoopSettings, log: RunLog) -> None:
+    """Log metrics every log_every steps, at the first step and at the last; update the progress bar at every step."""
     done = training.budget.spent(trace.steps, trace.train_s)
     tokens = trace.steps * settings.batch_tokens
-    bpb = nats / math.log(2) * settings.batch_tokens / max(size, 1)
+    bpb = step.nats / math.log(2) * settings.batch_tokens / max(step.target_bytes, 1)
     if trace.steps % settings.log_every == 0 or trace.steps == 1 or done >= 1:
         log.event(
             "train",
             step=trace.steps,
             tokens=tokens,
             elapsed_s=round(trace.train_s, 3),
-            train_nats=nats,
+            train_nats=step.nats,
             train_bpb=bpb,
-            lr_scale=scale,
+            lr_scale=step.lr_scale,
             step_ms=round(trace.step_ms[-1], 2),
         )
     rate = tokens / max(trace.train_s, 1e-9)
     val = "" if math.isnan(trace.val_bpb_live) else f"  val {trace.val_bpb_live:.3f}"
-    log.advance(done, f"step {trace.steps}  loss {nats:.3f}  bpb {bpb:.3f}{val}  {rate:,.0f} tokens/s")
+    log.advance(done, f"step {trace.steps}  loss {step.nats:.3f}  bpb {bpb:.3f}{val}  {rate:,.0f} tokens/s")

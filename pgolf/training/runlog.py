@@ -45,7 +45,8 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, *, is_first: bool, plain_every_s: float = 10.0):
-        self.is_first, self.plain_every_s, self.last_plain_s = is_first, plain_every_s, -float("inf")
+        self.folder, self.is_first = folder, is_first
+        self.plain_every_s, self.last_plain_s = plain_every_s, -float("inf")
         self.metrics = (folder / METRICS).open("a", encoding="utf-8") if is_first else None
         self.log = (folder / LOG).open("a", encoding="utf-8") if is_first else None
         self.console = PatientConsole(file=sys.stdout, highlight=False, soft_wrap=True)
