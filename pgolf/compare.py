@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pgolf.command import Parser, place, run
 from pgolf.pages.formats import clean
-from pgolf.records.fields import is_number
+from pgolf.records.kinds import is_number
 from pgolf.records.rows import finite
 from pgolf.tables.differences import ABSENT, Differences, Pair, Side, differences, read_side
 

@@ -1,1 +1,1 @@
-"""What lies on disk of a run or a sweep: records, plans, events, rows. No torch."""
+"""The files that runs and sweeps leave on disk: records, plans, events and rows. Imports no torch."""

@@ -1,9 +1,9 @@
-"""A record held against itself: fields that follow from other fields by construction, as `pgolf.run.finish.fields_of`
-makes them.
+"""Contradictions within a record: fields that follow from other fields by construction (see
+`pgolf.run.record.fields_of`) and do not have the value that follows.
 
-Each relation is checked where the record has all its fields, and after every field has been found to be of its kind.
-What a record cannot tell by itself (its fingerprint, its scores) is left to the folder that it lies in and to the other
-seeds of its arm.
+A relation is checked only if the record has all its fields. Every field must have been found to be of its kind before.
+A wrong fingerprint or score cannot be detected from the record alone: other modules compare it with the run folder and
+with the other seeds of the arm.
 """
 
 import math
@@ -13,28 +13,27 @@ from typing import Any
 
 from pgolf.records.arm_names import name_of_overrides, simple_overrides
 
-# Scores are doubles that a record holds whole, so that these relations come out within a few units of the sixteenth
-# digit. 1e-9 leaves room for a program that writes ten digits, and is a millionth of the smallest difference that
-# matters.
+# A record holds scores as full doubles, so these relations are exact to about 16 digits. 1e-9 allows for a program that
+# writes ten digits. It is a millionth of the smallest difference that matters.
 TOLERANCE = 1e-9
 WHOLE_PARAMS = ("params.total", "params.trained", "params.frozen")
-TWICE = (  # fields that a record holds under two names
+SAME_VALUE = (  # pairs of fields with one meaning
     *((f"budget.{key}", f"config.train.{key}") for key in ("steps", "tokens", "seconds", "batch_tokens", "seq_len")),
     *((key, f"config.train.{key}") for key in ("threads", "precision", "compile")),
     ("seed", "config.seed"),
 )
 RUN_NAME = re.compile(r"seed([0-9]{1,20})-([0-9a-f]{8})")
-A_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
-LONGEST_NUMBER = 1e300  # a whole number beyond does not fit a float
+NUMBER_TEXT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+LARGEST_FLOAT = 1e300  # a larger integer does not fit a float
 
 Record = Mapping[str, Any]
 
 
 def contradiction_of(record: Record) -> str | None:
-    """The first contradiction between a record's fields, with their values; None where there is none."""
-    checks = (names, copies_of_settings, overridden)
+    """The first contradiction between fields of a record, with their values; None without one."""
+    checks = (names, copies_of_settings, settings_by_override)
     measured = (scores, sizes, amounts_of_training) if record["status"] == "ok" else ()
-    return next((said for check in (*checks, *measured) for said in check(record)), None)
+    return next((problem for check in (*checks, *measured) for problem in check(record)), None)
 
 
 def has(record: Record, *keys: str) -> bool:
@@ -42,80 +41,78 @@ def has(record: Record, *keys: str) -> bool:
 
 
 def is_near(a: float, b: float, size: float) -> bool:
-    """Whether two numbers are equal as far as rounding of numbers of that size allows."""
+    """Whether two numbers are equal up to the rounding error of numbers of this size."""
     return abs(a - b) <= TOLERANCE * abs(size)
 
 
 def names(record: Record) -> Iterator[str]:
-    """The arm against the choices and overrides that make its name, and the folder of the run against seed,
-    configuration and arms.
+    """Contradictions of the arm's name with its choices and overrides, and of the run folder's name with seed,
+    fingerprint and arms.
     """
-    wanted = arm_of(record)
-    if wanted is not None and wanted != record["arm"]:
-        yield f"arm is {record['arm']}, its choices and overrides make it {wanted}"
+    arm = arm_of(record)
+    if arm is not None and arm != record["arm"]:
+        yield f"arm is {record['arm']}, its choices and overrides make it {arm}"
     *parents, last = str(record.get("folder") or "").split("/")
-    if (found := RUN_NAME.fullmatch(last)) is None:
+    if (match := RUN_NAME.fullmatch(last)) is None:
         return
-    if int(found[1]) != record["seed"]:
-        yield f"seed is {record['seed']}, its folder is of seed {int(found[1])}"
-    if not record["fingerprint"].startswith(found[2]):
-        yield f"fingerprint is {record['fingerprint']}, its folder is of {found[2]}"
-    # Cells that resolve alike share the first one's folder.
+    if int(match[1]) != record["seed"]:
+        yield f"seed is {record['seed']}, its folder is of seed {int(match[1])}"
+    if not record["fingerprint"].startswith(match[2]):
+        yield f"fingerprint is {record['fingerprint']}, its folder is of {match[2]}"
+    # Cells with the same resolved configuration share the folder of the first.
     arms = {record["arm"], *(place[0] for place in record.get("planned") or ())}
     if record.get("planned") and parents and parents[-1] not in arms:
         yield f"arm is {record['arm']}, its folder is of {parents[-1]}"
 
 
 def arm_of(record: Record) -> str | None:
-    """The name that the configuration gives the arm: of its study's file, else of the overrides. None where that cannot
-    be told.
-    """
+    """The arm's name as its study's file, or else its overrides, give it. None where the overrides cannot be read."""
     overrides = None if record.get("overrides") is None else simple_overrides(record["overrides"])
-    if overrides is None:  # its choice tells enough
+    if overrides is None:
         return str(record["choices.arm"]).split("/")[-1] if isinstance(record.get("choices.arm"), str) else None
-    given = {key: value for key, _, value in overrides}
-    if "study.arm" in given:
-        return record["arm"] if given["study.arm"] == record["arm"] else given["study.arm"].strip("'\"")
-    chosen = record.get("choices.arm") or given.get("arm")
-    return str(chosen).split("/")[-1] if chosen not in (None, "null") else name_of_overrides(overrides)
+    values = {key: value for key, _, value in overrides}
+    if "study.arm" in values:
+        return record["arm"] if values["study.arm"] == record["arm"] else values["study.arm"].strip("'\"")
+    choice = record.get("choices.arm") or values.get("arm")
+    return str(choice).split("/")[-1] if choice not in (None, "null") else name_of_overrides(overrides)
 
 
 def copies_of_settings(record: Record) -> Iterator[str]:
-    """Fields that say the same thing twice."""
-    for key, other in TWICE:
+    """Contradictions between fields with one meaning."""
+    for key, other in SAME_VALUE:
         if key in record and other in record and record[key] != record[other]:
             yield f"{key} is {record[key]!r}, {other} is {record[other]!r}"
     if has(record, "device", "config.device") and (record["device"] == "cpu") != (record["config.device"] == "cpu"):
         yield f"device is {record['device']}, config.device is {record['config.device']}"
 
 
-def overridden(record: Record) -> Iterator[str]:
-    """Overrides of the seed, of a number and of a choice against what the configuration then holds."""
-    found = simple_overrides(record.get("overrides") or []) or []
-    keys = [key for key, _, _ in found]
-    for key, package, value in found:
+def settings_by_override(record: Record) -> Iterator[str]:
+    """Contradictions of overrides of the seed, of numbers and of choices with the configuration in the record."""
+    parts = simple_overrides(record.get("overrides") or []) or []
+    keys = [key for key, _, _ in parts]
+    for key, package, text in parts:
         if package or keys.count(key) > 1:
             continue
-        at = "seed" if key == "seed" else f"config.{key}"
-        held = record.get(at)
+        field = "seed" if key == "seed" else f"config.{key}"
+        value = record.get(field)
         if (
-            isinstance(held, int | float)
-            and abs(held) < LONGEST_NUMBER
-            and A_NUMBER.fullmatch(value)
-            and float(value) != float(held)
+            isinstance(value, int | float)
+            and abs(value) < LARGEST_FLOAT
+            and NUMBER_TEXT.fullmatch(text)
+            and float(text) != float(value)
         ):
-            yield f"{at} is {held!r}, an override says {key}={value}"
+            yield f"{field} is {value!r}, an override says {key}={text}"
         choice = record.get(f"choices.{key}")
-        if isinstance(choice, str) and re.fullmatch(r"[\w/]+", value) and value != choice:
-            yield f"choices.{key} is {choice}, an override says {key}={value}"
+        if isinstance(choice, str) and re.fullmatch(r"[\w/]+", text) and text != choice:
+            yield f"choices.{key} is {choice}, an override says {key}={text}"
 
 
 def scores(record: Record) -> Iterator[str]:
-    """bpb = nats per target x targets / (ln 2 x bytes); packing = packed - averaged score, or - live score without an
-    average.
+    """Contradictions between scores: bpb = nats per target x targets / (ln 2 x bytes), and the cost of packing = packed
+    score - averaged score (- live score without an average).
     """
     if not 0 <= (record.get("val_bpb") or 0) < math.inf:
-        return  # no score, which is said elsewhere
+        return  # no score, which is reported elsewhere
     if has(record, "val_bpb", "val_nats", "val_targets", "val_bytes"):
         bits, size = record["val_nats"] * record["val_targets"] / math.log(2), record["val_bytes"]
         if not size:
@@ -127,13 +124,13 @@ def scores(record: Record) -> Iterator[str]:
         gap = record["val_bpb"] - record[before]
         if not is_near(record["quant_gap_bpb"], gap, max(abs(record["val_bpb"]), abs(record[before]))):
             yield f"quant_gap_bpb is {record['quant_gap_bpb']!r}, val_bpb - {before} is {gap!r}"
-    most = record.get("config.eval.max_targets")
-    if has(record, "val_targets") and isinstance(most, int) and record["val_targets"] > most:
-        yield f"val_targets is {record['val_targets']}, config.eval.max_targets is {most}"
+    limit = record.get("config.eval.max_targets")
+    if has(record, "val_targets") and isinstance(limit, int) and record["val_targets"] > limit:
+        yield f"val_targets is {record['val_targets']}, config.eval.max_targets is {limit}"
 
 
 def sizes(record: Record) -> Iterator[str]:
-    """Bytes and parameters against their parts, and the bytes against the cap."""
+    """Contradictions of bytes and parameters with the sums of their parts, and of under_cap with the cap."""
     if has(record, "total_bytes", "model_bytes", "code_bytes"):
         parts = record["model_bytes"] + record["code_bytes"]
         if record["total_bytes"] != parts:
@@ -159,12 +156,12 @@ def sizes(record: Record) -> Iterator[str]:
 
 
 def amounts_of_training(record: Record) -> Iterator[str]:
-    """Steps, tokens and their speed against the budget and the batch."""
-    steps, batch, given = (record.get(key) for key in ("steps", "budget.batch_tokens", "budget.steps"))
+    """Contradictions of steps, tokens and speed with the budget and the batch size."""
+    steps, batch, budget = (record.get(key) for key in ("steps", "budget.batch_tokens", "budget.steps"))
     if steps is not None:
-        if given is not None and steps != given:
-            yield f"steps is {steps}, budget.steps is {given}"
-        if given is None and batch and record.get("budget.tokens") is not None:
+        if budget is not None and steps != budget:
+            yield f"steps is {steps}, budget.steps is {budget}"
+        if budget is None and batch and record.get("budget.tokens") is not None:
             planned = max(1, record["budget.tokens"] // batch)
             if steps != planned:
                 yield f"steps is {steps}, budget.tokens and budget.batch_tokens make it {planned}"

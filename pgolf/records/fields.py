@@ -1,207 +1,227 @@
-"""What makes a record, or a row, one of ours: each field is of the kind and in the range that everything downstream
-takes it for, and no two fields contradict each other."""
+"""The table of all fields of a record: the one place that says which fields there are and what each means.
 
-import math
-from collections.abc import Callable, Mapping
+Validation, the comparison of two runs, the report's page per run, the command `rerun` and docs/record_fields.md are
+made from it. A field that is not in the table may stand in a record of an older version: it is read and not validated.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
 from functools import cache
-from typing import Any
 
-from pgolf.machine.typed import LARGEST
-from pgolf.records.contradictions import contradiction_of
+from pgolf.records.kinds import (
+    AMOUNT,
+    ANY,
+    CHOICE,
+    COUNT,
+    FINITE,
+    FLAG,
+    NUMBER,
+    PLACES,
+    SEED,
+    TEXT,
+    TEXTS,
+    Kind,
+)
 
 SCHEMA_VERSION = 1
-STATUSES = ("ok", "failed", "diverged", "interrupted")
 ROW_VERSION = 1
-WITHOUT_RECORD = ("missing", "damaged", "foreign")
-LARGEST_SEED = 2**64
-SHOWN = 80  # characters of a wrong value in a reason
+STATUSES = ("ok", "failed", "diverged", "interrupted")
+WITHOUT_RECORD = ("missing", "damaged", "foreign")  # the status of a row without a valid record
 IDENTITY = ("study", "arm", "fingerprint")
-
-Kind = tuple[str, Callable[[Any], bool]]  # what a field is, whether a value is that
-
-
-def is_number(value: Any) -> bool:
-    """Whether a JSON value is a number of a size that can be computed with; NaN and infinity are numbers too."""
-    if isinstance(value, float):
-        return not math.isfinite(value) or abs(value) <= LARGEST
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
+COMPARABILITY = ("val_text_sha", "eval_mode")  # scores are compared only where these are equal
+ANY_NAME = "*"  # the end of a table name that stands for all names with its beginning
 
 
-def is_finite(value: Any) -> bool:
-    return is_number(value) and math.isfinite(value)
+class Needed(Enum):
+    """In which records a field must stand."""
+
+    OPTIONAL = "may be absent"
+    ALWAYS = "every record"
+    SCORED = "every ok record"
+    TRAINED = "every ok or diverged record"
+    NULLABLE = "every ok record; may be null"
+    UNSCORED = "every record that is not ok"
+    ROW = "every row of results.jsonl"
 
 
-def is_amount(value: Any) -> bool:
-    return is_finite(value) and value >= 0
+class Rerun(Enum):
+    """What `python -m pgolf.rerun` does with a field."""
+
+    COMPARED = "must be equal when a run is repeated"
+    EXPLAINS = "may explain a difference"
 
 
-def is_count(value: Any) -> bool:
-    """Whole, also where a table program has written 171 as 171.0."""
-    return is_amount(value) and value == int(value)
+@dataclass(frozen=True)
+class Field:
+    """One field, or all fields with one beginning (`params.*`).
+
+    unit: empty where there is none. compare, report: the section of the comparison of two runs, and of the report's
+    page per run, in which the field is shown; empty where it is not.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+    needed: Needed = Needed.OPTIONAL
+    compare: str = ""
+    report: str = ""
+    rerun: Rerun | None = None
 
 
-def is_seed(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST_SEED
+ALWAYS, SCORED, NULLABLE = Needed.ALWAYS, Needed.SCORED, Needed.NULLABLE
+ORIGIN, MACHINE = "made by", "versions and machine"  # sections of the report's page per run
+PROVENANCE, PARAMETERS, BYTES, SCORES, COST = "provenance", "parameters", "bytes", "scores", "cost"
+SIZES, RUN = "bytes and parameters", "run"
+COMPARED, EXPLAINS = Rerun.COMPARED, Rerun.EXPLAINS
 
-
-def is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-NUMBER: Kind = ("a number", is_number)  # may be NaN: a run whose score is not finite
-FINITE: Kind = ("a finite number", is_finite)
-AMOUNT: Kind = ("a finite number of 0 or more", is_amount)
-COUNT: Kind = ("a whole number of 0 or more", is_count)
-FLAG: Kind = ("true or false", lambda value: isinstance(value, bool))
-TEXT: Kind = ("a text", is_text)
-TEXTS: Kind = ("a list of texts", is_texts)
-CHOICE: Kind = ("a text or a list of texts", lambda value: is_text(value) or is_texts(value))
-
-KINDS: dict[str, Kind] = {
-    **dict.fromkeys(
-        ("epochs", "train_s", "eval_s", "pack_s", "step_ms_median", "tokens_per_s", "ended_at", "budget.seconds"),
-        AMOUNT,
+# fmt: off
+TABLE: dict[str, tuple[Field, ...]] = {
+    "Identity": (
+        Field("schema_version", COUNT, "", "version of the record's format", ALWAYS),
+        Field("status", TEXT, "", "how the run ended: ok, failed, diverged or interrupted", ALWAYS, PROVENANCE),
+        Field("error", TEXT, "", "why the run is not ok", Needed.UNSCORED),
+        Field("study", TEXT, "", "name of the study; with its scale where that is not cpu", ALWAYS),
+        Field("arm", TEXT, "", "name of the arm", ALWAYS),
+        Field("seed", SEED, "", "seed of the initial weights, and of the data order by default", ALWAYS, PROVENANCE),
+        Field("fingerprint", TEXT, "hash", "hash of everything but the seed that decides the result",
+              ALWAYS, PROVENANCE, ORIGIN),
+        Field("overrides", TEXTS, "", "the overrides of the run, sorted", ALWAYS, report=RUN),
+        Field("choices.*", CHOICE, "", "the option chosen in each configuration group"),
+        Field("ended_at", AMOUNT, "s", "end of the run, in Unix time", ALWAYS),
+        Field("warnings", TEXTS, "", "what a reader of the scores must know", SCORED),
     ),
-    **dict.fromkeys(
-        ("steps", "tokens", "qat_from_step", "peak_mem_bytes", "flops_per_token", "threads", "nproc"), COUNT
+    "Weights of another run (train.from)": (
+        Field("from.folder", TEXT, "", "folder of the run whose weights were taken"),
+        Field("from.fingerprint", TEXT, "hash", "fingerprint of that run", compare=PROVENANCE, report=ORIGIN),
+        Field("from.weights_sha", TEXT, "hash", "SHA-256 of its weights"),
+        Field("weights_sha", TEXT, "hash", "SHA-256 of the weights that this run left (launch.keep_weights)"),
     ),
-    **dict.fromkeys(
-        ("val_targets", "val_bytes", "val_raw_bytes", "code_bytes", "model_bytes", "total_bytes", "cap_bytes"), COUNT
+    "Code and data": (
+        Field("git_sha", TEXT, "hash", "commit of the checkout; null outside a checkout",
+              compare=PROVENANCE, report=ORIGIN),
+        Field("git_dirty", FLAG, "", "whether the checkout had uncommitted changes", compare=PROVENANCE, report=ORIGIN),
+        Field("git_diff_sha", TEXT, "hash", "SHA-256 of the uncommitted changes; null without any", report=ORIGIN),
+        Field("code_sha", TEXT, "hash", "SHA-256 of all source files that the run loaded",
+              SCORED, PROVENANCE, ORIGIN, EXPLAINS),
+        Field("code_files", TEXTS, "", "name and short hash of each source file that the run loaded", Needed.TRAINED),
+        Field("data_sha", TEXT, "hash", "SHA-256 of the training data", SCORED, PROVENANCE, ORIGIN, EXPLAINS),
+        Field("tokenizer_sha", TEXT, "hash", "SHA-256 of the tokenizer", report=ORIGIN),
     ),
-    **dict.fromkeys(("val_bpb", "val_nats", "val_bpb_published_908", "val_nats_published_908"), NUMBER),
-    **dict.fromkeys(("val_bpb_live", "val_bpb_averaged", "quant_gap_bpb"), FINITE),
-    **dict.fromkeys(("under_cap", "git_dirty"), FLAG),
-    **dict.fromkeys(("eval_mode", "device", "precision", "compile", "error", "hostname"), TEXT),
-    **dict.fromkeys(("warnings", "overrides", "code_files"), TEXTS),
+    "Scores": (
+        Field("val_bpb", NUMBER, "bits per byte", "score of the packed model; null where it is not finite",
+              NULLABLE, SCORES, SCORES, COMPARED),
+        Field("val_bpb_live", FINITE, "bits per byte", "score of the trained model before averaging and packing",
+              NULLABLE, SCORES, SCORES, COMPARED),
+        Field("val_bpb_averaged", FINITE, "bits per byte", "score of the averaged model; null without an average",
+              NULLABLE, SCORES, SCORES, COMPARED),
+        Field("val_nats", NUMBER, "nats per token", "score of the packed model per target token",
+              NULLABLE, SCORES, SCORES, COMPARED),
+        Field("quant_gap_bpb", FINITE, "bits per byte", "what packing costs: packed minus averaged (or live) score",
+              NULLABLE, SCORES, SCORES),
+        Field("val_bpb_published_908", NUMBER, "bits per byte", "estimate of pull request 908 (eval=plain_and_908)"),
+        Field("val_nats_published_908", NUMBER, "nats per token", "the same estimate per target token"),
+    ),
+    "Evaluation": (
+        Field("val_text_sha", TEXT, "hash", "SHA-256 of the validation text", SCORED, PROVENANCE, ORIGIN),
+        Field("eval_mode", TEXT, "", "how the model was scored", SCORED, PROVENANCE, SCORES),
+        Field("val_targets", COUNT, "tokens", "scored target tokens", SCORED, report=SCORES, rerun=COMPARED),
+        Field("val_bytes", COUNT, "bytes", "scored bytes of the validation text", SCORED, report=SCORES),
+        Field("val_raw_bytes", COUNT, "bytes", "size of the validation text before the tokenizer normalises it"),
+    ),
+    "Versions and machine": (
+        Field("versions.python", TEXT, "", "version of Python",
+              compare=PROVENANCE, report=MACHINE, rerun=EXPLAINS),
+        Field("versions.torch", TEXT, "", "version of PyTorch", compare=PROVENANCE, report=MACHINE, rerun=EXPLAINS),
+        Field("versions.numpy", TEXT, "", "version of NumPy", compare=PROVENANCE, report=MACHINE, rerun=EXPLAINS),
+        Field("versions.*", TEXT, "", "version of another library", compare=PROVENANCE, report=MACHINE),
+        Field("device", TEXT, "", "cpu, or the name of the GPU", SCORED, PROVENANCE, MACHINE, EXPLAINS),
+        Field("threads", COUNT, "threads", "CPU threads", compare=PROVENANCE, report=MACHINE, rerun=EXPLAINS),
+        Field("precision", TEXT, "", "precision of the matrix products", compare=PROVENANCE, report=MACHINE),
+        Field("compile", TEXT, "", "whether torch.compile was on", compare=PROVENANCE, report=MACHINE),
+        Field("nproc", COUNT, "processes", "processes that trained together", compare=PROVENANCE, report=MACHINE),
+        Field("limits.cpu_cores", AMOUNT, "cores", "CPU cores that the process might use"),
+        Field("limits.cpu_decided_by", TEXT, "", "what set that limit"),
+        Field("limits.memory_bytes", COUNT, "bytes", "memory that the process might use; null where it is unknown"),
+        Field("limits.memory_decided_by", TEXT, "", "what set that limit"),
+    ),
+    "Bytes": (
+        Field("model_bytes", COUNT, "bytes", "size of the packed model", SCORED, BYTES, SIZES, COMPARED),
+        Field("code_bytes", COUNT, "bytes", "size of the source files in code_files", SCORED, BYTES, SIZES),
+        Field("total_bytes", COUNT, "bytes", "model_bytes + code_bytes", SCORED, BYTES, SIZES),
+        Field("cap_bytes", COUNT, "bytes", "the largest total_bytes that the challenge allows", SCORED, BYTES, SIZES),
+        Field("under_cap", FLAG, "", "whether total_bytes is at most cap_bytes", SCORED, BYTES, SIZES),
+    ),
+    "Parameters": (
+        Field("params.total", COUNT, "parameters", "all parameters", SCORED, PARAMETERS, SIZES),
+        Field("params.trained", COUNT, "parameters", "parameters that an optimizer updates",
+              SCORED, PARAMETERS, SIZES),
+        Field("params.frozen", COUNT, "parameters", "parameters that no optimizer updates",
+              SCORED, PARAMETERS, SIZES),
+        Field("params.*", COUNT, "parameters", "parameters of one part of the model; the parts add up to params.total",
+              compare=PARAMETERS),
+    ),
+    "Cost": (
+        Field("steps", COUNT, "steps", "training steps", SCORED, COST, COST, COMPARED),
+        Field("tokens", COUNT, "tokens", "trained tokens: steps x budget.batch_tokens", SCORED, COST, COST),
+        Field("epochs", AMOUNT, "", "passes over the training data", report=COST),
+        Field("train_s", AMOUNT, "s", "training time, without compilation and validation", SCORED, COST, COST),
+        Field("eval_s", AMOUNT, "s", "time to score the live model", report=COST),
+        Field("pack_s", AMOUNT, "s", "time to pack the model"),
+        Field("step_ms_median", AMOUNT, "ms", "median time of a training step", NULLABLE, COST, COST),
+        Field("tokens_per_s", AMOUNT, "tokens per s", "tokens / train_s", NULLABLE, COST, COST),
+        Field("peak_mem_bytes", COUNT, "bytes", "peak memory of the process, or of the GPU", compare=COST, report=COST),
+        Field("flops_per_token", COUNT, "FLOPs per token", "training FLOPs per token at the trained context",
+              compare=COST, report=COST),
+        Field("qat_from_step", COUNT, "steps", "first step of quantization-aware training; null without it", NULLABLE),
+    ),
+    "Budget and configuration": (
+        Field("budget.steps", COUNT, "steps", "training steps asked for", NULLABLE),
+        Field("budget.tokens", COUNT, "tokens", "training tokens asked for", NULLABLE),
+        Field("budget.seconds", AMOUNT, "s", "training time asked for", NULLABLE),
+        Field("budget.batch_tokens", COUNT, "tokens", "tokens per step", SCORED),
+        Field("budget.seq_len", COUNT, "tokens", "tokens per training sequence"),
+        Field("config.*", ANY, "", "the resolved configuration, one field per key"),
+    ),
+    "Rows of results.jsonl": (
+        Field("row_version", COUNT, "", "version of the row's format", Needed.ROW),
+        Field("folder", TEXT, "", "run folder, relative to the folder that was read", Needed.ROW),
+        Field("planned", PLACES, "", "planned cells that the run answers; [] for none, null where no plan is known",
+              Needed.ROW),
+    ),
 }
-OF_EVERY_RUN = ("overrides", "ended_at")
-COMPARED = ("val_text_sha", "eval_mode")
-OF_A_SCORE = (
-    *(
-        *COMPARED,
-        "val_targets",
-        "val_bytes",
-        "steps",
-        "tokens",
-        "train_s",
-        "budget.batch_tokens",
-        "device",
-        "data_sha",
-        "code_sha",
-    ),
-    *("code_files", "warnings", "params.total", "params.trained", "params.frozen"),
-    *("total_bytes", "model_bytes", "code_bytes", "cap_bytes", "under_cap"),
-)
-PERHAPS_NULL = (  # fields of a scored run that may be null: a score that is not finite, a budget of another kind
-    *(
-        "val_bpb",
-        "val_nats",
-        "val_bpb_live",
-        "val_bpb_averaged",
-        "quant_gap_bpb",
-        "qat_from_step",
-        "step_ms_median",
-        "tokens_per_s",
-    ),
-    *("budget.steps", "budget.tokens", "budget.seconds"),
-)
-KINDS_BY_PREFIX: dict[str, Kind] = {
-    "params.": COUNT,
-    "budget.": COUNT,
-    "choices.": CHOICE,
-    "versions.": TEXT,
-    "from.": TEXT,
-}
+# fmt: on
+FIELDS = {field.name: field for fields in TABLE.values() for field in fields}
+PATTERNS = {name.removesuffix(ANY_NAME): field for name, field in FIELDS.items() if name.endswith(ANY_NAME)}
+POSITION = {name: position for position, name in enumerate(FIELDS)}
+RERUN_COMPARED = tuple(name for name, field in FIELDS.items() if field.rerun is COMPARED)
+RERUN_EXPLAINS = tuple(name for name, field in FIELDS.items() if field.rerun is EXPLAINS)
 
 
 @cache  # ten thousand records have the same few hundred keys
-def kind_of(key: str) -> Kind | None:
-    """The kind of a field; None for one that may hold anything, as `config.*`. Every one may also be null."""
-    if key in KINDS:
-        return KINDS[key]
-    if key.endswith("_sha"):
-        return TEXT
-    return next((kind for prefix, kind in KINDS_BY_PREFIX.items() if key.startswith(prefix)), None)
+def field_of(key: str) -> Field | None:
+    """The table's field for a key of a record; None for an unknown key."""
+    if key in FIELDS:
+        return FIELDS[key]
+    return next((field for beginning, field in PATTERNS.items() if key.startswith(beginning)), None)
 
 
-def shown(value: Any) -> str:
-    """A value of any kind and length in a reason."""
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+def names_needed(*needed: Needed) -> tuple[str, ...]:
+    """Names of the fields that are needed in one of these ways, in the order of the table."""
+    return tuple(name for name, field in FIELDS.items() if field.needed in needed)
 
 
-def identity_problem(record: Mapping[str, Any]) -> str | None:
-    """What a record or row lacks to be told apart from others."""
-    for key in IDENTITY:
-        if not isinstance(record.get(key), str) or not record[key]:
-            return f"{key} is not a name ({shown(record.get(key))})"
-    if not is_seed(record.get("seed")):
-        return f"seed is not a whole number of 0 or more ({shown(record.get('seed'))})"
-    return None
+def compare_keys(keys: Iterable[str], section: str) -> list[str]:
+    """The keys of one section of the comparison of two runs, in the order of the table."""
+    return in_table_order(key for key in keys if (field := field_of(key)) is not None and field.compare == section)
 
 
-def record_problem(record: Mapping[str, Any]) -> str | None:
-    """What keeps a readable record from being one of ours: a field of another kind, a lack, a contradiction. None for a
-    sound one.
-    """
-    if fault := identity_problem(record):
-        return fault
-    for key, value in record.items():
-        if value is not None and (kind := kind_of(key)) is not None and not kind[1](value):
-            return f"{key} is not {kind[0]} ({shown(value)})"
-    return missing_field(record) or contradiction_of(record)
+def report_keys(keys: Iterable[str], section: str) -> list[str]:
+    """The keys of one section of the report's page per run, in the order of the table."""
+    return in_table_order(key for key in keys if (field := field_of(key)) is not None and field.report == section)
 
 
-def missing_field(record: Mapping[str, Any]) -> str | None:
-    """What a record of its status has, and this one lacks: nothing that is checked or shown may be left out."""
-    status = record["status"]
-    needed = (
-        *OF_EVERY_RUN,
-        *(OF_A_SCORE if status == "ok" else ("error",)),
-        *(("code_files",) if status == "diverged" else ()),
-    )
-    for key in needed:
-        if record.get(key) is None:
-            return f"{key} is missing" + (", so that its score cannot be compared" if key in COMPARED else "")
-    return next((f"{key} is missing" for key in (PERHAPS_NULL if status == "ok" else ()) if key not in record), None)
-
-
-def row_problem(row: Any) -> str | None:
-    """What keeps a line's value from being a row at all, None where it is one; `fault_of` says what is wrong with its
-    record's fields.
-    """
-    if (
-        not isinstance(row, dict)
-        or row.get("schema_version") != SCHEMA_VERSION
-        or row.get("row_version") != ROW_VERSION
-    ):
-        return f"is not a row of schema {SCHEMA_VERSION}, row version {ROW_VERSION}"
-    if not is_text(row.get("status")) or row["status"] not in (*STATUSES, *WITHOUT_RECORD):
-        return f"has no known status ({shown(row.get('status'))})"
-    if not isinstance(row.get("folder"), str):
-        return f"folder is not a text ({shown(row.get('folder'))})"
-    planned = row.get("planned", "absent")
-    if planned is not None and not (isinstance(planned, list) and all(map(is_place, planned))):
-        return f"planned is not a list of [arm, sweep, position] ({shown(planned)})"
-    if row["status"] not in WITHOUT_RECORD:
-        return identity_problem(row)
-    sound = all(is_text(row.get(key)) for key in IDENTITY) and (
-        row.get("seed", "absent") is None or is_seed(row.get("seed"))
-    )
-    return None if sound else "names no study, arm, seed and fingerprint"
-
-
-def is_place(place: Any) -> bool:
-    return isinstance(place, list) and len(place) == 3 and isinstance(place[0], str) and all(map(is_count, place[1:]))
-
-
-def checked_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A sound row unchanged; of an unsound one only its identity, its folder and the problem, with status `damaged`."""
-    if row["status"] in WITHOUT_RECORD or (fault := record_problem(row)) is None:
-        return row
-    kept = ("row_version", "schema_version", *IDENTITY, "seed", "folder", "planned")
-    return {**{key: row[key] for key in kept}, "status": "damaged", "error": f"{row['folder']}: {fault}"}
+def in_table_order(keys: Iterable[str]) -> list[str]:
+    """Known keys in the order of the table; keys of one pattern stay in the order given."""
+    return sorted(keys, key=lambda key: POSITION[field.name] if (field := field_of(key)) is not None else -1)

@@ -1,4 +1,4 @@
-"""The events of a run: metrics.jsonl, one JSON object per line, read as a stranger's."""
+"""The events of a run: metrics.jsonl, one JSON object per line. The file is not trusted: every line is checked."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,15 +10,13 @@ from pgolf.machine.typed import fits, within
 
 METRICS = "metrics.jsonl"
 MAX_METRICS_BYTES = 256 * 2**20
-WHOLE = ("step", "tokens", "parameters")  # whole numbers; every other field is a number, a text, true, false or null
+WHOLE = ("step", "tokens", "parameters")  # integers; any other field is a number, a text, true, false or null
 
 Event = dict[str, Any]
 
 
 def read_metrics(folder: Path) -> tuple[list[Event], list[str]]:
-    """The sound events of a run folder in order, and one line about what is wrong with the file; no line where nothing
-    is.
-    """
+    """The valid events of a run folder in order, and at most one message about problems of the file."""
     path = folder / METRICS
     events, problems = [], []
     try:
@@ -35,14 +33,14 @@ def read_metrics(folder: Path) -> tuple[list[Event], list[str]]:
 
 
 def numbered_events(content: bytes) -> Iterator[tuple[int, Event | str]]:
-    """(line number, event or what is wrong with the line) of each line that is not blank."""
+    """(line number, event or error message) of each line that is not blank."""
     for number, line in enumerate(content.split(b"\n"), 1):
         if line.strip():
             yield number, event_of(line)
 
 
 def event_of(line: bytes) -> Event | str:
-    """The event that a line holds, or what is wrong with it."""
+    """The event on a line, or an error message."""
     try:
         event = parse_json(line)
     except ValueError as error:

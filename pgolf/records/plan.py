@@ -1,7 +1,6 @@
-"""What sweeps mean to run: `sweep.json` in a study's folder names every planned cell, so that a missing one is known to
-be missing.
+"""The plan of a study: `sweep.json` in its folder lists every planned cell, so that a missing run can be reported.
 
-Two sweeps with other overrides stand in it side by side; the same overrides again replace their own entry.
+Sweeps with different overrides have one entry each. A sweep with the same overrides replaces its earlier entry.
 """
 
 import json
@@ -17,12 +16,14 @@ from pgolf.machine.typed import typed
 
 PLAN = "sweep.json"
 PLAN_SCHEMA = 1
-REMEDY = "Move it away; the next sweep writes it anew"
+REMEDY = "Move the file; the next sweep writes it again"
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """One job. `folder` is relative to the plan's; cells that resolve alike have one folder under several arms."""
+    """One planned run. folder: relative to the plan's folder. Cells with the same resolved configuration share one
+    folder, under several arms.
+    """
 
     study: str
     arm: str
@@ -33,11 +34,11 @@ class PlannedCell:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One command's cells. command: its overrides; started_at: Unix seconds; code_sha: of the package's sources when it
-    started.
+    """The cells of one command.
 
-    rerun_since: with launch.rerun=true, Unix seconds of the command that asked first: what ended since then is not run
-    once more.
+    command: its overrides. started_at: Unix time in seconds. code_sha: hash of the package's sources at the start.
+    rerun_since: with launch.rerun=true, the Unix time at which the first such command started. A run that ended later
+    is not repeated.
     """
 
     command: tuple[str, ...]
@@ -50,14 +51,14 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Plan:
-    """The file."""
+    """The content of the file."""
 
     schema_version: int
     sweeps: tuple[Sweep, ...]
 
 
 def read_plan(folder: Path) -> list[Sweep]:
-    """The sweeps planned in a study's folder, oldest first; none where there is no plan. Raises DamagedFile."""
+    """The sweeps planned in a study's folder, oldest first; empty without a plan. Raises DamagedFile."""
     path = folder / PLAN
     try:
         plan = typed(Plan, read_json(path, REMEDY))
@@ -65,16 +66,16 @@ def read_plan(folder: Path) -> list[Sweep]:
             raise ValueError(f"its schema is {plan.schema_version}, not {PLAN_SCHEMA}")
         for cell in (cell for sweep in plan.sweeps for cell in sweep.cells):
             if not is_inside(cell.folder):
-                raise ValueError(f"it names a folder outside its own ({cell.folder!r:.60})")
+                raise ValueError(f"a cell's folder lies outside the plan's folder ({cell.folder!r:.60})")
     except FileNotFoundError:
         return []
     except ValueError as error:
-        raise DamagedFile(path, f"is not a plan of sweeps: {error}", REMEDY) from None
+        raise DamagedFile(path, f"is not a valid plan of sweeps: {error}", REMEDY) from None
     return list(plan.sweeps)
 
 
 def add_to_plan(folder: Path, sweep: Sweep) -> None:
-    """Write a sweep into its study's plan, under a lock. Raises PgolfError, OSError."""
+    """Add a sweep to its study's plan, under a lock. Raises PgolfError, OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / f".{PLAN}.lock"):
         sweeps = (*(other for other in read_plan(folder) if other.command != sweep.command), sweep)

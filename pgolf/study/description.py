@@ -12,7 +12,7 @@ from pgolf.errors import DamagedFile
 from pgolf.machine.files import write_lines
 from pgolf.machine.plain import read_json
 from pgolf.machine.typed import typed
-from pgolf.records.fields import is_number
+from pgolf.records.kinds import is_number
 
 STUDY = "study.json"
 STUDY_SCHEMA = 1

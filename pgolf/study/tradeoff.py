@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
 
-from pgolf.records.fields import is_number
+from pgolf.records.kinds import is_number
 from pgolf.tables.comparable import IDENTICAL
 from pgolf.tables.stats import one_sample
 from pgolf.tables.table import ArmRow, FamilyTable, row_of, uncompared

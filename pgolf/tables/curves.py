@@ -9,7 +9,7 @@ from typing import Any
 from pgolf.machine.files import is_inside, read_regular
 from pgolf.machine.plain import first_few, parse_json
 from pgolf.machine.typed import typed
-from pgolf.records.fields import is_number
+from pgolf.records.kinds import is_number
 from pgolf.records.metrics import METRICS, read_metrics
 from pgolf.tables.groups import Group
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from pgolf.records.fields import is_amount, is_number
+from pgolf.records.kinds import is_amount, is_number
 from pgolf.records.record import STATUSES
 from pgolf.records.rows import Row
 

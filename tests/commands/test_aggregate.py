@@ -153,8 +153,8 @@ def test_quiet_prints_warnings_alone(
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["nowhere"], ["nowhere: is no folder", "multirun/STUDY"]),
-        (["empty"], ["holds no run and no plan"]),
+        (["nowhere"], ["nowhere: is not a directory", "multirun/STUDY"]),
+        (["empty"], ["has neither runs nor a plan"]),
         (["heads", "--baseline", "tide"], ["--baseline: no such arm (tide)", "Did you mean tied?"]),
         (["heads", "--out", "file"], ["file/results.jsonl: cannot be written", "--out"]),
     ],

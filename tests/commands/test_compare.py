@@ -79,9 +79,9 @@ def test_other_batches_are_compared_at_equal_tokens(
 @pytest.mark.parametrize(
     ("change", "said", "left"),
     [
-        ({"eval_mode": "sliding"}, "other evaluation modes", {"train_bpb"}),
-        ({"val_text_sha": "f"}, "other validation texts", {"train_bpb"}),
-        ({"val_bytes": 500}, "other parts of the validation text", {"train_bpb"}),
+        ({"eval_mode": "sliding"}, "different evaluation modes", {"train_bpb"}),
+        ({"val_text_sha": "f"}, "different validation texts", {"train_bpb"}),
+        ({"val_bytes": 500}, "different parts of the validation text", {"train_bpb"}),
         ({"val_targets": 4000}, "another tokenizer", {"train_bpb", "val_bpb_live"}),
     ],
 )
@@ -126,11 +126,11 @@ def test_one_configuration_twice_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a = run_of(tmp_path, "tied")
-    assert any("one configuration and seed" in note for note in as_json(monkeypatch, capsys, a, a)["notes"])
+    assert any("same configuration and seed" in note for note in as_json(monkeypatch, capsys, a, a)["notes"])
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("nowhere", "is no run folder"), ("", "not of a study"), ("bad", "it is not JSON")]
+    ("name", "said"), [("nowhere", "is not a run folder"), ("", "not of a study"), ("bad", "it is not JSON")]
 )
 def test_no_such_run(
     name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

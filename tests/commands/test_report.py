@@ -285,7 +285,7 @@ def test_damaged_curves_and_descriptions_are_named_and_the_rest_is_shown(tmp_pat
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["nowhere"], "nowhere: is no folder"),
+        (["nowhere"], "nowhere: is not a directory"),
         (["heads", "--out", "file/x.html"], "file/x.html: cannot be written"),
         (
             ["heads", "--out", "rows.jsonl"],

@@ -61,8 +61,8 @@ def test_missing_failed_damaged_and_foreign_cells_are_rows(tmp_path: Path) -> No
     assert "seed3" in rows[3]["error"]
     assert "is of seed 1, its folder of seed 4" in rows[4]["error"]
     assert "is of configuration" in rows[5]["error"]
-    assert rows[6]["error"] == "begun, without a record"
-    assert rows[7]["error"] == "not begun"
+    assert rows[6]["error"] == "started, but has no record"
+    assert rows[7]["error"] == "not started"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_damaged_plan_is_a_warning(content: str, tmp_path: Path) -> None:
     (study / "sweep.json").write_text(content)
     made = collect(study)
     assert len(made.rows) == 4
-    assert any("sweep.json" in w and "cannot be known" in w for w in made.warnings)
+    assert any("sweep.json" in w and "cannot be detected" in w for w in made.warnings)
     assert {row["planned"] for row in made.rows if row["planned"] is None} == {None}
 
 
@@ -174,7 +174,7 @@ def test_damaged_lines_of_a_file_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("make", "said"),
-    [("gone", "is no folder"), ("empty", "holds no run and no plan"), ("x.json", "is neither a folder")],
+    [("gone", "is not a directory"), ("empty", "has neither runs nor a plan"), ("x.json", "is neither a folder")],
 )
 def test_nothing_to_read(make: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
@@ -185,7 +185,7 @@ def test_nothing_to_read(make: str, said: str, tmp_path: Path) -> None:
 
 def test_a_file_without_rows(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("{}\n")
-    with pytest.raises(PgolfError, match="holds no row"):
+    with pytest.raises(PgolfError, match="has no row"):
         collect(tmp_path / "rows.jsonl")
 
 

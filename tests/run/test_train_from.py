@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgolf import train
-from pgolf.records.fields import record_problem
+from pgolf.records.validation import record_problem
 from pgolf.run.trained import weights_sha
 from run_folders import records
 

@@ -14,8 +14,8 @@ import pytest
 
 from pgolf import status
 from pgolf.config.folders import CONFIG_DIR, conf_dir
-from pgolf.records.fields import record_problem
 from pgolf.records.plan import planned_cells, read_plan
+from pgolf.records.validation import record_problem
 from run_folders import records
 
 Train = Callable[[list[str]], int]

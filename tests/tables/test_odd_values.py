@@ -10,7 +10,7 @@ from pgolf.pages.aggregation import aggregate
 from pgolf.pages.figures.gallery import gallery
 from pgolf.pages.formats import csv_text, latex, markdown
 from pgolf.pages.html.document import document
-from pgolf.records.fields import kind_of
+from pgolf.records.fields import field_of
 
 RESULTS = Path(__file__).resolve().parents[2] / "analysis" / "results"
 Row = dict[str, Any]
@@ -69,10 +69,10 @@ def test_any_field_may_hold_anything(value: Any, tmp_path: Path) -> None:
         for mark in [row.group.fingerprint]
     }
     for key, mark in zip(FIRST, prints, strict=True):
-        kind = kind_of(key)
-        if key == "fingerprint" or kind is None or value is None or mark not in told:
+        field = field_of(key)
+        if key == "fingerprint" or field is None or value is None or mark not in told:
             continue
-        assert kind[1](value) or (
+        assert field.kind.fits(value) or (
             told[mark]["status"] == "damaged" and key in told[mark]["error"] and mark not in counted
         ), key
 

@@ -196,7 +196,7 @@ def test_few_seeds_and_unfinished_cells_are_marked(tmp_path: Path) -> None:
     assert report.warnings[0] == "5 of 12 planned cells have no ok record"
     assert {(run.label, run.seed, run.status, run.error) for run in report.unscored} >= {
         ("mos", 2, "failed", "mos fell over"),
-        ("mos", 4, "missing", "not begun"),
+        ("mos", 4, "missing", "not started"),
     }
 
 
