@@ -1,4 +1,4 @@
-"""`python -m pgolf.compare A B [--json]`: what differs between two runs, and their scores at equal steps."""
+"""`python -m pgolf.compare A B [--json]`: the differences between two runs, and their scores at equal steps."""
 
 import argparse
 import json
@@ -18,15 +18,19 @@ from pgolf.records.rows import finite
 from pgolf.tables.differences import ABSENT, Differences, Pair, Side, differences, read_side
 
 MOST_POINTS = 12  # of a curve on a terminal
-WIDE = 160  # columns, where there is no terminal to ask
+WIDE = 160  # columns of output that is not printed on a terminal
 
 
-def parser() -> argparse.ArgumentParser:
-    made = Parser(prog="python -m pgolf.compare", description=__doc__)
-    made.add_argument("a", type=place, metavar="A", help="a run's folder, or its result.json")
-    made.add_argument("b", type=place, metavar="B", help="another")
-    made.add_argument("--json", action="store_true", help="all of it as JSON, curves whole: each entry [of A, of B]")
-    return made
+def make_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m pgolf.compare", description=__doc__)
+    parser.add_argument("a", type=place, metavar="A", help="a run's folder, or its result.json")
+    parser.add_argument("b", type=place, metavar="B", help="another run's folder, or its result.json")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="everything as JSON, with complete curves; each entry is [value of A, value of B]",
+    )
+    return parser
 
 
 def text(value: Any) -> str:
@@ -42,75 +46,77 @@ def verbatim_text(value: Any) -> str:
 
 
 def change(a: Any, b: Any) -> str:
-    """B - A, for two numbers."""
+    """B - A for two numbers, else empty."""
     if not (is_number(a) and is_number(b)):
         return ""
     return f"{b - a:+,.5f}" if isinstance(a, float) or isinstance(b, float) else f"{b - a:+,}"
 
 
 def show_pairs(
-    console: Console, title: str, pairs: Mapping[str, Pair], *, verbatim: bool = False, apart: Sequence[str] = ()
+    console: Console, title: str, pairs: Mapping[str, Pair], *, verbatim: bool = False, incomparable: Sequence[str] = ()
 ) -> None:
-    """verbatim: values as they stand in the configuration, without a difference. apart: rows that have none."""
+    """Print a table of pairs. verbatim: values as in the configuration, without a difference. incomparable: rows
+    without a difference.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("")
     for name in ("A", "B", *([] if verbatim else ["B - A"])):
         table.add_column(name, justify="left" if verbatim else "right", overflow="fold")
     for key, (a, b) in pairs.items():
-        shown = (
+        cells = (
             [verbatim_text(x) for x in (a, b)]
             if verbatim
-            else [text(a), text(b), "not comparable" if key in apart else change(a, b)]
+            else [text(a), text(b), "not comparable" if key in incomparable else change(a, b)]
         )
-        table.add_row(Text(key), *map(Text, shown))
+        table.add_row(Text(key), *map(Text, cells))
     console.print(Text(title, style="bold"))
     console.print(table)
     console.print()
 
 
-def show(found: Differences, a: Side, b: Side, console: Console) -> None:
+def show(result: Differences, a: Side, b: Side, console: Console) -> None:
     console.print(Text(f"A {a.folder}\nB {b.folder}"), soft_wrap=True)
-    for note in found.notes:
+    for note in result.notes:
         console.print(Text(f"note: {clean(note)}"))
     console.print()
-    for title, pairs in (("configuration that differs", found.config), ("provenance that differs", found.provenance)):
+    for title, pairs in (("configuration differences", result.config), ("provenance differences", result.provenance)):
         if pairs:
             show_pairs(console, title, pairs, verbatim=True)
         else:
             console.print(Text(f"{title}: none\n"))
     for title, pairs in (
-        ("parameters", found.parameters),
-        ("bytes", found.bytes),
-        ("cost", found.cost),
-        ("final scores", found.scores),
+        ("parameters", result.parameters),
+        ("bytes", result.bytes),
+        ("cost", result.cost),
+        ("final scores", result.scores),
     ):
         if pairs:
-            show_pairs(console, title, pairs, apart=found.incomparable)
-    for curve in found.curves:
+            show_pairs(console, title, pairs, incomparable=result.incomparable)
+    for curve in result.curves:
         every = max(1, -(-len(curve.points) // MOST_POINTS))
-        points = curve.points[::-1][::every][::-1]  # the last one always
+        points = curve.points[::-1][::every][::-1]  # always with the last one
         show_pairs(console, f"{curve.name} at equal {curve.axis}", {f"{at:,}": (x, y) for at, x, y in points})
 
 
 def command(arguments: list[str]) -> int:
-    args = parser().parse_args(arguments)
+    args = make_parser().parse_args(arguments)
     a, b = (read_side(path) for path in (args.a, args.b))
-    found = differences(a, b)
+    result = differences(a, b)
     if args.json:
         print(
             json.dumps(
-                finite({"a": str(a.folder), "b": str(b.folder), **json.loads(json.dumps(asdict(found)))}),
+                finite({"a": str(a.folder), "b": str(b.folder), **json.loads(json.dumps(asdict(result)))}),
                 indent=1,
                 allow_nan=False,
             )
         )
     else:
-        show(found, a, b, Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
+        show(result, a, b, Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 2 where there is no such run."""
+    """Exit code 0, or 2 if there is no such run."""
     return run(command, arguments)
 
 

@@ -1,6 +1,4 @@
-"""`python -m pgolf.report FOLDER`: one HTML file with the tables and pictures of a study, which opens without a
-network.
-"""
+"""`python -m pgolf.report FOLDER`: the tables and pictures of a study in one HTML file, which needs no network."""
 
 import argparse
 import os
@@ -23,54 +21,54 @@ REPORT = "report.html"
 SUFFIXES = (".html", ".htm")
 
 
-def parser() -> argparse.ArgumentParser:
-    made = Parser(prog="python -m pgolf.report", description=__doc__)
-    made.add_argument(
+def make_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m pgolf.report", description=__doc__)
+    parser.add_argument(
         "folder",
         type=place,
         metavar="FOLDER",
-        help="a study's folder, a folder of such (multirun), or a results .jsonl, its .study.json and .curves.jsonl "
-        "beside it",
+        help="a study's folder, a folder of studies (multirun), or a results .jsonl with its .study.json and "
+        ".curves.jsonl beside it",
     )
-    add_comparison_options(made)
-    made.add_argument(
-        "--out", type=place, metavar="FILE", help=f"the page; default: FOLDER/{REPORT}, or beside the .jsonl given"
+    add_comparison_options(parser)
+    parser.add_argument(
+        "--out", type=place, metavar="FILE", help=f"the page; default: FOLDER/{REPORT}, or beside the given .jsonl"
     )
-    made.add_argument(
-        "--png", type=place, metavar="DIR", help="also write each picture as a PNG file, on white, for a README"
+    parser.add_argument(
+        "--png", type=place, metavar="DIR", help="also write each picture as a PNG file with a white background"
     )
-    return made
+    return parser
 
 
 def command(arguments: list[str]) -> int:
-    """Read, compute, draw, write. Raises PgolfError, OSError."""
-    args = parser().parse_args(arguments)
+    """Raises PgolfError, OSError."""
+    args = make_parser().parse_args(arguments)
     if args.out is not None and args.out.suffix.lower() not in SUFFIXES:
-        raise PgolfError(f"--out: is not the name of a page ({args.out}). Choose a file that ends in .html")
+        raise PgolfError(f"--out: is not the name of an HTML file ({args.out}). Choose a file that ends in .html")
     if args.png is not None and os.path.lexists(args.png) and not args.png.is_dir():
         raise PgolfError(f"--png: is not a folder ({args.png}). Name a folder for the pictures")
-    made = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=True)
-    exhibits = gallery(made)
+    results = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=True)
+    exhibits = gallery(results)
     out = args.out or default_page(args.folder)
-    # A page is written once its pictures have a place.
+    # The folder of the pictures is made first, so that an unusable one leaves no page.
     with folder_for(args.png) if args.png is not None else nullcontext():
-        write_out(out, [document(made, exhibits)])
+        write_out(out, [document(results, exhibits)])
         for exhibit in exhibits:
             for picture in exhibit.panels.values():
                 if args.png is not None:
                     print(f"written: {write_png(picture, args.png)}")
-    warnings = len(made.report.warnings)
+    warnings = len(results.report.warnings)
     print(f"written: {out} ({out.stat().st_size:,} bytes, {warnings} warning{'' if warnings == 1 else 's'} at its top)")
     return OK
 
 
 def default_page(source: Path) -> Path:
-    """In the folder of runs, or beside the file of rows under its name."""
+    """The page's default path: in the folder of runs, or beside the file of rows with its name."""
     return source / REPORT if source.is_dir() else source.with_suffix(".html")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 2 for what a user can mend."""
+    """Exit code 0, or 2 for an error of the user."""
     return run(command, arguments)
 
 

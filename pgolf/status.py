@@ -1,8 +1,6 @@
-"""`python -m pgolf.status FOLDER [--json]`: a sweep as it stands, from what lies on disk: planned, running, ended,
-left.
+"""`python -m pgolf.status FOLDER [--json]`: the state of each planned run of a sweep, read from its files.
 
-FOLDER is a study's folder (multirun/adhoc) or the one above it. Nothing is written, and a running sweep is not
-disturbed.
+FOLDER is a study's folder (multirun/adhoc) or its parent. Nothing is written, and a running sweep is not disturbed.
 """
 
 import json
@@ -39,7 +37,7 @@ STYLES = {
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a living process has the run folder."""
+    """Whether a running process has locked the run folder."""
     if not (folder / LOCK).exists():
         return False
     try:
@@ -55,15 +53,15 @@ def is_held(folder: Path) -> bool:
 
 
 def last_event(folder: Path) -> Mapping[str, Any]:
-    """The last whole line of a run's metrics that has a step; {} where there is none."""
+    """The last valid event of a run's metrics that has a step; {} without one."""
     try:
         with open_regular(folder / METRICS) as file:
             file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
             lines = file.read().split(b"\n")
     except (OSError, ValueError):
         return {}
-    sound = (event for line in reversed(lines) if not isinstance(event := event_of(line), str))
-    return next((event for event in sound if event.get("step") is not None), {})
+    valid = (event for line in reversed(lines) if not isinstance(event := event_of(line), str))
+    return next((event for event in valid if event.get("step") is not None), {})
 
 
 def state_of(folder: Path) -> dict[str, Any]:
@@ -86,13 +84,13 @@ def state_of(folder: Path) -> dict[str, Any]:
     if (folder / STATE).exists():
         return {
             "state": "interrupted",
-            "note": f"goes on from a checkpoint; was at step {last_event(folder).get('step', '?')}",
+            "note": f"will resume from a checkpoint; last logged step: {last_event(folder).get('step', '?')}",
         }
     return {"state": "interrupted" if record is not None else "waiting", "note": ""}
 
 
 def left_s(sweeps: list[Sweep], states: Mapping[PlannedCell, Mapping[str, Any]]) -> float | None:
-    """Seconds that the latest sweep still needs at its speed so far; None where nothing tells."""
+    """Seconds that the latest sweep still needs at its speed so far; None if that cannot be estimated."""
     if not sweeps:
         return None
     latest = max(sweeps, key=lambda sweep: sweep.started_at)
@@ -105,17 +103,17 @@ def left_s(sweeps: list[Sweep], states: Mapping[PlannedCell, Mapping[str, Any]])
 
 
 def studies(folder: Path) -> list[Path]:
-    """Folders with a plan: this one or those in it. Raises ConfigError."""
-    found = [folder] if (folder / PLAN).is_file() else sorted(path.parent for path in folder.glob(f"*/{PLAN}"))
-    if not found:
+    """The folders with a plan: this one, or its subfolders. Raises ConfigError if there are none."""
+    folders = [folder] if (folder / PLAN).is_file() else sorted(path.parent for path in folder.glob(f"*/{PLAN}"))
+    if not folders:
         raise ConfigError(
             f"{folder}: holds no sweep ({PLAN} is missing there and one level below). Give the folder of a study"
         )
-    return found
+    return folders
 
 
 def report(folder: Path) -> dict[str, Any]:
-    """The plan of one study with the state of each cell, as JSON has it."""
+    """The plan of one study with the state of each cell, for --json."""
     sweeps = read_plan(folder)
     states = {cell: state_of(folder / cell.folder) for cell in planned_cells(sweeps)}
     cells = [
@@ -126,14 +124,14 @@ def report(folder: Path) -> dict[str, Any]:
     return {"study": str(folder), "at": time.time(), "count": count, "left_s": left_s(sweeps, states), "cells": cells}
 
 
-def show(found: Mapping[str, Any], console: Console) -> None:
-    count = ", ".join(f"{number} {state}" for state, number in sorted(found["count"].items()))
-    left = "" if found["left_s"] is None else f"; about {found['left_s'] / 60:.0f} min left"
-    title = f"{clean(found['study'])}: {len(found['cells'])} cells: {count}{left}"
+def show(study: Mapping[str, Any], console: Console) -> None:
+    count = ", ".join(f"{number} {state}" for state, number in sorted(study["count"].items()))
+    rest = "" if study["left_s"] is None else f"; about {study['left_s'] / 60:.0f} min left"
+    title = f"{clean(study['study'])}: {len(study['cells'])} cells: {count}{rest}"
     table = Table(title=Text(title), title_justify="left")
     for column in ("arm", "seed", "state", "val bpb", ""):
         table.add_column(column, justify="right" if column in ("seed", "val bpb") else "left", overflow="fold")
-    for cell in found["cells"]:
+    for cell in study["cells"]:
         bpb = "" if cell.get("val_bpb") is None else f"{cell['val_bpb']:.4f}"
         state = Text(cell["state"], style=STYLES[cell["state"]])
         table.add_row(Text(clean(cell["arm"])), Text(clean(str(cell["seed"]))), state, bpb, Text(clean(cell["note"])))
@@ -147,7 +145,7 @@ def command(arguments: list[str]) -> int:
         type=Path,
         nargs="?",
         default=Path("multirun"),
-        help="a study's folder, or the one above it (multirun)",
+        help="a study's folder, or its parent (multirun)",
     )
     parser.add_argument("--json", action="store_true", help="a JSON list: study, count, left_s (seconds), cells")
     args = parser.parse_args(arguments)
@@ -170,7 +168,7 @@ def command(arguments: list[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0; 1 where a plan beside others is damaged; 2 for a folder without a sweep that can be read."""
+    """Exit code 0; 1 if one of several plans is damaged; 2 for a folder without a readable sweep."""
     return run(command, arguments)
 
 

@@ -181,7 +181,7 @@ def rows_of(folder: Path, **settings: Any) -> dict[str, ArmRow]:
 
 
 def texts(row: ArmRow) -> str:
-    return "; ".join(mark.text for mark in row.marks)
+    return "; ".join(caveat.text for caveat in row.caveats)
 
 
 def damage(path: Path, keep: float = 0.5) -> None:

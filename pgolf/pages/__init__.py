@@ -1,1 +1,1 @@
-"""Results for readers: tables, figures, the report. No torch."""
+"""Results for readers: tables, figures and the report. Imports no torch."""

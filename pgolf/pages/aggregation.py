@@ -1,6 +1,4 @@
-"""From a folder of runs, or a file of rows, to a study's tables and verdicts, computed once for every command that
-shows them.
-"""
+"""From a folder of runs or a file of rows to a study's tables and verdicts: what all commands show."""
 
 import os
 from dataclasses import dataclass, replace
@@ -19,16 +17,16 @@ from pgolf.study.verdicts import Verdict, rules_used, verdicts
 from pgolf.tables.contrast import Settings
 from pgolf.tables.curves import Curve, curve_lines, load_curves, read_curves
 from pgolf.tables.table import Family, Tables, tabulate
-from pgolf.tables.text import Grid, Section
+from pgolf.tables.text import Grid, Section, SectionKind
 
 CURVES = "curves.jsonl"
-WIDE = 200  # columns of a page, where there is no terminal to ask
+WIDE = 200  # columns of a page that is not printed on a terminal
 FILES = (ROWS, "table.md", "table.csv", "table.tex")
 
 
 @dataclass(frozen=True)
 class StudyResults:
-    """Everything that a table, a report or a notebook shows. study: None for runs of no study."""
+    """Everything that a table, a report or a notebook shows. study: None for runs without a study."""
 
     source: Path
     collected: Collected
@@ -38,27 +36,28 @@ class StudyResults:
     curves: tuple[Curve, ...]
 
     def sections(self) -> list[Section]:
-        """The page: question, warnings, tables, verdicts."""
-        found = page(self.report)
+        """The page: question, warnings, tables and verdicts."""
+        sections = page(self.report)
         if self.study is not None:
-            lines = (self.study.question, self.study.origin, *(family.told for family in self.study.families))
-            found = [Section(self.study.name, lines), *found, *study_sections(self.study, self.report, self.curves)]
-        return [*found, *([verdict_section(self.verdicts)] if self.verdicts else [])]
+            lines = (self.study.question, self.study.origin, *(family.summary for family in self.study.families))
+            question = Section(SectionKind.STUDY, self.study.name, lines)
+            sections = [question, *sections, *study_sections(self.study, self.report, self.curves)]
+        return [*sections, *([verdict_section(self.verdicts)] if self.verdicts else [])]
 
 
 def aggregate(
     source: Path, *, baseline: str | None = None, settings: Settings | None = None, with_curves: bool = False
 ) -> StudyResults:
-    """Read and compute. The study's own test and smallest effect hold where `settings` names none; by others there is
-    no verdict.
+    """Read runs and compute their tables and verdicts.
 
-    Raises PgolfError.
+    settings: by default the test and the smallest effect of the study; with others there are no verdicts. Raises
+    PgolfError.
     """
     collected = collect(source)
     curves: list[Curve] = []
-    study, unread = study_beside(source)
+    study, damage = study_beside(source)
     settings = settings or Settings()
-    families, changed = None, [] if study is None else departures(study, baseline, settings)
+    families, deviations = None, [] if study is None else departures(study, baseline, settings)
     if study is not None and baseline is None:
         families = [Family(f.name, study.name, f.arms, f.baseline) for f in study.families]
         smallest = study.smallest_effect_bpb if settings.smallest_effect_bpb is None else settings.smallest_effect_bpb
@@ -68,10 +67,10 @@ def aggregate(
     of_arms: list[str] = []
     if study is not None and families is not None:
         of_arms = caveats_of_arms(study, report)
-        report = with_published(report, study, judged=not changed)
-        judged = () if changed else tuple(verdicts(study, report))
+        report = with_published(report, study, judged=not deviations)
+        judged = () if deviations else tuple(verdicts(study, report))
     report = replace(
-        report, warnings=(*unread, *changed, *caveats(source, collected.rows, study), *of_arms, *report.warnings)
+        report, warnings=(*damage, *deviations, *caveats(source, collected.rows, study), *of_arms, *report.warnings)
     )
     if with_curves or study is not None:
         curves, damaged = (
@@ -82,29 +81,25 @@ def aggregate(
 
 
 def study_beside(source: Path) -> tuple[Study | None, list[str]]:
-    """The study that rows belong to, and a warning where its description is damaged: the tables are then those of runs
-    of no study.
-    """
-    where = companion_path(source, STUDY)
+    """The study of a source, and at most one warning. With a damaged description the runs are shown without a study."""
+    path = companion_path(source, STUDY)
     try:
-        return read_study(where.parent, where.name), []
+        return read_study(path.parent, path.name), []
     except DamagedFile as error:
-        return None, [f"{error}. Its families, test and claims are not known"]
+        return None, [f"{error}. Its families, test and claims are unknown"]
 
 
-def verdict_section(found: tuple[Verdict, ...]) -> Section:
+def verdict_section(judged: tuple[Verdict, ...]) -> Section:
     grid = Grid(
-        ("published claim", "family", "verdict", "numbers", "what the published material shows"),
+        ("published claim", "family", "verdict", "numbers", "shown by the published material"),
         (False,) * 5,
-        tuple((v.claim.text, v.test.family, v.told, v.why, v.claim.note) for v in found),
+        tuple((v.claim.text, v.test.family, v.label, "; ".join(v.numbers), v.claim.note) for v in judged),
     )
-    return Section("Published claims", tuple(rules_used(found)), grid)
+    return Section(SectionKind.CLAIMS, "Published claims", tuple(rules_used(judged)), grid)
 
 
 def output_path(out: Path, name: str) -> Path:
-    """Where a file goes: into a folder under its own name, or beside rows.jsonl as rows.<name>, the rows being that
-    file (see `beside`).
-    """
+    """The path of an output file: in the folder `out`, or beside the file of rows `out` (see `companion_path`)."""
     if out.suffix != Path(ROWS).suffix:
         return out / name
     if name == ROWS:
@@ -112,58 +107,55 @@ def output_path(out: Path, name: str) -> Path:
     return out.with_name(name if out.name == ROWS else f"{out.stem}.{name}")
 
 
-def write_tables(made: StudyResults, out: Path) -> list[str]:
-    """Write rows, tables and, for a study, its description and curves: into a folder, or under the name of a `.jsonl`
-    file for the rows.
+def write_tables(results: StudyResults, out: Path) -> list[str]:
+    """Write rows, tables and, for a study, its description and curves. out: a folder, or a `.jsonl` file for the rows.
 
-    Returns warnings. Raises PgolfError, also where another study's tables stand.
+    Returns warnings. Raises PgolfError, also if `out` has the tables of another study.
     """
     warnings: list[str] = []
-    target, described = output_path(out, ROWS), output_path(out, STUDY)
-    # Which takes a circle of links.
-    is_own = os.path.realpath(described) == os.path.realpath(companion_path(made.source, STUDY))
-    there = None if is_own else read_study(described.parent, described.name)
-    if there is not None and there.name != (made.study.name if made.study else None):
-        raise PgolfError(f"{described}: tables of the study {there.name} stand here. Choose another place with --out")
-    is_input = made.source.is_file() and target.exists() and target.samefile(made.source)
-    if not is_input:  # the input stays as it is
+    target, description = output_path(out, ROWS), output_path(out, STUDY)
+    # realpath, unlike Path.resolve, accepts a loop of symbolic links.
+    is_own = os.path.realpath(description) == os.path.realpath(companion_path(results.source, STUDY))
+    other = None if is_own else read_study(description.parent, description.name)
+    if other is not None and other.name != (results.study.name if results.study else None):
+        raise PgolfError(f"{description}: belongs to the tables of study {other.name}. Choose another place with --out")
+    is_input = results.source.is_file() and target.exists() and target.samefile(results.source)
+    if not is_input:  # the input is not rewritten
         try:
-            warnings = write_rows(target, made.collected.rows)
+            warnings = write_rows(target, results.collected.rows)
         except OSError as error:
             raise PgolfError(
-                f"{target}: cannot be read or kept aside ({error.strerror}). Choose another place with --out"
+                f"{target}: cannot be read or archived ({error.strerror}). Choose another place with --out"
             ) from None
-    sections = made.sections()
+    sections = results.sections()
     write_out(output_path(out, "table.md"), [markdown(sections)])
-    write_out(output_path(out, "table.csv"), [csv_text(made.report)])
+    write_out(output_path(out, "table.csv"), [csv_text(results.report)])
     write_out(output_path(out, "table.tex"), [latex(sections)])
-    if made.curves and not is_input:
-        write_out(output_path(out, CURVES), curve_lines(made.curves))
-    if made.study is not None and not is_own:
-        write_study(described.parent, made.study, described.name)
+    if results.curves and not is_input:
+        write_out(output_path(out, CURVES), curve_lines(results.curves))
+    if results.study is not None and not is_own:
+        write_study(description.parent, results.study, description.name)
     return warnings
 
 
 def write_rows(path: Path, rows: list[Row]) -> list[str]:
-    """Write results.jsonl; one that holds runs which are not found now, and so may be gone, is kept aside. Returns
-    warnings.
-    """
+    """Write results.jsonl. An existing file with runs that are not among `rows` is archived first. Returns warnings."""
     warnings = []
     if path.exists():
         now = {key for row in rows for key in keys_of(row)}
-        lost = sum(isinstance(found, str) or keys_of(found)[-1] not in now for _, found in parsed_lines(path))
+        lost = sum(isinstance(row, str) or keys_of(row)[-1] not in now for _, row in parsed_lines(path))
         if lost:
             numbered = (path.with_name(f"{path.stem}-earlier-{n}{path.suffix}") for n in count(1))
-            aside = next(place for place in numbered if not place.exists())
-            path.rename(aside)
+            archive = next(free for free in numbered if not free.exists())
+            path.rename(archive)
             warnings.append(
-                f"{path} had {lost:,} rows of runs that are not found now: the earlier file is kept as {aside.name}"
+                f"{path} had {lost:,} rows of runs that no longer exist: the earlier file is archived as {archive.name}"
             )
     write_out(path, row_lines(rows))
     return warnings
 
 
 def keys_of(row: Row) -> list[tuple[object, ...]]:
-    """What a row is of: a run by itself, and a run with a score where it has one."""
+    """The identities of a row: its run, and for an ok run also the run with its score."""
     run = (row["study"], row["arm"], row["seed"], row["fingerprint"])
     return [run, (*run, "ok")] if row["status"] == "ok" else [run]

@@ -1,50 +1,84 @@
-"""Under which conditions a table's runs were made: budget, data, what they were scored on."""
+"""The conditions of a table's runs: budget, data and scored text."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 from pgolf.records.rows import Row
 from pgolf.tables.table import FamilyTable
 
+UNITS = ("steps", "tokens", "seconds")  # of a budget
+Values = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One fact about a run. read: its values. write: the values as text, empty if they are unknown. plural: for the
+    message that runs differ.
+    """
+
+    plural: str
+    read: Callable[[Row], Values]
+    write: Callable[[Values], str]
+
 
 def conditions(table: FamilyTable) -> str:
-    """One sentence; what is not the same in all counted runs is told to differ. Empty without a run."""
+    """The conditions of all counted runs in one sentence, with a note where runs differ; empty without a run."""
     runs = [run for row in table.rows for run in row.group.used.values()]
     if not runs:
         return ""
-    facts = [
-        told({fact(run) for run in runs}, what)
-        for fact, what in ((budget, "budgets"), (data, "data"), (scored, "parts of a text"))
-    ]
-    return f"Runs: {'; '.join(filter(None, facts))}."
+    texts = [condition_text(condition, {condition.read(run) for run in runs}) for condition in CONDITIONS]
+    return f"Runs: {'; '.join(filter(None, texts))}."
 
 
-def told(found: Iterable[str], what: str) -> str:
-    values = sorted(found)
-    return (
-        values[0] if len(values) == 1 else f"{what} that differ ({', '.join(value or 'not known' for value in values)})"
-    )
+def condition_text(condition: Condition, distinct: Collection[Values]) -> str:
+    """The text of one condition. distinct: its different values in all runs."""
+    texts = sorted({condition.write(values) for values in distinct})
+    if len(distinct) == 1:
+        return texts[0]
+    return f"{condition.plural} that differ ({', '.join(text or 'not known' for text in texts)})"
 
 
-def budget(run: Row) -> str:
+def budget(run: Row) -> Values:
+    """(unit, amount, tokens per step); the last is None if it is not known, all are None without a budget."""
+    unit = next((unit for unit in UNITS if run.get(f"budget.{unit}") is not None), None)
+    return (None, None, None) if unit is None else (unit, run[f"budget.{unit}"], run.get("budget.batch_tokens"))
+
+
+def budget_text(values: Values) -> str:
     """`171 steps of 4,096 tokens`, or the tokens or seconds that a run was given."""
-    batch = run.get("budget.batch_tokens")
-    of = "" if batch is None else f" of {amount(batch)} tokens"
-    given = next((key for key in ("steps", "tokens", "seconds") if run.get(f"budget.{key}") is not None), None)
-    if given is None:
+    unit, size, batch = values
+    if unit is None:
         return ""
-    return f"{amount(run[f'budget.{given}'])} {given}" + (of if given == "steps" else f" in steps{of}")
+    of = "" if batch is None else f" of {amount(batch)} tokens"
+    return f"{amount(size)} {unit}" + (of if unit == "steps" else f" in steps{of}")
 
 
-def data(run: Row) -> str:
-    return f"data={run['choices.data']}" if run.get("choices.data") else ""
+def data(run: Row) -> Values:
+    choice = run.get("choices.data")
+    return (str(choice) if choice else None,)
 
 
-def scored(run: Row) -> str:
-    """By bytes: texts are the same where tokens are not."""
-    size = run.get("val_bytes")
-    return f"scored in mode {run.get('eval_mode')}" + ("" if size is None else f" on {amount(size)} bytes of text")
+def data_text(values: Values) -> str:
+    return "" if values[0] is None else f"data={values[0]}"
+
+
+def scored(run: Row) -> Values:
+    """(evaluation mode, scored bytes). Texts are compared by bytes, since tokens depend on the tokenizer."""
+    return run.get("eval_mode"), run.get("val_bytes")
+
+
+def scored_text(values: Values) -> str:
+    mode, size = values
+    return f"scored in mode {mode}" + ("" if size is None else f" on {amount(size)} bytes of text")
 
 
 def amount(value: Any) -> str:
     return f"{value:,.15g}"
+
+
+CONDITIONS = (
+    Condition("budgets", budget, budget_text),
+    Condition("data", data, data_text),
+    Condition("parts of a text", scored, scored_text),
+)

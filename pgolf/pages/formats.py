@@ -1,4 +1,4 @@
-"""A page as Markdown, LaTeX and terminal text; a report as CSV, numbers unrounded."""
+"""A page as Markdown, LaTeX and terminal text, and the tables as CSV with unrounded numbers."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pgolf.pages.sections import comparable_nats, notes, score_columns, scoring
+from pgolf.pages.sections import Scoring, comparable_nats, notes, score_titles, scoring
 from pgolf.tables.stats import TTest
 from pgolf.tables.table import ArmRow, FamilyTable, Tables
 from pgolf.tables.text import Grid, Section
@@ -27,32 +27,30 @@ LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\symbol{34}",
-    "[": "{[}",  # after a row's end a bare bracket would be its optional argument
+    "[": "{[}",  # after the end of a row a bare bracket would be an optional argument
     "]": "{]}",
 }
-# Lone surrogates, noncharacters, marks that turn the direction of what follows, and characters that are not seen.
-UNSEEN = re.compile(
+# Lone surrogates, noncharacters, direction marks and invisible characters.
+INVISIBLE = re.compile(
     "[\ud800-\udfff\ufffe\uffff\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 ENTITY = re.compile(r"&(?=#?\w+;)")
-BLOCK = re.compile(r"^(#|[+-](?= |$)|[-=]+$|\d+(?=[.)]( |$)))")  # what a Markdown block begins with
-FORMULA = "=+-@\t\r\uff1d\uff0b\uff0d\uff20"  # a cell that begins with one of these is computed by a spreadsheet
+BLOCK = re.compile(r"^(#|[+-](?= |$)|[-=]+$|\d+(?=[.)]( |$)))")  # the beginnings of Markdown blocks
+FORMULA = "=+-@\t\r\uff1d\uff0b\uff0d\uff20"  # a spreadsheet evaluates a cell that begins with one of these
 PLAIN_NUMBER = re.compile(r"[+-]?(\d[\d,]*\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def clean(text: str) -> str:
-    """One line without control characters, lone surrogates or what is not seen: a name may hold any."""
+    """A text as one line without control characters, lone surrogates and invisible characters."""
     if text.isprintable():
         return text
-    return re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", UNSEEN.sub("?", text)).strip()
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", INVISIBLE.sub("?", text)).strip()
 
 
 def markdown_text(text: str) -> str:
-    """Text that Markdown shows as it is, also at the start of a line and between dollar signs, which some readers take
-    for formulas.
-    """
-    told = re.sub(r"([\\`*_|~$\[\]])", r"\\\1", ENTITY.sub("&amp;", clean(text)))
-    return BLOCK.sub(lambda found: escaped_start(found[0]), told).replace("<", "&lt;").replace(">", "&gt;")
+    """Text escaped for Markdown, also at the start of a line, and for readers that take dollar signs for formulas."""
+    escaped = re.sub(r"([\\`*_|~$\[\]])", r"\\\1", ENTITY.sub("&amp;", clean(text)))
+    return BLOCK.sub(lambda match: escaped_start(match[0]), escaped).replace("<", "&lt;").replace(">", "&gt;")
 
 
 def escaped_start(start: str) -> str:
@@ -60,19 +58,17 @@ def escaped_start(start: str) -> str:
 
 
 def spreadsheet_text(text: str) -> str:
-    """A cell of a CSV file as text: a leading apostrophe keeps a spreadsheet from computing it. Plain numbers stay as
-    they are.
-    """
-    told = clean(text)
-    return f"'{told}" if told[:1] and told[0] in FORMULA and not PLAIN_NUMBER.fullmatch(told) else told
+    """A cell of a CSV file. A leading apostrophe keeps spreadsheets from evaluating a text; plain numbers need none."""
+    line = clean(text)
+    return f"'{line}" if line[:1] and line[0] in FORMULA and not PLAIN_NUMBER.fullmatch(line) else line
 
 
 def latex_text(text: str) -> str:
-    return re.sub(r"[\\&%$#_{}~^<>|\"\[\]]", lambda found: LATEX[found[0]], clean(text))
+    return re.sub(r"[\\&%$#_{}~^<>|\"\[\]]", lambda match: LATEX[match[0]], clean(text))
 
 
 def latex_number(text: str) -> str:
-    """As latex_text, with the minus of a number set as one."""
+    """As latex_text, with minus signs for negative numbers."""
     return re.sub(r"(?<![\w.-])-(?=\d)", "$-$", latex_text(text))
 
 
@@ -95,7 +91,7 @@ def markdown_grid(grid: Grid) -> list[str]:
 
 
 def latex(sections: Sequence[Section]) -> str:
-    """A fragment to \\input, of standard LaTeX without packages."""
+    """A page as a fragment to \\input, in standard LaTeX without packages."""
     lines = ["% \\input this fragment; it needs no package"]
     for section in sections:
         lines += ["", rf"\paragraph{{{latex_text(section.heading)}}}"]
@@ -108,7 +104,7 @@ def latex(sections: Sequence[Section]) -> str:
 
 def latex_grid(grid: Grid) -> list[str]:
     last = len(grid.columns) - 1
-    # The last column of words breaks its lines.
+    # A last column of words has line breaks.
     kinds = "".join(
         "r" if numeric else r"p{0.25\linewidth}" if at == last and at else "l"
         for at, numeric in enumerate(grid.numeric)
@@ -135,14 +131,13 @@ def latex_grid(grid: Grid) -> list[str]:
 
 
 def show(sections: Sequence[Section], console: Console) -> None:
-    """Print a page; long sections are cut, and say so."""
+    """Print a page. Long sections are cut, with a note."""
     for section in sections:
         console.print(Text(clean(section.heading), style="bold"))
         for line in section.lines[:MOST_LINES]:
-            told = clean(line)
-            console.print(
-                Text("  " + (told if len(told) <= LONGEST_LINE else f"{told[:LONGEST_LINE]} ... (whole in table.md)"))
-            )
+            text = clean(line)
+            cut = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]} ... (complete in table.md)"
+            console.print(Text(f"  {cut}"))
         if len(section.lines) > MOST_LINES:
             console.print(f"  ... and {len(section.lines) - MOST_LINES} more in table.md")
         if section.grid:
@@ -151,7 +146,7 @@ def show(sections: Sequence[Section], console: Console) -> None:
 
 
 def show_grid(grid: Grid, console: Console) -> None:
-    """Columns that do not fit side by side follow below, each time after the first column."""
+    """Print a grid. Columns that do not fit follow below, with the first column repeated."""
     rows = grid.rows[: 5 * MOST_LINES]
     widths = [
         min(WIDEST, max(len(clean(cell)) for cell in column)) + 2 for column in zip(grid.columns, *rows, strict=True)
@@ -178,8 +173,8 @@ def show_grid(grid: Grid, console: Console) -> None:
 
 
 def csv_text(report: Tables) -> str:
-    """A line per arm and family. What is missing is an empty cell; why stands under `refused` or `notes`. Text is never
-    a formula.
+    """The tables as CSV, one line per arm and family. A missing number is an empty cell; the columns `refused` and
+    `notes` say why.
     """
     lines = [line for table in report.families for line in csv_lines(table)]
     columns = list(dict.fromkeys(key for line in lines for key in line))
@@ -193,19 +188,18 @@ def csv_text(report: Tables) -> str:
 
 
 def csv_cell(value: Any) -> Any:
-    """Numbers as they are; lists and mappings, as a configuration may hold them, as text."""
+    """A number unchanged; text, lists and mappings as text."""
     return spreadsheet_text(str(value)) if isinstance(value, str | list | dict) else value
 
 
 def csv_lines(table: FamilyTable) -> list[dict[str, Any]]:
-    titles = score_columns(table.rows)
-    return [
-        csv_line(table, row, {kind: title.replace(" ", "_") for title, kind in titles.items()}) for row in table.rows
-    ]
+    titles = {kind: title.replace(" ", "_") for kind, title in score_titles(table.rows).items()}
+    return [csv_line(table, row, titles) for row in table.rows]
 
 
-def csv_line(table: FamilyTable, row: ArmRow, titles: dict[tuple[str, str], str]) -> dict[str, Any]:
-    found, group = row.comparison, row.group
+def csv_line(table: FamilyTable, row: ArmRow, titles: dict[Scoring, str]) -> dict[str, Any]:
+    comparison, group = row.comparison, row.group
+    refusal = comparison.refusal if comparison else group.refusal
     line: dict[str, Any] = {
         "family": table.family.name,
         "study": group.study,
@@ -213,24 +207,24 @@ def csv_line(table: FamilyTable, row: ArmRow, titles: dict[tuple[str, str], str]
         "fingerprint": group.fingerprint,
     }
     line |= {
-        "baseline": found.baseline if found else "",
+        "baseline": comparison.baseline if comparison else "",
         "n": group.n,
         "n_planned": group.planned_seeds if group.planned else None,
     }
     line |= {"planned": group.planned, "eval_mode": group.only("eval_mode"), "val_text_sha": group.only("val_text_sha")}
     for kind, title in titles.items():
-        mine = row.mean_bpb is not None and scoring(row) == kind
-        line |= {f"mean_{title}": row.mean_bpb if mine else None, f"sd_{title}": row.sd_bpb if mine else None}
+        is_own = row.mean_bpb is not None and scoring(row) == kind
+        line |= {f"mean_{title}": row.mean_bpb if is_own else None, f"sd_{title}": row.sd_bpb if is_own else None}
     line |= {
-        "refused": found.refused if found else group.refused,
-        **test_cells("", found.test if found else None),
+        "refused": refusal.text if refusal else None,
+        **test_cells("", comparison.test if comparison else None),
         "holm_p": row.holm_p,
     }
     line |= {
-        **test_cells("other_", found.other_test if found else None),
-        "correlation": found.correlation if found else None,
+        **test_cells("other_", comparison.other_test if comparison else None),
+        "correlation": comparison.correlation if comparison else None,
     }
-    gate = found.gate if found else None
+    gate = comparison.gate if comparison else None
     line |= {"gate_improvement_nats": gate.test.difference if gate else None, "gate_p": gate.test.p if gate else None}
     line |= {"gate_passed": gate.passed if gate else None, "mean_nats": comparable_nats(row, table.rows)}
     line |= {"params_total": group.only("params.total"), "params_frozen": group.only("params.frozen")}

@@ -1,4 +1,4 @@
-"""What commands ask about a comparison: which baseline, which test, which effect matters."""
+"""The command-line options of a comparison: baseline, test and smallest effect that matters."""
 
 import argparse
 
@@ -6,27 +6,27 @@ from pgolf.tables.contrast import Settings
 
 
 def add_comparison_options(parser: argparse.ArgumentParser) -> None:
-    """--baseline, --paired, --smallest-effect-bpb."""
+    """Add --baseline, --paired and --smallest-effect-bpb to a parser."""
     parser.add_argument(
         "--baseline",
         metavar="ARM",
-        help="the arm that the others are compared with; default: each study's first planned arm",
+        help="arm that the others are compared with; default: the first planned arm of each study",
     )
     parser.add_argument(
         "--paired",
         action="store_true",
-        help="paired t tests over common seeds instead of Welch's; name it before the runs, not after",
+        help="paired t tests over common seeds instead of Welch's; to be chosen before the runs",
     )
     parser.add_argument(
         "--smallest-effect-bpb",
         type=positive,
         metavar="BPB",
-        help="smallest difference that matters, bits per byte: says the seeds it needs",
+        help="smallest difference that matters, in bits per byte; the tables then show how many seeds detect it",
     )
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings that the options name; a study's own hold where they name none."""
+    """The settings from the options. Settings that are not given are those of the study."""
     gate = {key: getattr(args, key) for key in ("gate_nats", "gate_p") if hasattr(args, key)}
     return Settings(args.paired, args.smallest_effect_bpb, **gate)
 

@@ -1,4 +1,4 @@
-"""A report as a page: sections of lines and grids of text cells, the same for every format that `render` writes."""
+"""The tables as a page: sections of lines and grids of text, the same for all formats of `pgolf.pages.formats`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from pgolf.pages.conditions import conditions
 from pgolf.tables.contrast import Comparison, Resolution
 from pgolf.tables.stats import ALPHA, POWER, TTest
 from pgolf.tables.table import ArmRow, FamilyTable, Tables
-from pgolf.tables.text import Grid, Section, interval, number, p_text
+from pgolf.tables.text import Grid, Section, SectionKind, interval, number, p_text
 
 LEVEL = f"{1 - ALPHA:.0%}"
-WIDEST_GRID = 6  # differing keys that stand as columns; more are listed
+MOST_COLUMNS = 6  # of differing keys; more keys are listed
 
 
 @dataclass(frozen=True)
@@ -22,34 +22,34 @@ class Column:
 
 
 def page(report: Tables) -> list[Section]:
-    """Warnings, then each family: table, noise, gate, details, configuration; then the runs without a score."""
-    sections = [Section("Warnings", report.warnings or ("none",))]
+    """Warnings, then the sections of each family, then the runs without a score."""
+    sections = [Section(SectionKind.WARNINGS, "Warnings", report.warnings or ("none",))]
     for table in report.families:
-        sections += (
-            family_sections(table)
-            if table.rows
-            else [Section(table.family.name, ("Nothing of this family has been run.",))]
-        )
+        sections += family_sections(table)
     if report.unscored:
         rows = tuple((run.label, str(run.seed), run.status, run.error) for run in report.unscored)
-        grid = Grid(("arm", "seed", "status", "why"), (False, True, False, False), rows)
-        sections.append(Section("Runs without a score", (), grid))
+        grid = Grid(("arm", "seed", "status", "reason"), (False, True, False, False), rows)
+        sections.append(Section(SectionKind.UNSCORED, "Runs without a score", (), grid))
     return sections
 
 
 def family_sections(table: FamilyTable) -> list[Section]:
-    made = [Section(table.family.name, introduction(table), main_grid(table))]
+    """Table, gate, details and configuration of one family."""
+    if not table.rows:
+        return [Section(SectionKind.FAMILY, table.family.name, ("This family has no runs.",))]
+    sections = [Section(SectionKind.FAMILY, table.family.name, introduction(table), main_grid(table))]
     compared = [row for row in table.rows if row.comparison is not None and row.comparison.test is not None]
     if compared:
-        made.append(gate_section(table, compared))
-        made.append(Section(f"{table.family.name}: details", (), grid_of(DETAILS, compared)))
+        sections.append(gate_section(table, compared))
+        heading = f"{table.family.name}: details"
+        sections.append(Section(SectionKind.DETAILS, heading, (), grid_of(DETAILS, compared)))
     if any(row.differing for row in table.rows):
-        made.append(configuration(table))
-    return made
+        sections.append(configuration(table))
+    return sections
 
 
 def introduction(table: FamilyTable) -> tuple[str, ...]:
-    """What stands above a family's table: what its columns are, how its runs were made, what they can tell."""
+    """The text above a family's table: its columns, the conditions of its runs, and the noise."""
     labels = list(dict.fromkeys(row.label for row in table.rows if row.is_baseline))
     base = f"Baseline: {' and '.join(labels)}" if labels else "No baseline: nothing is compared"
     shared = f" All arms: {', '.join(table.shared)}." if table.shared else ""
@@ -60,10 +60,8 @@ def introduction(table: FamilyTable) -> tuple[str, ...]:
     )
     columns = (
         f"{base}.{shared} Scores are bits per byte of the packed model; sd, intervals and tests are between seeds. "
-        "Differences are "
-        f"arm - baseline with {LEVEL} interval and two-sided p by {test}; Holm's p corrects over the family's "
-        "comparisons. Bytes "
-        "are those of the packed model and of the code that it needs."
+        f"Differences are arm - baseline with {LEVEL} interval and two-sided p by {test}. Holm's p corrects for all "
+        "comparisons of the family. Bytes are those of the packed model and of the code that it needs."
     )
     return tuple(filter(None, (columns, conditions(table), *map(noise_line, table.noise))))
 
@@ -73,10 +71,10 @@ def p_of(test: TTest | None) -> str:
 
 
 def difference(row: ArmRow) -> str:
-    """The decisive test's; `none` where it is refused, and the notes say why."""
+    """The difference of the test that decides; `none` if it is refused. Then the notes say why."""
     if row.comparison is None:
         return "baseline" if row.is_baseline else ""
-    return interval(row.comparison.test) if row.comparison.refused is None else "none"
+    return interval(row.comparison.test) if row.comparison.refusal is None else "none"
 
 
 def seeds(row: ArmRow) -> str:
@@ -98,25 +96,33 @@ def size(row: ArmRow) -> str:
 
 
 def notes(row: ArmRow) -> str:
-    return "; ".join(dict.fromkeys(mark.text for mark in row.marks))
+    return "; ".join(dict.fromkeys(caveat.text for caveat in row.caveats))
 
 
-def scoring(row: ArmRow) -> tuple[str, str]:
-    """What a score depends on beside the model: scores of two kinds never share a column."""
+Scoring = tuple[str, str]  # evaluation mode, hash of the validation text
+
+
+def scoring(row: ArmRow) -> Scoring:
+    """How an arm was scored. Scores with different scorings never share a column."""
     return str(row.group.only("eval_mode")), str(row.group.only("val_text_sha"))
 
 
-def score_columns(rows: Sequence[ArmRow]) -> dict[str, tuple[str, str]]:
-    """The title of a score's column for each way of scoring; plainly `bpb` where there is one."""
-    kinds = list(dict.fromkeys(scoring(row) for row in rows if row.mean_bpb is not None))
-    if len(kinds) <= 1:
-        return {"bpb": kinds[0] if kinds else ("", "")}
+def scorings(rows: Sequence[ArmRow]) -> dict[Scoring, str]:
+    """All scorings of a table, each with a name that tells it apart; the name is empty for a single one."""
+    kinds = list(dict.fromkeys(scoring(row) for row in rows if row.mean_bpb is not None)) or [("", "")]
+    if len(kinds) == 1:
+        return {kinds[0]: ""}
     several_texts = len({sha for _, sha in kinds}) > 1
-    return {f"bpb {mode}{f' text {sha[:8]}' if several_texts else ''}": (mode, sha) for mode, sha in kinds}
+    return {(mode, sha): f"{mode}{f' text {sha[:8]}' if several_texts else ''}" for mode, sha in kinds}
+
+
+def score_titles(rows: Sequence[ArmRow]) -> dict[Scoring, str]:
+    """The title of the column of scores for each scoring: `bpb`, with the name of the scoring if there are several."""
+    return {kind: f"bpb {name}" if name else "bpb" for kind, name in scorings(rows).items()}
 
 
 def comparable_nats(row: ArmRow, rows: Sequence[ArmRow]) -> float | None:
-    """Nats per token, where they may stand in one column with the baseline's (without one, the first arm's)."""
+    """Nats per token if they can be compared with the baseline's (without a baseline, the first arm's), else None."""
     if row.mean_bpb is None:
         return None
     reference = next((r for r in rows if r.is_baseline and r.mean_bpb is not None), None)
@@ -130,7 +136,7 @@ def comparable_nats(row: ArmRow, rows: Sequence[ArmRow]) -> float | None:
 
 
 def main_grid(table: FamilyTable) -> Grid:
-    def score(kind: tuple[str, str]) -> Callable[[ArmRow], str]:
+    def score(kind: Scoring) -> Callable[[ArmRow], str]:
         def cell(row: ArmRow) -> str:
             if row.mean_bpb is None or scoring(row) != kind:
                 return ""
@@ -138,11 +144,11 @@ def main_grid(table: FamilyTable) -> Grid:
 
         return cell
 
-    extra = list(dict.fromkeys(title for row in table.rows for title, told in row.extra.items() if told))
+    extra = list(dict.fromkeys(title for row in table.rows for title, text in row.extra.items() if text))
     columns = [
         Column("arm", lambda row: row.label, numeric=False),
         Column("n", seeds),
-        *(Column(f"mean {title} (sd)", score(kind)) for title, kind in score_columns(table.rows).items()),
+        *(Column(f"mean {title} (sd)", score(kind)) for kind, title in score_titles(table.rows).items()),
         Column(f"difference, bpb [{LEVEL}]", difference),
         Column("p", lambda row: p_of(decisive(row.comparison))),
         Column("Holm p", lambda row: p_text(row.holm_p)),
@@ -170,7 +176,7 @@ def grid_of(columns: Sequence[Column], rows: Sequence[ArmRow]) -> Grid:
 
 
 def test_text(test: TTest | None) -> str:
-    """`Welch: t = 2.31, df 3.9`, with the seeds of each side."""
+    """`Welch, n 3 and 3: t = 2.31, df 3.9`."""
     if test is None:
         return ""
     n = " and ".join(map(str, test.n))
@@ -198,38 +204,38 @@ DETAILS = (
 
 
 def noise_line(resolution: Resolution) -> str:
-    """The sd, what the seeds at hand detect, and the seeds that the smallest effect needs."""
+    """The sd between seeds, the difference that the seeds detect, and the seeds that the smallest effect needs."""
     noise = resolution.noise
     if noise.sd is None:
-        return f"Noise of {resolution.what}: not known ({noise.reason})."
-    line = f"Noise of {resolution.what}: sd {noise.sd:.5f} bpb, pooled over {noise.groups} arms ({noise.df} df)."
+        return f"Noise of {resolution.source}: not known ({noise.reason})."
+    line = f"Noise of {resolution.source}: sd {noise.sd:.5f} bpb, pooled over {noise.groups} arms ({noise.df} df)."
     if resolution.detectable_bpb is not None:
         line += (
-            f" {resolution.seeds} seeds an arm detect {resolution.detectable_bpb:.4f} bpb at {POWER:.0%} power, "
+            f" {resolution.seeds} seeds per arm detect {resolution.detectable_bpb:.4f} bpb at {POWER:.0%} power, "
             f"uncorrected p < {ALPHA}."
         )
     if resolution.smallest_effect_bpb is not None:
         needed = "more than a million" if resolution.seeds_needed is None else f"{resolution.seeds_needed:,}"
-        line += f" The smallest effect, {resolution.smallest_effect_bpb:g} bpb, needs {needed} seeds an arm."
+        line += f" The smallest effect, {resolution.smallest_effect_bpb:g} bpb, needs {needed} seeds per arm."
     return line
 
 
 def gate_section(table: FamilyTable, rows: Sequence[ArmRow]) -> Section:
-    """The challenge's gate, apart from the table: another question with another test."""
+    """The challenge's rule for a new record. It stands apart from the table, since it is another test."""
     settings = table.settings
     line = (
-        f"Improvement over {settings.gate_nats:g} nats per token, one-sided on that shifted null, p < "
-        f"{settings.gate_p:g}, not corrected "
-        f"for the number of arms."
+        f"Passed if the improvement exceeds {settings.gate_nats:g} nats per token in a one-sided test with p < "
+        f"{settings.gate_p:g}, not corrected for the number of arms."
     )
-    return Section(f"{table.family.name}: gate", (line,), grid_of(GATE, rows))
+    return Section(SectionKind.GATE, f"{table.family.name}: gate", (line,), grid_of(GATE, rows))
 
 
 def gate_verdict(row: ArmRow) -> str:
-    found = row.comparison
-    if found is None or found.gate is None:
-        return f"not judged: {found.nats_refused}" if found else ""
-    return {None: f"not judged: {found.gate.test.reason}", True: "passed", False: "not passed"}[found.gate.passed]
+    comparison = row.comparison
+    if comparison is None or comparison.gate is None:
+        return f"not judged: {comparison.nats_refusal}" if comparison else ""
+    gate = comparison.gate
+    return {None: f"not judged: {gate.test.reason}", True: "passed", False: "not passed"}[gate.passed]
 
 
 def gate_test(row: ArmRow) -> TTest | None:
@@ -250,31 +256,32 @@ GATE = (
 
 
 def configuration(table: FamilyTable) -> Section:
-    """Configuration keys that differ: columns if they are few; otherwise, per arm, what differs from the first arm."""
+    """The configuration keys that differ, as columns if they are few. Otherwise each arm lists its differences from the
+    baseline (without one, from the first arm).
+    """
     heading, rows = f"{table.family.name}: configuration keys that differ", table.rows
     keys = list(dict.fromkeys(key for row in rows for key in row.differing))
-    if len(keys) <= WIDEST_GRID:
+    if len(keys) <= MOST_COLUMNS:
         columns = [
             Column("arm", lambda row: row.label, numeric=False),
             *(Column(key, key_cell(key), numeric=False) for key in keys),
         ]
-        return Section(heading, (), grid_of(columns, rows))
+        return Section(SectionKind.CONFIGURATION, heading, (), grid_of(columns, rows))
     reference = next((row for row in rows if row.is_baseline), rows[0])
     lines = []
     for row in rows:
-        told = {
+        values = {
             k: v
             for k, v in row.differing.items()
             if row is not reference and repr(v) != repr(reference.differing.get(k))
         }
-        lines.append(
-            f"{row.label}: {listed(told) or ('what the others differ from' if row is reference else 'no record tells')}"
-        )
-    return Section(heading, tuple(lines))
+        alone = "the arm that the others are compared with" if row is reference else "no record has its configuration"
+        lines.append(f"{row.label}: {listed(values) or alone}")
+    return Section(SectionKind.CONFIGURATION, heading, tuple(lines))
 
 
-def listed(told: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value_text(value)}" for key, value in told.items())
+def listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value_text(value)}" for key, value in values.items())
 
 
 def key_cell(key: str) -> Callable[[ArmRow], str]:

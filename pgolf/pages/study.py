@@ -1,4 +1,4 @@
-"""A study's further sections: scores by seed, scores during training, and the comparison as it was published."""
+"""Further sections of a study: live and packed scores, scores during training, bytes, the published comparison."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -9,36 +9,40 @@ from pgolf.study.tradeoff import against_the_line
 from pgolf.tables.curves import Curve, curves_of, of_group
 from pgolf.tables.stats import one_sample, welch
 from pgolf.tables.table import ArmRow, FamilyTable, Tables, base_of
-from pgolf.tables.text import Grid, Section, interval, number, p_text
+from pgolf.tables.text import Grid, Section, SectionKind, interval, number, p_text
 
-MOST_STEPS = 8  # columns of scores on the way
+MOST_STEPS = 8  # columns of scores during training
 
 
 def study_sections(study: Study, report: Tables, curves: Sequence[Curve]) -> list[Section]:
-    """Further sections of every family that has been run."""
-    found = []
+    """The further sections of every family with a baseline and a score."""
+    sections = []
     for table in report.families:
         if table.family.baseline is None or not any(row.mean_bpb is not None for row in table.rows):
             continue
-        found.append(scores_apart(table))
-        found += on_the_way(table, curves)
-        found += by_phase(table, curves)
-        found += bytes_saved(table, table.settings.smallest_effect_bpb or study.smallest_effect_bpb)
-        found += against_the_line(table, study.line_of(table.family.name))
+        sections.append(scores_by_stage(table))
+        sections += scores_by_step(table, curves)
+        sections += scores_by_phase(table, curves)
+        sections += bytes_saved(table, table.settings.smallest_effect_bpb or study.smallest_effect_bpb)
+        sections += against_the_line(table, study.line_of(table.family.name))
         if study.published_test == "one_sample":
-            found.append(as_a_constant(table))
-    return found
+            sections.append(as_published(table))
+    return sections
 
 
 def grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Grid:
-    """A grid of numbers, names in its first column."""
+    """A grid of numbers with names in its first column."""
     return Grid(tuple(titles), (False, *(True for _ in titles[1:])), tuple(tuple(row) for row in rows))
 
 
-def scores_apart(table: FamilyTable) -> Section:
-    """Live, averaged and packed scores of every arm, means over its seeds, and the FLOPs of a trained token.
+def further(heading: str, line: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Section:
+    return Section(SectionKind.FURTHER, heading, (line,), grid(titles, rows))
 
-    The difference between live scores stands beside them: an average or a packer can turn what the packed scores say.
+
+def scores_by_stage(table: FamilyTable) -> Section:
+    """Live, averaged and packed scores of every arm, means over seeds, and training FLOPs per token.
+
+    The difference between live scores is shown as well, since averaging and packing can reverse the order of arms.
     """
 
     def cells(row: ArmRow) -> list[str]:
@@ -60,24 +64,23 @@ def scores_apart(table: FamilyTable) -> Section:
         ]
 
     titles = ("arm", "live bpb", "live difference [95%]", "averaged bpb", "packed bpb", "packing, bpb", "MFLOPs/token")
-    lines = ("Means over seeds; the difference to the baseline's live scores has Welch's interval, not corrected.",)
-    return Section(
-        f"{table.family.name}: live, averaged and packed", lines, grid(titles, [cells(row) for row in table.rows])
-    )
+    line = "Means over seeds. The difference to the baseline's live scores has Welch's interval, not corrected."
+    rows = [cells(row) for row in table.rows]
+    return further(f"{table.family.name}: live, averaged and packed", line, titles, rows)
 
 
-def on_the_way(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
-    """Mean live scores at the validation steps that all arms have, at most eight of them; nothing without curves."""
-    found = curves_of(curves)
+def scores_by_step(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
+    """Mean live scores at validation steps that all arms have, at most MOST_STEPS; no section without curves."""
+    by_run = curves_of(curves)
     runs = {
-        row.label: [dict(zip(c.val_steps, c.val_bpb_live, strict=True)) for c in of_group(row.group, found)]
+        row.label: [dict(zip(c.val_steps, c.val_bpb_live, strict=True)) for c in of_group(row.group, by_run)]
         for row in table.rows
         if row.mean_bpb is not None
     }
-    seen = [set(run) for members in runs.values() for run in members]
-    if not seen or not all(runs.values()):
+    steps_of_runs = [set(run) for members in runs.values() for run in members]
+    if not steps_of_runs or not all(runs.values()):
         return []
-    steps = sorted(set.intersection(*seen))
+    steps = sorted(set.intersection(*steps_of_runs))
     steps = (
         [steps[round(i * (len(steps) - 1) / (MOST_STEPS - 1))] for i in range(MOST_STEPS)]
         if len(steps) > MOST_STEPS
@@ -87,16 +90,13 @@ def on_the_way(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
         [label, *(number(fmean(run[step] for run in members)) for step in steps)] for label, members in runs.items()
     ]
     titles = ["arm", *(f"step {step:,}" for step in steps)]
-    return (
-        [Section(f"{table.family.name}: live bpb on the way", ("Means over seeds.",), grid(titles, rows))]
-        if steps
-        else []
-    )
+    heading = f"{table.family.name}: live bpb during training"
+    return [further(heading, "Means over seeds.", titles, rows)] if steps else []
 
 
 def phases_of(curve: Curve) -> list[tuple[str, int, float]]:
-    """(phase of the schedule, step, live bpb) at the last validation of each phase: `constant`, `rising`, `falling` or
-    `zero` rate.
+    """(phase of the learning rate, step, live bpb) at the last validation of each phase. Phases are `constant`,
+    `rising`, `falling` and `zero`.
     """
     last: dict[str, tuple[int, float]] = {}
     for step, bpb in zip(curve.val_steps, curve.val_bpb_live, strict=True):
@@ -110,14 +110,14 @@ def phases_of(curve: Curve) -> list[tuple[str, int, float]]:
     return [(phase, *at) for phase, at in sorted(last.items(), key=lambda item: item[1])]
 
 
-def by_phase(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
-    """Mean live scores at the last validation of each phase of the schedule; nothing where no arm has two phases with a
-    validation.
+def scores_by_phase(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
+    """Mean live scores at the last validation of each phase of the learning rate; no section with fewer than two
+    phases.
     """
-    found = curves_of([curve for curve in curves if curve.train_lr_scale])
+    by_run = curves_of([curve for curve in curves if curve.train_lr_scale])
     rows, titles = [], list[str]()
     for row in table.rows:
-        runs = [phases_of(curve) for curve in of_group(row.group, found)]
+        runs = [phases_of(curve) for curve in of_group(row.group, by_run)]
         if not runs or len(runs) < row.group.n or len({tuple(phase[:2] for phase in run) for run in runs}) > 1:
             continue
         cells, before = {}, None
@@ -131,20 +131,17 @@ def by_phase(table: FamilyTable, curves: Sequence[Curve]) -> list[Section]:
         rows.append((row.label, cells))
     if len(titles) < 2:
         return []
-    lines = (
-        "Live bpb at the last validation of each phase of the learning rate, at its step, and the change since the "
-        "phase before; means.",
+    line = (
+        "Mean live bpb at the last validation of each phase of the learning rate, with its step, and the change since "
+        "the previous phase."
     )
-    told = [[label, *(cells.get(phase, "") for phase in titles)] for label, cells in rows]
-    return [
-        Section(
-            f"{table.family.name}: by phase of the schedule", lines, grid(("arm", *(f"{t} rate" for t in titles)), told)
-        )
-    ]
+    texts = [[label, *(cells.get(phase, "") for phase in titles)] for label, cells in rows]
+    heading = f"{table.family.name}: by phase of the schedule"
+    return [further(heading, line, ("arm", *(f"{t} rate" for t in titles)), texts)]
 
 
 def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
-    """Packed bytes against the baseline's, and whether they are saved at an equal score: its whole interval within the
+    """Packed bytes compared with the baseline's, and whether the score is equal: its whole interval lies within the
     smallest effect.
     """
     rows = []
@@ -158,11 +155,11 @@ def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
         verdict = (
             "yes"
             if test.within(smallest)
-            else "no, better"
+            else "better"
             if test.high < 0
-            else "no, worse"
+            else "worse"
             if test.low > 0
-            else "cannot be told"
+            else "inconclusive"
         )
         model, base_model = row.group.mean("model_bytes"), base.group.mean("model_bytes")
         alone = "" if not model or not base_model else f"{100 * (model / base_model - 1):+.1f}%"
@@ -171,35 +168,30 @@ def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
     titles = (
         "arm",
         "bytes",
-        "against the baseline",
+        "difference in bytes",
         "share",
         "share of the model alone",
         "difference in bpb",
         "equal score",
     )
     line = f"Equal: the whole 95% interval lies within {smallest} bpb, the smallest effect that matters at this size."
-    return [Section(f"{table.family.name}: bytes at an equal score", (line,), grid(titles, rows))] if rows else []
+    return [further(f"{table.family.name}: bytes at an equal score", line, titles, rows)] if rows else []
 
 
-def as_a_constant(table: FamilyTable) -> Section:
-    """Each arm against its baseline's mean as if that were known exactly, as it was published: it leaves the baseline's
-    noise out.
-    """
+def as_published(table: FamilyTable) -> Section:
+    """Each arm compared with its baseline's mean as a constant, as published: without the baseline's noise."""
     rows = []
     for row in table.rows:
         base = base_of(row, table)
         if base is None or base.mean_bpb is None or row.mean_bpb is None:
             continue
         test = one_sample(row.group.values("val_bpb"), base.mean_bpb, side="less")
-        proper = None if row.comparison is None else row.comparison.test
+        correct = None if row.comparison is None else row.comparison.test
         t = f"t = {test.t:.2f}, df {test.df:.0f}" if test.t is not None and test.df is not None else str(test.reason)
-        rows.append([row.label, t, p_text(test.p), "" if proper is None else p_text(proper.p)])
+        rows.append([row.label, t, p_text(test.p), "" if correct is None else p_text(correct.p)])
     line = (
-        "The baseline's mean is taken for a constant and the test is one-sided, for an improvement, as published;"
-        " the proper p is two-sided."
+        "As published, the baseline's mean is treated as a constant and the test is one-sided, for an improvement. "
+        "The correct p is two-sided."
     )
-    return Section(
-        f"{table.family.name}: as published",
-        (line,),
-        grid(("arm", "one-sample test", "its one-sided p", "proper p"), rows),
-    )
+    titles = ("arm", "one-sample test", "its one-sided p", "correct p")
+    return further(f"{table.family.name}: as published", line, titles, rows)

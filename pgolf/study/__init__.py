@@ -1,1 +1,1 @@
-"""What a study asks, and what its numbers answer. No torch."""
+"""Studies: their descriptions, the verdicts on published claims, and deviations from a study. Imports no torch."""

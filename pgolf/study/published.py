@@ -1,4 +1,4 @@
-"""Published values beside measured ones, and the verdict on each arm."""
+"""Published values in the tables, and the verdict on each arm."""
 
 from dataclasses import replace
 
@@ -11,9 +11,9 @@ PUBLISHED_SCALE = "published"
 
 
 def with_published(report: Tables, study: Study, *, judged: bool) -> Tables:
-    """The published value of each arm and, where arms are judged, what the differences say, as further columns."""
+    """The tables with further columns: each arm's published value and, if judged, its verdict."""
 
-    def more(row: ArmRow) -> ArmRow:
+    def extended(row: ArmRow) -> ArmRow:
         published = study.published.get(row.group.arm, {}).get("val_bpb")
         cells = {"published bpb": number(published)}
         if row.group.only("choices.scale") == PUBLISHED_SCALE and published is not None and row.mean_bpb is not None:
@@ -22,14 +22,14 @@ def with_published(report: Tables, study: Study, *, judged: bool) -> Tables:
         return replace(row, extra={**row.extra, **cells})
 
     tables = [
-        replace(table, rows=tuple(more(row) for row in table.rows)) if table.family.baseline is not None else table
+        replace(table, rows=tuple(extended(row) for row in table.rows)) if table.family.baseline is not None else table
         for table in report.families
     ]
     return replace(report, families=tuple(tables))
 
 
 def arm_verdict(row: ArmRow, smallest: float) -> str:
-    """What an arm's difference to its baseline says."""
+    """The verdict on an arm's difference to its baseline; empty without a test."""
     test = None if row.comparison is None else row.comparison.test
     if test is None or test.difference is None or test.low is None or test.high is None or row.holm_p is None:
         return ""

@@ -1,1 +1,1 @@
-"""From rows to groups, comparisons and tests. Numbers only, no torch."""
+"""From rows to groups, comparisons and tests, as numbers. Imports no torch."""

@@ -1,81 +1,72 @@
-"""Whether an arm may be compared with its baseline, and with which test: what forbids a difference, and what must stand
-beside it.
-"""
+"""Whether an arm may be compared with its baseline: what forbids a difference, and the caveats of one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pgolf.tables.groups import BUDGET, SHORT, Caveat, Group
+from pgolf.tables.caveats import Caveat, CaveatKind, Refusal, RefusalKind
+from pgolf.tables.groups import BUDGET, SHORT, Group
 
-IDENTICAL = "same configuration as the baseline"
-LISTED = 3  # file names in a mark
-SAME_BYTES = 0.01  # scored bytes may differ by this fraction: another tokenizer's first token, a dropped tail
+MOST_FILES = 3  # that a caveat names
+SAME_BYTES = 0.01  # relative tolerance for scored bytes: another tokenizer's first token, a dropped tail
 
 
 @dataclass(frozen=True)
 class Comparability:
-    """refused: why there is no difference at all; nats_refused: why nats per token cannot be compared; marks: what else
-    differs.
-    """
+    """refusal: why there is no difference. nats_refusal: why nats per token are not compared, for readers."""
 
-    refused: str | None
-    nats_refused: str | None
-    marks: tuple[Caveat, ...]
+    refusal: Refusal | None
+    nats_refusal: str | None
+    caveats: tuple[Caveat, ...]
 
 
 def comparability(arm: Group, base: Group) -> Comparability:
-    """What stands between two groups of runs."""
-    refused = refusal(arm, base)
-    if refused:
-        return Comparability(refused, refused, ())
-    nats_refused = None
+    """Whether two groups may be compared, and with which caveats."""
+    refusal = difference_refusal(arm, base)
+    if refusal is not None:
+        return Comparability(refusal, refusal.text, ())
+    nats_refusal = None
+    caveats = [*code_caveats(arm, base), *budget_caveats(arm, base)]
     if tokenizers(arm) != tokenizers(base):
-        nats_refused = "another tokenizer than the baseline: nats per token do not compare, bpb does"
-    marks = [*code_marks(arm, base), *budget_marks(arm, base)]
-    if nats_refused:
-        marks.append(
-            Caveat(
-                "arms with another tokenizer than their baseline: nats are not compared",
-                "another tokenizer: nats not compared",
-            )
-        )
+        nats_refusal = "another tokenizer than the baseline: only bpb is compared, not nats per token"
+        caveats.append(Caveat(CaveatKind.OTHER_TOKENIZER, "another tokenizer: nats not compared"))
     elif values(arm, "data_sha") != values(base, "data_sha"):
-        marks.append(
-            Caveat("arms with other training data than their baseline", "other training data than the baseline")
-        )
+        caveats.append(Caveat(CaveatKind.OTHER_DATA, "other training data than the baseline"))
     if values(arm, "device") != values(base, "device"):
-        marks.append(
-            Caveat(
-                "arms on another device than their baseline",
-                f"on {text(arm, 'device')}, baseline on {text(base, 'device')}",
-            )
-        )
-    return Comparability(None, nats_refused, tuple(marks))
+        devices = f"on {text(arm, 'device')}, baseline on {text(base, 'device')}"
+        caveats.append(Caveat(CaveatKind.OTHER_DEVICE, devices))
+    return Comparability(None, nats_refusal, tuple(caveats))
 
 
-def refusal(arm: Group, base: Group) -> str | None:
-    """The first thing that makes a difference of two scores meaningless."""
+def difference_refusal(arm: Group, base: Group) -> Refusal | None:
+    """Why the difference of two groups' scores would have no meaning; None if it has one."""
     if arm.fingerprint == base.fingerprint:
-        return IDENTICAL
-    if arm.refused or base.refused:
-        return arm.refused or f"the baseline has no mean: {base.refused}"
-    for key, what in (("eval_mode", "evaluation mode"), ("val_text_sha", "validation text")):
-        if (mine := arm.only(key)) != (other := base.only(key)):
-            mine, other = (str(x)[:SHORT] if key == "val_text_sha" else x for x in (mine, other))
-            return f"another {what} than the baseline ({mine}, not {other})"
+        return Refusal(RefusalKind.SAME_CONFIGURATION, "same configuration as the baseline")
+    if arm.refusal is not None:
+        return arm.refusal
+    if base.refusal is not None:
+        return Refusal(RefusalKind.BASELINE_WITHOUT_MEAN, f"the baseline has no mean: {base.refusal.text}")
+    mode, base_mode = arm.only("eval_mode"), base.only("eval_mode")
+    if mode != base_mode:
+        reason = f"another evaluation mode than the baseline ({mode}, not {base_mode})"
+        return Refusal(RefusalKind.OTHER_MODE, reason)
+    sha, base_sha = arm.only("val_text_sha"), base.only("val_text_sha")
+    if sha != base_sha:
+        reason = f"another validation text than the baseline ({str(sha)[:SHORT]}, not {str(base_sha)[:SHORT]})"
+        return Refusal(RefusalKind.OTHER_TEXT, reason)
     a, b = arm.mean("val_bytes"), base.mean("val_bytes")
     if not same_part(a, b):
-        return f"another part of the validation text than the baseline ({a:,.0f} bytes, not {b:,.0f})"
+        reason = f"another part of the validation text than the baseline ({a:,.0f} bytes, not {b:,.0f})"
+        return Refusal(RefusalKind.OTHER_PART, reason)
     return None
 
 
 def same_part(a: float | None, b: float | None) -> bool:
-    """Whether two counts of scored bytes are of the same part of a text; what is not known is taken for the same."""
+    """Whether two counts of scored bytes can be of the same part of a text; an unknown count can."""
     return a is None or b is None or abs(a - b) <= SAME_BYTES * max(a, b)
 
 
 def tokenizers(g: Group) -> set[object]:
-    """Which tokenizers a group's texts were cut by; where a record does not say, targets and bytes tell."""
+    """The tokenizers of a group's texts, by hash; without a hash, by the counts of targets and bytes."""
     return {row.get("tokenizer_sha") or (row.get("val_targets"), row.get("val_bytes")) for row in g.used.values()}
 
 
@@ -87,44 +78,48 @@ def text(g: Group, key: str) -> str:
     return ", ".join(sorted({str(row.get(key)) for row in g.used.values()}))
 
 
-def code_marks(arm: Group, base: Group) -> Sequence[Caveat]:
-    """Whether the same code ran: hashes of the files that both loaded. A file that only one loaded is its variant."""
-    kind = "arms whose code is not their baseline's, or cannot be shown to be"
+def code_caveats(arm: Group, base: Group) -> Sequence[Caveat]:
+    """A caveat if the code differs. Only files that both loaded are compared: the others are part of the variant."""
     if values(arm, "code_sha") == values(base, "code_sha"):
         return []
-    mine, theirs = file_sums(arm), file_sums(base)
-    if mine is None or theirs is None:
-        return [
-            Caveat(kind, "its record does not say file by file which code ran: cannot be shown to be the baseline's")
-        ]
-    changed = sorted(name for name in mine.keys() & theirs.keys() if mine[name] != theirs[name])
-    more = f" and {len(changed) - LISTED} more" if len(changed) > LISTED else ""
-    return [Caveat(kind, f"other code than the baseline ({', '.join(changed[:LISTED])}{more})")] if changed else []
+    hashes, base_hashes = file_hashes(arm), file_hashes(base)
+    if hashes is None or base_hashes is None:
+        unknown = "no hash per source file in its record, so its code cannot be compared with the baseline's"
+        return [Caveat(CaveatKind.OTHER_CODE, unknown)]
+    changed = sorted(name for name in hashes.keys() & base_hashes.keys() if hashes[name] != base_hashes[name])
+    if not changed:
+        return []
+    more = f" and {len(changed) - MOST_FILES} more" if len(changed) > MOST_FILES else ""
+    names = ", ".join(changed[:MOST_FILES])
+    return [Caveat(CaveatKind.OTHER_CODE, f"other code than the baseline ({names}{more})")]
 
 
-def file_sums(g: Group) -> dict[str, set[str]] | None:
-    """{source file: its sums over a group's runs}; None where a record has no sums."""
-    found: dict[str, set[str]] = {}
+def file_hashes(g: Group) -> dict[str, set[str]] | None:
+    """{source file: its hashes in a group's runs}; None where a record has no hashes."""
+    hashes: dict[str, set[str]] = {}
     for row in g.used.values():
         for line in row.get("code_files") or [""]:
             name, _, sha = str(line).rpartition(" ")
             if not name:
                 return None
-            found.setdefault(name, set()).add(sha)
-    return found
+            hashes.setdefault(name, set()).add(sha)
+    return hashes
 
 
-def budget_marks(arm: Group, base: Group) -> Sequence[Caveat]:
-    told = []
-    for key in BUDGET:
-        if values(arm, key) != values(base, key):
-            told.append(f"{key.removeprefix('budget.')} {text(arm, key)}, baseline {text(base, key)}")
-    return [Caveat("arms with another budget than their baseline", f"budget: {'; '.join(told)}")] if told else []
+def budget_caveats(arm: Group, base: Group) -> Sequence[Caveat]:
+    differences = [
+        f"{key.removeprefix('budget.')} {text(arm, key)}, baseline {text(base, key)}"
+        for key in BUDGET
+        if values(arm, key) != values(base, key)
+    ]
+    return [Caveat(CaveatKind.OTHER_BUDGET, f"budget: {'; '.join(differences)}")] if differences else []
 
 
 def share_checkpoints(arm: Group, base: Group) -> bool:
-    """Whether two arms score the same trained weights seed by seed: both from one parent's runs, or one from the
-    other's.
+    """Whether two arms score the same trained weights seed by seed: those of one parent, or one arm those of the other
+    arm.
     """
-    mine, other = arm.only("from.fingerprint"), base.only("from.fingerprint")
-    return (mine is not None and mine in (other, base.fingerprint)) or (other is not None and other == arm.fingerprint)
+    parent, base_parent = arm.only("from.fingerprint"), base.only("from.fingerprint")
+    return (parent is not None and parent in (base_parent, base.fingerprint)) or (
+        base_parent is not None and base_parent == arm.fingerprint
+    )

@@ -1,4 +1,4 @@
-"""What runs scored on the way, from their metrics.jsonl: curves for pictures, one JSON line a run."""
+"""Scores during training, from metrics.jsonl: one curve per run, stored as one JSON line."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,9 +19,9 @@ MAX_CURVES_BYTES = 512 * 2**20
 
 @dataclass(frozen=True)
 class Curve:
-    """One run: trained tokens with training bits per byte of the step, and steps with live validation bits per byte.
+    """The curves of one run: training bits per byte by step and trained tokens, live validation bits per byte by step.
 
-    train_lr_scale: the schedule's learning-rate scale at each training point; empty where it was not kept.
+    train_lr_scale: the schedule's learning-rate scale at each training point; empty if it was not recorded.
     """
 
     study: str
@@ -38,9 +38,9 @@ class Curve:
 
 
 def read_curve(run: Path, row: Mapping[str, Any]) -> tuple[Curve | None, list[str]]:
-    """The curve of one run, with its final live score as the last point, and what is wrong with its metrics.
+    """The curve of one run, with its final live score as the last point, and error messages.
 
-    There is no curve where there are no metrics, and none of damaged ones.
+    None without metrics, and for damaged metrics.
     """
     if not (run / METRICS).exists():
         return None, []
@@ -67,14 +67,14 @@ def read_curve(run: Path, row: Mapping[str, Any]) -> tuple[Curve | None, list[st
 
 
 def has(event: Mapping[str, Any], *keys: str) -> bool:
-    """Whether an event holds numbers under these names."""
+    """Whether an event has numbers under these names."""
     return all(is_number(event.get(key)) for key in keys)
 
 
 def read_curves(root: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[list[Curve], list[str]]:
-    """Curves of the scored runs below a folder, and a warning per run whose curve is left out.
+    """The curves of the ok runs below a folder, and one warning per run whose curve is left out.
 
-    rows: as `collect` gives them, `folder` relative to root.
+    rows: from `collect`, with `folder` relative to root.
     """
     curves, warnings = [], []
     for row in rows:
@@ -85,19 +85,19 @@ def read_curves(root: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[list[Cur
     return curves, warnings
 
 
-Found = Mapping[tuple[str, str, int], Curve]  # (study, fingerprint, seed) -> its curve
+CurveByRun = Mapping[tuple[str, str, int], Curve]  # (study, fingerprint, seed) -> its curve
 
 
-def curves_of(curves: Sequence[Curve]) -> Found:
-    """Curves by what identifies a run; of copies the first."""
-    found: dict[tuple[str, str, int], Curve] = {}
+def curves_of(curves: Sequence[Curve]) -> CurveByRun:
+    """Curves by the identity of their run. Of several curves of one run the first is taken."""
+    by_run: dict[tuple[str, str, int], Curve] = {}
     for curve in curves:
-        found.setdefault((curve.study, curve.fingerprint, curve.seed), curve)
-    return found
+        by_run.setdefault((curve.study, curve.fingerprint, curve.seed), curve)
+    return by_run
 
 
-def of_group(group: Group, curves: Found) -> list[Curve]:
-    """The curves of a group's counted seeds, by seed; those that have none left out."""
+def of_group(group: Group, curves: CurveByRun) -> list[Curve]:
+    """The curves of a group's counted seeds, by seed. Seeds without a curve are left out."""
     return [curve for seed in sorted(group.used) if (curve := curves.get((group.study, group.fingerprint, seed)))]
 
 
@@ -106,17 +106,17 @@ def curve_lines(curves: Sequence[Curve]) -> list[str]:
 
 
 def check_curve(curve: Curve) -> None:
-    """Raises ValueError for lists that do not go together."""
+    """Raises ValueError if lists that belong together have unequal lengths."""
     train = [curve.train_steps, curve.train_tokens, curve.train_bpb, curve.train_nats]
     train += [curve.train_lr_scale] if curve.train_lr_scale else []
-    for what, lists in (("train", train), ("val", (curve.val_steps, curve.val_bpb_live))):
+    for part, lists in (("train", train), ("val", (curve.val_steps, curve.val_bpb_live))):
         if len({len(values) for values in lists}) > 1:
-            raise ValueError(f"{what} lists of {curve.arm} seed {curve.seed} have unequal lengths")
+            raise ValueError(f"{part} lists of {curve.arm} seed {curve.seed} have unequal lengths")
 
 
 def load_curves(path: Path) -> tuple[list[Curve], list[str]]:
-    """Curves from a file that `curve_lines` made, and a warning that names what is damaged in it. None of both where
-    there is no file.
+    """Curves from a file that `curve_lines` wrote, and at most one warning about damaged lines. Both are empty without
+    a file.
     """
     curves, problems = [], []
     try:

@@ -1,7 +1,7 @@
-"""The statistics of an ablation study, from scipy's t distributions.
+"""The statistics of an ablation study, with t distributions from scipy.
 
-Every value that enters is one run's score, so n counts seeds and every standard deviation is between seeds. What cannot
-be computed is None, with the reason beside it: never NaN, and never a number of no meaning.
+Each input value is the score of one run, so n counts seeds and every standard deviation is between seeds. Quantities
+that cannot be computed are None, with a reason; they are never NaN.
 """
 
 import math
@@ -18,16 +18,15 @@ Side = Literal["two-sided", "less", "greater"]
 ALPHA = 0.05
 POWER = 0.8
 MOST_SEEDS = 1_000_000
-ROUNDING = 1e-12  # a spread below this fraction of the values is rounding, not noise
+ROUNDING = 1e-12  # a standard deviation below this fraction of the values is rounding, not noise
 
 
 @dataclass(frozen=True)
 class TTest:
-    """A t test. difference: its estimate, in the values' unit; low, high: the two-sided 95% interval, whatever the side
-    of p.
+    """A t test. difference: the estimate, in the unit of the values. low, high: the two-sided 95% interval, also if p
+    is one-sided.
 
-    t, df, p, low and high are None, and `reason` says why, where fewer than two values or no variance leave nothing to
-    test.
+    With fewer than two values or without variance, t, df, p, low and high are None and `reason` says why.
     """
 
     name: str
@@ -41,22 +40,18 @@ class TTest:
     reason: str | None = None
 
     def within(self, smallest: float) -> bool:
-        """Whether the whole interval lies inside plus-minus the smallest effect that matters; False where there is
-        none.
-        """
+        """Whether the whole interval lies within +-smallest; False without an interval."""
         return self.low is not None and self.high is not None and -smallest < self.low and self.high < smallest
 
 
 def deviation(values: Sequence[float]) -> float:
-    """Sample standard deviation (n - 1). `statistics.stdev` gives the same to the last digits and takes fifty times as
-    long.
-    """
+    """Sample standard deviation (n - 1). `statistics.stdev` agrees up to the last digits and is 50 times slower."""
     mean = fmean(values)
     return math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (len(values) - 1))
 
 
 def spread(values: Sequence[float]) -> float:
-    """Sample standard deviation (n - 1); exactly zero where the values differ by rounding alone. Needs two values."""
+    """Sample standard deviation (n - 1); exactly zero if the values differ only by rounding. Needs two values."""
     sd = deviation(values)
     return 0.0 if sd <= ROUNDING * max(map(abs, values)) else sd
 
@@ -70,8 +65,8 @@ def t_test(name: str, n: tuple[int, ...], difference: float, error: float, df: f
 
 
 def welch(a: Sequence[float], b: Sequence[float], *, null: float = 0.0, side: Side = "two-sided") -> TTest:
-    """Welch's test of mean(a) - mean(b) against `null`: retrained arms, variances not assumed equal (Welch 1947;
-    Satterthwaite's df).
+    """Welch's test of mean(a) - mean(b) against `null`, for independently trained arms with unequal variances (Welch
+    1947, with Satterthwaite's df).
     """
     name, n = "Welch", (len(a), len(b))
     if not a or not b:
@@ -94,7 +89,7 @@ def one_sample(
     side: Side = "two-sided",
     name: str = "one-sample t",
 ) -> TTest:
-    """Student's test of mean(values) - against, against `null` (0, or a margin that must be exceeded)."""
+    """Student's test of mean(values) - against. null: 0, or a margin that must be exceeded."""
     n = (len(values),)
     if not values:
         return TTest(name, n, None, reason="no scores")
@@ -107,9 +102,7 @@ def one_sample(
 
 
 def paired(a: Sequence[float], b: Sequence[float], *, null: float = 0.0, side: Side = "two-sided") -> TTest:
-    """The paired t test of a - b, value by value: arms that share a checkpoint, or whatever else a study pairs
-    beforehand.
-    """
+    """The paired t test of a - b, for arms that share checkpoints or that a study pairs beforehand."""
     assert len(a) == len(b), (len(a), len(b))
     largest = max((abs(x) for x in [*a, *b]), default=0.0)
     differences = [x - y for x, y in zip(a, b, strict=True)]
@@ -119,7 +112,7 @@ def paired(a: Sequence[float], b: Sequence[float], *, null: float = 0.0, side: S
 
 
 def correlation(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Pearson's r of two arms over their common seeds; None below three pairs or without variance."""
+    """Pearson's r of two arms over their common seeds; None with fewer than three pairs or without variance."""
     assert len(a) == len(b), (len(a), len(b))
     if len(a) < 3 or spread(a) == 0 or spread(b) == 0:
         return None
@@ -131,8 +124,8 @@ def correlation(a: Sequence[float], b: Sequence[float]) -> float | None:
 def holm(ps: Sequence[float | None]) -> list[float | None]:
     """Holm's step-down p values (Holm 1979), in the order given.
 
-    A comparison whose test could not be made (None) still counts in the number of hypotheses: an arm that failed must
-    not ease the correction of the others.
+    A comparison without a test (None) still counts as a hypothesis, so that a failed arm does not weaken the correction
+    of the others.
     """
     order = sorted((p, i) for i, p in enumerate(ps) if p is not None)
     adjusted: list[float | None] = [None] * len(ps)
@@ -145,8 +138,8 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 
 @dataclass(frozen=True)
 class Noise:
-    """A standard deviation pooled over `groups` arms with `df` degrees of freedom; None with the reason where no arm
-    has two seeds.
+    """A standard deviation pooled over `groups` arms with `df` degrees of freedom; None, with a reason, if no arm has
+    two seeds.
     """
 
     sd: float | None
@@ -156,62 +149,61 @@ class Noise:
 
 
 def pooled_sd(arms: Sequence[Sequence[float]]) -> Noise:
-    """The within-arm standard deviation, arms weighted by their degrees of freedom; arms of one seed say nothing."""
-    told = [values for values in arms if len(values) > 1]
-    df = sum(len(values) - 1 for values in told)
-    if not told:
-        return Noise(None, 0, 0, "no arm that is compared has two seeds")
-    return Noise(math.sqrt(sum((len(v) - 1) * spread(v) ** 2 for v in told) / df), df, len(told))
+    """The within-arm standard deviation, arms weighted by their degrees of freedom. Arms with one seed are left out."""
+    samples = [values for values in arms if len(values) > 1]
+    df = sum(len(values) - 1 for values in samples)
+    if not samples:
+        return Noise(None, 0, 0, "no compared arm has two seeds")
+    return Noise(math.sqrt(sum((len(v) - 1) * spread(v) ** 2 for v in samples) / df), df, len(samples))
 
 
 def power(standardised: float, n: int, *, paired: bool = False, alpha: float = ALPHA) -> float:
-    """Probability that the two-sided test with n seeds (an arm, or pairs) finds a true difference of `standardised` sds
-    (noncentral t).
+    """Power of the two-sided test for a true difference of `standardised` standard deviations (noncentral t).
 
-    Unpaired, two arms of n seeds and one sd; paired, the sd is that of the pairs' differences.
+    n: seeds per arm, or pairs. Unpaired: two arms with a common sd. Paired: the sd is that of the pairs' differences.
     """
     df = n - 1 if paired else 2 * n - 2
     shift = standardised * math.sqrt(n if paired else n / 2)
     critical = float(stdtrit(df, 1 - alpha / 2))
-    wrong_side = float(nct.cdf(-critical, df, shift))  # at most alpha / 2; scipy gives NaN where it is too small for it
+    wrong_side = float(nct.cdf(-critical, df, shift))  # at most alpha / 2; NaN in scipy if it underflows
     return float(nct.sf(critical, df, shift)) + (0.0 if math.isnan(wrong_side) else wrong_side)
 
 
-def detectable(sd: float, n: int, *, paired: bool = False, alpha: float = ALPHA, wanted: float = POWER) -> float | None:
-    """The true difference that n seeds find with probability `wanted`, in the unit of sd; None below two seeds."""
+def detectable(sd: float, n: int, *, paired: bool = False, alpha: float = ALPHA, target: float = POWER) -> float | None:
+    """The true difference that n seeds detect with power `target`, in the unit of sd; None for fewer than two."""
     if n < 2:
         return None
     high = 1.0
-    while power(high, n, paired=paired, alpha=alpha) < wanted:
+    while power(high, n, paired=paired, alpha=alpha) < target:
         high *= 2
-    return sd * float(brentq(lambda d: power(d, n, paired=paired, alpha=alpha) - wanted, 0.0, high))
+    return sd * float(brentq(lambda d: power(d, n, paired=paired, alpha=alpha) - target, 0.0, high))
 
 
 def seeds_needed(
-    sd: float, smallest: float, *, paired: bool = False, alpha: float = ALPHA, wanted: float = POWER
+    sd: float, smallest: float, *, paired: bool = False, alpha: float = ALPHA, target: float = POWER
 ) -> int | None:
-    """The fewest seeds (an arm, or pairs) that find a true difference of `smallest` > 0 with probability `wanted`; None
-    above a million.
+    """The smallest number of seeds per arm (or of pairs) that detects a true difference of `smallest` > 0 with power
+    `target`; None above a million.
     """
     assert smallest > 0, smallest
     if sd == 0:
         return 2
     low, high = 1, 2
-    while power(smallest / sd, high, paired=paired, alpha=alpha) < wanted:
+    while power(smallest / sd, high, paired=paired, alpha=alpha) < target:
         low, high = high, 2 * high
         if high > MOST_SEEDS:
             return None
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (
-            (low, middle) if power(smallest / sd, middle, paired=paired, alpha=alpha) >= wanted else (middle, high)
+            (low, middle) if power(smallest / sd, middle, paired=paired, alpha=alpha) >= target else (middle, high)
         )
     return high
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Whether an arm improves on its baseline by more than a margin: `test` is of (baseline - arm) against the margin,
+    """Whether an arm improves on its baseline by more than a margin. test: of (baseline - arm) against the margin,
     one-sided.
     """
 
@@ -221,7 +213,7 @@ class Gate:
 
     @property
     def passed(self) -> bool | None:
-        """None where the test could not be made."""
+        """None without a test."""
         return None if self.test.p is None else self.test.p < self.p_below
 
 
@@ -233,8 +225,8 @@ def gate(
     p_below: float = 0.01,
     pairs: bool = False,
 ) -> Gate:
-    """The challenge's rule for a record: an improvement over `over_nats`, one-sided on that shifted null, p below
-    `p_below`.
+    """The challenge's rule for a new record: an improvement of more than `over_nats`, by a one-sided test against that
+    margin with p below `p_below`.
     """
     test = (paired if pairs else welch)(baseline_nats, arm_nats, null=over_nats, side="greater")
     return Gate(over_nats, p_below, test)
@@ -242,7 +234,7 @@ def gate(
 
 @dataclass(frozen=True)
 class Order:
-    """Kendall's tau-b between our order of arms and another one, with the pairs that made it."""
+    """Kendall's tau-b between two orders of arms, with its counts of pairs."""
 
     tau_b: float | None
     concordant: int
@@ -251,24 +243,24 @@ class Order:
     reason: str | None = None
 
 
-def order_agreement(ours: Sequence[Sequence[float]], theirs: Sequence[float]) -> Order:
-    """Kendall's tau-b over arms: ours[i] the scores of arm i, theirs[i] its score elsewhere.
+def order_agreement(measured: Sequence[Sequence[float]], published: Sequence[float]) -> Order:
+    """Kendall's tau-b over arms. measured[i]: our scores of arm i; published[i]: its published score or rank.
 
-    A pair of our arms whose 95% interval (Welch) holds zero, or that cannot be tested, is a tie; so is a pair that is
-    equal elsewhere.
+    A pair of arms is a tie if its 95% interval (Welch) contains zero, if it cannot be tested, or if the published
+    values are equal.
     """
-    assert len(ours) == len(theirs), (len(ours), len(theirs))
-    if len(ours) < 3:
+    assert len(measured) == len(published), (len(measured), len(published))
+    if len(measured) < 3:
         return Order(None, 0, 0, 0, "no order with fewer than three arms")
     signs = []
-    for i in range(len(ours)):
+    for i in range(len(measured)):
         for j in range(i):
-            test = welch(ours[i], ours[j])
-            apart = test.low is not None and test.high is not None and (test.low > 0 or test.high < 0)
-            mine = math.copysign(1, test.difference) if apart and test.difference else 0
-            signs.append((mine, (theirs[i] > theirs[j]) - (theirs[i] < theirs[j])))
+            test = welch(measured[i], measured[j])
+            excludes_zero = test.low is not None and test.high is not None and (test.low > 0 or test.high < 0)
+            sign = math.copysign(1, test.difference) if excludes_zero and test.difference else 0
+            signs.append((sign, (published[i] > published[j]) - (published[i] < published[j])))
     agree, against = sum(a * b > 0 for a, b in signs), sum(a * b < 0 for a, b in signs)
-    told = sum(a != 0 for a, _ in signs) * sum(b != 0 for _, b in signs)
-    if not told:
+    untied = sum(a != 0 for a, _ in signs) * sum(b != 0 for _, b in signs)
+    if not untied:
         return Order(None, agree, against, len(signs), "every pair is a tie")
-    return Order((agree - against) / math.sqrt(told), agree, against, len(signs) - agree - against)
+    return Order((agree - against) / math.sqrt(untied), agree, against, len(signs) - agree - against)

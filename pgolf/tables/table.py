@@ -1,8 +1,7 @@
-"""Groups -> the table of a study: means, differences to a family's baseline, noise and gate. Nothing here is text for a
-page.
+"""Groups -> the tables of a study, as numbers: means, differences to a family's baseline, noise and gate.
 
-One family is one question: its arms are compared with its baseline by one two-sided test each, corrected together
-(Holm).
+A family is one question. Each of its arms is compared with its baseline by one two-sided test; Holm's method corrects
+the tests of a family together.
 """
 
 import difflib
@@ -13,6 +12,7 @@ from typing import Any
 
 from pgolf.errors import PgolfError
 from pgolf.records.rows import Collected
+from pgolf.tables.caveats import FEWEST_SEEDS, Caveat, CaveatKind
 from pgolf.tables.contrast import (
     Comparison,
     Resolution,
@@ -22,19 +22,16 @@ from pgolf.tables.contrast import (
     corrections,
     resolutions,
 )
-from pgolf.tables.groups import SHORT, Caveat, Group, differing_keys, group
+from pgolf.tables.groups import SHORT, Group, differing_keys, group
 from pgolf.tables.stats import spread
 
-FEWEST_SEEDS = 3
-MOST_NAMED = 200  # arms in one warning
-MOST_FAULTS = 20  # damaged or foreign records that are named among the warnings
+MOST_ARMS = 200  # in one warning
+MOST_RECORDS = 20  # damaged or foreign records in the warnings
 
 
 @dataclass(frozen=True)
 class Family:
-    """Arms of one study that are compared with one baseline arm, in the order shown. baseline: None where nothing is
-    compared.
-    """
+    """Arms of one study, in display order, and the baseline arm that they are compared with; None for no comparison."""
 
     name: str
     study: str
@@ -44,7 +41,7 @@ class Family:
 
 @dataclass(frozen=True)
 class ArmRow:
-    """One line of the table. `extra`: further cells by column title (a published value, a verdict)."""
+    """One row of a table. extra: further cells by column title (a published value, a verdict)."""
 
     label: str
     group: Group
@@ -53,14 +50,14 @@ class ArmRow:
     sd_bpb: float | None
     comparison: Comparison | None
     holm_p: float | None
-    marks: tuple[Caveat, ...]
+    caveats: tuple[Caveat, ...]
     differing: Mapping[str, Any]
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class FamilyTable:
-    """shared: parts that all the study's arm names share, which labels leave out."""
+    """shared: the parts common to all arm names of the study. Labels leave them out."""
 
     family: Family
     rows: tuple[ArmRow, ...]
@@ -81,7 +78,7 @@ class Unscored:
 
 @dataclass(frozen=True)
 class Tables:
-    """Warnings come first, wherever this is shown."""
+    """The tables of everything collected. Every page shows the warnings first."""
 
     warnings: tuple[str, ...]
     families: tuple[FamilyTable, ...]
@@ -97,8 +94,9 @@ def tabulate(
 ) -> Tables:
     """The tables of everything collected.
 
-    families: by default one for each study, of all its arms, with `baseline` or its first planned arm as the baseline.
-    Arms in no given family are shown by themselves. Raises PgolfError for a baseline that is no arm.
+    families: by default one per study, with all its arms, compared with `baseline` or with its first planned arm. Arms
+    that are in none of the given families get a table without a comparison. Raises PgolfError if `baseline` is not an
+    arm.
     """
     settings = settings or Settings()
     groups = group(collected.rows)
@@ -118,55 +116,54 @@ def tabulate(
 
 
 def adhoc_families(groups: Sequence[Group], baseline: str | None) -> list[Family]:
-    """One family for each study. baseline: an arm's name, whole or as the tables shorten it."""
-    found: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    """One family per study. baseline: an arm's full name, or its short name in the tables."""
+    by_study: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for g in groups:
-        found[g.study][g.arm] = None
-    arms = {study: list(names) for study, names in found.items()}
-    named = {
+        by_study[g.study][g.arm] = None
+    arms = {study: list(names) for study, names in by_study.items()}
+    arm_by_name = {
         study: {**{short: arm for arm, short in short_names(names).items()}, **{arm: arm for arm in names}}
         for study, names in arms.items()
     }
-    if baseline is not None and not any(baseline in names for names in named.values()):
-        known = list(dict.fromkeys(short for names in arms.values() for short in short_names(names).values()))
-        near = difflib.get_close_matches(baseline, known, 1)
+    if baseline is not None and not any(baseline in names for names in arm_by_name.values()):
+        labels = list(dict.fromkeys(short for names in arms.values() for short in short_names(names).values()))
+        near = difflib.get_close_matches(baseline, labels, 1)
         raise PgolfError(
             f"--baseline: no such arm ({baseline}). {f'Did you mean {near[0]}? ' if near else ''}Arms: "
-            f"{' '.join(known)}"
+            f"{' '.join(labels)}"
         )
     return [
-        Family(study, study, tuple(names), named[study].get(baseline or "", names[0])) for study, names in arms.items()
+        Family(study, study, tuple(names), arm_by_name[study].get(baseline or "", names[0]))
+        for study, names in arms.items()
     ]
 
 
 def left_over(groups: Sequence[Group], families: Sequence[Family]) -> list[Family]:
-    """Arms that no family names, compared with nothing."""
-    named = {(family.study, arm) for family in families for arm in family.arms}
+    """The arms that are in none of the families, as one family per study without a comparison."""
+    in_a_family = {(family.study, arm) for family in families for arm in family.arms}
     rest: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for g in groups:
-        if (g.study, g.arm) not in named:
+        if (g.study, g.arm) not in in_a_family:
             rest[g.study][g.arm] = None
     return [Family(f"{study}: in no family", study, tuple(arms), None) for study, arms in rest.items() if arms]
 
 
 def shared_parts(arms: Sequence[str]) -> tuple[str, ...]:
-    """The `key=value` parts that every one of several arm names holds, as the names of a sweep without a study do."""
+    """The `key=value` parts common to several arm names, as in a sweep without a study; none for a single name."""
     if len(arms) < 2:
         return ()
     return tuple(part for part in arms[0].split(",") if "=" in part and all(part in arm.split(",") for arm in arms[1:]))
 
 
 def short_names(arms: Sequence[str]) -> dict[str, str]:
-    """Arm names without what they share; as they are where that would make two alike."""
+    """Arm names without their common parts; unchanged if two names would become equal."""
     shared = shared_parts(arms)
     short = {arm: ",".join(part for part in arm.split(",") if part not in shared) or "default" for arm in arms}
     return short if len(set(short.values())) == len(short) else {arm: arm for arm in arms}
 
 
 def label_of(groups: Sequence[Group]) -> dict[int, str]:
-    """A name for each group, by id: its arm's short name, with the configuration's fingerprint where an arm has
-    several.
-    """
+    """A label for each group, by id: its arm's short name, with its fingerprint if the arm has several."""
     times: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
     for g in groups:
         times[g.study][g.arm] += 1
@@ -178,21 +175,21 @@ def label_of(groups: Sequence[Group]) -> dict[int, str]:
 
 
 def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, str], settings: Settings) -> FamilyTable:
-    """The family's arms, planned ones first, each against its baseline. groups: those of the family's study."""
+    """The family's arms, planned ones first, each compared with the baseline. groups: all of the family's study."""
     order = {arm: number for number, arm in enumerate(family.arms)}
     members = sorted((g for g in groups if g.arm in order), key=lambda g: (g.planned is False, order[g.arm]))
     candidates = [g for g in members if g.arm == family.baseline]
     differing = differing_keys(members)
-    namesakes: defaultdict[str, list[str]] = defaultdict(list)
+    names: defaultdict[str, list[str]] = defaultdict(list)
     for g in members:
-        namesakes[g.fingerprint].append(labels[id(g)])
+        names[g.fingerprint].append(labels[id(g)])
     comparisons: list[Comparison | None] = []
-    marks: list[tuple[Caveat, ...]] = []
+    caveats: list[tuple[Caveat, ...]] = []
     for g in members:
         base = None if g.arm == family.baseline else baseline_of(g, candidates)
-        made, said = (None, []) if base is None else compare_groups(g, base, labels[id(base)], settings)
-        comparisons.append(made)
-        marks.append((*g.marks, *own_marks(g, labels[id(g)], namesakes[g.fingerprint]), *said))
+        comparison, limits = (None, []) if base is None else compare_groups(g, base, labels[id(base)], settings)
+        comparisons.append(comparison)
+        caveats.append((*g.caveats, *group_caveats(g, labels[id(g)], names[g.fingerprint]), *limits))
     corrected = corrections(
         members, comparisons, [a for a in family.arms if a != family.baseline and all(g.arm != a for g in members)]
     )
@@ -201,11 +198,11 @@ def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, s
             labels[id(g)],
             g,
             g.arm == family.baseline,
-            None if g.refused else g.mean("val_bpb"),
-            spread(g.values("val_bpb")) if g.n > 1 and not g.refused else None,
+            None if g.refusal else g.mean("val_bpb"),
+            spread(g.values("val_bpb")) if g.n > 1 and not g.refusal else None,
             comparisons[at],
             corrected[at],
-            marks[at],
+            caveats[at],
             {key: values[at] for key, values in differing.items()},
         )
         for at, g in enumerate(members)
@@ -222,55 +219,56 @@ def row_of(arm: str, table: FamilyTable) -> ArmRow | None:
 
 
 def uncompared(row: ArmRow | None) -> str | None:
-    """Why an arm's scores cannot stand beside its baseline's."""
+    """Why an arm's scores cannot be compared with its baseline's; None if they can."""
     if row is None or row.mean_bpb is None:
         return "has no score"
-    refused = None if row.comparison is None else row.comparison.refused
-    return f"cannot be compared: {refused}" if refused else None
+    refusal = None if row.comparison is None else row.comparison.refusal
+    return None if refusal is None else f"cannot be compared: {refusal.text}"
 
 
 def base_of(row: ArmRow, table: FamilyTable) -> ArmRow | None:
-    """The row that an arm was compared with: of several configurations of the baseline one of the same sweep. None
-    where there is none.
+    """The baseline's row that an arm was compared with; None without a difference. Of several configurations of the
+    baseline it is the one that `baseline_of` chose.
     """
-    made = row.comparison
-    if made is None or made.refused is not None:
+    comparison = row.comparison
+    if comparison is None or comparison.refusal is not None:
         return None
-    return next((other for other in table.rows if other.is_baseline and other.label == made.baseline), None)
+    return next((other for other in table.rows if other.is_baseline and other.label == comparison.baseline), None)
 
 
-def own_marks(g: Group, label: str, namesakes: Sequence[str]) -> list[Caveat]:
-    """What is to be said of a group by itself and beside the family's others."""
-    marks = []
-    if g.refused and g.used:
-        marks.append(Caveat("arms whose seeds have no common mean", g.refused))
+def group_caveats(g: Group, label: str, names: Sequence[str]) -> list[Caveat]:
+    """Caveats of a group within its family. names: all labels of its configuration there."""
+    caveats = []
+    if g.refusal and g.used:
+        caveats.append(Caveat(CaveatKind.NO_MEAN, g.refusal.text))
     if g.n < FEWEST_SEEDS:
-        marks.append(Caveat(f"fewer than {FEWEST_SEEDS} seeds", f"n = {g.n}, fewer than {FEWEST_SEEDS}"))
-    if len(namesakes) > 1:
-        others = ", ".join(name for name in namesakes if name != label)
-        marks.append(Caveat("arms of one configuration under several names", f"same configuration as {others}"))
-    return marks
+        caveats.append(Caveat(CaveatKind.FEW_SEEDS, f"n = {g.n}, fewer than {FEWEST_SEEDS}"))
+    if len(names) > 1:
+        others = ", ".join(name for name in names if name != label)
+        caveats.append(Caveat(CaveatKind.SEVERAL_NAMES, f"same configuration as {others}"))
+    return caveats
 
 
-def faults(groups: Sequence[Group]) -> list[str]:
-    """Why each damaged or foreign record is in no mean; of very many the first."""
-    found = {
+def invalid_records(groups: Sequence[Group]) -> list[str]:
+    """Why damaged and foreign records do not count, one line per record, at most MOST_RECORDS of them."""
+    reasons = {
         row["folder"]: first_line(row.get("error"))
         for g in groups
         for row in g.rows
         if row["status"] in ("damaged", "foreign")
     }
     lines = [
-        f"damaged or foreign record, in no mean: {why or folder}" for folder, why in list(found.items())[:MOST_FAULTS]
+        f"damaged or foreign record, not counted: {reason or folder}"
+        for folder, reason in list(reasons.items())[:MOST_RECORDS]
     ]
-    left = len(found) - len(lines)
-    return [*lines, f"and {left:,} more damaged or foreign records: see the runs without a score"] if left else lines
+    rest = len(reasons) - len(lines)
+    return [*lines, f"and {rest:,} more damaged or foreign records: see the runs without a score"] if rest else lines
 
 
-def some(arms: Sequence[str]) -> str:
-    """Arms in a warning; of very many the first, since each one's own notes say it too."""
-    left = len(arms) - MOST_NAMED
-    return "; ".join(arms[:MOST_NAMED]) + (f"; and {left:,} more arms, as their notes say" if left > 0 else "")
+def listed_arms(arms: Sequence[str]) -> str:
+    """Arms in a warning, at most MOST_ARMS of them. The notes of each arm repeat its caveats."""
+    rest = len(arms) - MOST_ARMS
+    return "; ".join(arms[:MOST_ARMS]) + (f"; and {rest:,} more arms, see their notes" if rest > 0 else "")
 
 
 def first_line(error: Any) -> str:
@@ -278,20 +276,21 @@ def first_line(error: Any) -> str:
 
 
 def warnings_of(groups: Sequence[Group], tables: Sequence[FamilyTable]) -> list[str]:
-    """Everything marked, by kind: `kind: arm (text); arm (text)`."""
-    kinds: defaultdict[str, list[str]] = defaultdict(list)
+    """All caveats by kind, `kind: arm (text); arm (text)`, and what is missing from the plan."""
+    by_kind: defaultdict[CaveatKind, list[str]] = defaultdict(list)
     one_study = len({table.family.study for table in tables}) == 1
     for table in tables:
         for row in table.rows:
-            for mark in row.marks:
-                where = row.label if one_study else f"{row.group.study}/{row.label}"
-                kinds[mark.kind].append(f"{where} ({mark.text})")
-    lines = [*faults(groups), *(f"{kind}: {some(list(dict.fromkeys(told)))}" for kind, told in kinds.items())]
+            for caveat in row.caveats:
+                arm = row.label if one_study else f"{row.group.study}/{row.label}"
+                by_kind[caveat.kind].append(f"{arm} ({caveat.text})")
+    lines = invalid_records(groups)
+    lines += [f"{kind.value}: {listed_arms(list(dict.fromkeys(arms)))}" for kind, arms in by_kind.items()]
     cells = {(g.study, row["folder"]): row["status"] for g in groups for row in g.rows if row["planned"]}
-    lacking = sum(status != "ok" for status in cells.values())
-    if lacking:
-        lines.insert(0, f"{lacking} of {len(cells)} planned cells have no ok record")
+    unscored = sum(status != "ok" for status in cells.values())
+    if unscored:
+        lines.insert(0, f"{unscored} of {len(cells)} planned cells have no ok record")
     without_plan = sorted({g.study for g in groups if g.planned is None})
     if without_plan:
-        lines.append(f"no plan (sweep.json) for {', '.join(without_plan)}: cells that are missing cannot be known")
+        lines.append(f"no plan (sweep.json) for {', '.join(without_plan)}: missing cells cannot be detected")
     return lines

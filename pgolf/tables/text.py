@@ -1,21 +1,37 @@
-"""Numbers, intervals and grids as text, the same for every format."""
+"""The parts of a page: sections and grids of text, with numbers and intervals written alike in all formats."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from pgolf.tables.stats import TTest
 
 
 @dataclass(frozen=True)
 class Grid:
-    """columns: titles; numeric: which of them hold numbers, set to the right; rows of text cells."""
+    """A table of text. columns: titles. numeric: which columns are numbers, which are aligned to the right."""
 
     columns: tuple[str, ...]
     numeric: tuple[bool, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
+class SectionKind(Enum):
+    """What a section shows. Code selects sections by their kind; headings are for readers."""
+
+    STUDY = "the study's question and families"
+    WARNINGS = "the warnings"
+    FAMILY = "the table of a family"
+    GATE = "the challenge's gate"
+    DETAILS = "the tests in detail"
+    CONFIGURATION = "the configuration keys that differ"
+    UNSCORED = "the runs without a score"
+    FURTHER = "a further table of a study"
+    CLAIMS = "the verdicts on published claims"
+
+
 @dataclass(frozen=True)
 class Section:
+    kind: SectionKind
     heading: str
     lines: tuple[str, ...] = ()
     grid: Grid | None = None
@@ -30,7 +46,7 @@ def p_text(p: float | None) -> str:
 
 
 def interval(test: TTest | None, digits: int = 4) -> str:
-    """`+0.0130 [+0.0100, +0.0160]`, or the difference with the reason why it has no interval."""
+    """`+0.0130 [+0.0100, +0.0160]`, or the difference and why it has no interval."""
     if test is None or test.difference is None:
         return "" if test is None else test.reason or ""
     bounds = (

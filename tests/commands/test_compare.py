@@ -56,7 +56,7 @@ def test_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert made["notes"] == []
     said = on_terminal(monkeypatch, capsys, a, b)
     for part in (
-        "configuration that differs",
+        "configuration differences",
         "model.head.name",
         '"mos"',
         "(absent)",

@@ -289,7 +289,7 @@ def test_damaged_curves_and_descriptions_are_named_and_the_rest_is_shown(tmp_pat
         (["heads", "--out", "file/x.html"], "file/x.html: cannot be written"),
         (
             ["heads", "--out", "rows.jsonl"],
-            "--out: is not the name of a page (rows.jsonl). Choose a file that ends in .html",
+            "--out: is not the name of an HTML file (rows.jsonl). Choose a file that ends in .html",
         ),
         (["heads", "--png", "file"], "--png: is not a folder (file)"),
         (["heads", "--baseline", "tide"], "Did you mean tied?"),

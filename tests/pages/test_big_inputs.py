@@ -14,7 +14,7 @@ from pgolf.pages.html.document import document
 from pgolf.pages.sections import page
 from pgolf.pages.study import phases_of
 from pgolf.tables.curves import Curve
-from pgolf.tables.table import some
+from pgolf.tables.table import listed_arms
 
 
 def test_a_page_of_many_arms_says_what_it_leaves_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +30,7 @@ def test_a_page_of_many_arms_says_what_it_leaves_out(tmp_path: Path, monkeypatch
     assert "The first 7 of 24 runs are shown." in text
     assert text.count('class="run"') == 7
     assert all(
-        "Of more than 5 arms the best by mean score are drawn; the table has all 12." in exhibit.caption
+        "At most 5 arms are drawn: baselines and the best by mean score. The table has all 12." in exhibit.caption
         for exhibit in exhibits
     )
     (part,) = numbers.parts(made.report.families[0])
@@ -41,8 +41,8 @@ def test_a_page_of_many_arms_says_what_it_leaves_out(tmp_path: Path, monkeypatch
 
 
 def test_a_warning_names_so_many_arms_and_counts_the_rest() -> None:
-    assert some([str(n) for n in range(203)]).endswith("199; and 3 more arms, as their notes say")
-    assert some(["a", "b"]) == "a; b"
+    assert listed_arms([str(n) for n in range(203)]).endswith("199; and 3 more arms, see their notes")
+    assert listed_arms(["a", "b"]) == "a; b"
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 999, 1000, 1001, 4097, 1_000_000])

@@ -285,7 +285,7 @@ def test_far_worse_arms_stand_at_the_edge() -> None:
     assert off_scale([1.0, 2.1, 2.05, 2.2]) is None, "a far better arm is the result"
     key = ("s", "a", "f")
     found = [Effect(key, str(x), x, x - 0.01, x + 0.01) for x in (0.01, 0.02, 0.03, 5.0)]
-    assert forest.far_ones(found) == [False, False, False, True]
+    assert forest.outliers(found) == [False, False, False, True]
     assert forest.limits(found, 0.01)[1] < 0.1
     wide = [Effect(key, "a", 0.01, -3.0, 3.02), Effect(key, "b", 0.02, 0.01, 0.03)]
     low, high = forest.limits(wide, None)

@@ -13,7 +13,7 @@ from rich.console import Console
 from made_records import STUDY, failed, plan, put, record, report_of, study_of
 from pgolf.pages.formats import csv_text, latex, latex_text, markdown, show
 from pgolf.pages.sections import page
-from pgolf.tables.text import Grid, Section
+from pgolf.tables.text import Grid, Section, SectionKind
 
 SCORES = {"tied": [2.00, 2.01, 2.03], "mos": [1.90, 1.93, 1.91], "low": [2.02, 2.00, 2.01]}
 
@@ -32,6 +32,7 @@ def test_warnings_come_first(tmp_path: Path) -> None:
     study = study_of(tmp_path, SCORES)
     put(study, failed("mos", 1))
     made = page(report_of(study))
+    assert made[0].kind is SectionKind.WARNINGS
     assert made[0].heading == "Warnings"
     assert "1 of 9 planned cells have no ok record" in made[0].lines
     assert page(report_of(study_of(tmp_path / "b", SCORES)))[0].lines == ("none",)
@@ -188,6 +189,6 @@ def test_a_narrow_terminal_loses_no_column(tmp_path: Path) -> None:
 def test_long_sections_are_cut_on_a_terminal_and_say_so() -> None:
     out = io.StringIO()
     grid = Grid(("a",), (False,), tuple((str(i),) for i in range(150)))
-    show([Section("x", tuple(f"line {i}" for i in range(30)), grid)], Console(file=out, width=80))
+    show([Section(SectionKind.FURTHER, "x", tuple(f"line {i}" for i in range(30)), grid)], Console(file=out, width=80))
     assert "... and 10 more in table.md" in out.getvalue()
     assert "... and 50 more rows in table.md" in out.getvalue()

@@ -20,7 +20,7 @@ from pgolf.pages.figures.gallery import Exhibit, gallery
 from pgolf.pages.formats import FORMULA, clean, csv_text, latex, markdown, show, spreadsheet_text
 from pgolf.pages.html.document import document
 from pgolf.study.description import Claim, ClaimTest
-from pgolf.tables.text import Grid, Section
+from pgolf.tables.text import Grid, Section, SectionKind
 
 UNREADABLE = ["nul\0and", "half \ud800 pair"]  # no file with these is read
 HOSTILE = [
@@ -224,7 +224,7 @@ def test_terminal(made: StudyResults, width: int) -> None:
     texts = (*HOSTILE, *UNREADABLE)
     titles = Grid(texts, tuple(False for _ in texts), (texts,))
     show(
-        [*made.sections(), Section(HOSTILE[7], (HOSTILE[7],), titles)],
+        [*made.sections(), Section(SectionKind.FURTHER, HOSTILE[7], (HOSTILE[7],), titles)],
         Console(file=out, width=width, force_terminal=False),
     )
     assert not ODD_CHARACTERS.search(out.getvalue())
@@ -232,7 +232,7 @@ def test_terminal(made: StudyResults, width: int) -> None:
 
 
 def as_markdown(text: str) -> Any:
-    return markdown([Section("x", (text,))]).split("\n")[2]
+    return markdown([Section(SectionKind.FURTHER, "x", (text,))]).split("\n")[2]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from scipy import stats as scipy_stats
 from made_records import fingerprint_of, plan, put, record
 from pgolf.errors import PgolfError
 from pgolf.pages.aggregation import aggregate, write_tables
-from pgolf.pages.study import as_a_constant, by_phase, bytes_saved, scores_apart
+from pgolf.pages.study import as_published, bytes_saved, scores_by_phase, scores_by_stage
 from pgolf.records.plan import PlannedCell, Sweep, add_to_plan
 from pgolf.records.rows import ROWS
 from pgolf.study.description import Claim, ClaimTest, FamilyPlan, Study, read_study, study_from, write_study
@@ -74,8 +74,8 @@ def folder_of(tmp_path: Path, made: Study) -> Path:
 )
 def test_a_claim_is_judged_by_its_rule(made: Claim, verdict: str, tmp_path: Path) -> None:
     (found,) = aggregate(folder_of(tmp_path, study(made))).verdicts
-    assert found.verdict == verdict, found.why
-    assert bool(found.why) is (verdict != UNTESTABLE)
+    assert found.verdict == verdict, found.numbers
+    assert bool(found.numbers) is (verdict != UNTESTABLE)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_published_rows_answer_a_claim_of_arithmetic(
     write_study(tmp_path, study(made, published=published))
     put(tmp_path, record("base", 1, 2.0) | {"study": tmp_path.name})
     (found,) = aggregate(tmp_path).verdicts
-    assert (found.verdict, found.why) == (verdict, why), "whatever has been run"
+    assert (found.verdict, "; ".join(found.numbers)) == (verdict, why), "whatever has been run"
     for lacking in ({"worse": {"val_bpb": 2.2}}, {"base": {"val_bpb": 2.4}, "worse": {}}):
         if kind == "published_saves" or not lacking["worse"]:
             with pytest.raises(ValueError, match="have no val_bpb"):
@@ -107,7 +107,7 @@ def test_published_rows_answer_a_claim_of_arithmetic(
 def test_a_family_added_afterwards_explores(tmp_path: Path) -> None:
     family = FamilyPlan("all", "every arm", "base", ("base", "worse", "same", "noisy"), explored=True)
     made = aggregate(folder_of(tmp_path, study(claim("worse", "worse"), families=(family,))))
-    assert [v.told for v in made.verdicts] == ["holds (explored afterwards)"]
+    assert [v.label for v in made.verdicts] == ["holds (explored afterwards)"]
     assert any(
         "holds (explored afterwards)" in row
         for row in (made.sections()[-1].grid.rows if made.sections()[-1].grid else ())
@@ -128,7 +128,7 @@ def test_the_latest_sweep_speaks_for_an_arm_and_what_none_plans_says_nothing(tmp
         put(folder, record("worse", seed, bpb) | {"study": "heads", "fingerprint": "b" * 16})
     found = aggregate(folder)
     assert found.verdicts[0].verdict == HOLDS, "the better one is not planned"
-    assert any("not planned" in warning for warning in found.report.warnings)
+    assert any("not in the current sweep plan" in warning for warning in found.report.warnings)
 
 
 def test_two_seeds_give_no_verdict(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_two_seeds_give_no_verdict(tmp_path: Path) -> None:
         record_of_3.unlink()
     for verdict in aggregate(folder).verdicts:
         assert verdict.verdict == UNDECIDED
-        assert "worse has 2 of the 3 seeds that a verdict needs" in verdict.why
+        assert "worse has 2 of the 3 seeds that a verdict needs" in verdict.numbers[0]
 
 
 def test_an_order_needs_scores_that_can_be_compared(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_an_order_needs_scores_that_can_be_compared(tmp_path: Path) -> None:
         path.write_text(path.read_text().replace(json.loads(path.read_text())["eval_mode"], "sliding"))
     (verdict,) = aggregate(folder).verdicts
     assert verdict.verdict == UNDECIDED
-    assert "worse cannot be compared" in verdict.why
+    assert "worse cannot be compared" in verdict.numbers[0]
 
 
 def test_holm_counts_the_arms_of_the_family_that_were_not_run(tmp_path: Path) -> None:
@@ -168,10 +168,10 @@ def curve(arm: str, seed: int, shift: float) -> Curve:
 def test_scores_by_phase_of_the_schedule(tmp_path: Path) -> None:
     made = aggregate(folder_of(tmp_path, study()))
     curves = [curve(arm, seed, seed / 10) for arm in ("base", "worse") for seed in (1, 2, 3)]
-    (section,) = by_phase(made.report.families[0], curves)
+    (section,) = scores_by_phase(made.report.families[0], curves)
     assert section.grid.columns == ("arm", "constant rate", "falling rate", "zero rate")
     assert section.grid.rows[0] == ("base", "2.7000 at 20", "2.4500 at 30 (-0.2500)", "2.2000 at 40 (-0.2500)")
-    assert by_phase(made.report.families[0], [replace(c, train_lr_scale=()) for c in curves]) == []
+    assert scores_by_phase(made.report.families[0], [replace(c, train_lr_scale=()) for c in curves]) == []
 
 
 def test_live_scores_have_a_difference_of_their_own(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_live_scores_have_a_difference_of_their_own(tmp_path: Path) -> None:
         record = json.loads(path.read_text())
         record["val_bpb_live"] = record["val_bpb"] - (0.5 if path.parts[-3] == "worse" else 0.0)
         path.write_text(json.dumps(record))
-    told = {row[0]: row[2] for row in scores_apart(aggregate(folder).report.families[0]).grid.rows}
+    told = {row[0]: row[2] for row in scores_by_stage(aggregate(folder).report.families[0]).grid.rows}
     assert told["base"] == ""
     assert told["worse"] == interval(welch([bpb - 0.5 for bpb in WORSE], BASE))
     assert told["same"] == interval(welch(SAME, BASE))
@@ -201,17 +201,14 @@ def test_each_sweep_is_held_against_its_own_baseline(tmp_path: Path) -> None:
             put(folder, made)
     add_to_plan(folder, Sweep(("again",), 1.0, "c0de", False, tuple(cells)))
     made = aggregate(folder)
-    assert (
-        "arms of several configurations, of which the latest sweep's speaks for a claim: base, worse"
-        in made.report.warnings
-    )
+    assert "arms with several configurations; claims use that of the latest sweep: base, worse" in made.report.warnings
     (table,) = made.report.families
     again = next(row for row in table.rows if row.group.fingerprint == "w" * 16)
-    live = {row[0]: row[2] for row in scores_apart(table).grid.rows}
+    live = {row[0]: row[2] for row in scores_by_stage(table).grid.rows}
     assert live[again.label] == interval(welch([bpb - 1 for bpb in WORSE], [bpb - 1 for bpb in BASE]))
     (section,) = bytes_saved(table, 0.01)
     assert {row[0]: row[3] for row in section.grid.rows}[again.label] == "+10.0%"
-    (constant,) = [row for row in as_a_constant(table).grid.rows if row[0] == again.label]
+    (constant,) = [row for row in as_published(table).grid.rows if row[0] == again.label]
     assert constant[1] == f"t = {one_sample([b - 1 for b in WORSE], fmean(BASE) - 1).t:.2f}, df 2"
 
 
@@ -222,8 +219,8 @@ def test_bytes_are_saved_at_an_equal_score_only_within_the_smallest_effect(tmp_p
     (section,) = bytes_saved(aggregate(folder).report.families[0], 0.01)
     told = {row[0]: (*row[2:5], row[6]) for row in section.grid.rows}
     assert told["same"] == ("-50,000", "-10.0%", "-12.5%", "yes"), "of 500,000 bytes 100,000 are code"
-    assert told["worse"] == ("+0", "+0.0%", "+0.0%", "no, worse")
-    assert told["noisy"][-1] == "cannot be told"
+    assert told["worse"] == ("+0", "+0.0%", "+0.0%", "worse")
+    assert told["noisy"][-1] == "inconclusive"
 
 
 @pytest.mark.parametrize(
@@ -261,7 +258,7 @@ def test_bytes_saved_are_told_seed_by_seed(tmp_path: Path) -> None:
     assert told["noisy"][2] == f"{fmean(saved):+,.0f} [{test.low:+,.0f}, {test.high:+,.0f}]"
     assert told["noisy"][3] == f"{100 * fmean(saved) / fmean(costs):+.1f}%"
     assert told["noisy"][4] == f"{100 * fmean(saved) / (fmean(costs) - 100_000):+.1f}%", "the model alone"
-    assert told["same"] == ("500,000", "", "its score lies beyond the line's ends", "", "")
+    assert told["same"] == ("500,000", "", "its score is beyond the ends of the line", "", "")
     assert [row[1] for row in section.grid.rows] == ["3", "3"]
     assert against_the_line(table, ()) == []
     (section,) = against_the_line(table, ("base", "absent"))
@@ -289,7 +286,7 @@ def test_a_configuration_that_no_sweep_plans_is_no_part_of_the_line(tmp_path: Pa
 def test_a_claim_about_what_was_not_run_is_undecided(tmp_path: Path) -> None:
     family = FamilyPlan("all", "every arm", "base", ("base", "worse", "same", "noisy", "absent"))
     (found,) = aggregate(folder_of(tmp_path, study(claim("worse", "absent"), families=(family,)))).verdicts
-    assert (found.verdict, found.why) == (UNDECIDED, "absent has no score")
+    assert (found.verdict, found.numbers) == (UNDECIDED, ("absent has no score",))
 
 
 def test_the_page_has_every_part(tmp_path: Path) -> None:
@@ -330,7 +327,7 @@ def test_rows_beside_their_study_are_read_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"test": "guess"}, "test guess is none of"),
+        ({"test": "guess"}, "test guess is not one of"),
         ({"published": {"other": {}}}, "published values of other"),
         ({"published_test": "z"}, "published_test z"),
     ],

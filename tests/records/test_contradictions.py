@@ -139,7 +139,7 @@ def test_all_seeds_alike_are_counted_with_a_warning_unless_their_times_are_alike
     others = [as_seed(seed, MINE[0], train_s=100.0 + seed, tokens_per_s=700416 / (100.0 + seed)) for seed in (2, 3)]
     row, warnings = one([MINE[0], *others], tmp_path)
     assert row.group.n == 3
-    assert any("score alike to the last digit" in text for text in warnings)
+    assert any("have exactly the same score" in text for text in warnings)
     row, warnings = one([MINE[0], as_seed(2, MINE[0]), as_seed(3, MINE[0])], tmp_path)
     assert row.group.n == 1
     assert any("took the times of seed 1" in text for text in warnings)
@@ -167,7 +167,7 @@ def test_the_study_says_what_was_done_to_its_rows(name: str, tmp_path: Path) -> 
     made, whole = aggregate(tmp_path / "rows.jsonl"), aggregate(RESULTS / "higher_rank_heads.jsonl")
     assert any(MINE[0]["folder"][:10] in text and ARM in text for text in made.report.warnings)
     if name == "a copy":
-        assert [v.told for v in made.verdicts] == [v.told for v in whole.verdicts]
+        assert [v.label for v in made.verdicts] == [v.label for v in whole.verdicts]
 
 
 def test_an_arm_is_held_against_its_choice_where_its_overrides_cannot_be_read() -> None:

@@ -78,7 +78,7 @@ def test_what_a_family_lacks_is_said(without: tuple[str, ...], said: str, tmp_pa
 def test_a_family_without_a_run_is_said(tmp_path: Path) -> None:
     folder = described(tmp_path)
     describe(folder, {"heads": tuple(SCORES), "others": ("a", "b")})
-    assert warned(aggregate(folder)) == "family others: nothing of it has a score"
+    assert warned(aggregate(folder)) == "family others: no arm has a score"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_runs_of_another_configuration_than_the_study_has_are_said(
 ) -> None:
     folder = described(tmp_path)
     put(folder, record("mos", 1, 1.90) | {"overrides": ["seed=1", "study.arm=mos", override]})
-    assert warned(aggregate(folder)) == ("" if is_free else f"not the study as conf/study has it: runs with {override}")
+    assert warned(aggregate(folder)) == ("" if is_free else f"runs deviate from conf/study: {override}")
 
 
 def test_runs_at_another_scale_or_without_their_description_are_said(tmp_path: Path) -> None:
@@ -114,6 +114,6 @@ def test_runs_at_another_scale_or_without_their_description_are_said(tmp_path: P
         | {"overrides": ["study.arm=mos"], "choices.scale": "published", "choices.study": "heads"},
     )
     assert warned(aggregate(folder)) == "runs at scale published in a study at scale cpu"
-    assert "is described as a study: by itself it has families" in warned(aggregate(tmp_path))
+    assert "is described as a study. Read alone, it has families" in warned(aggregate(tmp_path))
     (folder / "study.json").unlink()
     assert f"runs of the study heads without its description ({folder / 'study.json'})" in warned(aggregate(folder))

@@ -112,7 +112,7 @@ def check(row: ArmRow, events: list[tuple[int, str]], good: dict[int, list[Any]]
     assert row.mean_bpb == (None if mean is None else pytest.approx(mean, rel=1e-12))
     for seed, event in events:
         if event in NAMED:
-            assert any(NAMED[event] in m.text and str(seed) in m.text for m in row.marks), (event, texts(row))
+            assert any(NAMED[event] in m.text and str(seed) in m.text for m in row.caveats), (event, texts(row))
     assert n >= 3 or "fewer than 3" in texts(row)
     if n and mean is None:
         assert "its seeds were scored" in texts(row)

@@ -113,7 +113,7 @@ def test_pooled_sd_by_hand() -> None:
     noise = pooled_sd([[1.0, 3.0], [1.0, 2.0, 3.0], [7.0]])  # squares 2 + 2 over 1 + 2 degrees of freedom
     assert noise.sd == pytest.approx(math.sqrt(4 / 3))
     assert (noise.df, noise.groups) == (3, 2)
-    assert pooled_sd([[1.0], []]).reason == "no arm that is compared has two seeds"
+    assert pooled_sd([[1.0], []]).reason == "no compared arm has two seeds"
 
 
 def test_power_is_cohens() -> None:

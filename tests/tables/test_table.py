@@ -23,6 +23,7 @@ from made_records import (
 from pgolf.errors import PgolfError
 from pgolf.records.plan import PlannedCell, Sweep, add_to_plan
 from pgolf.records.rows import collect
+from pgolf.tables.caveats import RefusalKind
 from pgolf.tables.stats import holm
 from pgolf.tables.table import Family, tabulate
 
@@ -127,7 +128,8 @@ def test_scores_that_do_not_compare_have_no_difference(change: dict[str, Any], s
     assert row.mean_bpb == pytest.approx(fmean(MOS))
     assert row.comparison is not None
     assert row.comparison.test is row.comparison.gate is row.holm_p is None
-    assert said in str(row.comparison.refused)
+    assert row.comparison.refusal is not None
+    assert said in row.comparison.refusal.text
     assert said in texts(row)
 
 
@@ -138,7 +140,10 @@ def test_scores_that_do_not_compare_have_no_difference(change: dict[str, Any], s
             {"code_sha": "other", "code_files": ["run.py 1111", "loop.py 9999"]},
             "other code than the baseline (loop.py)",
         ),
-        ({"code_sha": "other", "code_files": ["run.py", "loop.py"]}, "cannot be shown to be the baseline's"),
+        (
+            {"code_sha": "other", "code_files": ["run.py", "loop.py"]},
+            "its code cannot be compared with the baseline's",
+        ),
         ({"budget.steps": 200, "steps": 200, "tokens": 819_200}, "budget: steps 200, baseline 100"),
         ({"budget.seconds": 60.0}, "budget: seconds 60.0, baseline None"),
         ({"budget.batch_tokens": 8192}, "batch_tokens 8192, baseline 4096"),
@@ -243,7 +248,9 @@ def test_identical_arms_are_marked_and_are_one_hypothesis(tmp_path: Path) -> Non
     assert rows["also"].mean_bpb == rows["mos"].mean_bpb
     assert "same configuration as also" in texts(rows["mos"])
     assert rows["plain"].comparison is not None
-    assert rows["plain"].comparison.refused == "same configuration as the baseline"
+    assert rows["plain"].comparison.refusal is not None
+    assert rows["plain"].comparison.refusal.kind is RefusalKind.SAME_CONFIGURATION
+    assert rows["plain"].comparison.refusal.text == "same configuration as the baseline"
     p = scipy.stats.ttest_ind(MOS, TIED, equal_var=False).pvalue
     assert rows["mos"].holm_p == rows["also"].holm_p == pytest.approx(p)
 
@@ -255,7 +262,7 @@ def test_configurations_no_longer_planned_stand_last_and_outside_holm(tmp_path: 
     rows = rows_of(study)
     assert list(rows) == ["tied", f"mos [{fingerprint_of('mos')[:8]}]", "mos [00000000]"]
     old = rows["mos [00000000]"]
-    assert "not planned (any more)" in texts(old)
+    assert "not in the current sweep plan" in texts(old)
     assert old.holm_p is None
     assert rows[f"mos [{fingerprint_of('mos')[:8]}]"].holm_p == pytest.approx(
         scipy.stats.ttest_ind(MOS, TIED, equal_var=False).pvalue
@@ -267,12 +274,12 @@ def test_seeds_that_no_sweep_plans_are_counted_and_marked(tmp_path: Path) -> Non
     put(study, record("mos", 9, 1.5))
     row = rows_of(study)["mos"]
     assert row.group.n == 4
-    assert "seed 9 not planned" in texts(row)
+    assert "seed 9 not in the current sweep plan" in texts(row)
 
 
 def test_seeds_that_change_nothing_are_marked(tmp_path: Path) -> None:
     row = rows_of(study_of(tmp_path, {"tied": TIED, "mos": [1.9, 1.9, 1.9]}))["mos"]
-    assert "all seeds score alike" in texts(row)
+    assert "all seeds have exactly the same score" in texts(row)
     assert row.comparison is not None
     assert row.comparison.test is not None
     assert row.comparison.test.p is not None
@@ -390,7 +397,7 @@ def test_a_study_without_a_plan_says_that_missing_cells_are_unknown(tmp_path: Pa
     study = study_of(tmp_path, SCORES)
     (study / "sweep.json").unlink()
     report = report_of(study)
-    assert report.warnings == (f"no plan (sweep.json) for {STUDY}: cells that are missing cannot be known",)
+    assert report.warnings == (f"no plan (sweep.json) for {STUDY}: missing cells cannot be detected",)
     assert report.families[0].rows[0].label == "low", "without a plan, by name"
 
 

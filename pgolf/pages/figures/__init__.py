@@ -1,2 +1,3 @@
-"""A study in pictures: what they show (`numbers`), how each is drawn (`lines`, `forest`, `points`, `order`), all of
-them (`gallery`), as SVG or PNG (`export`). Nothing here keeps state: figures are objects, pyplot is never imported."""
+"""The pictures of a study: their numbers (`numbers`), how each kind is drawn (`lines`, `forest`, `points`, `order`),
+all pictures of a study (`gallery`), and SVG and PNG files (`export`). Nothing imports pyplot.
+"""

@@ -1,4 +1,4 @@
-"""Scores along training: a line an arm, a band from its lowest to its highest seed, names at the lines' ends."""
+"""Scores during training: one line per arm, with a band from its lowest to its highest seed and its name at the end."""
 
 from collections.abc import Sequence
 
@@ -24,74 +24,77 @@ from pgolf.pages.figures.style import (
 )
 
 LEFT, TOP, BOTTOM = 42.0, 28.0, 40.0
-LEADER = 30.0  # from the axes to a name
-LINE = 15.0  # between names
+LEADER = 30.0  # from the axes to a label
+LINE = 15.0  # between labels
 SHORTEST = 264.0
-START = 0.25  # of a run: its first quarter does not set the scale
+START = 0.25  # this first part of training does not set the scale
 MARGIN = 0.06
 
 
 def draw(series: Sequence[Series], looks: Looks, y: str) -> Figure:
-    """The picture of one panel; series must not be empty."""
+    """The picture of one panel. series: not empty."""
     names = end_names(series, looks)
     right = LEADER + 6 + max(width_of(name) for name in names)
     figure = blank(max(SHORTEST, TOP + BOTTOM + LINE * (len(names) + 1)))
-    made = axes(figure, left=LEFT, right=right, top=TOP, bottom=BOTTOM)
-    made.grid(axis="y", color=RULE, linewidth=0.8)
+    ax = axes(figure, left=LEFT, right=right, top=TOP, bottom=BOTTOM)
+    ax.grid(axis="y", color=RULE, linewidth=0.8)
     for line in series:
         look = looks[line.key]
         if line.seeds > 1:
-            made.fill_between(line.tokens, line.low, line.high, color=look.colour, alpha=0.16, linewidth=0)
+            ax.fill_between(line.tokens, line.low, line.high, color=look.colour, alpha=0.16, linewidth=0)
         if len(line.tokens) == 1:
-            made.plot(line.tokens, line.mean, look.marker, color=look.colour, markersize=5)
-        made.plot(line.tokens, line.mean, color=look.colour, linestyle=look.dash, linewidth=look.line)
-    far = off_scale([line.mean[-1] for line in series])
-    scale(made, [line for line in series if far is None or line.mean[-1] < far])
-    made.yaxis.set_major_locator(MaxNLocator(6))
-    made.xaxis.set_major_locator(MaxNLocator(4))
-    made.xaxis.set_major_formatter(FuncFormatter(quantity))
-    name_ends(figure, made, series, names, looks)
+            ax.plot(line.tokens, line.mean, look.marker, color=look.colour, markersize=5)
+        ax.plot(line.tokens, line.mean, color=look.colour, linestyle=look.dash, linewidth=look.line)
+    limit = off_scale([line.mean[-1] for line in series])
+    scale(ax, [line for line in series if limit is None or line.mean[-1] < limit])
+    ax.yaxis.set_major_locator(MaxNLocator(6))
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_formatter(FuncFormatter(quantity))
+    name_ends(figure, ax, series, names, looks)
     y_title(figure, y)
     x_title(figure, (LEFT + 72 * float(figure.get_size_inches()[0]) - right) / 2, "trained tokens")
     return figure
 
 
 def end_names(series: Sequence[Series], looks: Looks) -> list[str]:
-    """Names for the lines' ends; what is off the scale with its last score."""
-    far = off_scale([line.mean[-1] for line in series])
+    """The label of each line; that of an outlier has its last score."""
+    limit = off_scale([line.mean[-1] for line in series])
     names = [looks[line.key].name for line in series]
     return [
-        f"{name} ↑ {line.mean[-1]:.3f}" if far is not None and line.mean[-1] >= far else name
+        f"{name} ↑ {line.mean[-1]:.3f}" if limit is not None and line.mean[-1] >= limit else name
         for line, name in zip(series, names, strict=True)
     ]
 
 
 def late(series: Sequence[Series]) -> tuple[float, float]:
-    """The lowest and the highest seed after the first quarter, where scores no longer fall steeply."""
+    """The lowest and the highest score of any seed after the first quarter, in which scores fall steeply."""
     start = START * max(line.tokens[-1] for line in series)
-    seen = [pair for line in series for at, *pair in zip(line.tokens, line.low, line.high, strict=True) if at >= start]
-    return min(low for low, _ in seen), max(high for _, high in seen)
+    ranges = [
+        pair for line in series for at, *pair in zip(line.tokens, line.low, line.high, strict=True) if at >= start
+    ]
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 
-def scale(made: Axes, series: Sequence[Series]) -> None:
+def scale(ax: Axes, series: Sequence[Series]) -> None:
+    """Set the limits of both axes."""
     low, high = late(series)
     room = MARGIN * (high - low) or 0.01
-    made.set_ylim(low - room, high + room)
-    made.set_xlim(0, max(line.tokens[-1] for line in series))
+    ax.set_ylim(low - room, high + room)
+    ax.set_xlim(0, max(line.tokens[-1] for line in series))
 
 
 def cut_off(series: Sequence[Series]) -> bool:
-    """Whether a curve begins above the picture."""
+    """Whether a curve begins above the upper limit."""
     top = late(series)[1]
     return any(max(line.high) > top for line in series)
 
 
-def name_ends(figure: Figure, made: Axes, series: Sequence[Series], names: Sequence[str], looks: Looks) -> None:
-    """Each name beside the last point of its line, moved apart where they would touch, with a thread from one to the
-    other.
+def name_ends(figure: Figure, ax: Axes, series: Sequence[Series], names: Sequence[str], looks: Looks) -> None:
+    """Write each label beside the end of its line, with a thin line from the end to the label. Labels are moved apart
+    if they would overlap.
     """
-    to_points = made.transData + points(figure).inverted()
-    box = made.get_window_extent().transformed(points(figure).inverted())
+    to_points = ax.transData + points(figure).inverted()
+    box = ax.get_window_extent().transformed(points(figure).inverted())
     lasts = [to_points.transform((line.tokens[-1], line.mean[-1])) for line in series]
     ends = [(float(x), min(float(y), box.y1)) for x, y in lasts]
     heights = apart([y for _, y in ends], LINE, box.y0 + 2, box.y1)

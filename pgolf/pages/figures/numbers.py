@@ -1,32 +1,32 @@
-"""What the pictures show, computed from an Aggregate without drawing anything.
+"""The numbers that the pictures show, computed from StudyResults.
 
-A panel is one family's arms, scored in one way: scores of another evaluation mode or validation text never share an
-axis. Every value is a mean over the counted seeds of one arm, `low` and `high` the lowest and highest of those seeds,
-unless it is said otherwise.
+A panel shows one family's arms, scored in one way. Scores of different evaluation modes or validation texts never share
+an axis. Unless stated otherwise, a value is a mean over the counted seeds of one arm, and `low` and `high` are the
+lowest and highest of those seeds.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from pgolf.pages.aggregation import StudyResults
-from pgolf.pages.sections import score_columns, scoring
+from pgolf.pages.sections import scoring, scorings
 from pgolf.study.description import Study
-from pgolf.tables.curves import Curve, Found, of_group
+from pgolf.tables.curves import Curve, CurveByRun, of_group
 from pgolf.tables.groups import Group
 from pgolf.tables.table import ArmRow, FamilyTable
 
-Key = tuple[str, str, str]  # study, arm, fingerprint: what keeps one colour in all pictures
-MOST_ARMS = 60  # of one picture: more are neither told apart nor drawn in reasonable time
-MOST_POINTS = 1000  # of one curve in a picture of 420 points' width
-WINDOW = 5  # logged points of training that one shown point is the mean of
+Key = tuple[str, str, str]  # study, arm, fingerprint: has one colour in all pictures
+MOST_ARMS = 60  # in one picture: more cannot be distinguished, and take too long to draw
+MOST_POINTS = 1000  # of one curve, in a picture 420 points wide
+WINDOW = 5  # logged points of training in one moving average
 TRAIN, VALIDATION = "training", "validation"
 
 
 @dataclass(frozen=True)
 class Part:
-    """A family's rows that share an axis. title: the family, and the way of scoring where there are several."""
+    """A family's rows that share an axis. title: the family, and the scoring if there are several."""
 
     title: str
     table: FamilyTable
@@ -35,7 +35,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Series:
-    """One arm over trained tokens: bits per byte at the points that all its `seeds` curves have."""
+    """The curve of one arm: bits per byte by trained tokens, at the points that the curves of all its seeds have."""
 
     key: Key
     label: str
@@ -48,8 +48,8 @@ class Series:
 
 @dataclass(frozen=True)
 class Effect:
-    """An arm's difference to its baseline, bits per byte, with the 95% interval of the study's test. reason: why it has
-    none.
+    """An arm's difference to its baseline in bits per byte, with the 95% interval of the study's test. reason: why the
+    difference or the interval is missing.
     """
 
     key: Key
@@ -74,7 +74,7 @@ class Sized:
 
 @dataclass(frozen=True)
 class Pair:
-    """An arm's published score beside the measured one; measured: None where no seed counts."""
+    """An arm's published and measured score. measured: None without a counted seed."""
 
     key: Key
     label: str
@@ -87,25 +87,22 @@ def key_of(group: Group) -> Key:
 
 
 def parts(table: FamilyTable) -> list[Part]:
-    """The family's scored arms, by the way they were scored."""
-    found = []
-    kinds = score_columns(table.rows)
-    for title, kind in kinds.items():
+    """The family's scored arms, one part per scoring."""
+    scored = []
+    for kind, name in scorings(table.rows).items():
         rows = drawn_rows([row for row in table.rows if row.mean_bpb is not None and scoring(row) == kind])
         if rows:
-            found.append(
-                Part(table.family.name + (f" ({title.removeprefix('bpb ')})" if len(kinds) > 1 else ""), table, rows)
-            )
-    return found
+            scored.append(Part(f"{table.family.name} ({name})" if name else table.family.name, table, rows))
+    return scored
 
 
-def series(part: Part, kind: str, curves: Found) -> list[Series]:
-    """A line for each arm of which a counted seed has a curve."""
-    made = (line_of(row, kind, curves) for row in part.rows)
-    return [line for line in made if line is not None]
+def series(part: Part, kind: str, curves: CurveByRun) -> list[Series]:
+    """One line per arm with a curve of a counted seed. kind: TRAIN or VALIDATION."""
+    lines = (line_of(row, kind, curves) for row in part.rows)
+    return [line for line in lines if line is not None]
 
 
-def line_of(row: ArmRow, kind: str, curves: Found) -> Series | None:
+def line_of(row: ArmRow, kind: str, curves: CurveByRun) -> Series | None:
     group = row.group
     seeds = [
         points
@@ -128,8 +125,10 @@ def line_of(row: ArmRow, kind: str, curves: Found) -> Series | None:
 
 
 def training(curve: Curve) -> Iterator[tuple[float, float]]:
-    """(trained tokens, bits per byte of the batches around), each point the mean of itself and as many logged points on
-    either side, up to WINDOW in all. A long curve ends where that many follow: one batch's luck is no end of a line."""
+    """(trained tokens, bits per byte of the batches), as a centred moving average over up to WINDOW logged points.
+
+    Long curves drop their last WINDOW // 2 points, so that the plotted end is a full average.
+    """
     logged = [(at, bpb) for at, bpb in zip(curve.train_tokens, curve.train_bpb, strict=True) if math.isfinite(bpb)]
     last = len(logged) - (WINDOW // 2 if len(logged) > 2 * WINDOW else 0)
     for number in thinned(last):
@@ -139,8 +138,8 @@ def training(curve: Curve) -> Iterator[tuple[float, float]]:
 
 
 def validation(curve: Curve, group: Group) -> Iterator[tuple[float, float]]:
-    """(trained tokens, live validation bits per byte); a step's tokens from the run's batch, else from its training
-    points.
+    """(trained tokens, live validation bits per byte). The tokens of a step follow from the run's batch size, or else
+    from its training points.
     """
     batch = group.only("budget.batch_tokens")
     if batch is None and curve.train_steps and curve.train_steps[-1]:
@@ -154,10 +153,10 @@ def validation(curve: Curve, group: Group) -> Iterator[tuple[float, float]]:
 
 
 def thinned(count: int) -> Iterator[int]:
-    """Which of so many points are drawn: all of up to MOST_POINTS, else evenly spaced ones, always the first and the
-    last.
+    """The indices of the points that are drawn, out of `count`: evenly spaced, with the first and the last, all up to
+    MOST_POINTS.
 
-    The spacing is a power of two, so that curves of unequal lengths have points in common.
+    The spacing is a power of two, so that curves of different lengths have common points.
     """
     spacing = 1
     while count > MOST_POINTS * spacing:
@@ -168,21 +167,21 @@ def thinned(count: int) -> Iterator[int]:
 
 
 def is_long(curves: Iterable[Curve]) -> bool:
-    """Whether some curve has more points than are drawn."""
+    """Whether any curve has more points than are drawn."""
     return any(max(len(curve.train_steps), len(curve.val_steps)) > MOST_POINTS for curve in curves)
 
 
 def drawn_rows(rows: Sequence[ArmRow]) -> tuple[ArmRow, ...]:
-    """The arms of a picture, in their order: of very many the best by mean score, and the baselines."""
+    """The arms of a picture in table order: the baselines and the best by mean score, at most MOST_ARMS."""
     if len(rows) <= MOST_ARMS:
         return tuple(rows)
     ranked = sorted(rows, key=lambda row: (not row.is_baseline, row.mean_bpb is None, row.mean_bpb or 0.0))
-    kept = set(map(id, ranked[:MOST_ARMS]))
-    return tuple(row for row in rows if id(row) in kept)
+    best = set(map(id, ranked[:MOST_ARMS]))
+    return tuple(row for row in rows if id(row) in best)
 
 
 def effects(table: FamilyTable) -> list[Effect]:
-    """The difference of every arm that is compared with the family's baseline, refused ones with the reason."""
+    """The difference of each arm that is compared with the family's baseline; without a difference, the reason."""
     return [effect_of(row) for row in drawn_rows([row for row in table.rows if row.comparison is not None])]
 
 
@@ -190,23 +189,24 @@ def effect_of(row: ArmRow) -> Effect:
     comparison = row.comparison
     assert comparison is not None, row.label
     test = comparison.test
-    if comparison.refused is not None or test is None:
-        return Effect(key_of(row.group), row.label, None, None, None, comparison.refused or "no test")
+    if comparison.refusal is not None or test is None:
+        reason = "no test" if comparison.refusal is None else comparison.refusal.text
+        return Effect(key_of(row.group), row.label, None, None, None, reason)
     return Effect(key_of(row.group), row.label, test.difference, test.low, test.high, test.reason or "")
 
 
 def sizes(part: Part) -> list[Sized]:
-    """The arms of which every counted record tells its bytes."""
-    found = []
+    """Bytes and score of each arm whose counted records all have their bytes."""
+    points = []
     for row in part.rows:
         total, scores = row.group.mean("total_bytes"), row.group.values("val_bpb")
         if total is not None and row.mean_bpb is not None and scores:
-            found.append(Sized(key_of(row.group), row.label, total, row.mean_bpb, min(scores), max(scores)))
-    return found
+            points.append(Sized(key_of(row.group), row.label, total, row.mean_bpb, min(scores), max(scores)))
+    return points
 
 
 def cap_of(part: Part) -> float | None:
-    """The cap that the records name; None where they name none or several."""
+    """The cap of the records; None if they have no cap or several."""
     caps = {row.group.only("cap_bytes") for row in part.rows}
     cap = caps.pop() if len(caps) == 1 else None
     return float(cap) if cap is not None else None
@@ -217,45 +217,44 @@ def pairs(table: FamilyTable, study: Study | None) -> list[Pair]:
     if study is None or table.family.baseline is None:
         return []
     published = [(row, study.published.get(row.group.arm, {}).get("val_bpb")) for row in table.rows]
-    shown = set(map(id, drawn_rows([row for row, value in published if value is not None])))
+    drawn = set(map(id, drawn_rows([row for row, value in published if value is not None])))
     return [
         Pair(key_of(row.group), row.label, value, row.mean_bpb)
         for row, value in published
-        if value is not None and id(row) in shown
+        if value is not None and id(row) in drawn
     ]
 
 
 def off_scale(values: Sequence[float]) -> float | None:
-    """The score from which on a few far worse arms would squash all others into a corner: they are named at the edge,
-    with their value.
+    """The lowest score of the outliers, which would compress the axis; None without outliers. Pictures label outliers
+    at the edge with their value.
 
-    At most a quarter of four or more arms, and a gap to the next better one that is twice the span of all the better
-    ones. None for none.
+    Outliers are at most a quarter of four or more arms. Their gap to the next better arm is more than twice the span of
+    all better arms.
     """
     ordered = sorted(values)
     for number in range(1, len(ordered) // 4 + 1):
-        kept, first = ordered[:-number], ordered[-number]
-        if first - kept[-1] > 2 * (kept[-1] - kept[0]):
+        rest, first = ordered[:-number], ordered[-number]
+        if first - rest[-1] > 2 * (rest[-1] - rest[0]):
             return first
     return None
 
 
-def numbered(made: StudyResults) -> dict[Key, int | None]:
-    """A number for each arm, None for baselines: its place in its family, so that families ordered alike are coloured
-    alike.
+def numbered(results: StudyResults) -> dict[Key, int | None]:
+    """A number for each arm, None for baselines: its place in its family, so that families with one order have the same
+    colours.
 
-    Of an arm's families the largest counts: it has most arms to tell apart.
+    For an arm in several families the largest one decides.
     """
-    found: dict[Key, int | None] = {}
-    for table in sorted(made.report.families, key=lambda table: -len(table.rows)):
+    numbers: dict[Key, int | None] = {}
+    for table in sorted(results.report.families, key=lambda table: -len(table.rows)):
         keys = [key_of(row.group) for row in table.rows]
         for row in table.rows:
             if row.is_baseline:
-                found.setdefault(key_of(row.group), None)
-        taken = {found[key] for key in keys if key in found}
-        wanted = [number for number in range(len(keys) + len(taken)) if number not in taken]
-        free: Callable[[], int] = iter(wanted).__next__
+                numbers.setdefault(key_of(row.group), None)
+        used = {numbers[key] for key in keys if key in numbers}
+        free = iter([number for number in range(len(keys) + len(used)) if number not in used])
         for key in keys:
-            if key not in found:
-                found[key] = free()
-    return found
+            if key not in numbers:
+                numbers[key] = next(free)
+    return numbers

@@ -1,3 +1,1 @@
-"""The report page: elements of HTML, the runs one by one, the whole. One file, nothing loaded, readable without its
-script.
-"""
+"""The report as one HTML file. It loads nothing and can be read without its script."""

@@ -1,4 +1,4 @@
-"""The whole page: warnings, question, verdicts, tables, pictures, details, runs."""
+"""The report page: warnings, question, verdicts, tables, pictures, details and runs."""
 
 import base64
 import hashlib
@@ -14,34 +14,36 @@ from pgolf.pages.figures.gallery import Exhibit
 from pgolf.pages.figures.style import DARK_HUES, HUES
 from pgolf.pages.html.elements import bullets, fold, paragraphs, slug, table, tag, text
 from pgolf.pages.html.runs import runs
-from pgolf.pages.sections import configuration, family_sections, introduction, main_grid, page
-from pgolf.pages.study import study_sections
-from pgolf.study.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, rules_used
+from pgolf.pages.sections import introduction, main_grid
+from pgolf.study.verdicts import FAILS, HOLDS, UNDECIDED, UNTESTABLE, Verdict, rules_used
 from pgolf.tables.table import FamilyTable
-from pgolf.tables.text import Section
+from pgolf.tables.text import Section, SectionKind
 
 HERE = Path(__file__).parent
-CLASSES = {HOLDS: "good", FAILS: "bad", UNDECIDED: "open"}
-Part = tuple[str, str]  # a heading and its HTML
+CLASSES = {HOLDS: "good", FAILS: "bad", UNDECIDED: "open", UNTESTABLE: "open"}
+Part = tuple[str, str]  # heading, HTML
 
 
-def document(made: StudyResults, exhibits: Sequence[Exhibit]) -> str:
-    """The page as text. The same input gives the same bytes: it holds no time and no absolute path."""
-    name = made.study.name if made.study is not None else Path(os.path.realpath(made.source)).stem
-    parts = [part for part in (*summary(made), *tables(made), *map(pictures, exhibits), *details(made)) if part[1]]
+def document(results: StudyResults, exhibits: Sequence[Exhibit]) -> str:
+    """The page as HTML. The same input gives the same bytes: the page has no date and no absolute path."""
+    name = results.study.name if results.study is not None else Path(os.path.realpath(results.source)).stem
+    parts = [*summary(results), *tables(results), *map(pictures, exhibits), *details(results)]
+    parts = [part for part in parts if part[1]]
     links = "".join(tag("li", tag("a", text(heading), href=f"#{slug(heading)}")) for heading, _ in parts)
     sections = "".join(
         tag("section", tag("h2", text(heading), id=slug(heading)) + inside, aria_labelledby=slug(heading))
         for heading, inside in parts
     )
-    header = tag("header", tag("h1", text(name)) + tag("p", text(counts(made)), class_="quiet"))
+    header = tag("header", tag("h1", text(name)) + tag("p", text(counts(results)), class_="quiet"))
     main = tag(
         "main", header + tag("nav", tag("ul", links), aria_label="Contents") + sections, id="main", tabindex="-1"
     )
     footer = tag(
         "footer",
         tag(
-            "p", text(f"pgolf {__version__}, from {made.source.name}. Lower bits per byte are better."), class_="quiet"
+            "p",
+            text(f"pgolf {__version__}, from {results.source.name}. Lower bits per byte are better."),
+            class_="quiet",
         ),
     )
     return (
@@ -51,7 +53,7 @@ def document(made: StudyResults, exhibits: Sequence[Exhibit]) -> str:
 
 
 def head(name: str) -> str:
-    """Nothing may be loaded, and no script may run but ours, whatever an arm is called."""
+    """The head of the page. Its policy allows no loading and no script but ours, whatever the name of an arm is."""
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest(script())}'"
     return (
         '<head>\n<meta charset="utf-8">\n'
@@ -63,7 +65,7 @@ def head(name: str) -> str:
 
 
 def style() -> str:
-    """The style sheet with the pictures' colours of both themes."""
+    """The style sheet, with the colours of the pictures for both themes."""
     light, dark = ("".join(f"--fig-hue-{n}: {hue}; " for n, hue in enumerate(hues, 1)) for hues in (HUES, DARK_HUES))
     return (
         (HERE / "style.css")
@@ -82,102 +84,96 @@ def digest(source: str) -> str:
 
 
 def bar() -> str:
-    """A link past the contents, and the button that the script shows."""
+    """A link that skips the contents, and the theme button, which the script makes visible."""
     skip = tag("a", "Skip to the report", href="#main", class_="skip")
     return skip + tag("div", tag("button", "Dark theme", type="button", id="theme", hidden=""), class_="bar")
 
 
-def counts(made: StudyResults) -> str:
-    """How many runs of what became of them, and of how many arms."""
-    states = Counter(row["status"] for row in made.collected.rows)
-    arms = len({(row.group.study, row.group.arm) for t in made.report.families for row in t.rows})
-    told = ", ".join(
+def counts(results: StudyResults) -> str:
+    """The numbers of runs by status, of arms and of families, in one sentence."""
+    states = Counter(row["status"] for row in results.collected.rows)
+    arms = len({(row.group.study, row.group.arm) for t in results.report.families for row in t.rows})
+    by_status = ", ".join(
         f"{count} {status}" for status, count in sorted(states.items(), key=lambda s: (s[0] != "ok", s[0]))
     )
-    families = len(made.report.families)
+    families = len(results.report.families)
     return (
-        f"{len(made.collected.rows)} runs ({told}) of {arms} arms in {families} "
+        f"{len(results.collected.rows)} runs ({by_status}) of {arms} arms in {families} "
         f"{'families' if families > 1 else 'family'}."
     )
 
 
-def summary(made: StudyResults) -> list[Part]:
-    """Warnings first, then what was asked and what came out."""
-    warned = made.report.warnings
-    parts = [("Warnings", bullets(warned, "warnings") if warned else paragraphs(["None."]))]
-    if made.study is not None:
-        titles = [family.told for family in made.study.families]
+def summary(results: StudyResults) -> list[Part]:
+    """The warnings, then the question and the verdicts."""
+    warnings, study = results.report.warnings, results.study
+    parts = [("Warnings", bullets(warnings, "warnings") if warnings else paragraphs(["None."]))]
+    if study is not None:
+        families = [family.summary for family in study.families]
         parts.append(
             (
                 "Question",
-                tag("p", text(made.study.question), class_="question")
-                + paragraphs([made.study.origin])
-                + bullets(titles),
+                tag("p", text(study.question), class_="question") + paragraphs([study.origin]) + bullets(families),
             )
         )
-    if made.verdicts:
-        parts.append(("Published claims", claims(made.verdicts)))
+    if results.verdicts:
+        parts.append(("Published claims", claims(results.verdicts)))
     return parts
 
 
-def claims(found: Sequence[Verdict]) -> str:
-    """Each claim once, with a verdict for each family that tests it."""
+def claims(verdicts: Sequence[Verdict]) -> str:
+    """Each claim once, with one verdict per family that tests it."""
     articles = []
-    for claim in dict.fromkeys(verdict.claim for verdict in found):
+    for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
         inside = tag("h3", text(claim.text))
-        for verdict in (v for v in found if v.claim == claim):
-            badge = tag("span", text(verdict.told), class_=f"status {CLASSES.get(verdict.told, 'open')}")
-            numbers = verdict.why.split("; ") if verdict.why else []
+        for verdict in (v for v in verdicts if v.claim == claim):
+            badge = tag("span", text(verdict.label), class_=f"status {CLASSES[verdict.verdict]}")
             inside += tag("p", f"{badge} {tag('strong', text(verdict.test.family))}")
-            inside += bullets(numbers, "numbers") if len(numbers) > 1 else paragraphs(numbers, "numbers")
-        note = tag("p", text(f"What the published material shows: {claim.note}"), class_="quiet") if claim.note else ""
+            inside += (bullets if len(verdict.numbers) > 1 else paragraphs)(verdict.numbers, "numbers")
+        note = tag("p", text(f"Shown by the published material: {claim.note}"), class_="quiet") if claim.note else ""
         articles.append(tag("article", inside + note))
-    rules = fold("Rules of the verdicts", bullets(rules_used(found)))
+    rules = fold("Rules of the verdicts", bullets(rules_used(verdicts)))
     return "".join(articles) + rules
 
 
-def tables(made: StudyResults) -> list[Part]:
-    """A sortable table a family."""
-    several = len(made.report.families) > 1
-    return [(f"Table: {t.family.name}" if several else "Table", family(t)) for t in made.report.families]
+def tables(results: StudyResults) -> list[Part]:
+    """One sortable table per family."""
+    families = results.report.families
+    return [(f"Table: {t.family.name}" if len(families) > 1 else "Table", family(t)) for t in families]
 
 
-def family(found: FamilyTable) -> str:
-    first, *more = introduction(found)
-    grid = table(main_grid(found), f"Arms of {found.family.name}", sortable=True)
+def family(t: FamilyTable) -> str:
+    first, *more = introduction(t)
+    grid = table(main_grid(t), f"Arms of {t.family.name}", sortable=True)
     return paragraphs([first]) + grid + (bullets(more) if more else "")
 
 
 def pictures(exhibit: Exhibit) -> Part:
-    """Panels side by side where there is room."""
+    """The panels of one exhibit, side by side if there is room."""
     figures = "".join(
         tag("figure", svg(picture) + tag("figcaption", text(title))) for title, picture in exhibit.panels.items()
     )
     return exhibit.heading, tag("p", text(exhibit.caption)) + tag("div", figures, class_="panels")
 
 
-def details(made: StudyResults) -> list[Part]:
+def details(results: StudyResults) -> list[Part]:
     """The study's further sections, the differences between arms, the tests in detail, and each run."""
-    families = made.report.families
-    differing = "".join(section(configuration(t)) for t in families if differs(t))
-    tests = "".join(section(part) for t in families for part in family_sections(t)[1 : -1 if differs(t) else None])
-    unscored = page(made.report)[-1].grid if made.report.unscored else None
-    further = [] if made.study is None else study_sections(made.study, made.report, made.curves)
+    sections = results.sections()
+
+    def of_kind(*kinds: SectionKind) -> str:
+        return "".join(section(part) for part in sections if part.kind in kinds)
+
+    unscored = [part.grid for part in sections if part.kind is SectionKind.UNSCORED and part.grid is not None]
     return [
-        ("Further tables", "".join(map(section, further))),
-        ("What differs between arms", differing),
-        ("Tests in detail", tests),
-        ("Runs without a score", "" if unscored is None else table(unscored, "Runs without a score")),
-        ("All runs", runs(made.collected.rows)),
+        ("Further tables", of_kind(SectionKind.FURTHER)),
+        ("Differences between arms", of_kind(SectionKind.CONFIGURATION)),
+        ("Tests in detail", of_kind(SectionKind.GATE, SectionKind.DETAILS)),
+        ("Runs without a score", "".join(table(grid, "Runs without a score") for grid in unscored)),
+        ("All runs", runs(results.collected.rows)),
     ]
 
 
-def differs(found: FamilyTable) -> bool:
-    return any(row.differing for row in found.rows)
-
-
 def section(part: Section) -> str:
-    """A section of the page that all formats share, under a heading of the third rank."""
+    """One section, under a heading of the third level."""
     grid = table(part.grid, part.heading) if part.grid is not None else ""
     lines = bullets(part.lines) if len(part.lines) > 1 else paragraphs(part.lines)
     return tag("h3", text(part.heading)) + lines + grid

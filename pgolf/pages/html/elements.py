@@ -1,4 +1,4 @@
-"""Pieces of HTML from sections, grids and plain text; everything that is not a tag is escaped."""
+"""Elements of HTML from grids and plain text. All text is escaped."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,28 +8,28 @@ from pgolf.pages.formats import clean
 from pgolf.tables.text import Grid
 
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
-BREAKS = re.compile(r"[_,=/]")  # after which a long name may be broken
+BREAKS = re.compile(r"[_,=/]")  # a long name may be broken after these
 MOST_ROWS = 1000  # of a table on one page
-LONG = 28  # characters of a cell from which it is prose and may be broken
+LONG = 28  # a longer cell is prose and may be broken
 
 
 def text(value: object) -> str:
-    """Any text as text: escaped, one line, without control characters."""
+    """A value as escaped text in one line, without control characters."""
     return escape(clean(str(value)))
 
 
 def tag(name: str, inside: str, **attributes: str | None) -> str:
-    """inside: HTML. Attributes are escaped; `class_` is class, None leaves one out, underscores are hyphens."""
-    told = "".join(
+    """An element. inside: HTML. Attributes are escaped. `class_` means class, None omits one, _ becomes -."""
+    written = "".join(
         f' {key.strip("_").replace("_", "-")}="{escape(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
-    return f"<{name}{told}>{inside}</{name}>"
+    return f"<{name}{written}>{inside}</{name}>"
 
 
 def slug(words: str) -> str:
-    """An id from a heading."""
+    """An id made from a heading."""
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") or "part"
 
 
@@ -42,34 +42,34 @@ def bullets(lines: Iterable[str], class_: str | None = None) -> str:
 
 
 def terms(pairs: Mapping[str, str]) -> str:
-    """A list of names and values, text both."""
+    """A list of names and values."""
     return tag("dl", "".join(tag("dt", text(name)) + tag("dd", text(value)) for name, value in pairs.items()))
 
 
 def fold(summary: str, inside: str, **attributes: str | None) -> str:
-    """inside: HTML that opens on demand; summary: HTML."""
+    """A collapsible section. summary, inside: HTML."""
     return tag("details", tag("summary", summary) + inside, **attributes)
 
 
 def table(grid: Grid, caption: str, *, sortable: bool = False, name: str = "") -> str:
-    """A table in a frame of its own that scrolls sideways, by keyboard too. The first column heads its rows."""
+    """A table in a frame that scrolls sideways, also by keyboard. The first column has the row headings."""
     head = "".join(
         tag("th", text(title), scope="col", class_="number" if numeric else None)
         for title, numeric in zip(grid.columns, grid.numeric, strict=True)
     )
     rows = "".join(tag("tr", "".join(cells(row, grid.numeric))) for row in grid.rows[:MOST_ROWS])
-    made = tag(
+    element = tag(
         "table",
         tag("caption", text(caption), class_="unseen") + tag("thead", tag("tr", head)) + tag("tbody", rows),
         class_="sortable" if sortable else None,
     )
-    left = (
+    text_of_note = (
         f"The first {MOST_ROWS:,} of {len(grid.rows):,} rows are shown. pgolf.aggregate writes all of them into "
         "table.md and table.csv."
     )
-    note = tag("p", left, class_="quiet") if len(grid.rows) > MOST_ROWS else ""
+    note = tag("p", text_of_note, class_="quiet") if len(grid.rows) > MOST_ROWS else ""
     return (
-        tag("div", made, class_="scroll", tabindex="0", role="region", aria_label=clean(caption), id=name or None)
+        tag("div", element, class_="scroll", tabindex="0", role="region", aria_label=clean(caption), id=name or None)
         + note
     )
 
@@ -84,8 +84,8 @@ def cells(row: Sequence[str], numeric: Sequence[bool]) -> Iterable[str]:
 
 
 def sort_value(cell: str) -> str | None:
-    """The number that a cell begins with, for sorting; None where it begins with none. `<0.0001` sorts below 0.0001."""
+    """The number at the beginning of a cell, for sorting; None without one. `<0.0001` sorts before 0.0001."""
     if cell.startswith("<"):
         return "0"
-    found = NUMBER.match(cell)
-    return found[0].replace(",", "").lstrip("+") if found else None
+    match = NUMBER.match(cell)
+    return match[0].replace(",", "").lstrip("+") if match else None
