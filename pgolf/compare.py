@@ -15,7 +15,7 @@ from pgolf.command import Parser, place, run
 from pgolf.pages.formats import clean
 from pgolf.records.kinds import is_number
 from pgolf.records.rows import finite
-from pgolf.tables.differences import ABSENT, Differences, Pair, Side, differences, read_side
+from pgolf.tables.differences import Absence, Differences, Pair, Side, differences, read_side
 
 MOST_POINTS = 12  # of a curve on a terminal
 WIDE = 160  # columns of output that is not printed on a terminal
@@ -42,7 +42,11 @@ def text(value: Any) -> str:
 
 
 def verbatim_text(value: Any) -> str:
-    return value if value == ABSENT else clean(json.dumps(value))
+    return absence_text(value) if isinstance(value, Absence) else clean(json.dumps(value))
+
+
+def absence_text(value: Absence) -> str:
+    return str(value.value)
 
 
 def change(a: Any, b: Any) -> str:
@@ -105,7 +109,13 @@ def command(arguments: list[str]) -> int:
     if args.json:
         print(
             json.dumps(
-                finite({"a": str(a.folder), "b": str(b.folder), **json.loads(json.dumps(asdict(result)))}),
+                finite(
+                    {
+                        "a": str(a.folder),
+                        "b": str(b.folder),
+                        **json.loads(json.dumps(asdict(result), default=absence_text)),
+                    }
+                ),
                 indent=1,
                 allow_nan=False,
             )

@@ -1,4 +1,4 @@
-"""Study folders made by hand: records, plans and what can go wrong with them."""
+"""Synthetic study folders: records, plans and damage to them."""
 
 import json
 import math
@@ -22,10 +22,8 @@ def fingerprint_of(arm: str) -> str:
 
 
 def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, Any]:
-    """An ok record as pgolf.run.finish leaves it, nats in keeping with bpb; other fields by keyword, dots as double
-    underscores.
-    """
-    made: dict[str, Any] = {
+    """An ok record as a run writes it, with nats that follow from bpb. Other fields by keyword, with __ for dots."""
+    fields: dict[str, Any] = {
         "status": "ok",
         "error": None,
         "study": STUDY,
@@ -74,19 +72,23 @@ def record(arm: str, seed: int, bpb: float | None, **other: Any) -> dict[str, An
         "config.seed": seed,
     }
     given = {key.replace("__", "."): value for key, value in other.items()}
-    made |= given
+    fields |= given
     if any(
-        isinstance(made[key], str) for key in ("total_bytes", "budget.steps", "budget.batch_tokens", "params.total")
+        isinstance(fields[key], str) for key in ("total_bytes", "budget.steps", "budget.batch_tokens", "params.total")
     ):
-        return made  # a text in every field: nothing follows from it
-    if made["budget.steps"] is not None:
-        made["steps"] = given.get("steps", made["budget.steps"])
-    made["tokens"] = given.get("tokens", made["steps"] * made["budget.batch_tokens"])
-    made["code_bytes"] = given.get("code_bytes", made["total_bytes"] - made["model_bytes"])
-    made["under_cap"] = given.get("under_cap", made["total_bytes"] <= made["cap_bytes"])
-    made["params.trained"] = given.get("params.trained", made["params.total"] - made["params.frozen"])
-    nats = None if made["val_bpb"] is None else made["val_bpb"] * math.log(2) * made["val_bytes"] / made["val_targets"]
-    return {"val_nats": nats, **made}
+        return fields  # a test puts a text in every field: nothing follows from it
+    if fields["budget.steps"] is not None:
+        fields["steps"] = given.get("steps", fields["budget.steps"])
+    fields["tokens"] = given.get("tokens", fields["steps"] * fields["budget.batch_tokens"])
+    fields["code_bytes"] = given.get("code_bytes", fields["total_bytes"] - fields["model_bytes"])
+    fields["under_cap"] = given.get("under_cap", fields["total_bytes"] <= fields["cap_bytes"])
+    fields["params.trained"] = given.get("params.trained", fields["params.total"] - fields["params.frozen"])
+    nats = (
+        None
+        if fields["val_bpb"] is None
+        else fields["val_bpb"] * math.log(2) * fields["val_bytes"] / fields["val_targets"]
+    )
+    return {"val_nats": nats, **fields}
 
 
 def failed(arm: str, seed: int, status: str = "failed") -> dict[str, Any]:
@@ -113,11 +115,11 @@ def cell_folder(arm: str, seed: int) -> str:
     return f"{arm}/seed{seed}-{fingerprint_of(arm)[:8]}"
 
 
-def put(study: Path, made: Mapping[str, Any], folder: str | None = None) -> Path:
+def put(study: Path, fields: Mapping[str, Any], folder: str | None = None) -> Path:
     """Write a record into its run folder (or another one) of a study's folder."""
-    where = study / (folder or f"{made['arm']}/seed{made['seed']}-{made['fingerprint'][:8]}")
+    where = study / (folder or f"{fields['arm']}/seed{fields['seed']}-{fields['fingerprint'][:8]}")
     where.mkdir(parents=True, exist_ok=True)
-    return write_record(where, made)
+    return write_record(where, fields)
 
 
 def plan(study: Path, arms: Sequence[str], seeds: Sequence[int], command: str = "sweep") -> None:
@@ -140,16 +142,16 @@ def study_of(root: Path, scores: Mapping[str, Sequence[float]], **other: Any) ->
     return study
 
 
-def metrics(study: Path, made: Mapping[str, Any], steps: int = 100, every: int = 5) -> None:
+def metrics(study: Path, fields: Mapping[str, Any], steps: int = 100, every: int = 5) -> None:
     """A run's metrics.jsonl: both scores fall towards val_bpb_live (or val_bpb) of its record."""
-    end = made.get("val_bpb_live") or made["val_bpb"]
+    end = fields.get("val_bpb_live") or fields["val_bpb"]
     lines = []
     for step in range(every, steps + 1, every):
-        bpb = end + 2.0 * 0.9 ** (step / every) + 0.01 * (made["seed"] * step % 3)
+        bpb = end + 2.0 * 0.9 ** (step / every) + 0.01 * (fields["seed"] * step % 3)
         lines.append({"event": "train", "step": step, "tokens": step * 4096, "train_bpb": bpb, "train_nats": 1.5 * bpb})
         if step % (4 * every) == 0 and step < steps:
             lines.append({"event": "val", "step": step, "val_bpb_live": bpb})
-    folder = study / cell_folder(made["arm"], made["seed"])
+    folder = study / cell_folder(fields["arm"], fields["seed"])
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
@@ -158,18 +160,18 @@ def curved_study(root: Path, scores: Mapping[str, Sequence[float]], **other: Any
     study = study_of(root, scores, **other)
     for arm, values in scores.items():
         for seed, bpb in enumerate(values, 1):
-            made = record(arm, seed, bpb, **{"steps": 100, "val_bpb_live": bpb - 0.01, **other})
-            put(study, made)
-            metrics(study, made)
+            fields = record(arm, seed, bpb, **{"steps": 100, "val_bpb_live": bpb - 0.01, **other})
+            put(study, fields)
+            metrics(study, fields)
     return study
 
 
 def describe(study: Path, families: Mapping[str, Sequence[str]], *, smallest: float = 0.01, **other: Any) -> Study:
     """Write study.json: each family's first arm is its baseline."""
     plans = tuple(FamilyPlan(name, f"the arms of {name}", arms[0], tuple(arms)) for name, arms in families.items())
-    made = Study(study.name, "Does it help?", "a pull request", "cpu", "welch", smallest, plans, **other)
-    write_study(study, made)
-    return made
+    description = Study(study.name, "Does it help?", "a pull request", "cpu", "welch", smallest, plans, **other)
+    write_study(study, description)
+    return description
 
 
 def report_of(folder: Path, baseline: str | None = None, **settings: Any) -> Tables:

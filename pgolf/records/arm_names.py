@@ -30,6 +30,6 @@ def name_of_overrides(overrides: Iterable[Override]) -> str:
 
 
 def simple_overrides(texts: Sequence[str]) -> list[Override] | None:
-    """The parts of overrides, read without Hydra's grammar; None where one of them has not the form key=value."""
+    """The parts of overrides, read without Hydra's grammar; None if one of them does not have the form key=value."""
     matches = [SIMPLE.fullmatch(text) for text in texts]
     return None if None in matches else [(m[1], m[2] or "", m[3]) for m in matches if m is not None]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ from pgolf.tables.groups import CONFIG
 CURVES = {"train": ("train_bpb", "train_nats"), "val": ("val_bpb_live",)}
 SCORE_NAMES = tuple(compare_keys(FIELDS, SCORES))
 
-ABSENT = "(absent)"
+
+class Absence(Enum):
+    """The value of a configuration key that a run does not have."""
+
+    ABSENT = "(absent)"
+
 
 Flat = dict[str, Any]
 Pair = tuple[Any, Any]
@@ -133,7 +139,10 @@ def differences(a: Side, b: Side) -> Differences:
 
 
 def config_pairs(a: Side, b: Side) -> dict[str, Pair]:
-    return {key: (a.config.get(key, ABSENT), b.config.get(key, ABSENT)) for key in sorted({*a.config, *b.config})}
+    return {
+        key: (a.config.get(key, Absence.ABSENT), b.config.get(key, Absence.ABSENT))
+        for key in sorted({*a.config, *b.config})
+    }
 
 
 def score_notes(a: Side, b: Side) -> tuple[list[str], set[str]]:

@@ -1,4 +1,4 @@
-"""The command: four files, its messages and exit codes, and what it never overwrites."""
+"""The command: its four files, its messages and exit codes, and the files that it never overwrites."""
 
 import csv
 import shutil
@@ -24,9 +24,9 @@ def test_four_files_and_the_table(
 ) -> None:
     study = study_of(tmp_path, SCORES)
     assert run(monkeypatch, study, "--smallest-effect-bpb", "0.01") == 0
-    said = capsys.readouterr().out
+    message = capsys.readouterr().out
     for part in ("Warnings", "none", "-0.1000 [", "Noise of seeds within an arm", "gate", "details", "written:"):
-        assert part in said
+        assert part in message
     assert all((study / name).stat().st_size for name in FILES)
     assert [row["status"] for row in read_lines(study / "results.jsonl")] == ["ok"] * 6
     assert not list(study.glob(".*.[0-9]*")), "no half-written file stays"
@@ -67,7 +67,7 @@ def test_a_richer_file_of_rows_is_kept(
 
 
 def test_rows_of_other_runs_are_kept_however_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not the number of rows counts: a run that is gone, a score that is gone, a line that cannot be read."""
+    """The file is archived for a lost run, a lost score or an unreadable line, whatever the number of rows."""
     study = study_of(tmp_path, SCORES)
     plan(study, list(SCORES), range(1, 4))
     rows = study / "results.jsonl"
@@ -101,10 +101,10 @@ def test_another_studys_tables_are_never_written_over(
     before = {path.name: path.read_bytes() for path in kept.parent.iterdir()}
     assert "heads.study.json" in before
     assert run(monkeypatch, others, "--out", kept) == 2
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert (
         f"{kept.with_name('heads.study.json')}: tables of the study heads stand here. Choose another place with --out"
-        in said
+        in message
     )
     assert {path.name: path.read_bytes() for path in kept.parent.iterdir()} == before
 
@@ -151,7 +151,7 @@ def test_quiet_prints_warnings_alone(
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         (["nowhere"], ["nowhere: is not a directory", "multirun/STUDY"]),
         (["empty"], ["has neither runs nor a plan"]),
@@ -161,7 +161,7 @@ def test_quiet_prints_warnings_alone(
 )
 def test_a_mistake_is_named(
     argv: list[str],
-    said: list[str],
+    message: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -173,12 +173,12 @@ def test_a_mistake_is_named(
     assert run(monkeypatch, *argv) == 2
     err = capsys.readouterr().err
     assert "Traceback" not in err
-    for part in said:
+    for part in message:
         assert part in err
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         (["--smallest-effect-bpb", "0"], "must be above 0 (0)"),
         (["--smallest-effect-bpb", "nan"], "must be finite"),
@@ -188,16 +188,16 @@ def test_a_mistake_is_named(
     ],
 )
 def test_a_value_that_cannot_be(
-    argv: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    argv: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "somewhere", *argv) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_help_names_every_option_with_its_unit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "--help") == 0
-    said = " ".join(capsys.readouterr().out.split())
+    message = " ".join(capsys.readouterr().out.split())
     for part in ("--baseline", "--paired", "bits per byte", "nats per token", "from 0 to 1", "--out", "--quiet"):
-        assert part in said
+        assert part in message

@@ -1,4 +1,4 @@
-"""What differs between two runs, on the terminal and as JSON."""
+"""The differences between two runs, on the terminal and as JSON."""
 
 import json
 import sys
@@ -13,8 +13,8 @@ from pgolf import compare
 
 def run_of(tmp_path: Path, arm: str, *, batch: int = 100, **other: Any) -> Path:
     """A run folder with a curve of four training lines and a validation line."""
-    made = record(arm, 1, 2.0, budget__batch_tokens=batch, config__train__batch_tokens=batch, **other)
-    folder = put(tmp_path, made).parent
+    result = record(arm, 1, 2.0, budget__batch_tokens=batch, config__train__batch_tokens=batch, **other)
+    folder = put(tmp_path, result).parent
     lines: list[dict[str, Any]] = [{"event": "start", "parameters": 5}]
     lines += [
         {"event": "train", "step": s, "tokens": s * batch, "train_bpb": 4.0 / s, "train_nats": 2.0 / s}
@@ -28,9 +28,9 @@ def run_of(tmp_path: Path, arm: str, *, batch: int = 100, **other: Any) -> Path:
 def as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *argv: object) -> dict[str, Any]:
     monkeypatch.setattr(sys, "argv", ["pgolf.compare", *map(str, argv), "--json"])
     assert compare.main() == 0
-    made = json.loads(capsys.readouterr().out)
-    assert isinstance(made, dict)
-    return made
+    result = json.loads(capsys.readouterr().out)
+    assert isinstance(result, dict)
+    return result
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *argv: object) -> str:
@@ -44,17 +44,17 @@ def test_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
         run_of(tmp_path, "tied"),
         run_of(tmp_path, "mos", params__total=1500, code_sha="other", config__model__rank=4),
     )
-    made = as_json(monkeypatch, capsys, a, b / "result.json")
-    assert made["config"] == {"model.head.name": ["tied", "mos"], "model.rank": ["(absent)", 4]}
-    assert made["parameters"]["params.total"] == [1000, 1500]
-    assert made["bytes"]["total_bytes"] == [500_000, 500_000]
-    assert made["scores"]["val_bpb"] == [2.0, 2.0]
-    assert made["provenance"]["code_sha"] == ["c0de", "other"]
-    curves = {curve["name"]: (curve["axis"], curve["points"]) for curve in made["curves"]}
+    result = as_json(monkeypatch, capsys, a, b / "result.json")
+    assert result["config"] == {"model.head.name": ["tied", "mos"], "model.rank": ["(absent)", 4]}
+    assert result["parameters"]["params.total"] == [1000, 1500]
+    assert result["bytes"]["total_bytes"] == [500_000, 500_000]
+    assert result["scores"]["val_bpb"] == [2.0, 2.0]
+    assert result["provenance"]["code_sha"] == ["c0de", "other"]
+    curves = {curve["name"]: (curve["axis"], curve["points"]) for curve in result["curves"]}
     assert curves["train_bpb"] == ("step", [[s, 4.0 / s, 4.0 / s] for s in (1, 2, 4, 8)])
     assert curves["val_bpb_live"] == ("step", [[4, 2.5, 2.5]])
-    assert made["notes"] == []
-    said = on_terminal(monkeypatch, capsys, a, b)
+    assert result["notes"] == []
+    message = on_terminal(monkeypatch, capsys, a, b)
     for part in (
         "configuration differences",
         "model.head.name",
@@ -64,20 +64,20 @@ def test_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
         "+500",
         "train_bpb at equal step",
     ):
-        assert part in said
+        assert part in message
 
 
 def test_other_batches_are_compared_at_equal_tokens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = as_json(monkeypatch, capsys, run_of(tmp_path, "tied"), run_of(tmp_path, "mos", batch=200))
-    assert any("batches of 100 and 200 tokens" in note for note in made["notes"])
-    (curve,) = [curve for curve in made["curves"] if curve["name"] == "train_bpb"]
+    result = as_json(monkeypatch, capsys, run_of(tmp_path, "tied"), run_of(tmp_path, "mos", batch=200))
+    assert any("batches of 100 and 200 tokens" in note for note in result["notes"])
+    (curve,) = [curve for curve in result["curves"] if curve["name"] == "train_bpb"]
     assert (curve["axis"], curve["points"]) == ("tokens", [[200, 2.0, 4.0], [400, 1.0, 2.0], [800, 0.5, 1.0]])
 
 
 @pytest.mark.parametrize(
-    ("change", "said", "left"),
+    ("change", "message", "left"),
     [
         ({"eval_mode": "sliding"}, "different evaluation modes", {"train_bpb"}),
         ({"val_text_sha": "f"}, "different validation texts", {"train_bpb"}),
@@ -87,17 +87,17 @@ def test_other_batches_are_compared_at_equal_tokens(
 )
 def test_what_does_not_compare_is_not_subtracted(
     change: dict[str, Any],
-    said: str,
+    message: str,
     left: set[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     a, b = run_of(tmp_path, "tied"), run_of(tmp_path, "mos", **change)
-    made = as_json(monkeypatch, capsys, a, b)
-    assert any(said in note for note in made["notes"])
-    assert "val_nats" in made["incomparable"]
-    assert {curve["name"] for curve in made["curves"]} == left
+    result = as_json(monkeypatch, capsys, a, b)
+    assert any(message in note for note in result["notes"])
+    assert "val_nats" in result["incomparable"]
+    assert {curve["name"] for curve in result["curves"]} == left
     assert "not comparable" in on_terminal(monkeypatch, capsys, a, b)
 
 
@@ -107,19 +107,19 @@ def test_failed_and_unfinished_runs_and_damaged_curves(
     a, b = run_of(tmp_path, "tied"), run_of(tmp_path, "mos")
     put(tmp_path, failed("mos", 1))
     damage(b / "metrics.jsonl", 0.7)
-    made = as_json(monkeypatch, capsys, a, b)
-    assert any("failed, mos fell over" in note for note in made["notes"])
-    assert any("metrics.jsonl: damaged: line" in note for note in made["notes"])
+    result = as_json(monkeypatch, capsys, a, b)
+    assert any("failed, mos fell over" in note for note in result["notes"])
+    assert any("metrics.jsonl: damaged: line" in note for note in result["notes"])
     (b / "result.json").unlink()
     (b / "config.yaml").write_text("model:\n  layers: 4\neval:\n  stride: 1e-3\nrun:\n  arm: mos\n")
     (b / "metrics.jsonl").unlink()
-    made = as_json(monkeypatch, capsys, a, b)
-    assert made["config"]["model.layers"] == [3, 4]
-    assert made["config"]["eval.stride"] == ["(absent)", 0.001]
-    assert any("did not finish" in note for note in made["notes"])
-    assert any("no curve" in note for note in made["notes"])
-    assert any("eval.stride differ" in note for note in made["notes"])
-    assert made["curves"] == []
+    result = as_json(monkeypatch, capsys, a, b)
+    assert result["config"]["model.layers"] == [3, 4]
+    assert result["config"]["eval.stride"] == ["(absent)", 0.001]
+    assert any("did not finish" in note for note in result["notes"])
+    assert any("no curve" in note for note in result["notes"])
+    assert any("eval.stride differ" in note for note in result["notes"])
+    assert result["curves"] == []
 
 
 def test_one_configuration_twice_says_so(
@@ -130,14 +130,22 @@ def test_one_configuration_twice_says_so(
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("nowhere", "is not a run folder"), ("", "not of a study"), ("bad", "it is not JSON")]
+    ("name", "message"), [("nowhere", "is not a run folder"), ("", "not of a study"), ("bad", "it is not JSON")]
 )
 def test_no_such_run(
-    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a = run_of(tmp_path, "tied")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "result.json").write_text("{")
     monkeypatch.setattr(sys, "argv", ["pgolf.compare", str(a), str(tmp_path / name)])
     assert compare.main() == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
+
+
+def test_a_value_that_reads_like_a_missing_one_is_a_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = run_of(tmp_path, "tied", config__model__note="(absent)"), run_of(tmp_path, "mos")
+    line = next(line for line in on_terminal(monkeypatch, capsys, a, b).splitlines() if "model.note" in line)
+    assert line.split() == ["model.note", '"(absent)"', "(absent)"]

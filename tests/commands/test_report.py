@@ -29,7 +29,7 @@ HOSTILE = '<img src=x onerror="alert(1)">&\'"</script><!-- $x$'
 
 
 class Page(HTMLParser):
-    """What stands where: tags balanced, ids once, attributes, text by tag."""
+    """A parser that checks that tags are balanced and ids unique, and collects attributes and text by tag."""
 
     def __init__(self, html: str):
         super().__init__(convert_charrefs=True)
@@ -65,12 +65,12 @@ class Page(HTMLParser):
 
 
 def page_of(source: Path) -> str:
-    made = aggregate(source, with_curves=True)
-    return document(made, gallery(made))
+    result = aggregate(source, with_curves=True)
+    return document(result, gallery(result))
 
 
 def whole_study(root: Path) -> Path:
-    """A described study with a failed, a missing and a warned run."""
+    """A study with a failed run, a missing run and a run with a warning."""
     study = curved_study(root, SCORES)
     claims = (
         Claim("mos is better", "its heads were <frozen>", (ClaimTest("heads", "better", ("mos",)),)),
@@ -91,9 +91,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *argv: object) -> int:
 
 
 def test_the_page_in_its_order(tmp_path: Path) -> None:
-    found = Page(page_of(whole_study(tmp_path)))
-    assert found.texts["h1"] == [STUDY]
-    assert found.texts["h2"] == [
+    parsed = Page(page_of(whole_study(tmp_path)))
+    assert parsed.texts["h1"] == [STUDY]
+    assert parsed.texts["h2"] == [
         "Warnings",
         "Question",
         "Published claims",
@@ -109,22 +109,22 @@ def test_the_page_in_its_order(tmp_path: Path) -> None:
         "Runs without a score",
         "All runs",
     ]
-    assert found.texts["h3"][:2] == ["mos is better", "fits"]
-    assert found.tags.count("svg") == found.tags.count("figcaption") == 5
-    assert found.tags.count("main") == found.tags.count("h1") == found.tags.count("nav") == 1
+    assert parsed.texts["h3"][:2] == ["mos is better", "fits"]
+    assert parsed.tags.count("svg") == parsed.tags.count("figcaption") == 5
+    assert parsed.tags.count("main") == parsed.tags.count("h1") == parsed.tags.count("nav") == 1
 
 
 def test_it_is_one_whole_file_that_loads_nothing(tmp_path: Path) -> None:
     html = page_of(whole_study(tmp_path))
-    found = Page(html)
-    assert len(found.ids) == len(set(found.ids))
-    for name, key, value in found.attributes:
+    parsed = Page(html)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    for name, key, value in parsed.attributes:
         assert key not in ("src", "srcset", "action", "data", "poster", "background"), (name, key)
         assert not key.startswith("on"), (name, key)
         if key in ("href", "xlink:href"):
-            assert value == "data:," or value.removeprefix("#") in found.ids, (name, value)
+            assert value == "data:," or value.removeprefix("#") in parsed.ids, (name, value)
         if key in ("aria-labelledby", "aria-describedby"):
-            assert value in found.ids
+            assert value in parsed.ids
     rest = html.replace("http://www.w3.org/2000/svg", "").replace("http://www.w3.org/1999/xlink", "")
     assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", rest.split("<script>")[0])
     assert str(tmp_path) not in html, "no path of this machine"
@@ -135,18 +135,18 @@ def test_it_is_one_whole_file_that_loads_nothing(tmp_path: Path) -> None:
 
 def test_what_a_reader_without_eyes_or_mouse_needs(tmp_path: Path) -> None:
     html = page_of(whole_study(tmp_path))
-    found = Page(html)
-    assert ("html", "lang", "en") in found.attributes
-    assert found.tags.index("a") < found.tags.index("nav"), "the skip link is the first"
+    parsed = Page(html)
+    assert ("html", "lang", "en") in parsed.attributes
+    assert parsed.tags.index("a") < parsed.tags.index("nav"), "the skip link is the first"
     assert 'class="skip"' in html
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in html
-    assert found.tags.count("caption") == found.tags.count("table")
-    assert found.tags.count("th") == sum(key == "scope" for name, key, _ in found.attributes if name == "th")
-    assert html.count('class="scroll" tabindex="0" role="region" aria-label="') == found.tags.count("table")
+    assert parsed.tags.count("caption") == parsed.tags.count("table")
+    assert parsed.tags.count("th") == sum(key == "scope" for name, key, _ in parsed.attributes if name == "th")
+    assert html.count('class="scroll" tabindex="0" role="region" aria-label="') == parsed.tags.count("table")
     assert all(
         f'role="img" aria-labelledby="{name}-title"' in html for name in ("differences-1", "bytes-1", "published-1")
     )
-    levels = [int(name[1]) for name in found.tags if re.fullmatch(r"h[1-4]", name)]
+    levels = [int(name[1]) for name in parsed.tags if re.fullmatch(r"h[1-4]", name)]
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels)), "no rank is skipped"
     for rule in ("prefers-color-scheme: dark", ":focus-visible", "prefers-reduced-motion", '[data-theme="dark"]'):
         assert rule in html
@@ -156,20 +156,20 @@ def test_every_warning_and_every_run_is_there(tmp_path: Path) -> None:
     study = whole_study(tmp_path)
     damage(put(study, record("low", 1, 2.0)))
     put(study, record("stray", 7, 3.0))
-    made = aggregate(study, with_curves=True)
-    found = Page(document(made, gallery(made)))
-    assert len(made.report.warnings) >= 5
-    assert set(made.report.warnings) <= set(found.texts["li"])
-    assert found.tags.index("svg") > found.tags.index("ul")
-    folds = found.texts["details"]
-    for row in made.collected.rows:
+    result = aggregate(study, with_curves=True)
+    parsed = Page(document(result, gallery(result)))
+    assert len(result.report.warnings) >= 5
+    assert set(result.report.warnings) <= set(parsed.texts["li"])
+    assert parsed.tags.index("svg") > parsed.tags.index("ul")
+    folds = parsed.texts["details"]
+    for row in result.collected.rows:
         (mine,) = [fold for fold in folds if row["folder"] in fold]
         for key in ("status", "git_sha", "code_sha", "data_sha", "fingerprint"):
             assert str(row.get(key, "")) in mine, (row["folder"], key)
-        for said in [*(row.get("warnings") or []), *str(row.get("error") or "").splitlines()]:
-            assert said in mine
-    assert {"ok", "failed", "missing", "damaged"} <= {row["status"] for row in made.collected.rows}
-    assert all(sum(row["arm"] == arm for row in made.collected.rows) for arm in found.texts["h3"] if arm in SCORES)
+        for message in [*(row.get("warnings") or []), *str(row.get("error") or "").splitlines()]:
+            assert message in mine
+    assert {"ok", "failed", "missing", "damaged"} <= {row["status"] for row in result.collected.rows}
+    assert all(sum(row["arm"] == arm for row in result.collected.rows) for arm in parsed.texts["h3"] if arm in SCORES)
 
 
 def test_nothing_is_taken_for_html(tmp_path: Path) -> None:
@@ -193,13 +193,13 @@ def test_nothing_is_taken_for_html(tmp_path: Path) -> None:
         claims=(Claim(HOSTILE, HOSTILE, (ClaimTest(HOSTILE, "better", ("plain",)),)),),
     )
     html = page_of(study)
-    found = Page(html)
-    assert "img" not in found.tags
+    parsed = Page(html)
+    assert "img" not in parsed.tags
     assert "<!--" not in html
-    assert found.tags.count("script") == 1
-    assert not [key for _, key, _ in found.attributes if key.startswith("on")]
-    assert any(HOSTILE in said for said in found.texts["h3"])
-    assert any(HOSTILE in said for said in found.texts["pre"])
+    assert parsed.tags.count("script") == 1
+    assert not [key for _, key, _ in parsed.attributes if key.startswith("on")]
+    assert any(HOSTILE in message for message in parsed.texts["h3"])
+    assert any(HOSTILE in message for message in parsed.texts["pre"])
     assert "\x1b" not in html
 
 
@@ -207,9 +207,9 @@ def test_the_same_again_and_from_rows(tmp_path: Path) -> None:
     study = whole_study(tmp_path)
     first = page_of(study)
     assert page_of(study) == first
-    made = aggregate(study, with_curves=True)
+    result = aggregate(study, with_curves=True)
     results = tmp_path / "results"
-    write_tables(made, results)
+    write_tables(result, results)
     for name, new in (
         ("results.jsonl", f"{STUDY}.jsonl"),
         ("study.json", f"{STUDY}.study.json"),
@@ -238,23 +238,23 @@ def test_less_than_a_whole_study(kind: str, tmp_path: Path) -> None:
         root = tmp_path
     else:
         root = (study_of if kind == "no curves" else curved_study)(tmp_path, SCORES)
-    found = Page(page_of(root))
-    headings = found.texts["h2"]
+    parsed = Page(page_of(root))
+    headings = parsed.texts["h2"]
     assert headings[0] == "Warnings"
     assert headings[-1] == "All runs"
     assert "Question" not in headings
     assert ("Validation curves" in headings) == (kind == "no study")
     assert ("Runs without a score" in headings) == (kind == "only failures")
     if kind == "several studies":
-        assert {"Table: heads", "Table: adhoc", "heads/tied", "adhoc/x"} <= {*headings, *found.texts["h3"]}
+        assert {"Table: heads", "Table: adhoc", "heads/tied", "adhoc/x"} <= {*headings, *parsed.texts["h3"]}
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     study = whole_study(tmp_path)
     assert run(monkeypatch, study, "--png", tmp_path / "pictures") == 0
-    said = capsys.readouterr().out
-    assert f"written: {study / 'report.html'}" in said
-    assert "warnings at its top" in said
+    message = capsys.readouterr().out
+    assert f"written: {study / 'report.html'}" in message
+    assert "warnings at its top" in message
     assert (study / "report.html").read_text(encoding="utf-8") == page_of(study)
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
         f"{n}-1.png" for n in ("differences", "validation", "training", "bytes", "published")
@@ -275,15 +275,15 @@ def test_damaged_curves_and_descriptions_are_named_and_the_rest_is_shown(tmp_pat
     write_tables(aggregate(study, with_curves=True), tmp_path / "rows.jsonl")
     for name, content in (("rows.curves.jsonl", '{"cut'), ("rows.study.json", "[" * 100_000)):
         (tmp_path / name).write_text(content)
-    made = aggregate(tmp_path / "rows.jsonl", with_curves=True)
-    assert made.curves == ()
+    result = aggregate(tmp_path / "rows.jsonl", with_curves=True)
+    assert result.curves == ()
     for name in ("rows.curves.jsonl", "rows.study.json"):
-        assert any(name in warning for warning in made.report.warnings)
-    assert {row.group.arm for table in made.report.families for row in table.rows} == set(SCORES)
+        assert any(name in warning for warning in result.report.warnings)
+    assert {row.group.arm for table in result.report.families for row in table.rows} == set(SCORES)
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         (["nowhere"], "nowhere: is not a directory"),
         (["heads", "--out", "file/x.html"], "file/x.html: cannot be written"),
@@ -296,7 +296,7 @@ def test_damaged_curves_and_descriptions_are_named_and_the_rest_is_shown(tmp_pat
     ],
 )
 def test_a_mistake_is_named(
-    argv: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    argv: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = study_of(tmp_path, SCORES)
     write_tables(aggregate(study), tmp_path)
@@ -305,7 +305,7 @@ def test_a_mistake_is_named(
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, *argv) == 2
     err = capsys.readouterr().err
-    assert said in err
+    assert message in err
     assert "Traceback" not in err
 
 
@@ -325,6 +325,6 @@ def test_elements() -> None:
     assert text("a\u202e1.25\ud800") == "a?1.25?", "a name turns no number round"
     cells = ("2.0133 (0.0153)", "-0.1000 [-0.2, +0.1]", "+1,234.5", "<0.0001", "baseline", "", "3 of 4", "1.3e-06")
     assert [sort_value(cell) for cell in cells] == ["2.0133", "-0.1000", "1234.5", "0", None, None, "3", "1.3e-06"]
-    made = table(Grid(("arm", "n"), (False, True), (("a_b", "3"), ("c", ""))), "Arms", sortable=True)
-    assert '<th scope="row">a_<wbr>b</th><td class="number" data-value="3">3</td>' in made
-    assert '<td class="number"></td>' in made
+    result = table(Grid(("arm", "n"), (False, True), (("a_b", "3"), ("c", ""))), "Arms", sortable=True)
+    assert '<th scope="row">a_<wbr>b</th><td class="number" data-value="3">3</td>' in result
+    assert '<td class="number"></td>' in result

@@ -1,4 +1,4 @@
-"""More arms, runs and points than a page can show: what is left out is said, and the tables have all."""
+"""More arms, runs and points than a page can show: the page says what is left out, and the tables have everything."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -23,9 +23,9 @@ def test_a_page_of_many_arms_says_what_it_leaves_out(tmp_path: Path, monkeypatch
     monkeypatch.setattr(elements, "MOST_ROWS", 6)
     monkeypatch.setattr(runs, "MOST_RUNS", 7)
     scores = {f"arm{n:02}": [2.5 - n / 50, 2.51 - n / 50] for n in range(12)}
-    made = aggregate(study_of(tmp_path, scores))
-    exhibits = gallery.gallery(made)
-    text = document(made, exhibits)
+    result = aggregate(study_of(tmp_path, scores))
+    exhibits = gallery.gallery(result)
+    text = document(result, exhibits)
     assert "The first 6 of 12 rows are shown." in text
     assert "The first 7 of 24 runs are shown." in text
     assert text.count('class="run"') == 7
@@ -33,11 +33,11 @@ def test_a_page_of_many_arms_says_what_it_leaves_out(tmp_path: Path, monkeypatch
         "At most 5 arms are drawn: baselines and the best by mean score. The table has all 12." in exhibit.caption
         for exhibit in exhibits
     )
-    (part,) = numbers.parts(made.report.families[0])
+    (part,) = numbers.parts(result.report.families[0])
     assert [row.label for row in part.rows] == ["arm00", "arm08", "arm09", "arm10", "arm11"], (
         "the baseline and the best four"
     )
-    assert all(arm in markdown(page(made.report)) for arm in scores)
+    assert all(arm in markdown(page(result.report)) for arm in scores)
 
 
 def test_a_warning_names_so_many_arms_and_counts_the_rest() -> None:

@@ -1,6 +1,4 @@
-"""Pictures: they show what was computed, draw for any shape of study, and their SVG is safe, accessible and the same
-each time.
-"""
+"""Pictures: they show the computed numbers for any shape of study. Their SVG is safe, accessible and reproducible."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -68,9 +66,9 @@ def whole_study(root: Path) -> Path:
 
 
 def test_a_curve_is_the_mean_and_the_range_of_its_seeds(tmp_path: Path) -> None:
-    made = made_of(curved_study(tmp_path, SCORES))
-    (part,) = parts(made.report.families[0])
-    found = {line.label: line for line in series(part, VALIDATION, curves_of(made.curves))}
+    result = made_of(curved_study(tmp_path, SCORES))
+    (part,) = parts(result.report.families[0])
+    found = {line.label: line for line in series(part, VALIDATION, curves_of(result.curves))}
     assert set(found) == set(SCORES)
     line = found["mos"]
     assert line.seeds == 3
@@ -84,10 +82,10 @@ def test_a_curve_is_the_mean_and_the_range_of_its_seeds(tmp_path: Path) -> None:
 
 
 def test_training_points_are_means_of_neighbours(tmp_path: Path) -> None:
-    made = made_of(curved_study(tmp_path, {"tied": [2.0]}))
-    (curve,) = made.curves
-    (part,) = parts(made.report.families[0])
-    (line,) = series(part, TRAIN, curves_of(made.curves))
+    result = made_of(curved_study(tmp_path, {"tied": [2.0]}))
+    (curve,) = result.curves
+    (part,) = parts(result.report.families[0])
+    (line,) = series(part, TRAIN, curves_of(result.curves))
     assert len(curve.train_tokens) > 2 * WINDOW
     assert line.tokens == tuple(map(float, curve.train_tokens))[: -(WINDOW // 2)]
     assert line.mean[0] == curve.train_bpb[0], "the first stands as it is"
@@ -103,21 +101,21 @@ def test_only_counted_seeds_and_common_points_enter_a_curve(tmp_path: Path) -> N
     put(study, late)
     metrics(study, late, steps=60)
     put(study, failed("mos", 2))
-    made = made_of(study)
-    (part,) = parts(made.report.families[0])
-    line = next(x for x in series(part, TRAIN, curves_of(made.curves)) if x.label == "mos")
+    result = made_of(study)
+    (part,) = parts(result.report.families[0])
+    line = next(x for x in series(part, TRAIN, curves_of(result.curves)) if x.label == "mos")
     assert line.seeds == 2
     assert max(line.tokens) <= 60 * 4096
 
 
 def test_what_is_drawn_is_what_was_computed(tmp_path: Path) -> None:
-    made = made_of(whole_study(tmp_path))
-    drawn = pictures(gallery(made))
-    for number, table in enumerate(made.report.families, 1):
+    result = made_of(whole_study(tmp_path))
+    drawn = pictures(gallery(result))
+    for number, table in enumerate(result.report.families, 1):
         (part,) = parts(table)
         for kind in (TRAIN, VALIDATION):
             shown = [tuple(map(tuple, line.get_data())) for line in drawn[f"{kind}-{number}"].figure.axes[0].lines]
-            assert shown == [(line.tokens, line.mean) for line in series(part, kind, curves_of(made.curves))]
+            assert shown == [(line.tokens, line.mean) for line in series(part, kind, curves_of(result.curves))]
         marks = [
             line.get_xdata()[0]
             for line in drawn[f"differences-{number}"].figure.axes[0].lines
@@ -140,9 +138,9 @@ def test_what_is_drawn_is_what_was_computed(tmp_path: Path) -> None:
             if len(line.get_xdata()) == 1
         ]
         assert dots == [(row.group.mean("total_bytes"), row.mean_bpb) for row in table.rows]
-    assert [p.published for p in pairs(made.report.families[1], made.study)] == [1.0, 1.1, 1.2]
-    assert [p.measured for p in pairs(made.report.families[1], made.study)] == [
-        row.mean_bpb for row in made.report.families[1].rows
+    assert [p.published for p in pairs(result.report.families[1], result.study)] == [1.0, 1.1, 1.2]
+    assert [p.measured for p in pairs(result.report.families[1], result.study)] == [
+        row.mean_bpb for row in result.report.families[1].rows
     ]
     assert "published-1" not in drawn, "a family without published values has no such picture"
     assert "published-2" in drawn
@@ -166,9 +164,9 @@ def test_any_shape_draws(scores: dict[str, list[float]], tmp_path: Path) -> None
     study = tmp_path / "heads"
     for number, (arm, values) in enumerate(scores.items()):
         for seed, bpb in enumerate(values, 1):
-            made = record(arm, seed, bpb, steps=100, fingerprint=f"{number:08x}" * 2)
+            result = record(arm, seed, bpb, steps=100, fingerprint=f"{number:08x}" * 2)
             where = f"arm{number}/seed{seed}-{number:08x}"
-            put(study, made, where)
+            put(study, result, where)
             (study / where / "metrics.jsonl").write_text(
                 "".join(
                     f'{{"event": "train", "step": {s}, "tokens": {s * 4096}, "train_bpb": {bpb + 1 / s}, '
@@ -182,8 +180,8 @@ def test_any_shape_draws(scores: dict[str, list[float]], tmp_path: Path) -> None
     for picture in pictures(gallery(found)).values():
         tree = ElementTree.fromstring(svg(picture))
         assert not list(tree.iter(f"{SVG}script"))
-        said = " ".join(text.text or "" for text in tree.iter(f"{SVG}text"))
-        assert all(arm in said for arm in scores if len(arm) <= 26) or picture.name.startswith("differences")
+        message = " ".join(text.text or "" for text in tree.iter(f"{SVG}text"))
+        assert all(arm in message for arm in scores if len(arm) <= 26) or picture.name.startswith("differences")
         width, height = map(float, tree.attrib["viewBox"].split()[2:])
         assert width == pytest.approx(420)
         assert height < 700
@@ -214,13 +212,13 @@ def test_an_arm_without_a_difference_says_why(tmp_path: Path) -> None:
 
 
 def test_an_arm_keeps_its_look_and_no_two_look_alike(tmp_path: Path) -> None:
-    made = made_of(whole_study(tmp_path))
-    numbers = {key[1]: number for key, number in numbered(made).items()}
+    result = made_of(whole_study(tmp_path))
+    numbers = {key[1]: number for key, number in numbered(result).items()}
     assert numbers == {"tied": None, "mos": 0, "low": 1, "tied_frozen": None, "mos_frozen": 0, "low_frozen": 1}
     looks = [look_of(number) for number in (None, *range(20))]
     assert len({(look.colour, str(look.dash)) for look in looks}) == len(looks), "lines"
     assert len({(look.colour, look.marker) for look in looks}) == len(looks), "marks"
-    drawn = pictures(gallery(made))
+    drawn = pictures(gallery(result))
     for name in ("validation-1", "differences-1", "bytes-1"):
         colours = {line.get_color() for line in drawn[name].figure.axes[0].lines}
         assert {HUES[0], HUES[1]} <= colours
@@ -228,10 +226,10 @@ def test_an_arm_keeps_its_look_and_no_two_look_alike(tmp_path: Path) -> None:
 
 
 def test_an_arm_has_one_name_in_all_pictures(tmp_path: Path) -> None:
-    made = made_of(study_of(tmp_path, {f"{'x' * n}{'long' * 20}{'y' * n}": [2.0, 2.1] for n in range(1, 12)}))
-    names = {key: look.name for key, look in looks_of(made).items()}
+    result = made_of(study_of(tmp_path, {f"{'x' * n}{'long' * 20}{'y' * n}": [2.0, 2.1] for n in range(1, 12)}))
+    names = {key: look.name for key, look in looks_of(result).items()}
     assert len(set(names.values())) == 11
-    drawn = pictures(gallery(made))
+    drawn = pictures(gallery(result))
     for name in ("differences-1", "bytes-1"):
         shown = {text.get_text() for text in drawn[name].figure.texts}
         assert set(list(names.values())[1:]) <= shown
@@ -243,13 +241,13 @@ def test_the_cap_stands_where_it_squashes_nothing(tmp_path: Path) -> None:
     assert not points.shows_cap(near, 16_000_000)
     assert not points.shows_cap(near, None)
     assert points.x_limits(near, 16_000_000)[1] < 580_000
-    made = made_of(whole_study(tmp_path))
-    assert cap_of(parts(made.report.families[0])[0]) == 600_000
+    result = made_of(whole_study(tmp_path))
+    assert cap_of(parts(result.report.families[0])[0]) == 600_000
     (exhibit,) = (
         e for e in gallery(made_of(study_of(tmp_path / "b", SCORES, cap_bytes=16_000_000))) if e.name == "bytes"
     )
     assert "the cap, 16,000,000 bytes, lies far to the right" in exhibit.caption
-    assert len(sizes(parts(made.report.families[0])[0])) == 3
+    assert len(sizes(parts(result.report.families[0])[0])) == 3
 
 
 def test_bytes_that_hardly_differ_have_ticks_that_do(tmp_path: Path) -> None:
@@ -368,10 +366,10 @@ def test_png(tmp_path: Path) -> None:
 def test_a_picture_does_not_heed_the_users_matplotlibrc(tmp_path: Path) -> None:
     import matplotlib
 
-    made = made_of(curved_study(tmp_path, SCORES))
-    plain = [svg(picture) for picture in pictures(gallery(made)).values()]
+    result = made_of(curved_study(tmp_path, SCORES))
+    plain = [svg(picture) for picture in pictures(gallery(result)).values()]
     with matplotlib.rc_context(
         {"font.family": "serif", "axes.grid": True, "lines.linewidth": 9, "svg.fonttype": "path"}
     ):
-        assert [svg(picture) for picture in pictures(gallery(made)).values()] == plain
+        assert [svg(picture) for picture in pictures(gallery(result)).values()] == plain
         assert matplotlib.rcParams["lines.linewidth"] == 9, "and leaves it as it is"

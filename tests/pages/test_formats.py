@@ -1,4 +1,4 @@
-"""The page in four forms: what stands where, and that no name breaks a format."""
+"""The page in four formats: the place of each part, and names that could break a format."""
 
 import csv
 import io
@@ -31,10 +31,10 @@ def test_markdown_is_this(tmp_path: Path) -> None:
 def test_warnings_come_first(tmp_path: Path) -> None:
     study = study_of(tmp_path, SCORES)
     put(study, failed("mos", 1))
-    made = page(report_of(study))
-    assert made[0].kind is SectionKind.WARNINGS
-    assert made[0].heading == "Warnings"
-    assert "1 of 9 planned cells have no ok record" in made[0].lines
+    result = page(report_of(study))
+    assert result[0].kind is SectionKind.WARNINGS
+    assert result[0].heading == "Warnings"
+    assert "1 of 9 planned cells have no ok record" in result[0].lines
     assert page(report_of(study_of(tmp_path / "b", SCORES)))[0].lines == ("none",)
 
 
@@ -126,13 +126,13 @@ def test_names_break_no_format(name: str, tmp_path: Path) -> None:
     put(study, record("plain", 1, 2.0), folder="a/1")
     put(study, record(name, 1, 2.1, fingerprint="f" * 16, warnings=[name]), folder="b/1")
     report = report_of(study)
-    made = page(report)
-    grids = [line for line in markdown(made).splitlines() if line.startswith("|")]
+    result = page(report)
+    grids = [line for line in markdown(result).splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in grids[:4]}) == 1
-    check_latex(latex(made))
+    check_latex(latex(result))
     assert len(list(csv.DictReader(io.StringIO(csv_text(report))))) == 2
     out = io.StringIO()
-    show(made, Console(file=out, width=200))
+    show(result, Console(file=out, width=200))
     assert "\x1b[31m" not in out.getvalue()
     out.getvalue().encode()
 
@@ -173,17 +173,17 @@ def test_latex_of_a_whole_report(tmp_path: Path) -> None:
 
 @given(text=st.text(max_size=40))
 def test_latex_text_has_no_bare_special(text: str) -> None:
-    made = latex_text(text)
-    check_latex(made + "\n")
+    result = latex_text(text)
+    check_latex(result + "\n")
 
 
 def test_a_narrow_terminal_loses_no_column(tmp_path: Path) -> None:
     out = io.StringIO()
     show(page(report_of(study_of(tmp_path, SCORES))), Console(file=out, width=80))
-    said = out.getvalue()
-    assert max(map(len, said.splitlines())) <= 80
+    message = out.getvalue()
+    assert max(map(len, message.splitlines())) <= 80
     for part in ("mean bpb (sd)", "Holm p", "nats/token", "step, ms", "notes", "-0.1000 [-0.1346, -0.0654]"):
-        assert part in said
+        assert part in message
 
 
 def test_long_sections_are_cut_on_a_terminal_and_say_so() -> None:

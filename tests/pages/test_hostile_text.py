@@ -22,7 +22,7 @@ from pgolf.pages.html.document import document
 from pgolf.study.description import Claim, ClaimTest
 from pgolf.tables.text import Grid, Section, SectionKind
 
-UNREADABLE = ["nul\0and", "half \ud800 pair"]  # no file with these is read
+UNREADABLE = ["nul\0and", "half \ud800 pair"]  # files with these are refused
 HOSTILE = [
     "<script>zz()</script>",
     '"><zz-tag onzz="1">',
@@ -58,7 +58,7 @@ ODD_CHARACTERS = re.compile(
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
+def result(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
     """A study with a hostile text in every field that holds text: each text is an arm, and stands in other fields of
     that arm's rows.
     """
@@ -103,8 +103,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
 
 
 @pytest.fixture(scope="module")
-def exhibits(made: StudyResults) -> list[Exhibit]:
-    return gallery(made)
+def exhibits(result: StudyResults) -> list[Exhibit]:
+    return gallery(result)
 
 
 class Seen(HTMLParser):
@@ -116,7 +116,7 @@ class Seen(HTMLParser):
         self.attributes: set[str] = set()
         self.values: list[tuple[str, str | None]] = []
         self.scripts = 0
-        self.said: list[str] = []
+        self.message: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
@@ -125,7 +125,7 @@ class Seen(HTMLParser):
         self.values += attrs
 
     def handle_data(self, data: str) -> None:
-        self.said.append(data)
+        self.message.append(data)
 
 
 def seen(page: str) -> Seen:
@@ -135,9 +135,9 @@ def seen(page: str) -> Seen:
     return parser
 
 
-def test_html(made: StudyResults, exhibits: list[Exhibit]) -> None:
-    page = document(made, exhibits)
-    found, page_text = seen(page), clean("".join(seen(page).said))
+def test_html(result: StudyResults, exhibits: list[Exhibit]) -> None:
+    page = document(result, exhibits)
+    found, page_text = seen(page), clean("".join(seen(page).message))
     assert found.scripts == 1
     assert not {"img", "zz-tag", "iframe", "object"} & found.tags
     assert not {name for name in found.attributes if name.startswith("on") or not re.fullmatch(r"[\w:-]+", name)}
@@ -163,8 +163,8 @@ def test_pictures(exhibits: list[Exhibit]) -> None:
     assert shown, "dollar signs are shown, not set as a formula"
 
 
-def test_markdown(made: StudyResults) -> None:
-    text = markdown(made.sections())
+def test_markdown(result: StudyResults) -> None:
+    text = markdown(result.sections())
     assert not ODD_CHARACTERS.search(text)
     columns = None
     for line in text.split("\n"):
@@ -181,8 +181,8 @@ def test_markdown(made: StudyResults) -> None:
     assert not re.search(r"&(?!(amp|lt|gt);)#?\w+;", text)
 
 
-def test_latex(made: StudyResults) -> None:
-    text = latex(made.sections())
+def test_latex(result: StudyResults) -> None:
+    text = latex(result.sections())
     assert not ODD_CHARACTERS.search(text)
     bare = re.sub(
         r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater|textbar)\{\}|\\symbol\{\d+\}|\\[&%$#_{}]",
@@ -195,11 +195,11 @@ def test_latex(made: StudyResults) -> None:
     assert bare.count("$") == 2 * bare.count("$-$")
 
 
-def test_csv(made: StudyResults) -> None:
-    text = csv_text(made.report)
+def test_csv(result: StudyResults) -> None:
+    text = csv_text(result.report)
     lines = list(csv.reader(io.StringIO(text)))
     assert len({len(line) for line in lines}) == 1
-    assert len(lines) == 1 + sum(len(table.rows) for table in made.report.families)
+    assert len(lines) == 1 + sum(len(table.rows) for table in result.report.families)
     for cell in (cell for line in lines for cell in line):
         assert not ODD_CHARACTERS.search(cell)
         if cell[:1] and cell[0] in FORMULA:
@@ -219,12 +219,12 @@ def test_what_is_no_plain_number_is_text_for_a_spreadsheet(text: str) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 240])
-def test_terminal(made: StudyResults, width: int) -> None:
+def test_terminal(result: StudyResults, width: int) -> None:
     out = io.StringIO()
     texts = (*HOSTILE, *UNREADABLE)
     titles = Grid(texts, tuple(False for _ in texts), (texts,))
     show(
-        [*made.sections(), Section(SectionKind.FURTHER, HOSTILE[7], (HOSTILE[7],), titles)],
+        [*result.sections(), Section(SectionKind.FURTHER, HOSTILE[7], (HOSTILE[7],), titles)],
         Console(file=out, width=width, force_terminal=False),
     )
     assert not ODD_CHARACTERS.search(out.getvalue())
@@ -236,8 +236,8 @@ def as_markdown(text: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [("1. x", r"- 1\. x"), ("# x", r"- \# x"), ("- x", r"- \- x"), ("---", r"- \---"), ("-0.1 x", "- -0.1 x")],
 )
-def test_the_start_of_a_line_begins_no_block_of_markdown(text: str, said: str) -> None:
-    assert as_markdown(text) == said
+def test_the_start_of_a_line_begins_no_block_of_markdown(text: str, message: str) -> None:
+    assert as_markdown(text) == message

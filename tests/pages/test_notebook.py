@@ -1,4 +1,4 @@
-"""The notebook runs on results alone and shows the tables and pictures of the report."""
+"""The notebook needs only the results, and shows the tables and pictures of the report."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ SCORES = {"tied": [2.00, 2.01, 2.03], "mos": [1.90, 1.93, 1.91]}
 
 
 def results(folder: Path) -> Path:
-    """analysis/results/heads.jsonl and what lies beside it, without the runs."""
+    """analysis/results/heads.jsonl and its companion files, without the runs."""
     study = curved_study(folder, SCORES)
     described = describe(study, {"heads": tuple(SCORES)}, published={"tied": {"val_bpb": 1.1}, "mos": {"val_bpb": 1.2}})
     target = folder / "analysis" / "results"
@@ -33,7 +33,7 @@ def test_no_output_is_committed_but_of_real_results() -> None:
     assert committed or not any(cell.get("outputs") for cell in cells)
 
 
-@pytest.mark.filterwarnings("default")  # what Jupyter's own libraries warn of is not ours
+@pytest.mark.filterwarnings("default")  # warnings of Jupyter's own libraries
 def test_the_notebook_runs_and_shows_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbformat = pytest.importorskip("nbformat", reason="the notebook needs the extra `dev` or `notebook`")
     nbclient = pytest.importorskip("nbclient", reason="the notebook needs the extra `dev` or `notebook`")

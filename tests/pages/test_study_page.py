@@ -1,4 +1,4 @@
-"""A study's description, its claims judged by their rules, and its further sections, on made records."""
+"""A study's description, the verdicts on its claims, and its further sections, from synthetic records."""
 
 import json
 from dataclasses import asdict, replace
@@ -26,7 +26,7 @@ BASE, WORSE, SAME, NOISY = (2.000, 2.004, 2.002), (2.100, 2.104, 2.103), (2.0015
 
 def study(*claims: Claim, **more: object) -> Study:
     family = FamilyPlan("all", "every arm", "base", ("base", "worse", "same", "noisy"))
-    made = Study(
+    result = Study(
         "heads",
         "Does it matter?",
         "nowhere",
@@ -38,25 +38,25 @@ def study(*claims: Claim, **more: object) -> Study:
         "one_sample",
         claims,
     )
-    return replace(made, **more)  # type: ignore[arg-type]
+    return replace(result, **more)  # type: ignore[arg-type]
 
 
 def claim(kind: str, *arms: str) -> Claim:
     return Claim(f"{kind} {' '.join(arms)}", "a note", (ClaimTest("all", kind, arms),))
 
 
-def folder_of(tmp_path: Path, made: Study) -> Path:
+def folder_of(tmp_path: Path, result: Study) -> Path:
     folder = tmp_path / "heads"
     for arm, scores in {"base": BASE, "worse": WORSE, "same": SAME, "noisy": NOISY}.items():
         for seed, bpb in enumerate(scores, 1):
-            put(folder, record(arm, seed, bpb) | {"study": "heads", "choices.scale": made.scale})
+            put(folder, record(arm, seed, bpb) | {"study": "heads", "choices.scale": result.scale})
     plan(folder, ["base", "worse", "same", "noisy"], (1, 2, 3))
-    write_study(folder, made)
+    write_study(folder, result)
     return folder
 
 
 @pytest.mark.parametrize(
-    ("made", "verdict"),
+    ("result", "verdict"),
     [
         (claim("worse", "worse"), HOLDS),
         (claim("better", "worse"), FAILS),
@@ -72,8 +72,8 @@ def folder_of(tmp_path: Path, made: Study) -> Path:
         (claim("untestable"), UNTESTABLE),
     ],
 )
-def test_a_claim_is_judged_by_its_rule(made: Claim, verdict: str, tmp_path: Path) -> None:
-    (found,) = aggregate(folder_of(tmp_path, study(made))).verdicts
+def test_a_claim_is_judged_by_its_rule(result: Claim, verdict: str, tmp_path: Path) -> None:
+    (found,) = aggregate(folder_of(tmp_path, study(result))).verdicts
     assert found.verdict == verdict, found.numbers
     assert bool(found.numbers) is (verdict != UNTESTABLE)
 
@@ -92,25 +92,25 @@ def test_a_claim_is_judged_by_its_rule(made: Claim, verdict: str, tmp_path: Path
 def test_published_rows_answer_a_claim_of_arithmetic(
     kind: str, value: float, verdict: str, why: str, tmp_path: Path
 ) -> None:
-    made = Claim("a claim", "", (ClaimTest("all", kind, ("worse",), "val_bpb", value),))
+    result = Claim("a claim", "", (ClaimTest("all", kind, ("worse",), "val_bpb", value),))
     published = {"base": {"val_bpb": 2.4}, "worse": {"val_bpb": 2.2}}
-    write_study(tmp_path, study(made, published=published))
+    write_study(tmp_path, study(result, published=published))
     put(tmp_path, record("base", 1, 2.0) | {"study": tmp_path.name})
     (found,) = aggregate(tmp_path).verdicts
     assert (found.verdict, "; ".join(found.numbers)) == (verdict, why), "whatever has been run"
-    for lacking in ({"worse": {"val_bpb": 2.2}}, {"base": {"val_bpb": 2.4}, "worse": {}}):
-        if kind == "published_saves" or not lacking["worse"]:
+    for incomplete in ({"worse": {"val_bpb": 2.2}}, {"base": {"val_bpb": 2.4}, "worse": {}}):
+        if kind == "published_saves" or not incomplete["worse"]:
             with pytest.raises(ValueError, match="have no val_bpb"):
-                study_from(asdict(study(made, published=lacking)))
+                study_from(asdict(study(result, published=incomplete)))
 
 
 def test_a_family_added_afterwards_explores(tmp_path: Path) -> None:
     family = FamilyPlan("all", "every arm", "base", ("base", "worse", "same", "noisy"), explored=True)
-    made = aggregate(folder_of(tmp_path, study(claim("worse", "worse"), families=(family,))))
-    assert [v.label for v in made.verdicts] == ["holds (explored afterwards)"]
+    result = aggregate(folder_of(tmp_path, study(claim("worse", "worse"), families=(family,))))
+    assert [v.label for v in result.verdicts] == ["holds (explored afterwards)"]
     assert any(
         "holds (explored afterwards)" in row
-        for row in (made.sections()[-1].grid.rows if made.sections()[-1].grid else ())
+        for row in (result.sections()[-1].grid.rows if result.sections()[-1].grid else ())
     )
 
 
@@ -132,8 +132,8 @@ def test_the_latest_sweep_speaks_for_an_arm_and_what_none_plans_says_nothing(tmp
 
 
 def test_two_seeds_give_no_verdict(tmp_path: Path) -> None:
-    made = study(claim("worse", "worse"), claim("order", "base", "same", "worse"))
-    folder = folder_of(tmp_path, made)
+    result = study(claim("worse", "worse"), claim("order", "base", "same", "worse"))
+    folder = folder_of(tmp_path, result)
     for record_of_3 in folder.glob("worse/seed3*/result.json"):
         record_of_3.unlink()
     for verdict in aggregate(folder).verdicts:
@@ -166,25 +166,25 @@ def curve(arm: str, seed: int, shift: float) -> Curve:
 
 
 def test_scores_by_phase_of_the_schedule(tmp_path: Path) -> None:
-    made = aggregate(folder_of(tmp_path, study()))
+    result = aggregate(folder_of(tmp_path, study()))
     curves = [curve(arm, seed, seed / 10) for arm in ("base", "worse") for seed in (1, 2, 3)]
-    (section,) = scores_by_phase(made.report.families[0], curves)
+    (section,) = scores_by_phase(result.report.families[0], curves)
     assert section.grid.columns == ("arm", "constant rate", "falling rate", "zero rate")
     assert section.grid.rows[0] == ("base", "2.7000 at 20", "2.4500 at 30 (-0.2500)", "2.2000 at 40 (-0.2500)")
-    assert scores_by_phase(made.report.families[0], [replace(c, train_lr_scale=()) for c in curves]) == []
+    assert scores_by_phase(result.report.families[0], [replace(c, train_lr_scale=()) for c in curves]) == []
 
 
 def test_live_scores_have_a_difference_of_their_own(tmp_path: Path) -> None:
-    """An average can turn what the packed scores say: here the arm that packs worse is the better one live."""
+    """Averaging and packing can reverse an order: here the arm that is worse when packed is better live."""
     folder = folder_of(tmp_path, study())
     for path in folder.glob("*/seed*/result.json"):
         record = json.loads(path.read_text())
         record["val_bpb_live"] = record["val_bpb"] - (0.5 if path.parts[-3] == "worse" else 0.0)
         path.write_text(json.dumps(record))
-    told = {row[0]: row[2] for row in scores_by_stage(aggregate(folder).report.families[0]).grid.rows}
-    assert told["base"] == ""
-    assert told["worse"] == interval(welch([bpb - 0.5 for bpb in WORSE], BASE))
-    assert told["same"] == interval(welch(SAME, BASE))
+    texts = {row[0]: row[2] for row in scores_by_stage(aggregate(folder).report.families[0]).grid.rows}
+    assert texts["base"] == ""
+    assert texts["worse"] == interval(welch([bpb - 0.5 for bpb in WORSE], BASE))
+    assert texts["same"] == interval(welch(SAME, BASE))
 
 
 def test_each_sweep_is_held_against_its_own_baseline(tmp_path: Path) -> None:
@@ -195,14 +195,16 @@ def test_each_sweep_is_held_against_its_own_baseline(tmp_path: Path) -> None:
     for arm, scores in {"base": BASE, "worse": WORSE}.items():
         for seed, bpb in enumerate(scores, 1):
             size = 300_000 if arm == "base" else 330_000
-            made = record(arm, seed, bpb - 1, model_bytes=200_000, total_bytes=size, val_bpb_live=bpb - 1)
-            made |= {"study": "heads", "fingerprint": arm[0] * 16, "choices.scale": "cpu"}
-            cells.append(PlannedCell("heads", arm, seed, made["fingerprint"], f"{arm}/seed{seed}-{arm[0] * 8}"))
-            put(folder, made)
+            result = record(arm, seed, bpb - 1, model_bytes=200_000, total_bytes=size, val_bpb_live=bpb - 1)
+            result |= {"study": "heads", "fingerprint": arm[0] * 16, "choices.scale": "cpu"}
+            cells.append(PlannedCell("heads", arm, seed, result["fingerprint"], f"{arm}/seed{seed}-{arm[0] * 8}"))
+            put(folder, result)
     add_to_plan(folder, Sweep(("again",), 1.0, "c0de", False, tuple(cells)))
-    made = aggregate(folder)
-    assert "arms with several configurations; claims use that of the latest sweep: base, worse" in made.report.warnings
-    (table,) = made.report.families
+    result = aggregate(folder)
+    assert (
+        "arms with several configurations; claims use that of the latest sweep: base, worse" in result.report.warnings
+    )
+    (table,) = result.report.families
     again = next(row for row in table.rows if row.group.fingerprint == "w" * 16)
     live = {row[0]: row[2] for row in scores_by_stage(table).grid.rows}
     assert live[again.label] == interval(welch([bpb - 1 for bpb in WORSE], [bpb - 1 for bpb in BASE]))
@@ -217,10 +219,10 @@ def test_bytes_are_saved_at_an_equal_score_only_within_the_smallest_effect(tmp_p
     for path in folder.glob("same/seed*/result.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"total_bytes": 450_000, "model_bytes": 350_000}))
     (section,) = bytes_saved(aggregate(folder).report.families[0], 0.01)
-    told = {row[0]: (*row[2:5], row[6]) for row in section.grid.rows}
-    assert told["same"] == ("-50,000", "-10.0%", "-12.5%", "yes"), "of 500,000 bytes 100,000 are code"
-    assert told["worse"] == ("+0", "+0.0%", "+0.0%", "worse")
-    assert told["noisy"][-1] == "inconclusive"
+    texts = {row[0]: (*row[2:5], row[6]) for row in section.grid.rows}
+    assert texts["same"] == ("-50,000", "-10.0%", "-12.5%", "yes"), "of 500,000 bytes 100,000 are code"
+    assert texts["worse"] == ("+0", "+0.0%", "+0.0%", "worse")
+    assert texts["noisy"][-1] == "inconclusive"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +248,7 @@ def test_bytes_saved_are_told_seed_by_seed(tmp_path: Path) -> None:
             )
     table = aggregate(folder).report.families[0]
     (section,) = against_the_line(table, ("base", "worse"))
-    told = {row[0]: row[2:] for row in section.grid.rows}
+    texts = {row[0]: row[2:] for row in section.grid.rows}
     costs = [
         400_000 + 100_000 * (worse - bpb) / (worse - base)
         for base, worse, bpb in zip(BASE, WORSE, between, strict=True)
@@ -254,11 +256,11 @@ def test_bytes_saved_are_told_seed_by_seed(tmp_path: Path) -> None:
     saved = [cost - 420_000 for cost in costs]
     test = one_sample(saved)
     assert test.low is not None
-    assert told["noisy"][:2] == ("420,000", f"{fmean(costs):,.0f}")
-    assert told["noisy"][2] == f"{fmean(saved):+,.0f} [{test.low:+,.0f}, {test.high:+,.0f}]"
-    assert told["noisy"][3] == f"{100 * fmean(saved) / fmean(costs):+.1f}%"
-    assert told["noisy"][4] == f"{100 * fmean(saved) / (fmean(costs) - 100_000):+.1f}%", "the model alone"
-    assert told["same"] == ("500,000", "", "its score is beyond the ends of the line", "", "")
+    assert texts["noisy"][:2] == ("420,000", f"{fmean(costs):,.0f}")
+    assert texts["noisy"][2] == f"{fmean(saved):+,.0f} [{test.low:+,.0f}, {test.high:+,.0f}]"
+    assert texts["noisy"][3] == f"{100 * fmean(saved) / fmean(costs):+.1f}%"
+    assert texts["noisy"][4] == f"{100 * fmean(saved) / (fmean(costs) - 100_000):+.1f}%", "the model alone"
+    assert texts["same"] == ("500,000", "", "its score is beyond the ends of the line", "", "")
     assert [row[1] for row in section.grid.rows] == ["3", "3"]
     assert against_the_line(table, ()) == []
     (section,) = against_the_line(table, ("base", "absent"))
@@ -291,8 +293,8 @@ def test_a_claim_about_what_was_not_run_is_undecided(tmp_path: Path) -> None:
 
 def test_the_page_has_every_part(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, study(claim("worse", "worse")))
-    made = aggregate(folder)
-    assert write_tables(made, folder) == []
+    result = aggregate(folder)
+    assert write_tables(result, folder) == []
     text = (folder / "table.md").read_text()
     for part in (
         "Does it matter?",
@@ -325,16 +327,16 @@ def test_rows_beside_their_study_are_read_alike(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"test": "guess"}, "test guess is not one of"),
         ({"published": {"other": {}}}, "published values of other"),
         ({"published_test": "z"}, "published_test z"),
     ],
 )
-def test_a_description_that_contradicts_itself(change: dict[str, object], said: str, tmp_path: Path) -> None:
+def test_a_description_that_contradicts_itself(change: dict[str, object], message: str, tmp_path: Path) -> None:
     write_study(tmp_path, study(**change))
-    with pytest.raises(PgolfError, match=said):
+    with pytest.raises(PgolfError, match=message):
         read_study(tmp_path)
 
 
@@ -342,7 +344,7 @@ def test_a_damaged_description_is_named(tmp_path: Path) -> None:
     write_study(tmp_path, study())
     sound = json.loads((tmp_path / "study.json").read_text())
     without = {key: value for key, value in sound.items() if key != "families"}
-    for made, said in (
+    for result, message in (
         ("{", "not JSON"),
         ([], "schema is None"),
         (without, "families is missing"),
@@ -350,8 +352,8 @@ def test_a_damaged_description_is_named(tmp_path: Path) -> None:
         ({**sound, "smallest_effect_bpb": 1e300}, "smallest_effect_bpb needs a number from"),
         ({**sound, "colour": 1}, "colour is not a field"),
     ):
-        (tmp_path / "study.json").write_text(made if isinstance(made, str) else json.dumps(made))
-        with pytest.raises(PgolfError, match=rf"study\.json: .*{said}"):
+        (tmp_path / "study.json").write_text(result if isinstance(result, str) else json.dumps(result))
+        with pytest.raises(PgolfError, match=rf"study\.json: .*{message}"):
             read_study(tmp_path)
     assert read_study(tmp_path / "elsewhere") is None
     with pytest.raises(ValueError, match="question is missing"):

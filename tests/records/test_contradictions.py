@@ -1,4 +1,4 @@
-"""Rows held against themselves: what an analyst may do to a copy of the committed rows is named, and enters no mean."""
+"""Contradictions within rows: changes to a copy of the committed rows are named, and the changed rows do not count."""
 
 import json
 from collections.abc import Callable
@@ -23,11 +23,11 @@ MINE = [row for row in ROWS if row["arm"] == ARM]
 
 
 def one(rows: list[Row], tmp_path: Path) -> Any:
-    """The arm's row of the table that is made of these rows, and the warnings."""
+    """The arm's row in the table of these rows, and the warnings."""
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    made = tabulate(collect(path))
-    return next(row for table in made.families for row in table.rows if row.group.arm == ARM), made.warnings
+    result = tabulate(collect(path))
+    return next(row for table in result.families for row in table.rows if row.group.arm == ARM), result.warnings
 
 
 def at(change: dict[str, Any]) -> Row:
@@ -37,11 +37,11 @@ def at(change: dict[str, Any]) -> Row:
 @pytest.mark.parametrize("path", sorted(RESULTS.rglob("*.jsonl")), ids=lambda path: path.stem)
 def test_no_committed_row_contradicts_itself(path: Path) -> None:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    assert [said for row in rows if "status" in row and (said := contradiction_of(row))] == []
+    assert [message for row in rows if "status" in row and (message := contradiction_of(row))] == []
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"arm": "T0_tied"}, f"arm is T0_tied, its choices and overrides make it {ARM}"),
         ({"choices.arm": None, "overrides": ["model/head=mos", "seed=1"]}, "overrides make it head=mos"),
@@ -71,11 +71,11 @@ def test_no_committed_row_contradicts_itself(path: Path) -> None:
         ({"choices.data": "docs"}, "an override says data=shards"),
     ],
 )
-def test_a_contradiction_is_named_and_in_no_mean(change: Row, said: str, tmp_path: Path) -> None:
-    assert said in (contradiction_of(at(change)) or "")
+def test_a_contradiction_is_named_and_in_no_mean(change: Row, message: str, tmp_path: Path) -> None:
+    assert message in (contradiction_of(at(change)) or "")
     row, warnings = one([at(change), *MINE[1:]], tmp_path)
     assert row.group.n == 2
-    assert any("damaged or foreign" in text and said in text for text in warnings)
+    assert any("damaged or foreign" in text and message in text for text in warnings)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_swapped_arms_are_in_no_mean(tmp_path: Path) -> None:
 
 
 def as_seed(seed: int, row: Row, **change: Any) -> Row:
-    """A row as another seed's, as far as a copyist would take it."""
+    """A row changed to look like that of another seed."""
     overrides = [f"seed={seed}" if text.startswith("seed=") else text for text in row["overrides"]]
     name = {
         "overrides": overrides,
@@ -122,17 +122,17 @@ FRESH = {"train_s": 100.0, "tokens_per_s": 7004.16, "eval_s": 1.0, "pack_s": 1.0
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"config.data.shuffle_seed": 1}, "seed 4 has config.data.shuffle_seed=1, left out"),
         ({}, "seed 4 took the times of seed 1 to the last digit, left out"),
         (FRESH, "seed 4 has the scores of seed 1 to the last digit, left out"),
     ],
 )
-def test_a_seed_copied_as_another_is_left_out(change: Row, said: str, tmp_path: Path) -> None:
+def test_a_seed_copied_as_another_is_left_out(change: Row, message: str, tmp_path: Path) -> None:
     row, warnings = one([*MINE, as_seed(4, MINE[0], **change)], tmp_path)
     assert sorted(row.group.used) == [1, 2, 3]
-    assert any(said in text for text in warnings)
+    assert any(message in text for text in warnings)
 
 
 def test_all_seeds_alike_are_counted_with_a_warning_unless_their_times_are_alike_too(tmp_path: Path) -> None:
@@ -164,15 +164,15 @@ def test_the_study_says_what_was_done_to_its_rows(name: str, tmp_path: Path) -> 
     (tmp_path / "rows.jsonl").write_text(
         "".join(json.dumps(row) + "\n" for row in MANIPULATIONS[name](ROWS)), encoding="utf-8"
     )
-    made, whole = aggregate(tmp_path / "rows.jsonl"), aggregate(RESULTS / "higher_rank_heads.jsonl")
-    assert any(MINE[0]["folder"][:10] in text and ARM in text for text in made.report.warnings)
+    result, whole = aggregate(tmp_path / "rows.jsonl"), aggregate(RESULTS / "higher_rank_heads.jsonl")
+    assert any(MINE[0]["folder"][:10] in text and ARM in text for text in result.report.warnings)
     if name == "a copy":
-        assert [v.label for v in made.verdicts] == [v.label for v in whole.verdicts]
+        assert [v.label for v in result.verdicts] == [v.label for v in whole.verdicts]
 
 
 def test_an_arm_is_held_against_its_choice_where_its_overrides_cannot_be_read() -> None:
-    made = {**record("bar", 1, 2.0), "overrides": ["not an override"], "choices.arm": "heads/foo"}
-    assert contradiction_of(made) == "arm is bar, its choices and overrides make it foo"
+    result = {**record("bar", 1, 2.0), "overrides": ["not an override"], "choices.arm": "heads/foo"}
+    assert contradiction_of(result) == "arm is bar, its choices and overrides make it foo"
 
 
 def test_a_record_copied_as_the_only_other_seed_is_found(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every run and every planned cell is a row; nothing damaged is dropped without a word."""
+"""Every run and every planned cell is a row. Nothing damaged is dropped without a warning."""
 
 import json
 import subprocess
@@ -31,10 +31,10 @@ def test_rows_are_in_plan_order_whatever_folder_is_given(tmp_path: Path) -> None
 def test_a_file_of_rows_reads_as_it_was_written(tmp_path: Path) -> None:
     study = study_of(tmp_path, SCORES)
     put(study, failed("mos", 3))
-    made = collect(study)
-    write_out(tmp_path / "rows.jsonl", row_lines(made.rows))
+    result = collect(study)
+    write_out(tmp_path / "rows.jsonl", row_lines(result.rows))
     again = collect(tmp_path / "rows.jsonl")
-    assert again.rows == made.rows
+    assert again.rows == result.rows
     assert again.warnings == []
     assert {row["schema_version"] for row in again.rows} == {1}
 
@@ -66,7 +66,7 @@ def test_missing_failed_damaged_and_foreign_cells_are_rows(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"arm": 5}, "arm is not a name"),
         ({"fingerprint": None}, "fingerprint is not a name"),
@@ -91,13 +91,13 @@ def test_missing_failed_damaged_and_foreign_cells_are_rows(tmp_path: Path) -> No
         ({"study": "another"}, "is of study another"),
     ],
 )
-def test_what_is_no_record_of_ours(change: dict[str, object], said: str, tmp_path: Path) -> None:
+def test_what_is_no_record_of_ours(change: dict[str, object], message: str, tmp_path: Path) -> None:
     study = study_of(tmp_path, {"tied": [2.0]})
     path = study / cell_folder("tied", 1) / "result.json"
     path.write_text(json.dumps({"schema_version": 1, **record("tied", 1, 2.0), **change}))
     (row,) = collect(study).rows
-    assert row["status"] == ("foreign" if said.startswith("is of") else "damaged")
-    assert said in row["error"]
+    assert row["status"] == ("foreign" if message.startswith("is of") else "damaged")
+    assert message in row["error"]
     assert str(path) in row["error"]
 
 
@@ -131,9 +131,9 @@ def test_runs_that_no_sweep_plans(tmp_path: Path) -> None:
     put(study, record("old", 1, 3.0))
     (study / cell_folder("never", 1)).mkdir(parents=True)
     (study / cell_folder("never", 1) / "config.yaml").write_text("")
-    made = collect(study)
-    assert [(row["arm"], row["planned"]) for row in made.rows] == [("tied", [["tied", 0, 0]]), ("old", [])]
-    assert [w for w in made.warnings if cell_folder("never", 1) in w and "left out" in w]
+    result = collect(study)
+    assert [(row["arm"], row["planned"]) for row in result.rows] == [("tied", [["tied", 0, 0]]), ("old", [])]
+    assert [w for w in result.warnings if cell_folder("never", 1) in w and "left out" in w]
 
 
 def test_one_run_under_two_names_is_one_row(tmp_path: Path) -> None:
@@ -150,10 +150,10 @@ def test_one_run_under_two_names_is_one_row(tmp_path: Path) -> None:
 def test_a_damaged_plan_is_a_warning(content: str, tmp_path: Path) -> None:
     study = study_of(tmp_path, SCORES)
     (study / "sweep.json").write_text(content)
-    made = collect(study)
-    assert len(made.rows) == 4
-    assert any("sweep.json" in w and "cannot be detected" in w for w in made.warnings)
-    assert {row["planned"] for row in made.rows if row["planned"] is None} == {None}
+    result = collect(study)
+    assert len(result.rows) == 4
+    assert any("sweep.json" in w and "cannot be detected" in w for w in result.warnings)
+    assert {row["planned"] for row in result.rows if row["planned"] is None} == {None}
 
 
 def test_a_plan_of_the_wrong_types_is_a_warning(tmp_path: Path) -> None:
@@ -167,19 +167,19 @@ def test_damaged_lines_of_a_file_are_named(tmp_path: Path) -> None:
     write_out(tmp_path / "rows.jsonl", row_lines(collect(study_of(tmp_path, SCORES)).rows))
     with (tmp_path / "rows.jsonl").open("a") as file:
         file.write('{"schema_version": 1}\n\n5\n{"row_version": 1, "schema_version": 1, "status": "ok", "arm": ')
-    made = collect(tmp_path / "rows.jsonl")
-    assert len(made.rows) == 4
-    assert [w.split("line ")[1].split(":")[0] for w in made.warnings] == ["5", "7", "8"]
+    result = collect(tmp_path / "rows.jsonl")
+    assert len(result.rows) == 4
+    assert [w.split("line ")[1].split(":")[0] for w in result.warnings] == ["5", "7", "8"]
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [("gone", "is not a directory"), ("empty", "has neither runs nor a plan"), ("x.json", "is neither a folder")],
 )
-def test_nothing_to_read(make: str, said: str, tmp_path: Path) -> None:
+def test_nothing_to_read(make: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(PgolfError, match=said):
+    with pytest.raises(PgolfError, match=message):
         collect(tmp_path / make)
 
 
@@ -202,9 +202,9 @@ def test_a_file_that_cannot_be_written_names_the_remedy(tmp_path: Path) -> None:
 
 def test_a_frame_keeps_names_as_text(tmp_path: Path) -> None:
     rows = collect(study_of(tmp_path, SCORES, fingerprint="0123456789012345")).rows
-    made = frame(rows)
-    assert made["fingerprint"].tolist() == [row["fingerprint"] for row in rows]
-    assert made.groupby("arm")["val_bpb"].mean()["tied"] == pytest.approx(2.05)
+    result = frame(rows)
+    assert result["fingerprint"].tolist() == [row["fingerprint"] for row in rows]
+    assert result.groupby("arm")["val_bpb"].mean()["tied"] == pytest.approx(2.05)
 
 
 def test_the_commands_import_neither_torch_nor_hydra() -> None:

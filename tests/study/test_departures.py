@@ -1,6 +1,4 @@
-"""What is not as a study's own command has it stands among the warnings, and there is no verdict by another test than
-the one named.
-"""
+"""Deviations from a study are warnings, and a test other than the study's gives no verdict."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +22,8 @@ def described(root: Path, *without: str) -> Path:
     return folder
 
 
-def warned(made: StudyResults) -> str:
-    return "\n".join(made.report.warnings)
+def warned(result: StudyResults) -> str:
+    return "\n".join(result.report.warnings)
 
 
 def test_a_whole_study_has_no_warning(tmp_path: Path) -> None:
@@ -33,7 +31,7 @@ def test_a_whole_study_has_no_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         (Settings(pairs=True), "--paired: the study named welch before the runs; its verdicts are left out"),
         (
@@ -42,14 +40,14 @@ def test_a_whole_study_has_no_warning(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_another_test_than_the_named_one_gives_no_verdict(settings: Settings, said: str, tmp_path: Path) -> None:
+def test_another_test_than_the_named_one_gives_no_verdict(settings: Settings, message: str, tmp_path: Path) -> None:
     folder = described(tmp_path)
-    named, made = aggregate(folder), aggregate(folder, settings=settings)
+    named, result = aggregate(folder), aggregate(folder, settings=settings)
     assert len(named.verdicts) == 1
-    assert made.verdicts == ()
-    assert warned(made) == said
-    assert all("verdict" not in row.extra for row in made.report.families[0].rows)
-    text = "\n".join(line for section in made.sections() for line in section.lines)
+    assert result.verdicts == ()
+    assert warned(result) == message
+    assert all("verdict" not in row.extra for row in result.report.families[0].rows)
+    text = "\n".join(line for section in result.sections() for line in section.lines)
     assert ("within 0.5 bpb" if settings.smallest_effect_bpb else "within 0.01 bpb") in text, (
         "one page has one smallest effect"
     )
@@ -64,15 +62,15 @@ def test_naming_what_the_study_names_is_no_departure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("without", "said"),
+    ("without", "message"),
     [
         (("mos",), "family heads: no score of mos"),
         (("tied",), "family heads: its baseline tied has no score, so nothing is compared"),
         (("tied", "low"), "family heads: no score of low"),
     ],
 )
-def test_what_a_family_lacks_is_said(without: tuple[str, ...], said: str, tmp_path: Path) -> None:
-    assert said in warned(aggregate(described(tmp_path, *without)))
+def test_what_a_family_lacks_is_said(without: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    assert message in warned(aggregate(described(tmp_path, *without)))
 
 
 def test_a_family_without_a_run_is_said(tmp_path: Path) -> None:

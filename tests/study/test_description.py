@@ -1,4 +1,4 @@
-"""What is refused in the description of a study, with the message for each contradiction."""
+"""Contradictions in the description of a study, with the message for each."""
 
 from dataclasses import asdict, replace
 

@@ -1,7 +1,7 @@
-"""Any mix of ok, failed, missing, duplicate, foreign and cut records: every mean is that of the good ones, and all else
-is named.
+"""Any mix of ok, failed, missing, duplicate, foreign and cut records: every mean is that of the good records, and every
+other record has a caveat.
 
-What a table should say is worked out here from what was put on disk, never from what the code under test has read.
+The expected table is computed from the files that the test wrote, not from what the code under test has read.
 """
 
 import json
@@ -47,16 +47,16 @@ CELLS = st.lists(EVENT, min_size=len(ARMS) * len(SEEDS), max_size=len(ARMS) * le
 
 
 def lay(study: Path, arm: str, seed: int, event: str, bpb: float) -> list[tuple[float, str, str]]:
-    """Put one cell on disk. Returns the good records that it now holds, as (score, mode, text)."""
-    made = record(arm, seed, bpb)
+    """Write one cell. Returns its good records as (score, mode, text)."""
+    result = record(arm, seed, bpb)
     where = cell_folder(arm, seed)
-    good = [(bpb, made["eval_mode"], made["val_text_sha"])]
+    good = [(bpb, result["eval_mode"], result["val_text_sha"])]
     if event in ("failed", "diverged", "interrupted"):
         put(study, failed(arm, seed, event))
     elif event == "cut":
-        damage(put(study, made))
+        damage(put(study, result))
     elif event == "rubbish":
-        put(study, made).write_text(json.dumps([bpb]))
+        put(study, result).write_text(json.dumps([bpb]))
     elif event == "of another seed":
         put(study, record(arm, seed + 50, bpb), folder=where)
     elif event == "of another arm":
@@ -64,27 +64,27 @@ def lay(study: Path, arm: str, seed: int, event: str, bpb: float) -> list[tuple[
     elif event == "scoreless":
         put(study, record(arm, seed, None))
     elif event == "text for a score":
-        put(study, made | {"val_bpb": str(bpb)})
+        put(study, result | {"val_bpb": str(bpb)})
     elif event == "copied":
-        put(study, made)
-        put(study, made, folder=f"{arm}/copy of {seed}")
+        put(study, result)
+        put(study, result, folder=f"{arm}/copy of {seed}")
     elif event == "copied and changed":
-        put(study, made)
+        put(study, result)
         put(study, record(arm, seed, bpb + 0.5), folder=f"{arm}/copy of {seed}")
         return [*good, (bpb + 0.5, *good[0][1:])]
     elif event == "scored otherwise":
-        put(study, made | {"eval_mode": "sliding"})
+        put(study, result | {"eval_mode": "sliding"})
         return [(bpb, "sliding", good[0][2])]
     elif event == "on another text":
-        put(study, made | {"val_text_sha": "0" * 64})
+        put(study, result | {"val_text_sha": "0" * 64})
         return [(bpb, good[0][1], "0" * 64)]
     elif event != "missing":
-        put(study, made)
+        put(study, result)
     return [] if event in BAD else good
 
 
 def expected(good: dict[int, list[tuple[float, str, str]]]) -> tuple[int, float | None]:
-    """(n, mean) of an arm: seeds whose good records agree; no mean where these were scored in several ways."""
+    """(n, mean) of an arm: seeds whose good records agree; None as mean if they were scored in several ways."""
     kept = [found[0] for found in good.values() if len(set(found)) == 1]
     one_way = len({way for _, *way_ in kept for way in [tuple(way_)]}) == 1
     return len(kept), fmean(bpb for bpb, *_ in kept) if one_way else None
@@ -134,7 +134,7 @@ def test_a_mean_is_never_silently_wrong(cells: list[tuple[str, float]]) -> None:
         events: dict[str, list[tuple[int, str]]] = defaultdict(list)
         unplanned = set()
         for (event, drawn), (arm, seed) in zip(cells, [(arm, seed) for arm in ARMS for seed in SEEDS], strict=True):
-            bpb = drawn + 0.001 * seed  # no two seeds alike, which is a case of its own
+            bpb = drawn + 0.001 * seed  # no two seeds with one score, which is another case
             if event == "not planned":
                 unplanned.add(seed)
                 put(study, record("old", seed, bpb))
@@ -144,13 +144,13 @@ def test_a_mean_is_never_silently_wrong(cells: list[tuple[str, float]]) -> None:
                 good[arm][seed] = found
             events[arm].append((seed, event))
         report = report_of(study)
-        told = {row.label: row for row in rows(report)}
-        assert set(told) == {*ARMS, *(["old"] if unplanned else [])}
-        for arm, row in told.items():
+        by_label = {row.label: row for row in rows(report)}
+        assert set(by_label) == {*ARMS, *(["old"] if unplanned else [])}
+        for arm, row in by_label.items():
             if arm != "old":
                 check(row, events[arm], good[arm])
-        lacking = sum(event in BAD and event != "scoreless" for found in events.values() for _, event in found)
-        assert (report.warnings[:1] == (f"{lacking} of 12 planned cells have no ok record",)) == (lacking > 0)
+        unscored = sum(event in BAD and event != "scoreless" for found in events.values() for _, event in found)
+        assert (report.warnings[:1] == (f"{unscored} of 12 planned cells have no ok record",)) == (unscored > 0)
         write_rows(Path(name) / "rows.jsonl", collect(study).rows)
         again = tabulate(collect(Path(name) / "rows.jsonl"))
         for write in (csv_text, lambda r: markdown(page(r)), lambda r: latex(page(r))):
@@ -158,7 +158,7 @@ def test_a_mean_is_never_silently_wrong(cells: list[tuple[str, float]]) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(share=st.floats(0, 1))  # of a length that the temporary folder's name enters
+@given(share=st.floats(0, 1))  # the length of the file depends on the name of the temporary folder
 def test_a_file_of_rows_cut_anywhere_loses_lines_with_a_warning(share: float) -> None:
     with tempfile.TemporaryDirectory() as name:
         study = Path(name) / STUDY
@@ -170,13 +170,13 @@ def test_a_file_of_rows_cut_anywhere_loses_lines_with_a_warning(share: float) ->
         first = content.index(b"\n") + 1
         cut = first + round(share * (len(content) - first))
         path.write_bytes(content[:cut])
-        made = collect(path)
+        result = collect(path)
         whole = content[:cut].count(b"\n") + (content[cut : cut + 1] == b"\n")
-        assert len(made.rows) == whole
-        assert bool(made.warnings) == (
+        assert len(result.rows) == whole
+        assert bool(result.warnings) == (
             content[:cut].rsplit(b"\n", 1)[1].strip() != b"" and content[cut : cut + 1] != b"\n"
         )
-        (row,) = rows(tabulate(made))
+        (row,) = rows(tabulate(result))
         assert row.mean_bpb == pytest.approx(fmean(1.0 + seed for seed in SEEDS[:whole]))
 
 

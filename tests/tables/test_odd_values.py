@@ -1,4 +1,4 @@
-"""A value of another kind in any field of a row: never a traceback, never a number that it does not bear out."""
+"""A value of the wrong kind in any field of a row: no traceback, and the row does not count."""
 
 import json
 from pathlib import Path
@@ -36,19 +36,19 @@ ODD: dict[str, Any] = {
 
 
 def everything(rows: list[Row], folder: Path, *, with_pictures: bool = False) -> Any:
-    """Rows from a file through tables, every format and the report page, as the commands do it."""
+    """Read rows from a file and make the tables, all formats and the report page, as the commands do."""
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    made = aggregate(path)
-    sections = made.sections()
+    result = aggregate(path)
+    sections = result.sections()
     for text in (
         markdown(sections),
         latex(sections),
-        csv_text(made.report),
-        document(made, gallery(made) if with_pictures else []),
+        csv_text(result.report),
+        document(result, gallery(result) if with_pictures else []),
     ):
         text.encode()
-    return made
+    return result
 
 
 @pytest.mark.parametrize("value", ODD.values(), ids=ODD)
@@ -59,27 +59,27 @@ def test_any_field_may_hold_anything(value: Any, tmp_path: Path) -> None:
         {**FIRST, "folder": f"{n}", "fingerprint": mark, key: value}
         for n, (key, mark) in enumerate(zip(FIRST, prints, strict=True))
     ]
-    made = everything(rows, tmp_path)
-    told = {row["fingerprint"]: row for row in made.collected.rows if isinstance(row["fingerprint"], str)}
+    result = everything(rows, tmp_path)
+    by_mark = {row["fingerprint"]: row for row in result.collected.rows if isinstance(row["fingerprint"], str)}
     counted = {
         mark
-        for t in made.report.families
+        for t in result.report.families
         for row in t.rows
         if row.mean_bpb is not None
         for mark in [row.group.fingerprint]
     }
     for key, mark in zip(FIRST, prints, strict=True):
         field = field_of(key)
-        if key == "fingerprint" or field is None or value is None or mark not in told:
+        if key == "fingerprint" or field is None or value is None or mark not in by_mark:
             continue
         assert field.kind.fits(value) or (
-            told[mark]["status"] == "damaged" and key in told[mark]["error"] and mark not in counted
+            by_mark[mark]["status"] == "damaged" and key in by_mark[mark]["error"] and mark not in counted
         ), key
 
 
 @pytest.mark.parametrize("value", ODD.values(), ids=ODD)
 def test_a_study_with_odd_rows_is_still_shown(value: Any, tmp_path: Path) -> None:
-    """Each row of a real study with another odd field."""
+    """Each third row of a real study has an odd field."""
     for suffix in ("study.json", "curves.jsonl"):
         (tmp_path / f"rows.{suffix}").write_bytes((RESULTS / f"higher_rank_heads.{suffix}").read_bytes())
     keys = [key for key in FIRST if not key.startswith(("config.", "schema", "row_"))]

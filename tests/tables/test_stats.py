@@ -77,7 +77,7 @@ def test_paired_is_scipys_and_the_sign_turns(pairs: list[tuple[float, float]]) -
 
 
 @pytest.mark.parametrize(
-    ("test", "said"),
+    ("test", "message"),
     [
         (welch([1.0], [1.0, 2.0]), "one seed"),
         (welch([], [1.0, 2.0]), "no scores"),
@@ -88,8 +88,8 @@ def test_paired_is_scipys_and_the_sign_turns(pairs: list[tuple[float, float]]) -
         (one_sample([1.1, 1.1, 1.1], 1.0), "no variance"),
     ],
 )
-def test_nothing_to_test_is_said(test: object, said: str) -> None:
-    assert said in test.reason  # type: ignore[attr-defined]
+def test_nothing_to_test_is_said(test: object, message: str) -> None:
+    assert message in test.reason  # type: ignore[attr-defined]
     assert test.t is test.p is test.low is test.high is None  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""What the table says: means, differences, which test, what is refused and what is marked."""
+"""The table: means, differences, the choice of the test, refusals and caveats."""
 
 from pathlib import Path
 from statistics import fmean, stdev
@@ -37,18 +37,18 @@ def test_means_differences_and_holm(tmp_path: Path) -> None:
     assert rows["tied"].is_baseline
     assert rows["mos"].mean_bpb == pytest.approx(fmean(MOS))
     assert rows["mos"].sd_bpb == pytest.approx(stdev(MOS))
-    made = rows["mos"].comparison
-    assert made is not None
-    assert made.test is not None
+    result = rows["mos"].comparison
+    assert result is not None
+    assert result.test is not None
     known = scipy.stats.ttest_ind(MOS, TIED, equal_var=False)
-    assert (made.test.name, made.test.t, made.test.p) == (
+    assert (result.test.name, result.test.t, result.test.p) == (
         "Welch",
         pytest.approx(known.statistic),
         pytest.approx(known.pvalue),
     )
-    assert made.other_test is not None
-    assert made.other_test.p == pytest.approx(scipy.stats.ttest_rel(MOS, TIED).pvalue)
-    assert made.correlation == pytest.approx(scipy.stats.pearsonr(MOS, TIED).statistic)
+    assert result.other_test is not None
+    assert result.other_test.p == pytest.approx(scipy.stats.ttest_rel(MOS, TIED).pvalue)
+    assert result.correlation == pytest.approx(scipy.stats.pearsonr(MOS, TIED).statistic)
     ps = [scipy.stats.ttest_ind(x, TIED, equal_var=False).pvalue for x in (MOS, LOW)]
     assert [rows[arm].holm_p for arm in ("mos", "low")] == pytest.approx(holm(ps))
     assert texts(rows["mos"]) == ""
@@ -85,11 +85,11 @@ def test_pairs_by_request_and_by_shared_checkpoints(tmp_path: Path) -> None:
     asked = rows_of(study_of(tmp_path / "a", SCORES), pairs=True)["mos"].comparison
     study = study_of(tmp_path / "b", {"tied": TIED, "mos": MOS}, from__fingerprint="abc", from__folder="x")
     shared = rows_of(study)["mos"]
-    for made in (asked, shared.comparison):
-        assert made is not None
-        assert made.test is not None
-        assert made.other_test is not None
-        assert (made.test.name, made.other_test.name) == ("paired t", "Welch")
+    for result in (asked, shared.comparison):
+        assert result is not None
+        assert result.test is not None
+        assert result.other_test is not None
+        assert (result.test.name, result.other_test.name) == ("paired t", "Welch")
     assert "shares the baseline's checkpoints" in texts(shared)
 
 
@@ -97,10 +97,10 @@ def test_an_arm_from_the_baselines_own_checkpoint_is_paired(tmp_path: Path) -> N
     study = study_of(tmp_path, {"tied": TIED})
     for seed, bpb in enumerate(MOS, 1):
         put(study, record("mos", seed, bpb, from__fingerprint=fingerprint_of("tied")))
-    made = rows_of(study)["mos"].comparison
-    assert made is not None
-    assert made.test is not None
-    assert made.test.name == "paired t"
+    result = rows_of(study)["mos"].comparison
+    assert result is not None
+    assert result.test is not None
+    assert result.test.name == "paired t"
 
 
 def test_pairs_leave_out_seeds_without_a_pair_and_say_so(tmp_path: Path) -> None:
@@ -113,14 +113,14 @@ def test_pairs_leave_out_seeds_without_a_pair_and_say_so(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"eval_mode": "sliding64"}, "another evaluation mode than the baseline (sliding64, not plain64)"),
         ({"val_text_sha": "f" * 64}, "another validation text than the baseline (ffffffff, not 7e477e47)"),
         ({"val_bytes": 5000}, "another part of the validation text"),
     ],
 )
-def test_scores_that_do_not_compare_have_no_difference(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_scores_that_do_not_compare_have_no_difference(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     study = study_of(tmp_path, {"tied": TIED})
     for seed, bpb in enumerate(MOS, 1):
         put(study, record("mos", seed, bpb, **change))
@@ -129,12 +129,12 @@ def test_scores_that_do_not_compare_have_no_difference(change: dict[str, Any], s
     assert row.comparison is not None
     assert row.comparison.test is row.comparison.gate is row.holm_p is None
     assert row.comparison.refusal is not None
-    assert said in row.comparison.refusal.text
-    assert said in texts(row)
+    assert message in row.comparison.refusal.text
+    assert message in texts(row)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             {"code_sha": "other", "code_files": ["run.py 1111", "loop.py 9999"]},
@@ -152,18 +152,18 @@ def test_scores_that_do_not_compare_have_no_difference(change: dict[str, Any], s
         ({"val_targets": 4000, "val_bytes": 11003}, "another tokenizer"),
     ],
 )
-def test_what_else_differs_is_marked(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_what_else_differs_is_marked(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     study = study_of(tmp_path, {"tied": TIED})
     for seed, bpb in enumerate(MOS, 1):
         put(study, record("mos", seed, bpb, **change))
     report = report_of(study)
     row = report.families[0].rows[1]
-    assert said in texts(row)
-    assert any(said in warning for warning in report.warnings)
+    assert message in texts(row)
+    assert any(message in warning for warning in report.warnings)
     assert row.comparison is not None
     assert row.comparison.test is not None
     assert row.comparison.test.p is not None
-    assert (row.comparison.gate is None) == ("tokenizer" in said)
+    assert (row.comparison.gate is None) == ("tokenizer" in message)
 
 
 def test_arms_that_differ_in_their_own_modules_alone_are_not_marked(tmp_path: Path) -> None:
@@ -196,8 +196,8 @@ def test_few_seeds_and_unfinished_cells_are_marked(tmp_path: Path) -> None:
     row = report.families[0].rows[1]
     assert row.group.n == 1
     assert row.sd_bpb is None
-    for said in ("n = 1, fewer than 3", "seed 2 failed", "seed 3 diverged", "seed 4 missing"):
-        assert said in texts(row)
+    for message in ("n = 1, fewer than 3", "seed 2 failed", "seed 3 diverged", "seed 4 missing"):
+        assert message in texts(row)
     assert report.warnings[0] == "5 of 12 planned cells have no ok record"
     assert {(run.label, run.seed, run.status, run.error) for run in report.unscored} >= {
         ("mos", 2, "failed", "mos fell over"),

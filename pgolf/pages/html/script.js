@@ -5,7 +5,7 @@
   const system = matchMedia("(prefers-color-scheme: dark)");
   const kept = {
     get: () => { try { return localStorage.getItem("pgolf-theme"); } catch { return null; } },
-    set: (value) => { try { localStorage.setItem("pgolf-theme", value); } catch { /* a page from a file may keep nothing */ } },
+    set: (value) => { try { localStorage.setItem("pgolf-theme", value); } catch { /* a page from a file may have no storage */ } },
   };
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
   const show = () => {
@@ -26,7 +26,7 @@
     const [x, y] = [value(a, column), value(b, column)];
     if (!numeric) return sign * x.textContent.localeCompare(y.textContent, undefined, { numeric: true });
     const [p, q] = [x.dataset.value, y.dataset.value];
-    if (p === undefined || q === undefined) return (p === undefined) - (q === undefined); // what has no number stays last
+    if (p === undefined || q === undefined) return (p === undefined) - (q === undefined); // cells without a number stay last
     return sign * (Number(p) - Number(q));
   };
   for (const table of document.querySelectorAll("table.sortable")) {
