@@ -62,7 +62,7 @@ def test_a_richer_file_of_rows_is_kept(
     (study / cell_folder("extra", 1) / "result.json").unlink()
     assert run(monkeypatch, study) == 0
     assert (study / "results-earlier-1.jsonl").read_bytes() == richer
-    assert "kept as results-earlier-1.jsonl" in capsys.readouterr().out.replace("\n", " ")
+    assert "archived as results-earlier-1.jsonl" in capsys.readouterr().out.replace("\n", " ")
     assert len(read_lines(study / "results.jsonl")) == 6
 
 
@@ -103,7 +103,7 @@ def test_another_studys_tables_are_never_written_over(
     assert run(monkeypatch, others, "--out", kept) == 2
     message = capsys.readouterr().err
     assert (
-        f"{kept.with_name('heads.study.json')}: tables of the study heads stand here. Choose another place with --out"
+        f"{kept.with_name('heads.study.json')}: belongs to the tables of study heads. Choose another place with --out"
         in message
     )
     assert {path.name: path.read_bytes() for path in kept.parent.iterdir()} == before
