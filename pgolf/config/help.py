@@ -1,9 +1,10 @@
 """The text of `python -m pgolf.train --help`, read from conf/: every group, its choices, and every option with its
-note.
+note. docs/make_reference.py makes docs/configuration.md from the same readers.
 """
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from pgolf.config.folders import conf_dir
@@ -43,18 +44,48 @@ def groups(folder: Path) -> Iterator[tuple[str, list[str]]]:
             yield path.relative_to(folder).as_posix(), choices
 
 
+@dataclass(frozen=True)
+class Option:
+    """One key of a YAML file. keys: from the file's top level down; value: as written, empty above nested keys."""
+
+    keys: tuple[str, ...]
+    value: str
+    note: str
+
+
+def read_options(path: Path) -> list[Option]:
+    """The keys of a YAML file in its order, without its defaults list, Hydra's section and the class that it names."""
+    found: list[Option] = []
+    parents: list[tuple[int, str]] = []  # (indent, key) of the keys above the current line
+    for text in path.read_text(encoding="utf-8").splitlines():
+        line = LINE.match(text)
+        if line is None:
+            continue
+        indent = len(line["indent"])
+        parents = [*(above for above in parents if above[0] < indent), (indent, line["key"])]
+        keys = tuple(key for _, key in parents)
+        if keys[0] not in SKIPPED:
+            found.append(Option(keys, (line["value"] or "").strip(), (line["note"] or "").strip()))
+    return found
+
+
+def header(path: Path) -> list[str]:
+    """The comment lines at the top of a YAML file, without `#` and without Hydra's `@package` line."""
+    found = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        if not text.startswith("#"):
+            break
+        line = text.removeprefix("#").removeprefix(" ").rstrip()
+        if not line.startswith("@package"):
+            found.append(line)
+    return found
+
+
 def options(path: Path) -> Iterator[str]:
     """`key: value   note` lines of one YAML file, nested keys indented."""
-    skipping = False
-    for text in path.read_text(encoding="utf-8").splitlines():
-        found = LINE.match(text)
-        if found is None:
-            continue
-        if not found["indent"]:
-            skipping = found["key"] in SKIPPED
-        if not skipping:
-            shown = f"{found['indent']}{found['key']}: {(found['value'] or '').strip()}"
-            yield f"  {shown:<46} {found['note'] or ''}".rstrip()
+    for option in read_options(path):
+        shown = f"{'  ' * (len(option.keys) - 1)}{option.keys[-1]}: {option.value}"
+        yield f"  {shown:<46} {option.note}".rstrip()
 
 
 def help_text() -> str:
