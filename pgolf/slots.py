@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from pgolf.errors import require
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -39,6 +41,10 @@ class Dims:
     @property
     def head_dim(self) -> int:
         return self.width // self.heads
+
+    def check_rank(self, rank: int) -> None:
+        """Raise OptionError unless `rank` is from 1 to the model width: a larger one adds parameters, but no rank."""
+        require(1 <= rank <= self.width, "rank", rank, f"choose from 1 to the model width, {self.width}")
 
 
 class Embedding(Protocol):

@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "pgolf"
 
 # A module imports its own folder and those of earlier lines. Folders on one line do not import one another.
 ORDER = (
-    ("errors", "slots"),
+    ("errors",),
+    ("slots",),
     ("machine",),
     ("command",),
     ("records",),

@@ -36,7 +36,7 @@ class LowRankExperts(nn.Module):
 
     def __init__(self, dims: Dims, *, rank: int, experts: int, zero_up: bool):
         super().__init__()
-        require(1 <= rank <= dims.width, "rank", rank, f"choose from 1 to the model width, {dims.width}")
+        dims.check_rank(rank)
         require(experts >= 1, "experts", experts, "choose 1 or more")
         self.gate = Linear(dims.width, experts)
         self.down = nn.ModuleList(Linear(dims.width, rank) for _ in range(experts))

@@ -2,7 +2,6 @@
 
 from torch import Tensor, nn
 
-from pgolf.errors import require
 from pgolf.nn.primitives import Linear, Table
 from pgolf.slots import Dims
 
@@ -24,7 +23,7 @@ class Albert(nn.Module):
 
     def __init__(self, dims: Dims, *, rank: int, init_std: float, orthogonal: bool):
         super().__init__()
-        require(1 <= rank <= dims.width, "rank", rank, f"choose from 1 to the model width, {dims.width}")
+        dims.check_rank(rank)
         self.table = Table(dims.vocab_size, rank, std=init_std)
         self.projection = (Orthogonal if orthogonal else Linear)(rank, dims.width)
 

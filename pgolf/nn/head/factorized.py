@@ -2,7 +2,6 @@
 
 from torch import Tensor
 
-from pgolf.errors import require
 from pgolf.nn.primitives import Linear
 from pgolf.nn.readout import LogitHead
 from pgolf.slots import Dims, Embedding
@@ -16,7 +15,7 @@ class Factorized(LogitHead):
 
     def __init__(self, dims: Dims, embedding: Embedding, *, rank: int, zero_up: bool):
         super().__init__(dims)
-        require(1 <= rank <= dims.width, "rank", rank, f"choose from 1 to the model width, {dims.width}")
+        dims.check_rank(rank)
         self.down = Linear(dims.width, rank)
         self.up = Linear(rank, dims.vocab_size, zero=zero_up)
 

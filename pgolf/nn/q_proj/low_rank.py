@@ -2,7 +2,6 @@
 
 from torch import Tensor, nn
 
-from pgolf.errors import require
 from pgolf.nn.primitives import Linear
 from pgolf.slots import Dims
 
@@ -15,7 +14,7 @@ class LowRank(nn.Module):
 
     def __init__(self, dims: Dims, layer: int, *, rank: int):
         super().__init__()
-        require(1 <= rank <= dims.width, "rank", rank, f"choose from 1 to the model width, {dims.width}")
+        dims.check_rank(rank)
         self.down = Linear(dims.width, rank)
         self.up = Linear(rank, dims.heads * dims.head_dim)
 

@@ -20,7 +20,7 @@ class BigramResidual(nn.Module):
     def __init__(self, dims: Dims, *, buckets: int, rank: int, lambda_init: float):
         super().__init__()
         require(buckets >= 2, "buckets", buckets, "choose 2 or more: the last one marks the first position")
-        require(1 <= rank <= dims.width, "rank", rank, f"choose from 1 to the model width, {dims.width}")
+        dims.check_rank(rank)
         self.layers = tuple(range(dims.layers))
         self.buckets, self.lambda_init = buckets, lambda_init
         self.table = Table(buckets, rank, std=0.0)

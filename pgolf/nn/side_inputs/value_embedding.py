@@ -19,7 +19,7 @@ class ValueEmbedding(nn.Module):
 
     def __init__(self, dims: Dims, *, rank: int, layers: list[int], init_std: float, scale_init: float):
         super().__init__()
-        require(1 <= rank <= dims.width, "rank", rank, f"choose from 1 to the model width, {dims.width}")
+        dims.check_rank(rank)
         require(len(layers) > 0, "layers", layers, "name at least one layer")
         for layer in layers:
             require(
