@@ -1,1 +1,1 @@
-"""Quantizers: a float tensor -> arrays that compress well, and what the packed model will run with."""
+"""Quantizers, and the packed model file."""

@@ -1,4 +1,4 @@
-"""The lossless coders behind a packed file: none, zlib, zstd; decompression that an untrusted stream cannot abuse."""
+"""Lossless compression of a packed file's payload: none, zlib or zstd. Decompression is safe for untrusted streams."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zstandard
 from pgolf.errors import ArtifactError, require
 
 LEVELS = {"none": (0, 0), "zlib": (0, 9), "zstd": (1, 22)}
-# Deflate: 258 bytes from 2 bits; zstd: a run of 128 KiB from 4 bytes.
+# Largest expansion. Deflate makes 258 bytes from 2 bits; zstd makes a run of 128 KiB from 4 bytes.
 EXPANSION = {"none": 1, "zlib": 1032, "zstd": 32768}
 
 
@@ -22,10 +22,10 @@ def check_codec(codec: str, level: int) -> None:
 
 
 def compress(payload: bytes, codec: str, level: int) -> bytes:
-    """The payload as one stream; the same bytes every time with one version of the library."""
+    """The payload as one stream; one version of the library always gives the same bytes."""
     if codec == "zlib":
         return zlib.compress(payload, level)
-    if codec == "zstd":  # one thread; the frame records the content size and no checksum, for the header has one
+    if codec == "zstd":  # one thread; the frame records the content size, but no checksum: the header has one
         return zstandard.ZstdCompressor(
             level=level, write_checksum=False, write_content_size=True, write_dict_id=False
         ).compress(payload)
@@ -33,7 +33,7 @@ def compress(payload: bytes, codec: str, level: int) -> bytes:
 
 
 def decompress(packed: bytes, codec: str, n_bytes: int) -> bytes:
-    """Exactly n_bytes, or ArtifactError; allocates no more than that and a little."""
+    """The payload, which must have exactly n_bytes. Allocates little more than that. Raises ArtifactError."""
     if n_bytes > EXPANSION[codec] * len(packed):
         raise ArtifactError(f"declares {n_bytes} payload bytes, more than {len(packed)} bytes of {codec} can hold")
     payload, whole = packed, True

@@ -1,9 +1,11 @@
-"""How one tensor becomes named little-endian arrays, and comes back: the schemes that a packed file may hold.
+"""One tensor as named little-endian arrays, and back: the schemes that a packed file may hold.
 
-int    codes int8 [rows, cols] and scales fp16 [rows]; a weight is code * scale of its row
-fp16   values, kept as floats
-fp32   values
-raw    values of integer or boolean type, untouched
+int    codes int8 [R, C] and scales fp16 [R]; a weight is its code times the scale of its row
+fp16   values as fp16
+fp32   values as fp32
+raw    values of integer or boolean type, unchanged
+
+Shapes: R rows, C columns of a tensor laid out for coding.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ FLOAT_BYTES = {"fp16": 2, "fp32": 4}
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Forward the decoded weight, pass its gradient to the live one."""
+    """Returns the decoded weight, and passes its gradient to the live weight."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, live: Tensor, decoded: Tensor) -> Tensor:
@@ -48,7 +50,7 @@ def straight_through(live: Tensor, decoded: Tensor) -> Tensor:
 
 
 def round_values(tensor: Tensor, dtype: str) -> Tensor:
-    """A new tensor of the float type `dtype` (fp16 or fp32); what fp16 cannot hold becomes its largest finite value."""
+    """A new tensor of type `dtype` (fp16 or fp32); values outside the range of fp16 become its largest finite value."""
     if dtype == "fp16":
         limit = torch.finfo(torch.float16).max
         return tensor.detach().float().clamp(-limit, limit).to(torch.float16)
@@ -56,36 +58,35 @@ def round_values(tensor: Tensor, dtype: str) -> Tensor:
 
 
 def encode_values(name: str, tensor: Tensor, dtype: str) -> Encoded:
-    """Keep a tensor: floats as `dtype` (fp16 or fp32), integers and booleans untouched. ArtifactError if not finite."""
+    """A tensor that is not coded as integers: floats as `dtype` (fp16 or fp32), integers and booleans unchanged.
+
+    Raises ArtifactError if it holds NaN or infinity.
+    """
     shape = tuple(tensor.shape)
     if tensor.is_floating_point():
-        kept = round_values(finite_fp32(name, tensor), dtype).contiguous()
-        return Encoded(dtype, 8 * FLOAT_BYTES[dtype], shape, {"values": kept.numpy()})
+        floats = round_values(finite_fp32(name, tensor), dtype).contiguous()
+        return Encoded(dtype, 8 * FLOAT_BYTES[dtype], shape, {"values": floats.numpy()})
     values = np.array(tensor.detach().cpu().contiguous().numpy())
     return Encoded("raw", 8 * values.itemsize, shape, {"values": values})
 
 
 def finite_fp32(name: str, tensor: Tensor) -> Tensor:
-    """The tensor to be packed, detached, on the CPU, in fp32. ArtifactError, with the count, if it holds NaN or
-    infinity.
-    """
+    """The tensor to be packed, detached, on the CPU, in fp32. Raises ArtifactError if it holds NaN or infinity."""
     values = tensor.detach().cpu().float()
-    if bad := values.numel() - int(torch.isfinite(values).sum()):
+    if count := values.numel() - int(torch.isfinite(values).sum()):
         raise ArtifactError(
-            f"{name}: {bad} of {values.numel()} weights are NaN or infinite; such a model cannot be packed"
+            f"{name}: {count} of {values.numel()} weights are NaN or infinite; such a model cannot be packed"
         )
     return values
 
 
 def dequantize(codes_RC: Tensor, scales_R: Tensor) -> Tensor:
-    """int8 codes times the fp16 scale of their row, both upcast to fp32: the product is exact."""
+    """Weights [R, C] in fp32: int8 codes times the fp16 scale of their row. The product is exact in fp32."""
     return codes_RC.float() * scales_R.float()[:, None]
 
 
 def decode(encoded: Encoded) -> Tensor:
-    """The tensor that a packed model runs with: fp32, or the stored type of a `raw` one. It shares no memory with
-    `encoded`.
-    """
+    """The tensor that a packed model runs with, a copy: fp32, or the stored type for scheme `raw`."""
     arrays = {key: torch.from_numpy(np.array(array)) for key, array in encoded.arrays.items()}
     if encoded.scheme == "int":
         return dequantize(arrays["codes"], arrays["scales"]).reshape(encoded.shape)
@@ -94,15 +95,16 @@ def decode(encoded: Encoded) -> Tensor:
 
 
 def uncompressed_bytes(encoded: Mapping[str, Encoded]) -> int:
-    """Array bytes before compression: 1 per int code, 2 per row scale, 2 or 4 per kept float."""
+    """Bytes of all arrays before compression: 1 per int code, 2 per row scale, 2 or 4 per float."""
     return sum(array.nbytes for tensor in encoded.values() for array in tensor.arrays.values())
 
 
 def array_shapes(
     name: str, scheme: str, bits: int, shape: tuple[int, ...], arrays: Mapping[str, tuple[str, int]]
 ) -> dict[str, tuple[int, ...]]:
-    """The shape of each array, given its numpy dtype and length in bytes; ArtifactError if these do not fit scheme,
-    bits and shape.
+    """The shape of each array, by name. arrays: name -> (numpy dtype, length in bytes).
+
+    Raises ArtifactError if dtypes and lengths do not fit scheme, bits and shape.
     """
     fields = SCHEMES.get(scheme)
     if (
@@ -111,7 +113,7 @@ def array_shapes(
         or any(dtype not in fields[key] for key, (dtype, _) in arrays.items())
     ):
         types = {key: dtype for key, (dtype, _) in arrays.items()}
-        raise ArtifactError(f"{name}: there is no scheme {scheme!r:.20} with the arrays {types!r:.80}")
+        raise ArtifactError(f"{name}: unknown scheme {scheme!r:.20}, or wrong arrays for it ({types!r:.80})")
     numel = math.prod(shape)
     if scheme == "int":
         rows, odd = divmod(arrays["scales"][1], 2)
@@ -128,7 +130,7 @@ def array_shapes(
 
 
 def check_values(name: str, encoded: Encoded) -> None:
-    """ArtifactError unless floats are finite, codes lie within their bits and booleans are 0 or 1."""
+    """Raise ArtifactError unless floats are finite, codes lie within their bits and booleans are 0 or 1."""
     for array in encoded.arrays.values():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ArtifactError(f"{name}: holds NaN or infinity")

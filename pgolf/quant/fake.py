@@ -1,5 +1,6 @@
-"""Running a model on fake-quantized weights: the forward pass sees what the packer would keep, the gradient reaches the
-live weights.
+"""Fake quantization: the forward pass uses the weights that the packed file would hold; gradients reach the live ones.
+
+Source: quantization-aware training with a straight-through gradient (arXiv 1712.05877, arXiv 1308.3432).
 """
 
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from torch.func import functional_call
 
 from pgolf.nn.naming import ROOT
 
-Fake = Callable[[str, Tensor], Tensor]
+Fake = Callable[[str, Tensor], Tensor]  # (parameter name, weight) -> the weight as the packed file would hold it
 
 
 class FakeQuantized:

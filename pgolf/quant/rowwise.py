@@ -1,4 +1,4 @@
-"""Integer codes with one fp16 scale per row, by named rules: the published int8 and int6 packers and what lies between.
+"""Integer codes with one fp16 scale per row, by named rules. Covers the published int8 and int6 packers.
 
 For a row w of a matrix, with L = 2^(bits-1) - 1 levels on each side:
 
@@ -7,8 +7,10 @@ For a row w of a matrix, with L = 2^(bits-1) - 1 levels on each side:
     code  = round(clamp(w, -clip, clip) / scale), half to even;   the packed model runs with code * fp16(scale)
 
 Sources: openai/parameter-golf, train_gpt.py (int8; absmax_floor 1, so that a row with |w| < 1 has the fixed step 1/127)
-and its pull request #215 (int6). We differ where fp16 cannot hold a scale: there it saturates, above and below. Codes
-take a byte each whatever the bits: the entropy coder behind them does the packing.
+and its pull request #215 (int6). Deviation: a scale outside the range of fp16 saturates, above and below. Each code
+takes one byte, whatever its bits: the compressor removes the unused ones.
+
+Shapes: R rows, C columns of a tensor laid out for coding.
 """
 
 from __future__ import annotations
@@ -22,11 +24,9 @@ import torch
 from torch import Tensor
 
 from pgolf.errors import OptionError, require
-from pgolf.quant.container import check_codec
+from pgolf.quant.codecs import check_codec
 from pgolf.quant.encoding import FLOAT_BYTES, dequantize, encode_values, finite_fp32, round_values, straight_through
 from pgolf.slots import Encoded
-
-# R rows, C columns of a tensor laid out for coding.
 
 MIN_SCALE = 2.0**-24  # the smallest positive fp16
 MAX_SCALE = 65504.0  # the largest finite fp16
@@ -36,10 +36,10 @@ MAX_SCALE = 65504.0  # the largest finite fp16
 class Rule:
     """How the tensors under some names are coded.
 
-    names: prefixes of parameter names that end at a dot, or whole names; bits: 2 to 8; clip_percentile: in (0, 100];
-    absmax_floor: the scale is never below absmax_floor/L (0: never below the smallest fp16); round_with: the scale that
-    codes are made with, fp16 (the one they are read with: the error of an unclipped weight is at most scale/2) or fp32
-    (as the baseline does).
+    names: whole parameter names, or prefixes of them that end before a dot. bits: 2 to 8. clip_percentile: in (0, 100].
+    absmax_floor: the scale is at least absmax_floor / L; with 0, at least the smallest fp16. round_with: the scale that
+    codes are computed with. `fp16` is the scale that they are decoded with, so the error of an unclipped weight is at
+    most scale / 2. `fp32` is the baseline's choice.
     """
 
     names: tuple[str, ...]
@@ -49,21 +49,17 @@ class Rule:
     round_with: str
 
     @classmethod
-    def parse(cls, key: str, given: Any) -> Rule:
-        """Check one entry of `rules`; OptionError names it as `key.<setting>`."""
-        wanted = [field.name for field in fields(cls)]
-        require(isinstance(given, Mapping), key, given, f"give the keys {', '.join(wanted)}")
-        for name in given:
-            require(
-                name in wanted,
-                f"{key}.{name}",
-                given[name],
-                f"there is no such setting; a rule has {', '.join(wanted)}",
-            )
-        for name in wanted:
-            require(name in given, f"{key}.{name}", None, f"a rule has the settings {', '.join(wanted)}")
-        rule = cls(_names(f"{key}.names", given["names"]), *(given[name] for name in wanted[1:]))
-        require(len(rule.names) > 0, f"{key}.names", given["names"], "name at least one prefix of parameter names")
+    def parse(cls, key: str, value: Any) -> Rule:
+        """One checked entry of `rules`. Raises OptionError, which names the setting as `key.<setting>`."""
+        settings = [field.name for field in fields(cls)]
+        listing = ", ".join(settings)
+        require(isinstance(value, Mapping), key, value, f"give the keys {listing}")
+        for name in value:
+            require(name in settings, f"{key}.{name}", value[name], f"this setting is unknown; a rule has {listing}")
+        for name in settings:
+            require(name in value, f"{key}.{name}", None, f"a rule has the settings {listing}")
+        rule = cls(_names(f"{key}.names", value["names"]), *(value[name] for name in settings[1:]))
+        require(len(rule.names) > 0, f"{key}.names", value["names"], "name at least one prefix of parameter names")
         require(type(rule.bits) is int and 2 <= rule.bits <= 8, f"{key}.bits", rule.bits, "give an integer from 2 to 8")
         percentile, floor = rule.clip_percentile, rule.absmax_floor
         require(
@@ -79,14 +75,14 @@ class Rule:
         return rule
 
     def code(self, w_RC: Tensor) -> tuple[Tensor, Tensor]:
-        """fp32 rows -> int8 codes [R, C] and fp16 scales [R]. Rows beyond fp16's range saturate."""
+        """int8 codes [R, C] and fp16 scales [R] of fp32 weights [R, C]. Scales outside the range of fp16 saturate."""
         top = 2 ** (self.bits - 1) - 1
         clip_R = _abs_percentile(w_RC, self.clip_percentile)
         exact_R = (clip_R.clamp(min=self.absmax_floor) / top).clamp(MIN_SCALE, MAX_SCALE)
         scales_R = exact_R.to(torch.float16)
         if self.round_with == "fp16":
-            # Among the few subnormal fp16 values the nearest may be too small for the row's largest weight: then take
-            # the next.
+            # Subnormal fp16 values are far apart: the nearest may be too small for the row's largest weight. Then the
+            # next larger one is used.
             short_R = scales_R.float() * (top + 0.5) < clip_R.clamp(max=top * MAX_SCALE)
             scales_R = (scales_R.view(torch.int16) + short_R.to(torch.int16)).view(torch.float16)
             exact_R = scales_R.float()
@@ -99,16 +95,14 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _names(key: str, given: Any) -> tuple[str, ...]:
-    is_list = isinstance(given, Sequence) and not isinstance(given, str)
-    require(is_list and all(isinstance(name, str) and name for name in given), key, given, "give a list of names")
-    return tuple(given)
+def _names(key: str, value: Any) -> tuple[str, ...]:
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    require(is_list and all(isinstance(name, str) and name for name in value), key, value, "give a list of names")
+    return tuple(value)
 
 
 def _abs_percentile(w_RC: Tensor, percentile: float) -> Tensor:
-    """Percentile of |w| in each row, interpolated and rounded as torch.quantile does (fp32 ranks), from the few largest
-    values only.
-    """
+    """Percentile of |w| per row, [R]: equal to torch.quantile (fp32 ranks), from the few largest values only."""
     if percentile == 100:
         return torch.linalg.vector_norm(w_RC, math.inf, dim=1)
     below, weight = _rank(percentile, w_RC.shape[1])
@@ -117,13 +111,13 @@ def _abs_percentile(w_RC: Tensor, percentile: float) -> Tensor:
 
 
 def _rank(percentile: float, columns: int) -> tuple[int, float]:
-    """The sorted position just below a percentile and how far it lies towards the next one."""
+    """The sorted position just below a percentile, and the percentile's distance from it, as a fraction of one step."""
     rank = _fp32(_fp32(percentile / 100) * (columns - 1))
     return int(rank), rank - int(rank)
 
 
 def _fp32(x: float) -> float:
-    """x rounded to fp32, without a tensor: torch.compile can follow it."""
+    """x rounded to fp32, without a tensor, so that torch.compile can trace it."""
     mantissa, exponent = math.frexp(x)
     return math.ldexp(round(math.ldexp(mantissa, 24)), exponent - 24)
 
@@ -131,13 +125,15 @@ def _fp32(x: float) -> float:
 class Rowwise:
     """Large tensors as integer codes, by rule; small ones as floats.
 
-    A tensor is *control* when a component of its dotted name is in `control_names` or it has fewer than
-    `control_below_ndim` dimensions. In order: a control tensor of at most `keep_control_numel` elements is kept as
-    `control_dtype`; any tensor of at most `keep_float_numel` elements as `small_dtype` (`control_dtype` if control);
-    the rest is coded by the rule with the longest matching name, a matrix with a scale per row, any other shape with
-    one scale in all.
+    A tensor is a *control tensor* if a component of its dotted name is in `control_names`, or if it has fewer than
+    `control_below_ndim` dimensions. The first condition that holds decides:
 
-    rules: mapping of a free label to the settings of `Rule`. Bad settings raise OptionError.
+    1. a control tensor of at most `keep_control_numel` elements is stored as `control_dtype`;
+    2. a tensor of at most `keep_float_numel` elements is stored as `small_dtype` (`control_dtype` for control tensors);
+    3. the rule with the longest matching name codes the tensor: a matrix with one scale per row, other shapes with one
+       scale.
+
+    rules: any label -> the settings of `Rule`. Invalid settings raise OptionError.
     """
 
     def __init__(
@@ -174,8 +170,8 @@ class Rowwise:
             control_below_ndim,
         )
         self.rule_of: dict[str, Rule] = {}
-        for label, given in rules.items():
-            rule = Rule.parse(f"rules.{label}", given)
+        for label, settings in rules.items():
+            rule = Rule.parse(f"rules.{label}", settings)
             for name in rule.names:
                 require(
                     name not in self.rule_of,
@@ -186,7 +182,7 @@ class Rowwise:
                 self.rule_of[name] = rule
 
     def plan(self, name: str, shape: tuple[int, ...]) -> str | Rule:
-        """What becomes of a float tensor: the float type it is kept in, or the rule that codes it."""
+        """The float type that a float tensor is stored in, or the rule that codes it."""
         numel = math.prod(shape)
         control = len(shape) < self.control_below_ndim or not self.control_names.isdisjoint(name.split("."))
         if numel <= max(self.keep_float_numel, self.keep_control_numel if control else 0):
@@ -198,11 +194,11 @@ class Rowwise:
         raise OptionError(
             "rules",
             sorted(self.rule_of),
-            f"no rule has a name that begins {name}; a rule with names: [{parts[0]}] would match",
+            f"no rule matches {name}; a rule with names: [{parts[0]}] would match",
         )
 
     def encode(self, name: str, tensor: Tensor) -> Encoded:
-        """Pack one tensor, on the CPU. Raises ArtifactError if it holds NaN or infinity."""
+        """One tensor as arrays on the CPU. Raises ArtifactError if it holds NaN or infinity."""
         shape = tuple(tensor.shape)
         plan = self.plan(name, shape) if tensor.is_floating_point() else self.small_dtype
         if isinstance(plan, str):
@@ -211,9 +207,7 @@ class Rowwise:
         return Encoded("int", plan.bits, shape, {"codes": codes_RC.numpy(), "scales": scales_R.numpy()})
 
     def fake(self, name: str, tensor: Tensor) -> Tensor:
-        """decode(encode(tensor)) bit for bit, fp32, on the tensor's device, with the gradient of `tensor` passed
-        straight through.
-        """
+        """decode(encode(tensor)) bit for bit, in fp32 on the tensor's device, with a straight-through gradient."""
         plan = self.plan(name, tuple(tensor.shape))
         with torch.no_grad():
             if isinstance(plan, str):
@@ -223,7 +217,7 @@ class Rowwise:
         return straight_through(tensor, decoded)
 
     def payload_bytes(self, name: str, shape: tuple[int, ...]) -> int:
-        """Array bytes of a float tensor of this shape, before compression: no data is touched."""
+        """Bytes of all arrays that `encode` makes of a float tensor of this shape, before compression."""
         plan, numel = self.plan(name, shape), math.prod(shape)
         if isinstance(plan, str):
             return FLOAT_BYTES[plan] * numel

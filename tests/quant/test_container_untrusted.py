@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgolf.errors import ArtifactError
-from pgolf.quant.container import decode, read_container, write_container
+from pgolf.quant.container import read_container, write_container
+from pgolf.quant.encoding import decode
 from pgolf.slots import Encoded
 
 QUICK = settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgolf.errors import OptionError
-from pgolf.quant.container import decode
+from pgolf.quant.encoding import decode
 from pgolf.quant.rowwise import Rowwise, Rule
 
 QUICK = settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))

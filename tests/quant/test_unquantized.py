@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pgolf.errors import OptionError
-from pgolf.quant.container import decode
+from pgolf.quant.encoding import decode
 from pgolf.quant.unquantized import Unquantized
 
 

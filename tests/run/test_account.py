@@ -10,7 +10,7 @@ from pgolf.config.build import build_model, build_quantizer, make
 from pgolf.config.compose import quantizer_choices
 from pgolf.config.schema import plain_config
 from pgolf.nn.primitives import initialise
-from pgolf.quant.container import uncompressed_bytes
+from pgolf.quant.encoding import uncompressed_bytes
 from pgolf.run.account import account, by_slot, flops_per_token
 from pgolf.run.artifact import encode_state
 from tiny import ALL_VARIANTS, CPU, SLOTS, composed_config, stems, tiny_config, tiny_model, variants
