@@ -12,15 +12,16 @@ USAGE = f"usage: pgolf {{{','.join(COMMANDS)}}} ...   (each is also `python -m p
 
 def main() -> None:
     """Run one command with the remaining arguments."""
-    given = sys.argv[1:2]
-    if given in (["-h"], ["--help"]):
+    word = sys.argv[1] if len(sys.argv) > 1 else None
+    if word in ("-h", "--help"):
         print(USAGE)
         sys.exit(0)
-    if not given or given[0] not in COMMANDS:
-        unknown = (
-            f"pgolf: no such command ({one_line(shortened(given[0]))}).{suggest(given[0], COMMANDS)}" if given else ""
-        )
-        print(f"{unknown} Commands: {', '.join(COMMANDS)}" if given else USAGE, file=sys.stderr)
+    if word not in COMMANDS:
+        message = USAGE
+        if word is not None:
+            problem = f"pgolf: no such command ({one_line(shortened(word))})."
+            message = f"{problem}{suggest(word, COMMANDS)} Commands: {', '.join(COMMANDS)}"
+        print(message, file=sys.stderr)
         sys.exit(REFUSED)
     command = sys.argv.pop(1)
     sys.argv[0] = f"pgolf {command}"

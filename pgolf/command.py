@@ -1,4 +1,4 @@
-"""What all commands share: how they read their arguments, how they tell what stopped them, and their exit codes."""
+"""Shared by all commands: argument parsing, printing of errors, and exit codes."""
 
 import argparse
 import os
@@ -22,7 +22,7 @@ Command = Callable[[list[str]], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that refuses in one line, and takes no abbreviated options. Raises PgolfError."""
+    """An argument parser whose errors are one-line PgolfErrors. Options cannot be abbreviated."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
@@ -32,14 +32,17 @@ class Parser(argparse.ArgumentParser):
 
 
 def place(text: str) -> Path:
-    """An argument that names a file or folder; an empty one would stand for this folder. Raises ArgumentTypeError."""
+    """The path of an argument that names a file or folder. An empty one, which Path reads as `.`, is refused.
+
+    Raises ArgumentTypeError, as argparse wants it.
+    """
     if not text.strip():
         raise argparse.ArgumentTypeError(f"is empty ({text}). Name a file or folder; . is this folder")
     return Path(text)
 
 
 def in_one_line(message: str, options: Sequence[str]) -> str:
-    """A refusal of argparse as `argument: what (value). remedy`. options: all that the command has."""
+    """A message of argparse in the form `argument: what (value). remedy`. options: all options of the command."""
     if unknown := re.fullmatch(r"unrecognized arguments: (.*)", message, re.DOTALL):
         word = unknown[1]
         if not word.startswith("-"):
@@ -67,19 +70,19 @@ def in_one_line(message: str, options: Sequence[str]) -> str:
 
 
 def shortened(text: str, most: int = SHOWN) -> str:
-    """A text of at most `most` characters: of a longer one its beginning and its end."""
+    """The text, of a long one its beginning and its end: at most `most` characters."""
     half = (most - 5) // 2
     return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
 
 
 def one_line(text: str) -> str:
-    """A text as it can be shown in one line: what cannot be printed stands as an escape."""
+    """The text in one line, shortened; unprintable characters are shown as escapes."""
     shown = text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return shortened(shown, LONGEST_LINE)
 
 
 def check_words(words: Sequence[str]) -> None:
-    """Raises ConfigError for arguments that no file or message could hold."""
+    """Raise ConfigError for arguments that no file and no message could hold: too long, with NUL, or not UTF-8."""
     problems = []
     for number, word in enumerate(words, 1):
         where, shown = f"argument {number}", one_line(shortened(word))
@@ -90,13 +93,13 @@ def check_words(words: Sequence[str]) -> None:
         elif "\0" in word:
             problems.append(f"{where}: holds a NUL character ({shown}). Leave it out")
         elif any("\ud800" <= c <= "\udfff" for c in word):
-            problems.append(f"{where}: is not UTF-8 ({shown}). Give it, and a file that it names, a name in UTF-8")
+            problems.append(f"{where}: is not UTF-8 ({shown}). Rename the file that it names, if it names one")
     if problems:
         raise ConfigError(*problems)
 
 
 def tell(error: BaseException) -> None:
-    """Print an error to the error stream: one line per problem, nothing that a terminal would obey."""
+    """Print an error to stderr: one line per problem, without control characters."""
     if isinstance(error, ConfigError):
         problems: Sequence[str] = error.problems
     else:
@@ -108,8 +111,8 @@ def tell(error: BaseException) -> None:
 def run(command: Command, arguments: Sequence[str] | None = None, *, interrupted: str = "interrupted") -> int:
     """Run a command on its arguments, by default those of this process. Returns the exit code.
 
-    0: all went well. 1: something failed, or the reader of the output went away. 2: refused, with one line per problem
-    on the error stream. 130: interrupted; `interrupted` is what is said then.
+    0: success. 1: something failed, or the reader of the output closed it. 2: refused, with one line per problem on
+    stderr. 130: interrupted; the text `interrupted` is printed then.
     """
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)
@@ -131,16 +134,16 @@ def run(command: Command, arguments: Sequence[str] | None = None, *, interrupted
         return REFUSED
     except OSError as error:
         tell(error)
-        discard(sys.stdout)  # what it holds back could not be written either
+        discard(sys.stdout)  # its buffer could not be written either
         return REFUSED
 
 
 def discard(stream: IO[str]) -> None:
-    """Send what a broken stream still holds to nowhere: the interpreter would complain of it at its end."""
+    """Redirect a broken stream to /dev/null: the interpreter would report the rest of its buffer at exit."""
     try:
         stream.flush()
     except (OSError, ValueError):
         with suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, stream.fileno())
+            os.close(devnull)

@@ -1,13 +1,13 @@
-"""What pgolf raises when the user, a file or the machine is at fault.
+"""The errors that pgolf raises when the user, a file or the machine is at fault.
 
-Rule: a subclass of PgolfError for whatever a person can mend (printed without a traceback, exit code 2);
-an `assert` with the values for a state that our own code should have made impossible.
+Rule: a problem that a person can fix is a subclass of PgolfError, printed without a traceback, with exit code 2.
+A state that our own code should have made impossible is an `assert` with the values.
 """
 
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-LONGEST_COMPARED = 60  # characters of a word that is held against others
+LONGEST_COMPARED = 60  # characters of a word that are compared with known words
 
 
 class PgolfError(Exception):
@@ -25,7 +25,7 @@ class ConfigError(PgolfError):
 class OptionError(PgolfError, ValueError):
     """A hyperparameter that a component refuses; the build layer prefixes the component's config path.
 
-    key: the constructor's keyword; value: what was given; remedy: what would be accepted.
+    key: the constructor's keyword; value: the refused value; remedy: what would be accepted.
     """
 
     def __init__(self, key: str, value: object, remedy: str):
@@ -34,15 +34,15 @@ class OptionError(PgolfError, ValueError):
 
 
 class UnavailableOption(OptionError):
-    """An option that names what this machine does not have and another may: a file, a folder, a library."""
+    """An option that names something that this machine lacks and another may have: a file, a folder, a library."""
 
 
 class UnavailableHere(ConfigError):
-    """A configuration that this machine lacks something for."""
+    """A valid configuration that cannot run on this machine: it lacks a device, a file or a library."""
 
 
 class DamagedFile(PgolfError):
-    """A file that does not hold what its kind of file holds: `PATH: reason. remedy`."""
+    """A file whose content is not valid for its kind: `PATH: reason. remedy`."""
 
     def __init__(self, path: object, reason: str, remedy: str = ""):
         self.path, self.reason = path, reason
@@ -72,12 +72,12 @@ def require(holds: bool, key: str, value: object, remedy: str) -> None:
 
 
 def require_present(holds: bool, key: str, value: object, remedy: str) -> None:
-    """Raise AbsentError unless `holds`."""
+    """Raise UnavailableOption unless `holds`."""
     if not holds:
         raise UnavailableOption(key, value, remedy)
 
 
 def suggest(word: str, known: Sequence[str]) -> str:
-    """` Did you mean X?` where something is near, else nothing."""
+    """` Did you mean X?` with the most similar known word; an empty text if none is similar."""
     near = get_close_matches(word[:LONGEST_COMPARED], known, n=1, cutoff=0.5)
     return f" Did you mean {near[0]}?" if near else ""

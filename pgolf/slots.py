@@ -1,10 +1,10 @@
-"""The slot contract: what each kind of component is called with and what it provides.
+"""The slot contracts: the arguments of each kind of component, and the methods that it provides.
 
-A variant is one class, one YAML, one test. Its constructor is `(runtime arguments, *, hyperparameters)`; the YAML holds
-`_target_`, `_partial_: true` and every hyperparameter, the build layer supplies the runtime arguments. Nothing is
-registered anywhere.
+A variant is one class, one YAML file and one test. Its constructor is `(runtime arguments, *, hyperparameters)`. The
+YAML file holds `_target_`, `_partial_: true` and every hyperparameter; the build layer supplies the runtime arguments.
+There is no registry.
 
-Shapes: B batch, T time, D model width, H query heads, K head dim, V vocabulary.
+Shapes: B batch, T time, D model width, H query heads, G key-value heads, K head dim, V vocabulary.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ class Embedding(Protocol):
     """`model.embedding`, called with (dims)."""
 
     def __call__(self, ids_BT: Tensor) -> Tensor:
-        """Rows x[B, T, D] of the effective table."""
+        """Rows of the effective table, [B, T, D]."""
 
     def unembed(self, x_BTD: Tensor) -> Tensor:
-        """x times the effective table transposed: scores [B, T, V] for a tied head, no softcap."""
+        """Scores of a tied head, [B, T, V]: x times the transposed effective table, without softcap."""
 
 
 class SideInput(Protocol):
-    """`model.side_inputs.*`, called with (dims): a tensor made from token ids, added at a site of the trunk.
+    """`model.side_inputs.*`, called with (dims): a tensor computed from token ids, added at a site of the trunk.
 
-    site `embed`: [B, T, D] added to the embedding, before the first norm. `residual`: [B, T, D] times gain(layer),
+    site `embed`: [B, T, D], added to the embedding before the first norm. `residual`: [B, T, D] times gain(layer),
     added before each block in `layers`. `value`: [B, T, G*K] times gain(layer), added to the attention values of each
-    block in `layers`. Position t may depend on ids 0 .. t.
+    block in `layers`. Position t may depend on ids 0 .. t only.
     """
 
     site: Site
@@ -75,18 +75,18 @@ class SideInput(Protocol):
 
 
 class Head(Protocol):
-    """`model.head`, called with (dims, embedding). It speaks log-probabilities, not logits."""
+    """`model.head`, called with (dims, embedding). It returns log-probabilities, not logits."""
 
     def nll(self, x_BTD: Tensor, y_BT: Tensor) -> Tensor:
         """-log p(y | x) in nats, fp32, shape [B, T]."""
 
     def logp(self, x_BTD: Tensor) -> Tensor:
-        """The whole normalised distribution, fp32, shape [B, T, V]."""
+        """log p of every piece of the vocabulary in nats, fp32, shape [B, T, V]."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """One forward pass of an evaluation: targets `start .. stop-1` are seen, `scored .. stop-1` of them are scored.
+    """One forward pass of an evaluation: it predicts targets `start .. stop-1` and scores targets `scored .. stop-1`.
 
     Target i is token i+1; its inputs are tokens `start .. i`.
     """
@@ -102,15 +102,15 @@ class EvalMode(Protocol):
     name: str
 
     def windows(self, targets: int) -> list[Window]:
-        """Windows in which each of the scored targets is scored exactly once."""
+        """Windows over the first `targets` targets. No target is scored twice."""
 
 
 @dataclass(frozen=True)
 class Encoded:
     """One packed tensor: named little-endian arrays and how to read them.
 
-    scheme: `int` (codes int8 [rows, cols] with fp16 scales [rows]), `fp16`, `fp32` or `raw`; bits: levels are 2**bits
-    at most.
+    scheme: `int` (codes int8 [rows, cols] with fp16 scales [rows]), `fp16`, `fp32` or `raw`. bits: a value takes one of
+    at most 2**bits levels.
     """
 
     scheme: str
@@ -120,19 +120,19 @@ class Encoded:
 
 
 class Quantizer(Protocol):
-    """`quant`: turns a state into compressible arrays and back; `codec` and `level` compress the whole payload."""
+    """`quant`: turns weights into compressible arrays. `codec` and `level` compress the payload of all arrays."""
 
     codec: str
     level: int
 
     def encode(self, name: str, tensor: Tensor) -> Encoded:
-        """Pack one tensor of the state."""
+        """One tensor of the state as arrays. Raises ArtifactError if it holds NaN or infinity."""
 
     def fake(self, name: str, tensor: Tensor) -> Tensor:
         """decode(encode(tensor)) bit for bit, in fp32, with the gradient of `tensor` passed straight through."""
 
     def payload_bytes(self, name: str, shape: tuple[int, ...]) -> int:
-        """Uncompressed bytes that `encode` makes of a float tensor of this shape."""
+        """Bytes of the arrays that `encode` makes of a float tensor of this shape, before compression."""
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,7 @@ class Corpus:
 
 
 class Data(Protocol):
-    """`data`, called with (cache_dir). Construction is cheap and checks paths; `prepare` does the work, once per
-    machine.
-    """
+    """`data`, called with (cache_dir). The constructor is cheap and checks paths; `prepare` works once per machine."""
 
     def prepare(self) -> Corpus:
-        """Make (or find) the corpus and return where it lies. Raises DataError."""
+        """The corpus, created if it is not in the cache. Raises DataError."""

@@ -1,1 +1,1 @@
-"""This computer: its files, cores and memory. Nothing here knows of models or studies, and nothing imports torch."""
+"""This computer: files, locks, signals, processes, CPU cores, GPUs and memory."""

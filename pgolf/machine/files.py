@@ -1,4 +1,4 @@
-"""Files of this computer: written whole or not at all, read with a limit."""
+"""Files: written whole or not at all, read up to a size limit."""
 
 import errno
 import os
@@ -14,10 +14,10 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_whole(path: Path, *parts: bytes) -> int:
-    """Write a file so that there is the old one or the new one, never a part of one. Returns its size in bytes.
+    """Write a file atomically: afterwards the old or the new content is there, never a part. Returns its size in bytes.
 
-    The content goes to a temporary file beside it, is brought to the disk, and gets its name by rename. Nothing is left
-    of a file that could not be written. Raises OSError with the file's name.
+    The content is written to a temporary file in the same folder, synced to disk and renamed. If that fails, the
+    temporary file is removed. Raises OSError with the file's name.
     """
     partial = path.with_name(f".{path.name[:50]}.{os.getpid()}{PARTIAL}")  # at most four bytes per character
     try:
@@ -27,37 +27,36 @@ def write_whole(path: Path, *parts: bytes) -> int:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        error.filename, error.filename2 = str(path), None  # writing and fsync name none
+        error.filename, error.filename2 = str(path), None  # errors of write and fsync have no file name
         raise
     finally:
-        with suppress(OSError):  # the first error says more
+        with suppress(OSError):  # the first error is more informative
             partial.unlink(missing_ok=True)
-    with suppress(OSError):  # some file systems cannot
+    with suppress(OSError):  # some file systems cannot sync folders
         sync_folder(path.parent)
     return sum(map(len, parts))
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> int:
-    """`write_whole` of text as UTF-8; what UTF-8 cannot hold is written as an escape. Raises OSError."""
+    """`write_whole` for text in UTF-8; lone surrogates are written as escapes. Raises OSError."""
     return write_whole(path, *(line.encode("utf-8", errors="backslashreplace") for line in lines))
 
 
 def describe_os_error(error: OSError, path: Path | None = None) -> str:
-    """An error of the file system in one line, without a full stop. path: what was used, where the error does not name
-    it.
+    """An error of the file system in one line, without a full stop. path: used if the error does not name a file.
 
-    `PATH: reason`; where a disk or a quota is full `no space left on PLACE (PATH)`, PLACE being the root of that file
+    `PATH: reason`. If a disk or a quota is full, `no space left on ROOT (PATH)`, where ROOT is the root of the file
     system.
     """
     name = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else path
     if error.errno in FULL:
-        what = "no space left" if error.errno == errno.ENOSPC else "the disk quota is used up"
-        return f"{what} on the file system" if name is None else f"{what} on {root_of(name)} ({name})"
+        reason = "no space left" if error.errno == errno.ENOSPC else "the disk quota is used up"
+        return f"{reason} on the file system" if name is None else f"{reason} on {root_of(name)} ({name})"
     return f"{name or 'the file system'}: {error.strerror or error}"
 
 
 def unwritten(error: OSError, path: Path) -> str:
-    """`told` of a file that could not be written."""
+    """`describe_os_error` for a file that could not be written."""
     return (
         describe_os_error(error, path)
         if error.errno in FULL
@@ -66,7 +65,7 @@ def unwritten(error: OSError, path: Path) -> str:
 
 
 def root_of(path: Path) -> Path:
-    """The root of the file system that a path lies on, as far as it can be seen."""
+    """The mount point of the file system that a path lies on."""
     path = Path(os.path.abspath(path))
     while not os.path.ismount(path) and path != path.parent:
         path = path.parent
@@ -75,29 +74,30 @@ def root_of(path: Path) -> Path:
 
 @contextmanager
 def folder_for(folder: Path) -> Iterator[None]:
-    """Make a folder and those above it. Where the block raises, those that were made and are still empty are removed.
+    """Create a folder with its parents. If the block raises, the new folders that are still empty are removed.
+
     Raises OSError.
     """
-    made = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    new_folders = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        for place in made:
+        for place in new_folders:
             with suppress(OSError):
                 place.rmdir()
         raise
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what killed writers left in a folder that only the caller writes in."""
+    """Remove the temporary files of killed writers from a folder in which only the caller writes."""
     for partial in folder.glob(f".*{PARTIAL}"):
         with suppress(OSError):
             partial.unlink()
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk. Raises OSError."""
+    """Sync a folder's entries to disk. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -106,7 +106,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a file's text names a place below a folder: relative, without `..`, and not the folder itself."""
+    """Whether a path from a file stays below its folder: relative, without `..`, and not the folder itself."""
     parts = PurePath(name).parts
     return bool(parts) and not PurePath(name).is_absolute() and ".." not in parts and "\0" not in name
 
@@ -114,8 +114,7 @@ def is_inside(name: str) -> bool:
 def read_regular(path: Path, most_bytes: int = MAX_FILE_BYTES) -> bytes:
     """The content of a regular file of at most `most_bytes`.
 
-    Raises OSError where it cannot be read, and ValueError for what is no regular file (a pipe would never end) or is
-    too long.
+    Raises OSError if it cannot be read, and ValueError if it is too long or not a regular file (a pipe never ends).
     """
     with open_regular(path) as file:
         size_bytes = os.fstat(file.fileno()).st_size
@@ -128,9 +127,7 @@ def read_regular(path: Path, most_bytes: int = MAX_FILE_BYTES) -> bytes:
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """A regular file opened for reading. Raises OSError where it cannot be, and ValueError for what is not a regular
-    file.
-    """
+    """A regular file, opened for reading. Raises OSError, and ValueError if it is not a regular file."""
     file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
@@ -139,4 +136,4 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # opening a pipe would wait for its other end
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # opening a pipe would otherwise wait for a writer

@@ -1,4 +1,4 @@
-"""Which GPUs a job has to itself: jobs of all sweeps on one machine share them out by locks."""
+"""Exclusive GPUs for jobs: the jobs of all sweeps on one machine reserve them by locks."""
 
 import os
 import tempfile
@@ -17,23 +17,23 @@ POLL_S = 0.5
 
 
 def visible_devices() -> list[str]:
-    """Names of the CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES has them."""
-    named = os.environ.get(VISIBLE)
-    if named is not None:
-        return [name.strip() for name in named.split(",") if name.strip()]
+    """Names of the CUDA devices that this process may use, in the notation of CUDA_VISIBLE_DEVICES."""
+    names = os.environ.get(VISIBLE)
+    if names is not None:
+        return [name.strip() for name in names.split(",") if name.strip()]
     return [str(number) for number in range(torch.cuda.device_count())]
 
 
 def device_sets(devices: Sequence[str], size: int) -> list[tuple[str, ...]]:
-    """As many disjoint sets of `size` devices as there are; what is left over serves no job."""
+    """Disjoint sets of `size` devices, as many as possible; the remaining devices are not used."""
     return [tuple(devices[first : first + size]) for first in range(0, len(devices) - size + 1, size)]
 
 
 @contextmanager
 def pinned(size: int, devices: Sequence[str], locks: Path | None = None) -> Iterator[dict[str, str]]:
-    """The environment of a job that has `size` devices to itself, {} for none; waits until a set is free.
+    """Environment variables of a job with `size` exclusive devices; {} for 0. Waits until a set of devices is free.
 
-    locks: a folder that all jobs of this machine share, by default in its temporary folder.
+    locks: a folder that all jobs of this machine share, by default below its temporary folder.
     """
     if not size:
         yield {}
@@ -43,17 +43,17 @@ def pinned(size: int, devices: Sequence[str], locks: Path | None = None) -> Iter
     sets = device_sets(devices, size)
     assert sets, (size, devices)
     while True:
-        for chosen in sets:
-            taken: list[FileLock] = []
+        for names in sets:
+            device_locks: list[FileLock] = []
             try:
-                for name in chosen:  # one lock a device: sweeps with sets of other sizes see them too
+                for name in names:  # one lock per device, so that sweeps with sets of other sizes respect it
                     if (lock := acquire(folder / f"{name}.lock", wait=False)) is None:
                         break
-                    taken.append(lock)
+                    device_locks.append(lock)
                 else:
-                    yield {VISIBLE: ",".join(chosen)}
+                    yield {VISIBLE: ",".join(names)}
                     return
             finally:
-                for lock in taken:
+                for lock in device_locks:
                     lock.release()
         time.sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""Signals that ask a process to stop: what they do while it works, and while it only starts or ends."""
+"""SIGINT and SIGTERM: KeyboardInterrupt while a command works, an immediate exit while it only starts or ends."""
 
 import os
 import signal
@@ -9,18 +9,19 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-INTERRUPTED = 130  # as a shell has it for Ctrl-C
+INTERRUPTED = 130  # exit code, as a shell reports Ctrl-C
 
 
 def is_command() -> bool:
-    """Whether this process was started as `python -m pgolf...` or `pgolf ...`, asked while the package is imported."""
+    """Whether this process was started as `python -m pgolf...` or `pgolf ...`. Valid while the package is imported."""
     name = os.path.basename((getattr(sys, "argv", None) or [""])[0])
-    return name in ("-m", "pgolf")  # Python's own mark while it looks for the module
+    return name in ("-m", "pgolf")  # Python sets argv[0] to -m while it looks for the module
 
 
 def leave_when_interrupted() -> None:
-    """End this process at once and without a traceback on SIGINT and SIGTERM: for imports and the end, when there is
-    nothing to save.
+    """End this process at once and without a traceback on SIGINT and SIGTERM.
+
+    For the time during which there is nothing to save: the imports, and the end of a command.
     """
     for number in SIGNALS:
         signal.signal(number, _leave)
@@ -33,13 +34,13 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM raise KeyboardInterrupt; nothing changes in another thread than the main one."""
+    """Inside, SIGINT and SIGTERM raise KeyboardInterrupt. Has no effect outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS}
+    old_handlers = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in old_handlers.items():
             signal.signal(number, handler)

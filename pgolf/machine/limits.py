@@ -1,6 +1,6 @@
-"""What this process may use of the computer: CPU cores and memory, whoever limits them.
+"""CPU cores and memory that this process may use, under the limits of affinity, cgroups and the computer itself.
 
-Functions take the root of the file system, so that a made-up tree of files can stand for another computer. Soft limits
+Functions take the root of the file system, so that a test can describe another computer by a tree of files. Soft limits
 (cpu.weight, memory.high) only slow a process down and are not read.
 """
 
@@ -24,7 +24,7 @@ AFFINITY, QUOTA, OPENMP, COMPUTER, CGROUP = (
 
 @dataclass(frozen=True)
 class Limit:
-    """An amount (cores, or bytes of memory), and what decided it."""
+    """An amount (cores, or bytes of memory), and the name of the limit that decided it."""
 
     amount: int
     decided_by: str
@@ -38,8 +38,8 @@ def cores() -> int:
 def cpu_limit(root: Path = ROOT) -> Limit:
     """The smaller of CPU affinity and cgroup quota, in cores.
 
-    A quota's fraction is rounded down, and 1 is the least: threads that together ask for more than the quota are all
-    stopped until the next period begins, in the middle of a step too, where they wait for each other.
+    A fractional quota is rounded down, to at least 1. Threads that together use more than the quota are all stopped
+    until the next period begins, even in the middle of a step, where they wait for each other.
     """
     affinity, quota = Limit(cores(), AFFINITY), quota_cores(root)
     if quota is not None and max(1, math.floor(quota)) < affinity.amount:
@@ -48,57 +48,53 @@ def cpu_limit(root: Path = ROOT) -> Limit:
 
 
 def auto_threads(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> Limit:
-    """CPU threads of a run by default: `cpu_limit`, or the first number of OMP_NUM_THREADS if that is smaller."""
-    limit, asked = cpu_limit(root), re.match(r"\s*([1-9]\d{0,8})\s*(,|$)", environ.get("OMP_NUM_THREADS", ""))
-    return Limit(int(asked[1]), OPENMP) if asked and int(asked[1]) < limit.amount else limit
+    """Default number of CPU threads of a run: `cpu_limit`, or the first number of OMP_NUM_THREADS if it is smaller."""
+    limit, match = cpu_limit(root), re.match(r"\s*([1-9]\d{0,8})\s*(,|$)", environ.get("OMP_NUM_THREADS", ""))
+    return Limit(int(match[1]), OPENMP) if match and int(match[1]) < limit.amount else limit
 
 
 def memory_limit(root: Path = ROOT) -> Limit | None:
-    """The smaller of this computer's memory and the cgroup limit, in bytes; None where the system does not tell."""
-    found = []
+    """The smaller of this computer's memory and the cgroup limit, in bytes; None if the system reports neither."""
+    limits = []
     with suppress(AttributeError, OSError, ValueError):
-        found.append(Limit(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), COMPUTER))
-    if (allowed := cgroup_memory_bytes(root)) is not None:
-        found.append(Limit(allowed, CGROUP))
-    return min(found, key=lambda limit: limit.amount, default=None)
+        limits.append(Limit(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), COMPUTER))
+    if (cgroup_bytes := cgroup_memory_bytes(root)) is not None:
+        limits.append(Limit(cgroup_bytes, CGROUP))
+    return min(limits, key=lambda limit: limit.amount, default=None)
 
 
 def memory_bytes(root: Path = ROOT) -> int | None:
-    """`memory_limit` as a number."""
+    """The amount of `memory_limit`, in bytes."""
     limit = memory_limit(root)
     return None if limit is None else limit.amount
 
 
-# ---- control groups
-# --------------------------------------------------------------------------------------------------------
-
-
 def quota_cores(root: Path = ROOT) -> float | None:
-    """CPU time per time that the control groups of this process allow, as a number of cores; None without a quota."""
-    found = []
+    """The CPU quota of this process's control groups, in cores; None without a quota."""
+    quotas = []
     for version, folder in _group_folders(root, "cpu"):
         quota, period = (
             _words(folder / "cpu.max", 2)
             if version == 2
             else (_word(folder, "cfs_quota_us"), _word(folder, "cfs_period_us"))
         )
-        if quota.isdecimal() and period.isdecimal() and int(period):  # `max` or -1: none
-            found.append(int(quota) / int(period))
-    return min(found, default=None)
+        if quota.isdecimal() and period.isdecimal() and int(period):  # `max` or -1 means no quota
+            quotas.append(int(quota) / int(period))
+    return min(quotas, default=None)
 
 
 def cgroup_memory_bytes(root: Path = ROOT) -> int | None:
-    """Memory that the control groups of this process allow, in bytes; None without a limit."""
-    found = []
+    """The memory limit of this process's control groups, in bytes; None without a limit."""
+    limits = []
     for version, folder in _group_folders(root, "memory"):
         (limit,) = _words(folder / ("memory.max" if version == 2 else "memory.limit_in_bytes"), 1)
         if limit.isdecimal():
-            found.append(int(limit))
-    return min(found, default=None)
+            limits.append(int(limit))
+    return min(limits, default=None)
 
 
 def _group_folders(root: Path, controller: str) -> Iterator[tuple[int, Path]]:
-    """(cgroup version, folder) of this process's own control group and of every group above it that is visible here."""
+    """(cgroup version, folder) of this process's control group and of every group above it that is visible here."""
     paths = dict(_memberships(root))
     for line in _lines(root / "proc/self/mountinfo"):
         before, _, after = line.partition(" - ")
@@ -123,8 +119,8 @@ def _memberships(root: Path) -> Iterator[tuple[str, PurePosixPath]]:
 
 
 def _unescaped(text: str) -> str:
-    """A path of mountinfo, in which blanks and backslashes are octal numbers."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+    """A path of mountinfo, in which blanks and backslashes are written as octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
 def _word(folder: Path, name: str) -> str:
@@ -132,7 +128,7 @@ def _word(folder: Path, name: str) -> str:
 
 
 def _words(path: Path, count: int) -> list[str]:
-    """The first words of a small file, as many as asked for; empty where it has fewer or cannot be read."""
+    """The first `count` words of a small file; empty texts stand for words that are missing or cannot be read."""
     return [*" ".join(_lines(path)).split(), *[""] * count][:count]
 
 

@@ -1,7 +1,7 @@
-"""Locks between processes, on files: released by the operating system, however their holder ends.
+"""File locks between processes. The operating system releases them, however their holder ends.
 
-A file system that has none is refused. The way around, a file whose presence is the lock, outlives a killed holder, and
-then either nobody may go on or two processes write in one folder.
+A file system without locks is refused. The alternative, a file whose existence is the lock, survives a killed holder;
+then either no process may continue, or two processes write to one folder.
 """
 
 import errno
@@ -14,13 +14,13 @@ from filelock import FileLock, Timeout
 from pgolf.errors import PgolfError
 from pgolf.machine.files import root_of
 
-WITHOUT = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def acquire(path: Path, *, wait: bool) -> FileLock | None:
-    """The lock of a file, held until it is released; None where another process has it and `wait` is false.
+    """The acquired lock of a file; None if another process has it and `wait` is false.
 
-    Raises OSError where the file cannot be made, PgolfError where its file system has no locks.
+    Raises OSError if the file cannot be created, PgolfError if its file system does not support locks.
     """
     lock = FileLock(path, fallback_to_soft=False)
     try:
@@ -28,10 +28,10 @@ def acquire(path: Path, *, wait: bool) -> FileLock | None:
     except Timeout:
         return None
     except OSError as error:
-        if error.errno in WITHOUT:
+        if error.errno in UNSUPPORTED:
             raise PgolfError(
-                f"{root_of(path)}: this file system has no locks ({error.strerror}, {path}). "
-                "Name a folder on another one: paths.out for runs, paths.cache for corpora, TMPDIR for devices"
+                f"{root_of(path)}: this file system does not support locks ({error.strerror}, {path}). Name a folder "
+                "on another one: paths.out for runs, paths.cache for corpora, TMPDIR for devices"
             ) from None
         error.filename = error.filename or str(path)
         raise
@@ -40,7 +40,7 @@ def acquire(path: Path, *, wait: bool) -> FileLock | None:
 
 @contextmanager
 def locked(path: Path, before_waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock of a file. before_waiting: called where another process has it. Raises as `acquire` does."""
+    """Hold the lock of a file. before_waiting: called if another process has it. Raises the errors of `acquire`."""
     lock = acquire(path, wait=False)
     if lock is None:
         if before_waiting is not None:

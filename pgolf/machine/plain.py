@@ -1,7 +1,7 @@
 """JSON and YAML of unknown origin, read as plain data: bounded, without tags, anchors or interpolation.
 
-Whatever is wrong with a text is a ValueError with a reason of one line; `read_json` and `read_yaml` add the file's name
-(DamagedFile).
+Whatever is wrong with a text is a ValueError with a one-line reason. `read_json` and `read_yaml` add the file's name
+and raise DamagedFile.
 """
 
 import json
@@ -19,15 +19,15 @@ from pgolf.machine.files import MAX_FILE_BYTES, read_regular
 MAX_DEPTH = 64
 FEW = 3
 MAX_YAML_BYTES = 2**20
-# A text without any of these holds no odd string or number.
+# A text that does not match cannot hold a string or number that `_check_scalars` refuses.
 SUSPECT = re.compile(r"\\u[dD][89a-fA-F]|\\u0000|[eE]\+?\d{3}|\d{300}")
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of one JSON text. Raises ValueError for anything that is not strict JSON of our kind.
+    """The value of one JSON text. Raises ValueError for anything but strict JSON.
 
-    Refused: bytes that are not UTF-8, NaN and Infinity, numbers that no float holds, doubled keys, lone surrogates, NUL
-    characters, and more than MAX_DEPTH levels.
+    Refused: bytes that are not UTF-8, NaN and Infinity, numbers too large for a float, duplicate keys, lone surrogates,
+    NUL characters, and more than MAX_DEPTH levels.
     """
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
@@ -47,16 +47,17 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [key for key, _ in pairs]
-        raise ValueError(f"it holds the key {next(key for key in names if names.count(key) > 1)!r:.60} twice")
-    return made
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"it holds the key {next(key for key in keys if keys.count(key) > 1)!r:.60} twice")
+    return mapping
 
 
 def check_plain(value: Any, *, thorough: bool = True) -> None:
-    """Raises ValueError for data that is nested too deeply and, where thorough, for strings and numbers that could not
-    be shown or used.
+    """Raise ValueError for data that is nested too deeply.
+
+    thorough: also for strings and numbers that cannot be shown or used (NUL, half a surrogate pair, infinity).
     """
     nodes = [value]
     for _ in range(MAX_DEPTH):
@@ -88,9 +89,7 @@ def _check_scalars(node: Any) -> None:
 
 
 def read_json(path: Path, remedy: str = "", most_bytes: int = MAX_FILE_BYTES) -> Any:
-    """The value of a JSON file. Raises FileNotFoundError where there is none, DamagedFile for whatever else is wrong
-    with it.
-    """
+    """The value of a JSON file. Raises FileNotFoundError if it does not exist, DamagedFile for any other problem."""
     return _read(path, parse_json, remedy, most_bytes)
 
 
@@ -176,10 +175,10 @@ def parse_yaml(text: str | bytes) -> Any:
 
 
 def _refuse_deep(text: str) -> None:
-    """PyYAML takes quadratic time for deep nesting; brackets and dashes are counted first, in strings too."""
+    """Raise ValueError for deep nesting, before PyYAML takes quadratic time for it. Brackets in strings count too."""
     depth = 0
-    for found in re.finditer(r"[\[{\]}]", text):
-        depth += 1 if found[0] in "[{" else -1 if depth else 0
+    for match in re.finditer(r"[\[{\]}]", text):
+        depth += 1 if match[0] in "[{" else -1 if depth else 0
         if depth > MAX_DEPTH:
             raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
     if re.search(rf"(?:[-?:][ \t]+){{{MAX_DEPTH}}}", text):
@@ -187,14 +186,15 @@ def _refuse_deep(text: str) -> None:
 
 
 def read_yaml(path: Path, remedy: str = "") -> Any:
-    """The value of a YAML file of plain data. Raises FileNotFoundError where there is none, DamagedFile for whatever
-    else is wrong.
+    """The value of a YAML file of plain data.
+
+    Raises FileNotFoundError if it does not exist, DamagedFile for any other problem.
     """
     return _read(path, parse_yaml, remedy, MAX_YAML_BYTES)
 
 
 class PlainDumper(yaml.SafeDumper):
-    """Quotes each text that PlainLoader would take for something else."""
+    """Quotes each text that PlainLoader would read as another type."""
 
     yaml_implicit_resolvers = PlainLoader.yaml_implicit_resolvers
 
@@ -202,7 +202,7 @@ class PlainDumper(yaml.SafeDumper):
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        """Unprintable characters as escapes: PyYAML writes some line ends (U+0085) raw and reads them as spaces."""
+        """Escape unprintable characters: PyYAML writes some line ends (U+0085) raw and reads them as spaces."""
         return self.represent_scalar(
             "tag:yaml.org,2002:str", data, style=None if data.isprintable() or data == "\n" else '"'
         )
@@ -212,5 +212,5 @@ PlainDumper.add_representer(str, PlainDumper.represent_str)
 
 
 def yaml_text(value: Any) -> str:
-    """Plain data as YAML, keys sorted; `parse_yaml` gives the same data again."""
+    """Plain data as YAML with sorted keys; `parse_yaml` gives the same data back."""
     return yaml.dump(value, Dumper=PlainDumper, default_flow_style=False, allow_unicode=True, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Worker processes: started from a run folder, stopped gently, and never left behind by a supervisor that dies."""
+"""Worker processes: started on a run folder, asked to stop before they are killed, and ended with their supervisor."""
 
 import ctypes
 import os
@@ -12,26 +12,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-PARENT = "PGOLF_PARENT"  # process id of whoever started this process and must outlive it
+PARENT = "PGOLF_PARENT"  # id of the process that started this one and must outlive it
 PR_SET_PDEATHSIG = 1
-GRACE_S = 30.0  # that a stopped worker has to save its state and write its record
+GRACE_S = 30.0  # time that a stopped worker has to save its state and write its record
 
 Process = subprocess.Popen[bytes]
 
 
 def die_with_parent() -> None:
-    """End this process when the one that started it ends, however that ends. Nothing happens where $PGOLF_PARENT names
-    none.
+    """End this process when the process in $PGOLF_PARENT ends, for whatever reason. Does nothing without a parent.
 
-    On Linux the kernel sends SIGKILL (man 2 prctl, PR_SET_PDEATHSIG); elsewhere a thread looks every second.
+    On Linux the kernel sends SIGKILL (man 2 prctl, PR_SET_PDEATHSIG); elsewhere a thread checks every second.
     """
     parent = int(os.environ.get(PARENT, "0"))
     if parent in (0, os.getpid()):
         return
-    os.environ[PARENT] = str(os.getpid())  # for what this process starts
+    os.environ[PARENT] = str(os.getpid())  # for the processes that this one starts
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the call
+        if os.getppid() != parent:  # the parent died before the call
             os._exit(1)
     else:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
@@ -46,8 +45,9 @@ def _watch(parent: int) -> None:
 def start_worker(
     folder: Path, nproc: int, environment: Mapping[str, str], *, quiet: bool, errors: IO[bytes]
 ) -> Process:
-    """A worker on a run folder, torchrun's ranks below it for nproc > 1, in a process group of its own: a Ctrl-C
-    reaches it by `wait`.
+    """Start a worker on a run folder; for nproc > 1, torchrun's ranks below it. errors: receives its stderr.
+
+    The worker has its own process group, so that Ctrl-C reaches it through `wait` only.
     """
     ranks = ["--ranks", str(nproc)] if nproc > 1 else []
     return subprocess.Popen(
@@ -61,14 +61,14 @@ def start_worker(
 
 
 def wait(worker: Process) -> int:
-    """The exit code. An interrupt stops the worker first: it may save its state; a second one kills it."""
+    """The worker's exit code. An interrupt asks the worker to stop and save its state; a second one kills it."""
     try:
         return worker.wait()
     except BaseException:
         try:
             worker.send_signal(signal.SIGINT)
             worker.wait(GRACE_S)
-        except BaseException:  # too slow, or asked again
+        except BaseException:  # too slow, or interrupted again
             with suppress(ProcessLookupError):
                 os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()

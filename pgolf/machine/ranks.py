@@ -1,4 +1,4 @@
-"""Ranks of one run: gloo on CPU, nccl on GPU, nothing at all for one rank."""
+"""Ranks of one run: gloo on CPUs, NCCL on GPUs, no process group for a single rank."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among the `world` processes of a run."""
+    """This process, number `rank` of the `world` processes of a run."""
 
     rank: int = 0
     world: int = 1
@@ -28,7 +28,7 @@ class Ranks:
         return tensor
 
     def mean_gradients_(self, parameters: Sequence[Tensor]) -> None:
-        """Replace every gradient by its mean over ranks, in one flat exchange. A missing gradient counts as zero."""
+        """Replace every gradient by its mean over ranks, in one all-reduce. A missing gradient counts as zero."""
         if self.world == 1 or not parameters:
             return
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
@@ -38,11 +38,11 @@ class Ranks:
             p.grad = part.view_as(p)
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """True on all ranks if true on one: ranks must leave a loop together."""
+        """Whether the flag is true on any rank. All ranks get the same answer, so they can leave a loop together."""
         return bool(self.sum_(torch.tensor(float(flag), device=device)).item() > 0)
 
     def max(self, value: float, device: torch.device) -> float:
-        """The largest of the ranks' values (a clock that all ranks share)."""
+        """The largest value over ranks, for example of their clocks."""
         if self.world == 1:
             return value
         tensor = torch.tensor(value, dtype=torch.float64, device=device)
@@ -52,7 +52,7 @@ class Ranks:
 
 @contextmanager
 def joined_ranks(device: torch.device) -> Iterator[Ranks]:
-    """The ranks that torchrun announced in the environment, or a single one."""
+    """The ranks that torchrun describes in the environment, or a single rank. Opens and closes the process group."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Ranks()

@@ -1,4 +1,4 @@
-"""Stopping between two steps: the first SIGINT or SIGTERM asks, the second interrupts at once."""
+"""Stopping a training loop between two steps: the first SIGINT or SIGTERM asks, the second interrupts at once."""
 
 import signal
 import threading
@@ -9,20 +9,22 @@ from pgolf.machine.interrupts import SIGNALS
 
 
 class StopRequest:
-    """While entered, the first signal sets `asked`. In another thread than the main one signals cannot be caught:
-    nothing changes there.
+    """Inside, the first signal sets `asked`, and the second raises KeyboardInterrupt.
+
+    Has no effect outside the main thread, which alone can handle signals.
     """
 
     def __init__(self) -> None:
         self.asked = False
-        self.before: dict[signal.Signals, Any] = {}
+        self.old_handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self.ask) for number in SIGNALS}
+            self.old_handlers = {number: signal.signal(number, self.ask) for number in SIGNALS}
         return self
 
     def ask(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler."""
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
@@ -30,5 +32,5 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self.before.items():
+        for number, handler in self.old_handlers.items():
             signal.signal(number, handler)

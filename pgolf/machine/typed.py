@@ -1,6 +1,4 @@
-"""Plain data against type annotations: whether a value has a type, that type in a user's words, and dataclasses made
-from JSON.
-"""
+"""Checks plain data against type annotations, and builds dataclasses from JSON."""
 
 import math
 import types
@@ -8,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-LARGEST = 1e18  # no count, size, time or score of ours comes near it; floats here tell whole numbers about 100 apart
+LARGEST = 1e18  # far above every count, size, time or score of a record
 T = TypeVar("T")
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain config value has the annotated type; an int is a float, a bool is not an int."""
+    """Whether a plain value has the annotated type. An int counts as a float; a bool does not count as an int."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         return any(fits(value, option) for option in get_args(hint))
@@ -40,7 +38,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def wanted(hint: Any) -> str:
-    """A type in a user's words."""
+    """A type annotation in words for a user, for example `a whole number or null`."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         return " or ".join(wanted(option) for option in get_args(hint))
@@ -51,14 +49,13 @@ def wanted(hint: Any) -> str:
     )
 
 
-def typed(made: type[T], value: Any, where: str = "") -> T:
-    """A dataclass from plain data that has its fields, each of its type, dataclasses and tuples within included.
+def typed(cls: type[T], value: Any, where: str = "") -> T:
+    """A dataclass from plain data with the right fields and types, including nested dataclasses and tuples.
 
-    Raises ValueError that names the place of the first value at fault: `sweeps[0].cells[3].seed needs a whole number
-    ('x')`.
+    Raises ValueError with the place of the first wrong value: `sweeps[0].cells[3].seed needs a whole number ('x')`.
     """
-    built: T = _typed(made, value, where)
-    return built
+    instance: T = _typed(cls, value, where)
+    return instance
 
 
 def _typed(hint: Any, value: Any, where: str) -> Any:
@@ -81,26 +78,26 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
 
 
 def within(value: Any) -> bool:
-    """Whether a value, if it is a number, is one that a record of ours could hold."""
+    """Whether a value is not a number, or a number from -LARGEST to LARGEST."""
     return not isinstance(value, int | float) or abs(value) <= LARGEST
 
 
-def _dataclass(made: Any, value: Any, where: str) -> Any:
+def _dataclass(cls: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise _wrong("a table of keys", value, where)
-    hints, dot = get_type_hints(made), f"{where}." if where else ""
-    known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(made)}
+    hints, dot = get_type_hints(cls), f"{where}." if where else ""
+    is_required = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(cls)}
     for key in value:
-        if key not in known:
+        if key not in is_required:
             raise ValueError(f"{dot}{key} is not a field of it")
-    for key, needed in known.items():
-        if needed and key not in value:
+    for key, required in is_required.items():
+        if required and key not in value:
             raise ValueError(f"{dot}{key} is missing")
-    return made(**{key: _typed(hints[key], item, f"{dot}{key}") for key, item in value.items()})
+    return cls(**{key: _typed(hints[key], item, f"{dot}{key}") for key, item in value.items()})
 
 
-def _wrong(what: str, value: Any, where: str) -> ValueError:
-    return ValueError(f"{where or 'it'} needs {what} ({_short(value)})")
+def _wrong(need: str, value: Any, where: str) -> ValueError:
+    return ValueError(f"{where or 'it'} needs {need} ({_short(value)})")
 
 
 def _short(value: Any) -> str:

@@ -1,1 +1,1 @@
-"""The model: primitives, slot variants (one class a file) and the trunk that wires them."""
+"""The model: primitives, slot variants (one class per file) and the trunk that connects them."""

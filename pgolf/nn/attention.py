@@ -1,4 +1,4 @@
-"""Causal self-attention with grouped keys and values."""
+"""Causal self-attention with grouped keys and values (arXiv 2305.13245)."""
 
 import torch
 import torch.nn.functional as F
@@ -9,10 +9,10 @@ from pgolf.slots import Dims
 
 
 def without_self(y_BHTK: Tensor, v_BGTK: Tensor) -> Tensor:
-    """Exclusive self-attention: y - (y.u) u with u the direction of the position's own value, so that y is orthogonal
-    to it.
+    """Exclusive self-attention: y - (y.u) u, [B, H, T, K], where u = v / |v| is the direction of the position's value.
 
-    Each of the G value heads serves H/G query heads. Source: parameter-golf pull request 908.
+    The result is orthogonal to the position's own value. Each of the G value heads serves H/G query heads. Source:
+    parameter-golf pull request 908.
     """
     u_BGTK = F.normalize(v_BGTK, dim=-1, eps=1e-12)
     u_BHTK = u_BGTK.repeat_interleave(y_BHTK.size(1) // v_BGTK.size(1), dim=1)
@@ -22,8 +22,8 @@ def without_self(y_BHTK: Tensor, v_BGTK: Tensor) -> Tensor:
 class Attention(nn.Module):
     """softmax(q k^T / sqrt(K), causal) v, then an output map that starts at zero.
 
-    q and k are RMS-normalised per head, rotated, and q is multiplied by a learned gain per head; H/G query heads share
-    each of the G key-value heads. The queries come from the q_proj slot.
+    q and k are RMS-normalised per head and rotated; q is then multiplied by a learned gain per head. H/G query heads
+    share each of the G key-value heads. The queries come from the q_proj slot.
     """
 
     def __init__(self, dims: Dims, *, q_gain_init: float):
@@ -47,8 +47,10 @@ class Attention(nn.Module):
         value_BTE: Tensor | None = None,
         exclude_self: bool = False,
     ) -> Tensor:
-        """value_BTE [B, T, G*K] is added to the values; exclude_self removes from the output what lies along the
-        position's own value.
+        """Output [B, T, D] for normed inputs x [B, T, D] and queries q [B, T, D].
+
+        rotary: cos and sin [T, rotary_dims / 2]. value_BTE [B, T, G*K] is added to the values. exclude_self: apply
+        `without_self` to the output of every head.
         """
         batch, time, width = x_BTD.shape
         q = q_BTD.view(batch, time, self.heads, self.head_dim)

@@ -1,4 +1,4 @@
-"""A block is a core and its gains: the core owns the matrices, the gains what differs from pass to pass."""
+"""A block is a core and its gains. The core owns the matrices; the gains own the scales of one pass through it."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Gains(nn.Module):
 
 @dataclass(frozen=True)
 class Core:
-    """The matrices of a block. Not a module: the model registers each part under its slot's config path."""
+    """The matrices of a block. Not an nn.Module: the model registers each part under its slot's config path."""
 
     q_proj: nn.Module
     attention: Attention
@@ -40,9 +40,9 @@ class Core:
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass through a core: its gains, and what depends on the position in depth.
+    """One pass through a core: its gains, and the settings that depend on the position in depth.
 
-    norm_scale multiplies the normed inputs of attention and MLP; exclude_self turns on exclusive self-attention.
+    norm_scale: factor of the normed inputs of attention and MLP. exclude_self: use exclusive self-attention.
     """
 
     core: Core
@@ -58,7 +58,10 @@ class Pass:
         residual_BTD: Tensor | None = None,
         value_BTE: Tensor | None = None,
     ) -> Tensor:
-        """x <- x + residual;  x <- a x + b x0;  x <- x + s Attention(c norm x);  x <- x + t MLP(c norm x)."""
+        """x <- x + residual;  x <- a x + b x0;  x <- x + s Attention(c norm x);  x <- x + t MLP(c norm x).
+
+        (a, b) is resid_mix, s attn_scale, t mlp_scale, and c norm_scale. Returns x [B, T, D].
+        """
         if residual_BTD is not None:
             x_BTD = x_BTD + residual_BTD.to(x_BTD.dtype)
         gains, core = self.gains, self.core
@@ -72,5 +75,6 @@ class Pass:
         return x_BTD + gains.mlp_scale.to(x_BTD.dtype) * core.mlp(self.norm(x_BTD))
 
     def norm(self, x_BTD: Tensor) -> Tensor:
+        """RMS norm times norm_scale."""
         normed = rms_norm(x_BTD)
         return normed if self.norm_scale == 1.0 else normed * self.norm_scale

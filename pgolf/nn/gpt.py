@@ -1,4 +1,7 @@
-"""The trunk: ids -> embedding -> side inputs -> smear -> norm = x0 -> blocks (see the depth slot) -> norm -> head"""
+"""The trunk: ids -> embedding + side inputs -> smear gate -> norm = x0 -> blocks (in the depth slot) -> norm -> head.
+
+Shapes: B batch, T time, S scored targets, D model width, V vocabulary.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ from pgolf.slots import Dims
 
 @dataclass(frozen=True)
 class Slots:
-    """One factory a slot, called with the arguments that the slot contract names."""
+    """One factory per slot, called with the arguments that the slot contract names."""
 
     embedding: Callable[..., nn.Module]
     q_proj: Callable[..., nn.Module]
@@ -28,12 +31,13 @@ class Slots:
 
 @dataclass(frozen=True)
 class Trunk:
-    """What is the trunk's own to choose.
+    """Options of the trunk itself, outside the slots.
 
-    unique_blocks: cores; pass i uses core i mod unique_blocks with gains of its own. rotary_dims: dims of a head that
-    are rotated, at base rope_base * rope_ntk_factor^(r / (r - 2)) with r = rotary_dims (NTK-aware scaling to a context
-    so many times as long). depth_scaled_norm: normed inputs of pass i are divided by sqrt(i + 1). xsa_last_n: exclusive
-    self-attention in the last n passes.
+    unique_blocks: number of cores; pass i uses core i mod unique_blocks, with its own gains. rotary_dims: r, the number
+    of rotated dims per head. rope_ntk_factor: NTK-aware scaling to a context this many times as long; the rotary base
+    is rope_base * rope_ntk_factor^(r / (r - 2)). rope_bf16_frequencies: round the rotary frequencies to bf16.
+    q_gain_init: initial gain of the queries. depth_scaled_norm: divide the normed inputs of pass i by sqrt(i + 1).
+    xsa_last_n: use exclusive self-attention in the last n passes. smear_gate: mix each embedding with the one before.
     """
 
     unique_blocks: int
@@ -48,6 +52,7 @@ class Trunk:
 
     @property
     def rotary_base(self) -> float:
+        """The rotary base after NTK-aware scaling."""
         if self.rope_ntk_factor == 1:
             return self.rope_base
         return self.rope_base * self.rope_ntk_factor ** (self.rotary_dims / (self.rotary_dims - 2))
@@ -56,7 +61,7 @@ class Trunk:
 class GPT(nn.Module):
     """A causal language model over token ids.
 
-    Attribute names are the config paths of the slots, so a parameter's name begins with the path that made it
+    Attribute names are the config paths of the slots, so a parameter's name begins with the path of its slot
     (`head.up.weight`).
     """
 
@@ -75,7 +80,7 @@ class GPT(nn.Module):
         self.head = slots.head(dims, self.embedding)
 
     def passes(self) -> list[Pass]:
-        """The model's passes in depth order."""
+        """The passes through the cores, in depth order."""
         cores = [Core(q, a, m) for q, a, m in zip(self.q_proj, self.attention, self.mlp, strict=True)]  # type: ignore[arg-type]
         scaled, layers = self.trunk.depth_scaled_norm, self.dims.layers
         return [
@@ -86,30 +91,31 @@ class GPT(nn.Module):
     def hidden(self, ids_BT: Tensor) -> Tensor:
         """Final normalised states [B, T, D]."""
         e = self.embedding(ids_BT)
-        made: dict[str, Any] = {name: (side, side(ids_BT)) for name, side in self.side_inputs.items()}
-        for side, tensor in made.values():
+        side_tensors: list[tuple[Any, Tensor]] = [(side, side(ids_BT)) for side in self.side_inputs.values()]
+        for side, tensor in side_tensors:
             if side.site == "embed":
                 e = e + tensor
         x0 = rms_norm(e if self.smear is None else self.smear(e))
         base, bf16 = self.trunk.rotary_base, self.trunk.rope_bf16_frequencies
         rotary = rotary_angles(ids_BT.size(1), self.trunk.rotary_dims, base, ids_BT.device, bf16_frequencies=bf16)
 
-        def added(site: str, layer: int) -> Tensor | None:
+        def side_sum(site: str, layer: int) -> Tensor | None:
             terms = [
-                side.gain(layer) * tensor
-                for side, tensor in made.values()
-                if side.site == site and layer in side.layers
+                side.gain(layer) * tensor for side, tensor in side_tensors if side.site == site and layer in side.layers
             ]
             return sum(terms[1:], terms[0]) if terms else None
 
         blocks = [
-            partial(block, x0_BTD=x0, rotary=rotary, residual_BTD=added("residual", i), value_BTE=added("value", i))
+            partial(
+                block, x0_BTD=x0, rotary=rotary, residual_BTD=side_sum("residual", i), value_BTE=side_sum("value", i)
+            )
             for i, block in enumerate(self.passes())
         ]
         return rms_norm(self.depth(x0, blocks))
 
     def forward(self, ids_BT: Tensor, targets_BS: Tensor) -> Tensor:
-        """-log p of the last S targets in nats, fp32 [B, S]; S = T for training, fewer where only a window's end is
-        scored.
+        """-log p of the last S targets in nats, fp32 [B, S].
+
+        S = T in training. In evaluation S is smaller where only the end of a window is scored.
         """
         return self.head.nll(self.hidden(ids_BT)[:, -targets_BS.size(1) :], targets_BS)

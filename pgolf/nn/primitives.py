@@ -1,5 +1,4 @@
-"""Pieces that several variants share. Every module here owns its initialisation in `reset_parameters`, torch's
-convention.
+"""Layers and functions that several variants share. Modules initialise their weights in `reset_parameters`.
 
 Shapes: B batch, T time, D model width, H heads, K head dim, V vocabulary.
 """
@@ -14,9 +13,9 @@ from torch import Tensor, nn
 
 
 class Linear(nn.Linear):
-    """Bias-free linear map, weight [out, in] drawn from U(-1/sqrt(in), 1/sqrt(in)), or zero.
+    """Linear map without bias; the weight [out, in] is drawn from U(-1/sqrt(in), 1/sqrt(in)), or zero.
 
-    closes_branch: the map ends a branch that is added to the stream; the orthogonal scheme shrinks it with depth.
+    closes_branch: the output is added to the residual stream; the orthogonal scheme scales such maps by branch_gain.
     """
 
     def __init__(self, in_features: int, out_features: int, *, zero: bool = False, closes_branch: bool = False):
@@ -31,7 +30,7 @@ class Linear(nn.Linear):
 
 
 class Table(nn.Embedding):
-    """Lookup table, weight [rows, width] drawn from N(0, std^2)."""
+    """Lookup table; the weight [rows, width] is drawn from N(0, std^2)."""
 
     def __init__(self, rows: int, width: int, *, std: float):
         self.std = std
@@ -42,12 +41,12 @@ class Table(nn.Embedding):
 
 
 def rms_norm(x: Tensor) -> Tensor:
-    """x / sqrt(mean(x^2) + eps) over the last dimension, no learned gain; eps is the fp32 epsilon."""
+    """x / sqrt(mean(x^2) + eps) over the last dimension, without a learned gain; eps is the epsilon of x's type."""
     return F.rms_norm(x, (x.size(-1),))
 
 
 def softcap(z: Tensor, cap: float) -> Tensor:
-    """cap * tanh(z / cap) in fp32: bounded logits."""
+    """Logits in (-cap, cap), fp32: cap * tanh(z / cap)."""
     return cap * torch.tanh(z.float() / cap)
 
 
@@ -56,7 +55,7 @@ def rotary_angles(
 ) -> tuple[Tensor, Tensor]:
     """cos and sin [T, rotary_dims / 2] of position * base^(-2j / rotary_dims), positions and frequencies in fp32.
 
-    bf16_frequencies: round the frequencies to bf16 first, as runs that cast their whole model did (up to 0.4% off).
+    bf16_frequencies: round the frequencies to bf16, an error of up to 0.4%. Runs that cast their whole model did so.
     """
     frequency = base ** (-torch.arange(0, rotary_dims, 2, dtype=torch.float32, device=device) / rotary_dims)
     if bf16_frequencies:
@@ -66,10 +65,9 @@ def rotary_angles(
 
 
 def rotate(x_BTHK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Half-split rotary embedding (arXiv 2104.09864) of the first 2 * cos.size(1) dims: y1 = x1 cos + x2 sin, y2 = -x1
-    sin + x2 cos.
+    """Rotary embedding (arXiv 2104.09864) of the first 2 * cos.size(1) dims, split in halves x1 and x2; [B, T, H, K].
 
-    The remaining dims pass through.
+    y1 = x1 cos + x2 sin, y2 = -x1 sin + x2 cos. The remaining dims are unchanged.
     """
     half = cos.size(1)
     x1, x2, rest = x_BTHK.split([half, half, x_BTHK.size(-1) - 2 * half], dim=-1)
@@ -79,22 +77,21 @@ def rotate(x_BTHK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def previous_ids(ids_BT: Tensor, first: int) -> Tensor:
-    """ids shifted one position later; `first` stands at position 0."""
+    """ids [B, T] shifted one position later, with `first` at position 0."""
     return torch.nn.functional.pad(ids_BT[:, :-1], (1, 0), value=first)
 
 
 def seed_of(seed: int, name: str) -> int:
-    """A 63-bit seed for one named thing: runs with one seed share the draws of the names they have in common."""
+    """A 63-bit seed for one name. Runs with the same seed draw the same numbers for the names that they share."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big") >> 1
 
 
 @dataclass(frozen=True)
 class InitScheme:
-    """How linear maps start: as their class says (`default`), or overwritten by (semi-)orthogonal matrices of gain 1
-    (`orthogonal`).
+    """Initial weights of linear maps: those of their class (`default`), or (semi-)orthogonal of gain 1 (`orthogonal`).
 
-    The orthogonal scheme reaches every linear map with both sides at least min_dim, multiplies those that close a
-    residual branch by branch_gain, and leaves alone what a variant starts at zero on purpose.
+    The orthogonal scheme overwrites every linear map with both sides at least min_dim. It multiplies maps that close a
+    residual branch by branch_gain, and keeps other maps that a variant starts at zero.
     """
 
     name: Literal["default", "orthogonal"] = "default"
@@ -102,7 +99,7 @@ class InitScheme:
     branch_gain: float = 1.0
 
     def apply(self, module: nn.Module) -> None:
-        """Overwrite the weight of one module, drawing from the current default generator."""
+        """Overwrite the weight of one module, drawing from the default generator."""
         if self.name == "default" or not isinstance(module, nn.Linear) or min(module.weight.shape) < self.min_dim:
             return
         closes = getattr(module, "closes_branch", False)
@@ -118,10 +115,10 @@ DEFAULT_INIT = InitScheme()
 
 
 def initialise(model: nn.Module, seed: int, device: torch.device, scheme: InitScheme = DEFAULT_INIT) -> None:
-    """Give a model built on the meta device its memory on `device` and its initial weights.
+    """Allocate a model that was built on the meta device, draw its initial weights, and move it to `device`.
 
-    Each module that owns parameters draws them in its own `reset_parameters` from a CPU generator seeded by (seed,
-    module name): arms of one study share, bit for bit, the weights that they have in common, on any device.
+    Each module that owns parameters draws them in `reset_parameters` from a CPU generator seeded by (seed, module
+    name). So arms of one study share the weights that they have in common, bit for bit, on any device.
     """
     model.to_empty(device="cpu")
     with torch.random.fork_rng(devices=[]):

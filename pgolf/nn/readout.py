@@ -1,4 +1,4 @@
-"""What heads have in common: softcapped logits to log-probabilities, and experts of low rank."""
+"""Shared by several heads: log-probabilities from softcapped logits, and experts of low rank."""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from pgolf.slots import Dims
 
 
 class LogitHead(nn.Module):
-    """A head with one logits tensor: subclasses give `scores(x)` [B, T, V] before the softcap."""
+    """A head with one logits tensor. Subclasses define `scores(x)`, [B, T, V], before the softcap."""
 
     def __init__(self, dims: Dims):
         super().__init__()
@@ -28,10 +28,10 @@ class LogitHead(nn.Module):
 
 
 class LowRankExperts(nn.Module):
-    """E gated experts of rank R: log gate weights and, an expert at a time, the scores U_e (D_e x).
+    """E gated experts of rank R with scores U_e (D_e x); D_e [R, D], U_e [V, R], gate [E, D].
 
-    D_e [R, D], U_e [V, R], gate [E, D]. zero_up: start every U_e at zero (the D_e differ, so the experts part at the
-    first step).
+    rank: R, from 1 to the model width. experts: E. zero_up: start every U_e at zero; the D_e still differ, so the
+    experts become different at the first step.
     """
 
     def __init__(self, dims: Dims, *, rank: int, experts: int, zero_up: bool):
@@ -47,11 +47,11 @@ class LowRankExperts(nn.Module):
         return F.log_softmax(self.gate(x_BTD).float(), dim=-1)
 
     def scores(self, x_BTD: Tensor) -> list[Tensor]:
-        """One [B, T, V] tensor an expert."""
+        """One tensor [B, T, V] per expert."""
         return [up(down(x_BTD)) for down, up in zip(self.down, self.up, strict=True)]
 
 
 def mix_scores(log_gate_BTE: Tensor, scores: list[Tensor]) -> Tensor:
-    """sum_e g_e z_e in fp32, [B, T, V]."""
+    """The gated sum of scores, sum_e g_e z_e, in fp32 [B, T, V]."""
     gates = log_gate_BTE.exp().unbind(-1)
     return torch.stack([g.unsqueeze(-1) * z.float() for g, z in zip(gates, scores, strict=True)]).sum(0)

@@ -1,4 +1,4 @@
-"""SmearGate: each position takes a learned share of the embedding before it (parameter-golf pull request 908)."""
+"""SmearGate: each embedding is mixed with the one before it, by a learned gate (parameter-golf pull request 908)."""
 
 import torch
 import torch.nn.functional as F

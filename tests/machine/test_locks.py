@@ -36,7 +36,7 @@ def test_a_file_system_without_locks_is_refused(number: int, tmp_path: Path, mon
 
     monkeypatch.setattr("fcntl.flock", refuse)
     with (
-        pytest.raises(PgolfError, match=r"this file system has no locks \(.*paths\.out") as caught,
+        pytest.raises(PgolfError, match=r"this file system does not support locks \(.*paths\.out") as caught,
         locked(tmp_path / "a"),
     ):
         raise AssertionError("not held")

@@ -1,1 +1,1 @@
-"""Wirings of the blocks over depth."""
+"""Depth variants: how the blocks are connected."""

@@ -9,11 +9,10 @@ from pgolf.slots import Dims, Role
 
 
 class UNet(nn.Module):
-    """The first floor(L/2) blocks push their output; before decoder block i, x <- x + w_i * pop(), w [floor(L/2), D]
-    starting at one.
+    """The first floor(L/2) blocks push their output on a stack. Before decoder block i, x <- x + w_i * pop().
 
-    With L odd the last decoder block has no skip. The innermost skip adds the stream to itself, as in the published
-    baseline.
+    w [floor(L/2), D] starts at one. If L is odd, the last decoder block does not have a skip. The innermost skip adds
+    the residual stream to itself, as in the published baseline.
     """
 
     def __init__(self, dims: Dims):

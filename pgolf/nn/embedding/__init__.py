@@ -1,1 +1,1 @@
-"""Embeddings: ids[B,T] -> x[B,T,D], and back for a tied head."""
+"""Embedding variants: ids [B, T] -> x [B, T, D], and scores [B, T, V] for a tied head."""

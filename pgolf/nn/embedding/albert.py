@@ -14,11 +14,10 @@ class Orthogonal(Linear):
 
 
 class Albert(nn.Module):
-    """x = P E[id] with E [V, R] and P [D, R]; a tied head reads E (P^T x): the effective table is E P^T, of rank at
-    most R.
+    """x = P E[id] with E [V, R] and P [D, R]; a tied head computes E (P^T x). The effective table is E P^T.
 
-    rank: R, from 1 to the model width. init_std: of the table. orthogonal: start P with orthonormal columns. There is
-    no zero start: with P = 0 neither P nor the table would ever get a gradient.
+    rank: R, from 1 to the model width. init_std: standard deviation of E. orthogonal: start P with orthonormal columns.
+    P cannot start at zero: with a tied head, neither E nor P would then receive a gradient.
     """
 
     def __init__(self, dims: Dims, *, rank: int, init_std: float, orthogonal: bool):

@@ -1,4 +1,4 @@
-"""The ordinary token embedding."""
+"""The token embedding of full rank."""
 
 from torch import Tensor, nn
 

@@ -1,1 +1,1 @@
-"""Output heads: normalised distributions over the vocabulary."""
+"""Head variants: x [B, T, D] -> log-probabilities over the vocabulary."""

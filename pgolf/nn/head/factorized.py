@@ -8,9 +8,9 @@ from pgolf.slots import Dims, Embedding
 
 
 class Factorized(LogitHead):
-    """logits = softcap(U (D x)) with D [R, D] and U [V, R]. zero_up: start U at zero.
+    """logits = softcap(U (D x)) with D [R, D] and U [V, R].
 
-    rank: R, from 1 to the model width.
+    rank: R, from 1 to the model width. zero_up: start U at zero.
     """
 
     def __init__(self, dims: Dims, embedding: Embedding, *, rank: int, zero_up: bool):

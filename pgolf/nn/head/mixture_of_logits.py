@@ -1,4 +1,7 @@
-"""The published look-alike of a mixture of softmaxes: logits are mixed (parameter-golf pull request 908, H3 to H5)."""
+"""A gated sum of expert logits before one softmax (parameter-golf pull request 908, H3 to H5).
+
+The pull request calls this head a mixture of softmaxes; the true mixture is in `mos`.
+"""
 
 from torch import Tensor
 
@@ -7,8 +10,9 @@ from pgolf.slots import Dims, Embedding
 
 
 class MixtureOfLogits(LogitHead):
-    """logits = softcap(sum_e g_e(x) U_e D_e x): one softmax, input-dependent weights, logit rank at most experts *
-    rank.
+    """logits = softcap(sum_e g_e(x) U_e D_e x) with D_e [R, D] and U_e [V, R]; gates g = softmax(G x), G [E, D].
+
+    rank: R, from 1 to the model width. experts: E. zero_up: start every U_e at zero.
     """
 
     def __init__(self, dims: Dims, embedding: Embedding, *, rank: int, experts: int, zero_up: bool):

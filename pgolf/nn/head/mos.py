@@ -10,12 +10,13 @@ from pgolf.slots import Dims, Embedding
 
 
 class MixtureOfSoftmaxes(nn.Module):
-    """p(y | x) = sum_e g_e(x) softmax(softcap(U_e D_e x))_y: probabilities are mixed, so the rank bound of one softmax
-    is lifted.
+    """p(y | x) = sum_e g_e(x) softmax(softcap(U_e D_e x))_y with D_e [R, D] and U_e [V, R]; g = softmax(G x), G [E, D].
 
-    Deviation from the paper: an expert is the linear map U_e D_e of rank R instead of a tanh layer before one shared
-    table. Weight for weight it has the parameters of `mixture_of_logits`, so the two differ in nothing but what is
-    mixed.
+    Probabilities are mixed, so the rank bound of a single softmax does not apply. Deviation from the paper: an expert
+    is a linear map U_e D_e of rank R, not a tanh layer before one shared table. The parameters are those of
+    `mixture_of_logits`: the two heads differ only in what they mix.
+
+    rank: R, from 1 to the model width. experts: E. zero_up: start every U_e at zero.
     """
 
     def __init__(self, dims: Dims, embedding: Embedding, *, rank: int, experts: int, zero_up: bool):

@@ -10,9 +10,9 @@ from pgolf.slots import Dims, Embedding
 
 
 class Simplex(LogitHead):
-    """logits = softcap(U softmax(S x)) with S [R, D] and U [V, R]: every logit is a convex mix of one row of U.
+    """logits = softcap(U softmax(S x)) with S [R, D] and U [V, R]: every logit is a convex combination of a row of U.
 
-    rank: R, corners of the simplex, 2 or more. zero_up: start U at zero.
+    rank: R, the number of corners of the simplex, from 2 to the vocabulary size. zero_up: start U at zero.
     """
 
     def __init__(self, dims: Dims, embedding: Embedding, *, rank: int, zero_up: bool):

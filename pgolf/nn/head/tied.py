@@ -7,11 +7,11 @@ from pgolf.slots import Dims, Embedding
 
 
 class Tied(LogitHead):
-    """logits = softcap(unembed(x)): no parameters of its own."""
+    """logits = softcap(unembed(x)), without parameters of its own (arXiv 1608.05859)."""
 
     def __init__(self, dims: Dims, embedding: Embedding):
         super().__init__(dims)
-        self.unembed = embedding.unembed  # a bound method: the embedding stays owned by its own slot
+        self.unembed = embedding.unembed  # a bound method, so that only its own slot owns the embedding
 
     def scores(self, x_BTD: Tensor) -> Tensor:
         return self.unembed(x_BTD)

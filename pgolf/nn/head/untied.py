@@ -1,4 +1,4 @@
-"""An output matrix of its own."""
+"""An output matrix that is separate from the embedding."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from pgolf.slots import Dims, Embedding
 
 
 class Untied(LogitHead):
-    """logits = softcap(W x) with W [V, D]; the embedding is input only. zero_up: start W at zero."""
+    """logits = softcap(W x) with W [V, D]. zero_up: start W at zero."""
 
     def __init__(self, dims: Dims, embedding: Embedding, *, zero_up: bool):
         super().__init__(dims)

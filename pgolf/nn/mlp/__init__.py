@@ -1,1 +1,1 @@
-"""Feed-forward layers: x[B,T,D] -> x[B,T,D]."""
+"""Feed-forward variants: x [B, T, D] -> x [B, T, D]."""

@@ -7,7 +7,7 @@ from pgolf.slots import Dims
 
 
 class Relu2(nn.Module):
-    """y = P relu(F x)^2 with F [M, D] and P [D, M]; M is the trunk's `mlp_hidden`; P starts at zero."""
+    """y = P relu(F x)^2 with F [M, D] and P [D, M], where M is `mlp_hidden` of the trunk. P starts at zero."""
 
     def __init__(self, dims: Dims, layer: int):
         super().__init__()

@@ -1,1 +1,1 @@
-"""Query projections: x[B,T,D] -> q[B,T,H*K]."""
+"""Query projection variants: x [B, T, D] -> q [B, T, H*K]."""

@@ -1,4 +1,4 @@
-"""The ordinary query projection."""
+"""The query projection of full rank."""
 
 from torch import Tensor, nn
 

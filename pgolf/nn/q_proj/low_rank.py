@@ -7,9 +7,9 @@ from pgolf.slots import Dims
 
 
 class LowRank(nn.Module):
-    """q = U (D x) with D [R, D] and U [H*K, R]; nothing between the factors.
+    """q = U (D x) with D [R, D] and U [H*K, R], without a nonlinearity between the factors.
 
-    rank: R, from 1 to the model width (above it the factors cost more than the full matrix and gain nothing).
+    rank: R, from 1 to the model width. A larger one costs more than the full matrix and adds no rank.
     """
 
     def __init__(self, dims: Dims, layer: int, *, rank: int):

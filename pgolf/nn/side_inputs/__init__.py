@@ -1,1 +1,1 @@
-"""Side inputs: tensors made from token ids and added at a site of the trunk."""
+"""Side input variants: tensors computed from token ids and added at a site of the trunk."""

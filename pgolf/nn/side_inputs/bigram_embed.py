@@ -11,7 +11,7 @@ from pgolf.slots import Dims, Site
 class BigramEmbed(nn.Module):
     """e_t += B[(1619 prev_t + x_t) mod buckets] with prev_t = x_{t-1} and prev_0 = 0; B [buckets, D] starts at zero.
 
-    It is added before the first norm, so that x0 holds it too.
+    It is added before the first norm, so x0 contains it too. buckets: rows of B.
     """
 
     site: Site = "embed"

@@ -1,4 +1,4 @@
-"""Hashed bigrams injected before every block (parameter-golf pull request 908)."""
+"""Hashed bigrams added before every block (parameter-golf pull request 908)."""
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +9,12 @@ from pgolf.slots import Dims, Role, Site
 
 
 class BigramResidual(nn.Module):
-    """x <- x + lambda_i P B[h_t] before block i, with h_t = ((36313 x_t) xor (27191 x_{t-1})) mod (buckets - 1) and h_0
-    = buckets - 1.
+    """x <- x + lambda_i P B[h_t] before block i, where h_t is a hash of the token ids id_t and id_{t-1}:
 
-    B [buckets, R] starts at zero, P [D, R]; lambda [L] starts at lambda_init. rank: R, from 1 to the model width.
+        h_t = ((36313 id_t) xor (27191 id_{t-1})) mod (buckets - 1),  h_0 = buckets - 1
+
+    B [buckets, R] starts at zero, lambda [L] at lambda_init; P is [D, R]. buckets: rows of B. rank: R, from 1 to the
+    model width.
     """
 
     site: Site = "residual"

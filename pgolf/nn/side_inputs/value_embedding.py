@@ -9,10 +9,10 @@ from pgolf.slots import Dims, Role, Site
 
 
 class ValueEmbedding(nn.Module):
-    """v <- v + c_l s P E[x_t] in the named layers; E [V, R] drawn from N(0, init_std^2), P [G*K, R], s scalar, c one a
-    layer.
+    """v_t <- v_t + c_l s P E[id_t] in every layer l of `layers`; E [V, R] from N(0, init_std^2), P [G*K, R].
 
-    rank: R, from 1 to the model width. layers: positions in depth, negative ones counted from the end.
+    s is a learned scalar that starts at scale_init; c has one learned scalar per layer, starting at one. rank: R, from
+    1 to the model width. layers: positions in depth; negative ones count from the end.
     """
 
     site: Site = "value"
