@@ -1,1 +1,1 @@
-"""Evaluation modes: plans of windows over the validation targets."""
+"""Scoring in bits per byte, and the evaluation modes: plans of windows over the validation targets."""

@@ -6,17 +6,17 @@ from pgolf.slots import Window
 
 
 class Plain:
-    """Windows of seq_len targets one after another, the last one short; a target sees 0 to seq_len - 1 tokens before
-    its input.
+    """Windows of seq_len targets one after another; the last one may be shorter.
 
-    drop_tail: leave the short last window out (the published truncation). max_targets: score only the first so many;
-    null scores all. window_tokens: shorter windows than the model was trained on; null for its own length.
+    The context of a target is its input and the 0 to seq_len - 1 tokens before it in the window. drop_tail: leave out
+    the last window if it is short, as the published scores do. max_targets: score only this many targets, from the
+    start; null scores all. window_tokens: length of the windows; null for the length that the model was trained on.
     """
 
     def __init__(self, seq_len: int, *, drop_tail: bool, max_targets: int | None, window_tokens: int | None):
-        fits = window_tokens is None or 1 <= window_tokens <= seq_len
+        in_range = window_tokens is None or 1 <= window_tokens <= seq_len
         require(
-            fits,
+            in_range,
             "window_tokens",
             window_tokens,
             f"choose from 1 to the model's context of {seq_len} tokens, or null for that",

@@ -1,4 +1,4 @@
-"""Plain windows, and beside them the estimate by window means of parameter-golf pull request 908."""
+"""Plain windows, and in addition the estimate by window means of parameter-golf pull request 908."""
 
 from pgolf.errors import require
 from pgolf.eval.windows import plain_name, plain_windows
@@ -6,14 +6,13 @@ from pgolf.slots import Window
 
 
 class PlainAnd908:
-    """The score is plain's. The estimate walks overlapping windows and lets each one's mean loss stand for its last
-    `stride` targets.
+    """The score of `plain`. The estimate uses overlapping windows, and takes a window's mean loss for its last targets.
 
-    The whole windows of the validation set are cut into `parts`; from the start of each part windows of seq_len targets
-    begin every `stride` tokens, `windows` of them at most (in proportion, where the set has fewer targets than
-    published_targets). nats of the estimate = stride * sum of window means; its bytes are those of the windows' last
-    `stride` targets. It gives no target the benefit of a sliding window, and at the published size it covers 3.4% of
-    the set.
+    The whole windows of the validation set are divided into `parts`. From the start of each part, windows of seq_len
+    targets begin every `stride` tokens, at most `windows` windows; a set with fewer targets than published_targets gets
+    proportionally fewer. The nats of the estimate are stride * (sum of window means). Its bytes are those of the last
+    `stride` targets of every window. Unlike a sliding window, it gives no target a longer context, and at the published
+    size it covers 3.4% of the set.
     """
 
     estimate_name = "published_908"
@@ -43,14 +42,14 @@ class PlainAnd908:
         return plain_windows(targets, self.seq_len, drop_tail=self.drop_tail, max_targets=self.max_targets)
 
     def estimate_windows(self, targets: int) -> list[Window]:
-        """The windows whose means stand for their last `stride` targets."""
+        """The windows of the estimate. A window's mean loss is taken for its `scored` targets, the last `stride`."""
         whole = targets // self.seq_len
         most = max(1, round(self.most * min(1.0, targets / self.published_targets)))
-        found = []
+        windows = []
         for part in range(self.parts):
             first, end = (whole * edge // self.parts * self.seq_len for edge in (part, part + 1))
             starts = range(first, min(end, targets - self.seq_len + 1), self.stride)
-            found += [
+            windows += [
                 Window(start, start + self.seq_len - self.stride, start + self.seq_len) for start in starts[:most]
             ]
-        return found
+        return windows

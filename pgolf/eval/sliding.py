@@ -1,15 +1,14 @@
-"""Overlapping windows: every target but the first seq_len sees nearly a full window."""
+"""Overlapping windows: every target after the first window has a context of nearly a full window."""
 
 from pgolf.errors import require
 from pgolf.slots import Window
 
 
 class Sliding:
-    """The first window scores all its seq_len targets; each later one ends `stride` further on and scores its last
-    `stride`.
+    """The first window scores its seq_len targets. Each later one ends `stride` targets later and scores only those.
 
-    The last window is moved forward to end at the last target and scores what is left, so that no target is scored
-    twice.
+    The last window ends at the last target and scores the targets that remain, so that none is scored twice. stride:
+    from 1 to seq_len. max_targets: score only this many targets, from the start; null scores all.
     """
 
     def __init__(self, seq_len: int, *, stride: int, max_targets: int | None):

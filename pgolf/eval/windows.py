@@ -4,7 +4,7 @@ from pgolf.slots import Window
 
 
 def plain_windows(targets: int, seq_len: int, *, drop_tail: bool, max_targets: int | None) -> list[Window]:
-    """Windows of seq_len targets one after another; the last one is short, or left out with drop_tail."""
+    """Windows of seq_len targets one after another. A short last window is left out with drop_tail."""
     targets = min(targets, max_targets or targets)
     if drop_tail:
         targets -= targets % seq_len
@@ -12,5 +12,5 @@ def plain_windows(targets: int, seq_len: int, *, drop_tail: bool, max_targets: i
 
 
 def plain_name(seq_len: int, *, drop_tail: bool, max_targets: int | None) -> str:
-    """The name under which plain scores are comparable."""
+    """The name of a plain mode; scores with equal names are comparable."""
     return f"plain{seq_len}" + ("-drop_tail" if drop_tail else "") + (f"-first{max_targets}" if max_targets else "")

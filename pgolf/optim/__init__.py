@@ -1,1 +1,1 @@
-"""Optimizer algorithms, one a file; which role uses which is configuration."""
+"""Optimizers, parameter roles, learning-rate schedules and averages of the weights."""

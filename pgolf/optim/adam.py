@@ -1,4 +1,4 @@
-"""Adam with decoupled weight decay, from torch."""
+"""Adam with decoupled weight decay: torch's AdamW."""
 
 from collections.abc import Iterable
 
@@ -10,9 +10,10 @@ from pgolf.machine.ranks import Ranks
 
 
 class Adam(torch.optim.AdamW):
-    """torch's fused AdamW (arXiv 1711.05101); weight_decay 0 makes it Adam. Every rank makes the same update.
+    """torch's fused AdamW (arXiv 1412.6980, 1711.05101). Every rank makes the same update.
 
-    Decay is p <- (1 - lr wd) p with the scheduled lr, before the update.
+    weight_decay: p <- (1 - lr wd) p with the scheduled lr, before the update; with 0 the algorithm is Adam. Invalid
+    hyperparameters raise OptionError.
     """
 
     def __init__(

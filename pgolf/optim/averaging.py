@@ -1,4 +1,4 @@
-"""Averages of the weights over training: what is packed where a run has one. States are kept in fp32."""
+"""Averages of the weights over training, in fp32. A run with an average packs it instead of the last weights."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -12,25 +12,26 @@ State = Mapping[str, Tensor]
 
 
 class Averaging(Protocol):
-    """`optim.averaging`: told of the weights before the first step and after every one."""
+    """`optim.averaging`: called with the weights before the first step and after every step."""
 
-    def start(self, state: State) -> None: ...
+    def start(self, state: State) -> None:
+        """Begin with the initial weights, by name."""
 
     def update(self, step: int, scale: float, state: State) -> None:
-        """step: finished steps; scale: the learning-rate scale of the step just taken."""
+        """Take in the weights after a step. step: finished steps; scale: the learning-rate scale of the last step."""
 
     def average(self) -> dict[str, Tensor] | None:
-        """The averaged state; None where there is none."""
+        """The averaged weights in fp32, by name; None if there is nothing to average."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must hold, tensors and numbers."""
+        """The state for a checkpoint: tensors and numbers."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up a state after `start`."""
+        """Restore the state of a checkpoint. Call `start` first."""
 
 
 class NoAveraging:
-    """The last weights are packed."""
+    """No average: the last weights are packed."""
 
     def start(self, state: State) -> None:
         pass
@@ -49,7 +50,7 @@ class NoAveraging:
 
 
 class ExponentialAverage:
-    """avg <- decay avg + (1 - decay) w after every step, from the initial weights, without bias correction."""
+    """avg <- decay avg + (1 - decay) w after every step. Starts at the initial weights, without bias correction."""
 
     def __init__(self, *, decay: float):
         require(0 <= decay < 1, "decay", decay, "choose from 0 up to, not including, 1")
@@ -76,10 +77,10 @@ class ExponentialAverage:
 
 
 class SnapshotAverage:
-    """Equal-weight mean of snapshots at every interval-th step from start_step on (stochastic weight averaging, arXiv
-    1803.05407).
+    """Mean of snapshots with equal weights: stochastic weight averaging (arXiv 1803.05407).
 
-    A snapshot after a step at learning rate zero repeats the one before it and is left out, unless include_zero_lr.
+    A snapshot is taken at every multiple of interval_steps from start_step on. After a step at learning rate zero the
+    snapshot would repeat the one before; it is left out unless include_zero_lr.
     """
 
     def __init__(self, *, start_step: int, interval_steps: int, include_zero_lr: bool):

@@ -1,5 +1,7 @@
-"""Muon: momentum orthogonalised by Newton-Schulz (Keller Jordan, 2024), with the constants of the parameter-golf
-baseline.
+"""Muon: momentum that is orthogonalised by a Newton-Schulz iteration.
+
+Source: Keller Jordan et al., 2024 (https://kellerjordan.github.io/posts/muon), with the constants of the parameter-golf
+baseline. Shapes: N matrices of R rows and C columns.
 """
 
 from collections import defaultdict
@@ -16,10 +18,10 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def newton_schulz(u_NRC: Tensor, steps: int) -> Tensor:
-    """Push the singular values of each matrix of a stack [N, R, C] towards one: X <- a X + (b A + c A^2) X with A = X
-    X^T.
+    """Move the singular values of each matrix of a stack [N, R, C] towards one: X <- a X + (b A + c A^2) X, A = X X^T.
 
-    Runs in bf16 on a GPU, in fp32 on a CPU (fp64 stays fp64); X starts as u / (||u||_F + 1e-7), transposed where R > C.
+    X starts as u / (||u||_F + 1e-7), transposed if R > C. Computes in bf16 on a GPU and in the type of u on a CPU;
+    returns the type of u.
     """
     a, b, c = COEFFICIENTS
     x = u_NRC.bfloat16() if u_NRC.is_cuda else u_NRC
@@ -35,9 +37,10 @@ def newton_schulz(u_NRC: Tensor, steps: int) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """buf <- mu buf + g;  u = g + mu buf (nesterov) or buf;  p <- p - lr sqrt(max(1, rows/cols)) NewtonSchulz(u).
 
-    momentum goes linearly from momentum_start to momentum over momentum_warmup_steps. weight_decay is decoupled, p <-
-    (1 - lr wd) p with the scheduled lr, `before` or `after` the update. Matrices of one shape are orthogonalised as one
-    batch; with several ranks each takes every world-th matrix and the updates are summed.
+    mu rises linearly from momentum_start to momentum over momentum_warmup_steps. weight_decay is decoupled, p <- (1 -
+    lr wd) p with the scheduled lr; decay_order: `before` or `after` the update. Matrices of one shape are
+    orthogonalised as one batch. With several ranks, each rank orthogonalises every world-th matrix and the updates are
+    summed. Invalid hyperparameters, and parameters that are not matrices, raise OptionError.
     """
 
     def __init__(
@@ -83,7 +86,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of every matrix that has a gradient."""
+        """Update every matrix that has a gradient."""
         for group in self.param_groups:
             stacks: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for p in group["params"]:

@@ -1,6 +1,6 @@
-"""Learning-rate schedules: pure functions of (step, elapsed_s), as a fraction of every role's base rate.
+"""Learning-rate schedules: the scale of every role's base rate, as a pure function of (step, elapsed_s).
 
-A budget fixes either steps or seconds. `step` counts finished steps: the first step is taken at step 0.
+A budget sets either steps or seconds. `step` counts finished steps, so the first step uses the scale at step 0.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,18 @@ from pgolf.errors import OptionError, require
 
 @dataclass(frozen=True)
 class Budget:
-    """When training ends: after `steps`, or at the first step whose clock has reached `seconds`. Exactly one is set."""
+    """The end of training: after `steps`, or after the first step that ends at `seconds` or later. One is set."""
 
     steps: int | None
     seconds: float | None
 
     def spent(self, step: int, elapsed_s: float) -> float:
-        """Fraction of the budget used, 1.0 at the end."""
+        """The used fraction of the budget, 1.0 at the end."""
         return step / self.steps if self.steps is not None else elapsed_s / self.limit_s
 
     @property
     def limit_s(self) -> float:
+        """The budget in seconds, where one is set."""
         assert self.seconds is not None
         return self.seconds
 
@@ -36,14 +37,14 @@ class Constant:
 
 
 class StepWarmdown:
-    """scale = 1 before start_step, then a line to 0 over warmdown_steps, then 0. Needs a budget in steps or tokens."""
+    """scale = 1 before start_step, then linear to 0 over warmdown_steps, then 0. Needs a budget in steps or tokens."""
 
     def __init__(self, budget: Budget, *, start_step: int, warmdown_steps: int):
         if budget.steps is None:
             raise OptionError(
                 "_target_",
                 "StepWarmdown",
-                "a budget in seconds has no last step; use optim/schedule=wallclock_warmdown",
+                "it needs a budget in steps or tokens, not in seconds; use optim/schedule=wallclock_warmdown",
             )
         require(start_step >= 0, "start_step", start_step, "choose 0 or more")
         require(warmdown_steps >= 1, "warmdown_steps", warmdown_steps, "choose 1 or more")
@@ -54,23 +55,23 @@ class StepWarmdown:
 
 
 class WallclockWarmdown:
-    """scale = 1, then a line to 0 at the end of the budget. Either key says how long the line is; the other is null.
+    """scale = 1, then linear to 0 at the end of the budget. One key sets the length of the warmdown; the other is null.
 
-    warmdown_fraction: so much of the budget, seconds or steps. warmdown_steps: so many steps; under a budget in seconds
-    it starts when (seconds left) / (mean seconds a step so far) is that number, as in the published runs. Under a
-    budget in steps no clock is read.
+    warmdown_fraction: length as a fraction of the budget, in (0, 1]. warmdown_steps: length in steps. Under a budget in
+    seconds, the warmdown then begins when (seconds left) / (mean seconds per step so far) falls to that number, as in
+    the published runs. Under a budget in steps the scale does not depend on the clock.
     """
 
     def __init__(self, budget: Budget, *, warmdown_fraction: float | None, warmdown_steps: int | None):
-        one = (warmdown_fraction is None) != (warmdown_steps is None)
+        exactly_one = (warmdown_fraction is None) != (warmdown_steps is None)
         require(
-            one,
+            exactly_one,
             "warmdown_fraction",
             warmdown_fraction,
             "set exactly one of warmdown_fraction and warmdown_steps, the other to null",
         )
-        share = warmdown_fraction is None or 0 < warmdown_fraction <= 1
-        require(share, "warmdown_fraction", warmdown_fraction, "choose above 0, at most 1")
+        in_range = warmdown_fraction is None or 0 < warmdown_fraction <= 1
+        require(in_range, "warmdown_fraction", warmdown_fraction, "choose a number above 0 and at most 1")
         require(warmdown_steps is None or warmdown_steps >= 1, "warmdown_steps", warmdown_steps, "choose 1 or more")
         self.budget, self.fraction, self.steps = budget, warmdown_fraction, warmdown_steps
 

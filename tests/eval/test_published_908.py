@@ -10,7 +10,7 @@ from pgolf.config.build import build_eval
 from pgolf.errors import OptionError
 from pgolf.eval.plain import Plain
 from pgolf.eval.plain_and_908 import PlainAnd908
-from pgolf.eval.score import estimate, score
+from pgolf.eval.score import Batching, estimate, score
 from pgolf.machine.ranks import Ranks
 from pgolf.slots import Window
 from tiny import CPU, published_config, random_ids, tiny_config, tiny_model
@@ -100,21 +100,20 @@ def test_equals_a_plain_loop(tokens, changes, batch_tokens):
     ids = random_ids(1, tokens, seed=3)[0]
     sizes = np.random.default_rng(5).integers(0, 6, tokens - 1)
     windows = mode.estimate_windows(tokens - 1)
-    got = estimate(
-        model, ids.numpy().astype(np.uint16), sizes, windows, device=CPU, batch_tokens=batch_tokens, ranks=Ranks()
-    )
-    assert got == pytest.approx(naive(model, ids.tolist(), sizes.tolist(), mode), rel=1e-5)
+    batching = Batching(CPU, batch_tokens, Ranks())
+    result = estimate(model, ids.numpy().astype(np.uint16), sizes, windows, batching)
+    assert result == pytest.approx(naive(model, ids.tolist(), sizes.tolist(), mode), rel=1e-5)
 
 
 @torch.no_grad()
-def test_it_is_no_sliding_score():
-    """Each window's mean stands for its end: the early targets with little context count as much as the late ones."""
+def test_it_is_not_a_sliding_score():
+    """A window's mean is taken for its end, so the early targets with little context count as much as the late ones."""
     model = tiny_model(tiny_config()).eval()
     ids, sizes = random_ids(1, 400, seed=3)[0], np.full(399, 2)
     mode = PlainAnd908(16, **{**SETTINGS, "parts": 1, "stride": 1, "windows": 1000, "published_targets": 10})
-    whole = {"device": CPU, "batch_tokens": 64, "ranks": Ranks()}
+    batching = Batching(CPU, 64, Ranks())
     tokens = ids.numpy().astype(np.uint16)
-    nats, _ = estimate(model, tokens, sizes, mode.estimate_windows(399), **whole)
+    nats, _ = estimate(model, tokens, sizes, mode.estimate_windows(399), batching)
     ends = [Window(w.start, w.stop - 1, w.stop) for w in mode.estimate_windows(399)]
     batch = (
         torch.stack([ids[w.start : w.stop] for w in ends]),
@@ -122,7 +121,7 @@ def test_it_is_no_sliding_score():
     )
     assert abs(nats - float(model(*batch)[:, -1].double().mean())) > 1e-3
     assert nats == pytest.approx(float(model(*batch).double().mean()), rel=1e-5)
-    assert score(model, tokens, sizes, mode, **whole).targets == 399
+    assert score(model, tokens, sizes, mode, batching).targets == 399
 
 
 @pytest.mark.parametrize(("share", "most"), [(1.0, 4096), (2.0, 4096), (0.5, 2048), (0.25, 1024), (1e-6, 1)])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pgolf.config.build import build_eval, build_model
 from pgolf.errors import OptionError
 from pgolf.eval.plain import Plain
-from pgolf.eval.score import batches, score
+from pgolf.eval.score import Batching, batches, score
 from pgolf.eval.sliding import Sliding
 from pgolf.machine.ranks import Ranks
 from pgolf.nn.head.tied import Tied
@@ -113,17 +113,8 @@ BYTES = np.random.default_rng(3).integers(0, 6, N - 1)
 MODEL = tiny_model(tiny_config()).double().eval()  # contexts of 16 tokens
 
 
-def run(mode, *, model=MODEL, tokens=TOKENS, sizes=BYTES, batch_tokens=48, **changes):
-    return score(
-        model,
-        tokens.numpy().astype(np.uint16),
-        sizes,
-        mode,
-        device=CPU,
-        batch_tokens=batch_tokens,
-        ranks=Ranks(),
-        **changes,
-    )
+def run(mode, *, model=MODEL, tokens=TOKENS, sizes=BYTES, batch_tokens=48):
+    return score(model, tokens.numpy().astype(np.uint16), sizes, mode, Batching(CPU, batch_tokens, Ranks()))
 
 
 @torch.no_grad()

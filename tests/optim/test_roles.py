@@ -201,7 +201,7 @@ class TestCoverage:
         config = with_slot("mlp", KeepsBuffer)
         with pytest.raises(
             CoverageError,
-            match=r"no parameters: model\.mlp\.0\.running, model\.mlp\.1\.running, model\.mlp\.2\.running\.",
+            match=r"not parameters: model\.mlp\.0\.running, model\.mlp\.1\.running, model\.mlp\.2\.running\.",
         ):
             names_by_role(build_model(config.model), set())
 
