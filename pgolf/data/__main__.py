@@ -1,4 +1,4 @@
-"""`python -m pgolf.data prepare|verify|download [overrides]`: makes, checks or fetches a corpus and says what it is."""
+"""`python -m pgolf.data prepare|verify|download [overrides]`: prepare, check or download a corpus, and describe it."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from pgolf.data.checks import describe, verify
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.data", description=__doc__)
     parser.add_argument(
-        "action", choices=("prepare", "verify", "download"), help="download is prepare for a corpus that is fetched"
+        "action", choices=("prepare", "verify", "download"), help="download is prepare, with data=fineweb by default"
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="OVERRIDE", help="data=text data.path=book.txt data.vocab_size=512, ..."

@@ -1,4 +1,4 @@
-"""What `python -m pgolf.data` prints about a corpus, and its full check."""
+"""The description of a corpus that `python -m pgolf.data` prints, and its full check."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from pgolf.data.shards import read_shard, verify_shard
 from pgolf.data.tokenizer import check_text, load_tokenizer
 from pgolf.slots import Corpus
 
-_SAMPLE_TOKENS = 50_000_000
+_COUNTED_TOKENS = 50_000_000  # of a larger training part the bytes are not counted
 
 
 def describe(corpus: Corpus) -> list[str]:
-    """Lines about a prepared corpus: folder, sizes, bytes per token, hashes. Opens it as a run does and raises
-    DataError likewise.
-    """
+    """Lines about a prepared corpus: folder, sizes, bytes per token, hashes. Raises the errors of `load_corpus`."""
     loaded = load_corpus(corpus)
     return [
         f"corpus       {corpus.name}",
@@ -30,19 +28,19 @@ def describe(corpus: Corpus) -> list[str]:
         else "raw text     not known (shards only)",
         "order        "
         f"{'published (no shuffle)' if corpus.shuffle_seed is None else f'shuffled, seed {corpus.shuffle_seed}'}",
-        f"data sha     {loaded.data_sha}",
-        f"val text sha {loaded.val_text_sha}",
+        f"data hash    {loaded.data_sha}",
+        f"text hash    {loaded.val_text_sha} (validation)",
     ]
 
 
 def _train_line(loaded: LoadedCorpus) -> str:
-    """Training tokens and bytes; bytes only where counting them is a matter of a second or two."""
-    counted = (
+    """Training tokens and bytes; the bytes only if counting them takes no more than a second or two."""
+    size_bytes = (
         sum(loaded.byte_table.total_bytes(array) for array in loaded.train)
-        if loaded.train_tokens <= _SAMPLE_TOKENS
+        if loaded.train_tokens <= _COUNTED_TOKENS
         else None
     )
-    return _part_line("training", loaded.train_tokens, len(loaded.train), counted)
+    return _part_line("training", loaded.train_tokens, len(loaded.train), size_bytes)
 
 
 def _part_line(part: str, tokens: int, shards: int, size_bytes: int | None) -> str:
@@ -51,13 +49,15 @@ def _part_line(part: str, tokens: int, shards: int, size_bytes: int | None) -> s
 
 
 def verify(corpus: Corpus) -> list[str]:
-    """Check everything: hashes of a corpus that was made here, every shard's header, size and token ids, and the byte
-    table against the decoded text of every shard. Returns what was checked, a line each; raises DataError at the first
-    fault."""
+    """Check a corpus in full; one line per check. Raises DataError at the first problem.
+
+    Checks the hashes of a corpus from the cache, the header, size and token ids of every shard, and the byte table
+    against the decoded text of every shard.
+    """
     lines = []
     folder = entry_of(corpus)
     if folder is not None:
-        lines.append(f"{folder}: {verify_entry(folder)} files have the noted sizes and hashes")
+        lines.append(f"{folder}: {verify_entry(folder)} files have the recorded sizes and hashes")
     tokenizer = load_tokenizer(corpus.tokenizer)
     for path in (*corpus.train_shards, *corpus.val_shards):
         say(f"verifying {path} ...")
@@ -68,7 +68,7 @@ def verify(corpus: Corpus) -> list[str]:
         )
     loaded = load_corpus(corpus)
     lines.append(
-        f"validation: {len(loaded.val_tokens) - 1:,} targets, {loaded.val_bytes:,} bytes, text sha "
+        f"validation: {len(loaded.val_tokens) - 1:,} targets, {loaded.val_bytes:,} bytes, text hash "
         f"{loaded.val_text_sha[:16]}"
     )
     return lines

@@ -1,4 +1,4 @@
-"""FineWeb as the challenge exported it: token shards and tokenizers from a dataset on the Hugging Face hub."""
+"""FineWeb in the challenge's export: token shards and tokenizers from a dataset on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _PREFIX = "fineweb10B_"
 class FineWeb:
     """The first `train_shards` training shards of 100,000,000 tokens, all validation shards, and their tokenizer.
 
-    variant: `sp1024`, `sp4096`, ... (what exists is asked at download); repo, revision: dataset repository on the hub;
-    vocab_size: pieces of the variant's tokenizer; shuffle_seed: seed of the order of training windows, null for the
-    published order. Files lie in the cache folder under `hub/` and are downloaded when missing: no network is needed
-    where all are there.
+    variant: `sp1024`, `sp4096`, ...; the download checks that it exists. repo, revision: the dataset repository on the
+    hub. vocab_size: pieces of the variant's tokenizer. shuffle_seed: seed of the order of training windows; null keeps
+    the published order. Files are stored below `hub/` in the cache folder. Only missing files are downloaded; if none
+    is missing, no network is used.
     """
 
     name = "fineweb"
@@ -52,12 +52,12 @@ class FineWeb:
             "give owner/name of a dataset on the Hugging Face hub",
         )
         require(bool(revision.strip()) and ".." not in revision, "revision", revision, "give a branch, tag or commit")
-        named = re.fullmatch(r"sp(\d+)", variant)
+        size_in_name = re.fullmatch(r"sp(\d+)", variant)
         require(
-            named is None or int(named[1]) == vocab_size,
+            size_in_name is None or int(size_in_name[1]) == vocab_size,
             "vocab_size",
             vocab_size,
-            f"variant {variant} has {named and named[1]} pieces",
+            f"variant {variant} has {size_in_name and size_in_name[1]} pieces",
         )
         require(2 <= vocab_size <= 65_536, "vocab_size", vocab_size, "give the tokenizer's size, 2 to 65536")
         self.cache_dir, self.variant, self.train_shards = cache_dir, variant, train_shards
@@ -65,10 +65,11 @@ class FineWeb:
 
     @property
     def folder(self) -> Path:
+        """The local folder of the repository's files."""
         return self.cache_dir / "hub" / self.repo.replace("/", "--") / self.revision.replace("/", "--")
 
     def absent(self) -> str | None:
-        """What a run would have to download first; None where at least the list of files is there."""
+        """A message that a run has to download the corpus first; None if the manifest is here already."""
         return (
             None
             if (self.folder / _MANIFEST).exists()
@@ -76,8 +77,9 @@ class FineWeb:
         )
 
     def prepare(self) -> Corpus:
-        """Check what is there, download what is missing. Raises DataError for unknown variants, too many shards,
-        damage, no network.
+        """The corpus, after missing files were downloaded and all files were checked.
+
+        Raises DataError for an unknown variant, too many shards, damaged files or a failed download.
         """
         hub = HubFolder(self.folder, self.repo, self.revision)
         manifest = _read_manifest(hub.fetch(_MANIFEST, _read_manifest))
@@ -97,19 +99,20 @@ class FineWeb:
         )
 
     def _dataset(self, manifest: Mapping[str, list[dict[str, object]]]) -> dict[str, object]:
-        """The manifest's entry of the variant, with at least the wanted number of training shards."""
-        known = {str(each.get("name")).removeprefix(_PREFIX): each for each in manifest["datasets"]}
-        if self.variant not in known:
+        """The manifest's entry of the variant. Raises DataError if it does not exist or has too few training shards."""
+        variants = {str(each.get("name")).removeprefix(_PREFIX): each for each in manifest["datasets"]}
+        if self.variant not in variants:
             raise DataError(
-                f"data.variant: {self.repo} has no variant {self.variant!r}; choose one of {', '.join(sorted(known))}"
+                f"data.variant: {self.repo} has no variant {self.variant!r}. Choose one of "
+                f"{', '.join(sorted(variants))}"
             )
-        existing = _count(known[self.variant], "files_train")
-        if self.train_shards > existing:
+        available = _count(variants[self.variant], "files_train")
+        if self.train_shards > available:
             raise DataError(
-                f"data.train_shards: {self.variant} has {existing} training shards, not {self.train_shards}; give at "
-                f"most {existing}"
+                f"data.train_shards: {self.variant} has {available} training shards, not {self.train_shards}. Give at "
+                f"most {available}"
             )
-        return known[self.variant]
+        return variants[self.variant]
 
     def _fetch_shards(self, hub: HubFolder, dataset: Mapping[str, object], part: str, count: int) -> tuple[Path, ...]:
         names = [f"datasets/datasets/{dataset['name']}/fineweb_{part}_{index:06d}.bin" for index in range(count)]
@@ -125,17 +128,17 @@ class FineWeb:
                 if isinstance(path := each.get("model_path"), str):
                     return path
                 raise DataError(
-                    f"data.variant: {self.variant} has no SentencePiece model, and other tokenizers are not read; use "
-                    "an sp variant"
+                    f"data.variant: {self.variant} has no SentencePiece model, and other tokenizers are not supported. "
+                    "Use an sp variant"
                 )
         raise DataError(
-            f"{self.repo}/{_MANIFEST}: no tokenizer {dataset.get('tokenizer_name')!r} for {self.variant}; choose "
+            f"{self.repo}/{_MANIFEST}: no tokenizer {dataset.get('tokenizer_name')!r} for {self.variant}. Choose "
             "another revision"
         )
 
 
 def _read_manifest(path: Path) -> dict[str, list[dict[str, object]]]:
-    """The repository's list of datasets and tokenizers. Raises DataError when it is no such list."""
+    """The repository's lists of datasets and tokenizers. Raises DataError for a file of another content."""
     try:
         manifest: dict[str, list[dict[str, object]]] = read_json(path)
         for part in ("datasets", "tokenizers"):
@@ -144,14 +147,15 @@ def _read_manifest(path: Path) -> dict[str, list[dict[str, object]]]:
                 raise ValueError(f"{part} is not a list of tables")
     except (OSError, ValueError, DamagedFile) as error:
         raise DataError(
-            f"{path}: not a manifest of datasets and tokenizers ({error}); delete it and download again"
+            f"{path}: not a manifest of datasets and tokenizers ({error}). Delete it and download again"
         ) from error
     return manifest
 
 
 def _count(dataset: Mapping[str, object], which: str) -> int:
+    """A count in the statistics of a manifest entry, such as `files_train`. Raises DataError if it is not positive."""
     stats = dataset.get("stats")
     count = stats.get(which) if isinstance(stats, dict) else None
     if not isinstance(count, int) or count < 1:
-        raise DataError(f"{_MANIFEST}: {dataset.get('name')} has {which} {count!r}; choose another variant or revision")
+        raise DataError(f"{_MANIFEST}: {dataset.get('name')} has {which} {count!r}. Choose another variant or revision")
     return count

@@ -1,4 +1,4 @@
-"""A prepared corpus opened for training and scoring, with the identities that enter a run's record."""
+"""A prepared corpus, opened for training and scoring, with the hashes that a run records."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pgolf.slots import Corpus
 
 @dataclass(frozen=True)
 class LoadedCorpus:
-    """Tokens in memory or mapped, 1-D uint16 arrays.
+    """Tokens as 1-D uint16 arrays, in memory or memory-mapped.
 
-    train: one array per shard, in order; val_tokens: [N], all validation shards joined; val_bytes: bytes of its N-1
-    targets. data_sha: identity of shards and tokenizer, not of their places. val_text_sha: SHA-256 of the decoded
-    validation text, so that two tokenizers on one text agree. tokenizer_sha: SHA-256 of the tokenizer file.
+    train: one array per shard, in order. val_tokens: all validation shards joined, [N]. val_bytes: bytes of its N-1
+    targets. data_sha: hash of the shards and the tokenizer, independent of their paths. val_text_sha: SHA-256 of the
+    decoded validation text, the same for every tokenizer. tokenizer_sha: SHA-256 of the tokenizer file.
     """
 
     corpus: Corpus
@@ -38,8 +38,7 @@ class LoadedCorpus:
 
 
 def load_corpus(corpus: Corpus) -> LoadedCorpus:
-    """Open shards and tokenizer and check them against each other. The last one is kept: the same files are not checked
-    twice in a process.
+    """Open shards and tokenizer, and check them against each other. The last result is cached while its files last.
 
     Raises DataError for damaged shards, a tokenizer of another size, validation ids outside the vocabulary, fewer than
     two validation tokens, or a byte table that disagrees with the decoded validation text.
@@ -49,37 +48,35 @@ def load_corpus(corpus: Corpus) -> LoadedCorpus:
         states = tuple((status.st_mtime_ns, status.st_size, status.st_ino) for status in map(Path.stat, files))
     except OSError as error:
         raise DataError(
-            f"{error.filename}: cannot be read ({error.strerror}); check the path and its permissions"
+            f"{error.filename}: cannot be read ({error.strerror}). Check the path and its permissions"
         ) from error
     return replace(_checked(replace(corpus, shuffle_seed=None), states), corpus=corpus)
 
 
 @lru_cache(maxsize=1)
 def _checked(corpus: Corpus, _states: tuple[tuple[int, int, int], ...]) -> LoadedCorpus:
-    """`load_corpus` of files in these states (time of change in ns, bytes, inode), whatever the order of training
-    windows.
-    """
+    """`load_corpus` without the shuffle seed, cached by corpus and states (time of change in ns, bytes, inode)."""
     tokenizer = load_tokenizer_of_size(corpus.tokenizer, corpus.vocab_size)
     if not corpus.train_shards or not corpus.val_shards:
         raise DataError(
-            f"{corpus.name}: {len(corpus.train_shards)} training and {len(corpus.val_shards)} validation shards; give "
-            "at least one"
+            f"{corpus.name}: {len(corpus.train_shards)} training and {len(corpus.val_shards)} validation shards. Give "
+            "at least one of each"
         )
     train = tuple(read_shard(path) for path in corpus.train_shards)
     val_tokens = concatenated([read_shard(path) for path in corpus.val_shards])
     where = str(corpus.val_shards[0].parent)
     if len(val_tokens) < 2:
         raise DataError(
-            f"{where}: {len(val_tokens)} validation token(s), but a score needs two; give more validation text"
+            f"{where}: {len(val_tokens)} validation token(s), but a score needs two. Give more validation text"
         )
     if int(val_tokens.max()) >= corpus.vocab_size:
         raise DataError(
-            f"{where}: validation token {int(val_tokens.max())} is outside a vocabulary of {corpus.vocab_size};"
-            " use the tokenizer and vocab_size that these shards were made with"
+            f"{where}: validation token {int(val_tokens.max())} is outside a vocabulary of {corpus.vocab_size}."
+            " Use the tokenizer and vocab_size that these shards were made with"
         )
     val_bytes, val_text_sha = check_text(tokenizer, val_tokens, f"{where}: validation")
     if not val_bytes:
-        raise DataError(f"{where}: the validation tokens stand for no text at all; give more validation text")
+        raise DataError(f"{where}: the validation tokens decode to an empty text. Give more validation text")
     return LoadedCorpus(
         corpus=corpus,
         train=train,
@@ -94,8 +91,9 @@ def _checked(corpus: Corpus, _states: tuple[tuple[int, int, int], ...]) -> Loade
 
 
 def data_sha256(corpus: Corpus) -> str:
-    """Identity of a corpus: the fingerprints of its shards in order (`shard_sha256`: huge ones by their edges) and of
-    its tokenizer.
+    """The hash of a corpus, from the hashes of its shards, in order, and its tokenizer. Independent of paths.
+
+    Large shards are hashed by their edges, see `shard_sha256`. Raises DataError if a file cannot be read.
     """
     digest = hashlib.sha256()
     for part, paths in (("train", corpus.train_shards), ("val", corpus.val_shards)):
@@ -105,7 +103,7 @@ def data_sha256(corpus: Corpus) -> str:
 
 
 def entry_of(corpus: Corpus) -> Path | None:
-    """The cache folder of a corpus that was made here, None when its files lie elsewhere."""
+    """The cache folder of a corpus that pgolf prepared; None if its files are elsewhere."""
     folders = {path.parent for path in (corpus.tokenizer, *corpus.train_shards, *corpus.val_shards)}
     return next(iter(folders)) if len(folders) == 1 and all(map(is_entry, folders)) else None
 

@@ -1,4 +1,4 @@
-"""One line on stderr for work that takes seconds; stdout stays free for results."""
+"""Progress messages on stderr; stdout is for results only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A corpus of shards that exist already, in the official format."""
+"""A corpus of existing shards in the official format."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pgolf.slots import Corpus
 
 
 class ShardFiles:
-    """Shards named by globs, in lexicographic order, and the SentencePiece model that made them.
+    """Shards that match glob patterns, in lexicographic order, and the SentencePiece model that they were made with.
 
-    train_glob, val_glob: glob patterns (`~` and `**` are understood); tokenizer: path of the .model file; vocab_size:
-    its size; shuffle_seed: seed of the order of training windows, null for the published order. Raises DataError where
-    the tokenizer is not one or a shard's header or size is wrong; token ids and text are checked when a corpus is
-    prepared and loaded.
+    train_glob, val_glob: glob patterns, with `~` and `**`. tokenizer: path of the .model file. vocab_size: its number
+    of pieces. shuffle_seed: seed of the order of training windows; null keeps the published order. Raises DataError for
+    an invalid tokenizer, or a shard with a wrong header or size. Token ids are checked in `prepare`, the text in
+    `load_corpus`.
     """
 
     name = "shards"
@@ -39,27 +39,27 @@ class ShardFiles:
             bool(self.train_shards),
             "train_glob",
             train_glob,
-            "it matches no file; give a pattern such as 'folder/fineweb_train_*.bin'",
+            "it does not match any file; give a pattern such as 'folder/fineweb_train_*.bin'",
         )
         require_present(
             bool(self.val_shards),
             "val_glob",
             val_glob,
-            "it matches no file; give a pattern such as 'folder/fineweb_val_*.bin'",
+            "it does not match any file; give a pattern such as 'folder/fineweb_val_*.bin'",
         )
-        both = set(self.train_shards) & set(self.val_shards)
+        overlap = set(self.train_shards) & set(self.val_shards)
         require(
-            not both,
+            not overlap,
             "val_glob",
             val_glob,
-            f"it matches training shards too ({', '.join(sorted(map(str, both))[:3])}); keep them apart",
+            f"it also matches training shards ({', '.join(sorted(map(str, overlap))[:3])}); keep them apart",
         )
         self.tokenizer = Path(tokenizer).expanduser()
         require_present(
             self.tokenizer.is_file(),
             "tokenizer",
             tokenizer,
-            "there is no such file; give the path of a SentencePiece .model file",
+            "the file does not exist; give the path of a SentencePiece .model file",
         )
         require(2 <= vocab_size <= 65_536, "vocab_size", vocab_size, "give the tokenizer's size, 2 to 65536")
         pieces = load_tokenizer(self.tokenizer).get_piece_size()
@@ -74,7 +74,10 @@ class ShardFiles:
         self.vocab_size, self.shuffle_seed = vocab_size, shuffle_seed
 
     def prepare(self) -> Corpus:
-        """Check tokenizer and shards; every token id is read once per set of files. Raises DataError."""
+        """The corpus, after tokenizer and shards were checked. Token ids are read once per set of files.
+
+        Raises DataError.
+        """
         load_tokenizer_of_size(self.tokenizer, self.vocab_size)
         check_token_ids(self.cache_dir, (*self.train_shards, *self.val_shards), self.vocab_size)
         return Corpus(
@@ -88,9 +91,9 @@ class ShardFiles:
 
 
 def _matches(pattern: str) -> tuple[Path, ...]:
-    """Absolute paths of the files that match, sorted. A pattern that is the name of an existing file means it."""
-    whole = Path(pattern).expanduser()
-    there = next(place for place in (whole, *whole.parents) if place.exists())
-    rest = whole.relative_to(there)
-    found = [there / name for name in glob.glob(str(rest), root_dir=there, recursive=True)] if rest.parts else [there]
-    return tuple(sorted(path.absolute() for path in found if path.is_file()))
+    """Absolute paths of the matching files, sorted. The path of an existing file matches that file only."""
+    path = Path(pattern).expanduser()
+    root = next(place for place in (path, *path.parents) if place.exists())
+    rest = path.relative_to(root)
+    matches = [root / name for name in glob.glob(str(rest), root_dir=root, recursive=True)] if rest.parts else [root]
+    return tuple(sorted(match.absolute() for match in matches if match.is_file()))

@@ -1,14 +1,14 @@
-"""The training stream as a pure function of the step: resuming needs no state, and ranks never talk about data.
+"""The training stream, a pure function of the step: resuming needs no state, and ranks need not communicate.
 
-A step consists of `micro_batches` micro-batches (world size times accumulation steps of the published trainer);
-micro-batch i is what rank r takes in accumulation step k, i = k * world + r, so one process and eight see the same
-tokens. Shapes: b sequences, T tokens each.
+A step has `micro_batches` micro-batches (world size times accumulation steps of the published trainer). Rank r of
+`world` takes micro-batch k * world + r in accumulation step k, so the tokens of a step do not depend on the number of
+ranks. Shapes: B sequences per micro-batch, T tokens each.
 
-Published order (no shuffle seed): all shards joined in lexicographic order, read without a break and from the start
-again at the end; each micro-batch consumes one span of b*T + 1 tokens, so one transition per span is never trained.
-Source: the baseline's loader. Shuffled: the corpus is cut into windows of T + 1 tokens, T apart; each epoch deals all
-of them once in an order drawn from (seed, epoch), so within an epoch no transition is trained twice and all but the
-last, short window are trained.
+Published order (no shuffle seed): the shards are joined in lexicographic order and read in a cycle. Each micro-batch
+consumes one span of B*T + 1 tokens, so one transition per span is never trained. Source: the baseline's loader.
+
+Shuffled: the corpus is cut into windows of T + 1 tokens that start T tokens apart. Each epoch uses every window once,
+in an order drawn from (seed, epoch). No transition is trained twice in an epoch; a short rest at the end is not used.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from pgolf.errors import DataError, OptionError
 class TokenStream:
     """Micro-batches of a corpus.
 
-    arrays: 1-D token arrays (memory maps will do), joined in this order. batch_tokens: targets per step; seq_len: T;
-    micro_batches: parts that a step is cut into; shuffle_seed: None for the published order. Raises OptionError when
-    batch_tokens does not divide into micro_batches * seq_len, DataError when the corpus is shorter than one span or
+    arrays: 1-D token arrays, which may be memory maps, joined in this order. batch_tokens: targets per step. seq_len:
+    T. micro_batches: micro-batches per step. shuffle_seed: None for the published order. Raises OptionError if
+    batch_tokens is not a multiple of micro_batches * seq_len, DataError if the corpus is shorter than one span or
     window.
     """
 
@@ -61,18 +61,16 @@ class TokenStream:
         span = (self.rows if shuffle_seed is None else 1) * seq_len + 1
         if self.corpus_tokens < span:
             raise DataError(
-                f"{self.corpus_tokens:,} training tokens are fewer than one "
-                f"{'span' if shuffle_seed is None else 'window'} of {span:,};"
-                " use a larger corpus, or a smaller seq_len or batch"
+                f"data: {self.corpus_tokens:,} training tokens are fewer than one "
+                f"{'span' if shuffle_seed is None else 'window'} of {span:,}."
+                " Use a larger corpus, or a smaller seq_len or batch"
             )
         self._windows = (self.corpus_tokens - 1) // seq_len
         self._orders: dict[int, np.ndarray] = {}
 
     @property
     def tokens_per_step(self) -> int:
-        """Tokens of the corpus that a step uses up: the published order loses one per micro-batch, the shuffled one
-        none.
-        """
+        """Tokens of the corpus that a step consumes. The published order consumes one more per micro-batch."""
         return self.batch_tokens + (self.micro_batches if self.shuffle_seed is None else 0)
 
     def epochs(self, steps: int) -> float:
@@ -81,8 +79,9 @@ class TokenStream:
         return steps * self.tokens_per_step / per_epoch
 
     def micro_batch(self, step: int, index: int) -> tuple[Tensor, Tensor]:
-        """x[b, T] and y[b, T], int64 on the CPU, of micro-batch `index` of `step` (both from 0); y is x shifted by one
-        token.
+        """Inputs and targets [B, T], int64 on the CPU, of one micro-batch. step, index: counted from 0.
+
+        The targets are the inputs shifted by one token.
         """
         assert step >= 0, step
         assert 0 <= index < self.micro_batches, (index, self.micro_batches)
@@ -95,7 +94,7 @@ class TokenStream:
         return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
 
     def _take(self, start: int, count: int) -> np.ndarray:
-        """Tokens `start .. start+count-1` of the endless stream, int64."""
+        """Tokens `start .. start+count-1` of the cyclic stream, int64."""
         out = np.empty(count, dtype=np.int64)
         filled = 0
         while filled < count:
@@ -109,12 +108,12 @@ class TokenStream:
         return out
 
     def _window(self, number: int) -> np.ndarray:
-        """The T + 1 tokens of the `number`-th window that is dealt, counted over all epochs, int64."""
+        """The T + 1 tokens of window `number` in training order, counted over all epochs, int64."""
         epoch, place = divmod(number, self._windows)
         return self._take(int(self._order(epoch)[place]) * self.seq_len, self.seq_len + 1)
 
     def _order(self, epoch: int) -> np.ndarray:
-        """The permutation of the windows in `epoch`. Two are kept: a step may reach from one epoch into the next."""
+        """The permutation of the windows in `epoch`. Two are cached: a step may reach from one epoch into the next."""
         if epoch not in self._orders:
             digest = hashlib.sha256(f"{self.shuffle_seed} {epoch}".encode()).digest()
             generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)

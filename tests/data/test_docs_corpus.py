@@ -39,7 +39,7 @@ def test_no_64_token_window_of_validation_stands_in_training(docs_corpus: Corpus
 def test_verify_and_describe(docs_corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
     lines = verify(docs_corpus)
     assert len(lines) == 2 + len(docs_corpus.train_shards) + len(docs_corpus.val_shards)
-    assert "files have the noted sizes and hashes" in lines[0]
+    assert "files have the recorded sizes and hashes" in lines[0]
     assert "verifying" in capsys.readouterr().err
     text = "\n".join(describe(docs_corpus))
     assert "bytes/token" in text
@@ -116,7 +116,7 @@ def test_topics() -> None:
 
 
 def test_a_package_that_is_not_there() -> None:
-    with pytest.raises(DataError, match=r"the package no_such_package is not installed.*install no_such_package"):
+    with pytest.raises(DataError, match=r"the package no_such_package is not installed.*Install no_such_package"):
         package_folder("no_such_package")
 
 
@@ -134,7 +134,7 @@ def test_too_little_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("vocab_size", 260, "give 261 to 65536"),
         ("vocab_size", 65_537, "give 261 to 65536"),
         ("val_fraction", 0.0, "above 0"),
-        ("val_fraction", 0.6, "up to 0.5"),
+        ("val_fraction", 0.6, "at most 0.5"),
     ],
 )
 def test_options(tmp_path: Path, key: str, value: float, remedy: str) -> None:

@@ -129,7 +129,7 @@ def test_after_a_failure_finished_files_are_kept(server: Any, tmp_path: Path, re
     held = server.files.pop(TRAIN_1)
     failed = _prepare(tmp_path / "cache", server.url, repo_root)
     assert "fineweb_train_000001.bin (revision main): cannot be downloaded" in failed["error"]
-    assert "check the network, HF_ENDPOINT" in failed["error"]
+    assert "Check the network, HF_ENDPOINT" in failed["error"]
     server.files[TRAIN_1] = held
     assert len(_prepare(tmp_path / "cache", server.url, repo_root)["train"]) == 2
     assert len(server.gets(TRAIN_0)) == 1
@@ -160,9 +160,9 @@ def test_a_file_damaged_later_is_fetched_again(server: Any, tmp_path: Path, repo
 
 def test_what_the_manifest_does_not_have(server: Any, tmp_path: Path, repo_root: Path) -> None:
     unknown = _prepare(tmp_path / "cache", server.url, repo_root, variant="sp512", vocab_size=512)
-    assert unknown["error"].endswith("has no variant 'sp512'; choose one of byte260, sp400")
+    assert unknown["error"].endswith("has no variant 'sp512'. Choose one of byte260, sp400")
     many = _prepare(tmp_path / "cache", server.url, repo_root, train_shards=3)
-    assert "sp400 has 2 training shards, not 3; give at most 2" in many["error"]
+    assert "sp400 has 2 training shards, not 3. Give at most 2" in many["error"]
     other = _prepare(tmp_path / "cache", server.url, repo_root, variant="byte260", vocab_size=260, train_shards=1)
     assert "byte260 has no SentencePiece model" in other["error"]
 
@@ -170,7 +170,7 @@ def test_what_the_manifest_does_not_have(server: Any, tmp_path: Path, repo_root:
 def test_no_server(tmp_path: Path, repo_root: Path) -> None:
     result = _prepare(tmp_path / "cache", "http://127.0.0.1:9", repo_root)
     assert "someone/golf/datasets/manifest.json (revision main): cannot be downloaded" in result["error"]
-    assert "check the network, HF_ENDPOINT" in result["error"]
+    assert "Check the network, HF_ENDPOINT" in result["error"]
 
 
 def test_without_the_client_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

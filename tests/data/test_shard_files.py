@@ -70,10 +70,10 @@ def test_identity_does_not_depend_on_place_but_on_content(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "remedy"),
     [
-        ("train_glob", "none_*.bin", "it matches no file"),
-        ("val_glob", "none_*.bin", "it matches no file"),
-        ("val_glob", "x_*.bin", "it matches training shards too"),
-        ("tokenizer", "none.model", "there is no such file"),
+        ("train_glob", "none_*.bin", "it does not match any file"),
+        ("val_glob", "none_*.bin", "it does not match any file"),
+        ("val_glob", "x_*.bin", "it also matches training shards"),
+        ("tokenizer", "none.model", "the file does not exist"),
         ("vocab_size", 1, "2 to 65536"),
         ("vocab_size", 399, r"t\.model has 400 pieces; set data\.vocab_size=400"),
     ],
@@ -155,7 +155,7 @@ def test_the_same_files_are_checked_once_in_a_process(folder: Path, monkeypatch:
     ("tokens", "message"),
     [
         ([5], r"1 validation token\(s\)"),
-        ([1, 1, 1], "stand for no text at all"),
+        ([1, 1, 1], "decode to an empty text"),
         ([1, 3, 300], "1 of 3 tokens are the unknown piece"),
     ],
 )

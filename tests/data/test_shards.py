@@ -49,12 +49,12 @@ def _shard(magic: int = 20240520, version: int = 1, count: int = 4, tokens: int 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (_shard(magic=7), r"bad\.bin: not a token shard \(magic number 7, expected 20240520\); delete the file"),
-        (_shard(version=2), "shard format version 2, this program reads version 1"),
+        (_shard(magic=7), r"bad\.bin: not a token shard \(magic number 7, expected 20240520\)\. Delete the file"),
+        (_shard(version=2), "shard format version 2, but this program reads version 1"),
         (_shard(count=5), "1,032 bytes, but a header of 5 tokens means 1,034"),
         (_shard(tokens=9), "1,042 bytes, but a header of 4 tokens means 1,032"),
-        (_shard(count=0, tokens=0), "the header counts 0 tokens"),
-        (_shard(count=-3, tokens=0), "the header counts -3 tokens"),
+        (_shard(count=0, tokens=0), "the header declares 0 tokens"),
+        (_shard(count=-3, tokens=0), "the header declares -3 tokens"),
         (b"", "only 0 bytes, shorter than a shard header"),
         (b"\x00" * 1023, "only 1,023 bytes"),
     ],

@@ -99,7 +99,7 @@ def test_accumulation_and_world_size_see_the_same_tokens() -> None:
 @pytest.mark.parametrize("seed", [None, 1])
 def test_a_corpus_that_is_too_short(seed: int | None) -> None:
     with pytest.raises(
-        DataError, match=r"8 training tokens are fewer than one (span|window) of 9; use a larger corpus"
+        DataError, match=r"8 training tokens are fewer than one (span|window) of 9\. Use a larger corpus"
     ):
         TokenStream(_shards([5, 3]), batch_tokens=8, seq_len=8, micro_batches=1, shuffle_seed=seed)
     with pytest.raises(DataError, match="0 training tokens"):

@@ -144,7 +144,7 @@ def test_a_file_splits_alike_by_itself_and_in_a_folder(tmp_path: Path, sample_te
     (folder / "cover.png").write_bytes(b"\x89PNG\x00\xff")
     assert _text(tmp_path / "cache", folder, files="*.txt").prepare() == alone
     with pytest.raises(
-        DataError, match=r"cover\.png: not text, byte 4 is NUL; .* data\.files, now \*, as in data\.files=\*\.txt"
+        DataError, match=r"cover\.png: not text, byte 4 is NUL\. .* data\.files, now \*, as in data\.files=\*\.txt"
     ):
         _text(tmp_path / "cache", folder).prepare()
     (folder / "more.md.gz").write_bytes(gzip.compress(sample_text[:9000].upper().encode()))
@@ -161,7 +161,7 @@ def test_text_without_end_is_refused(suffix: str, tmp_path: Path, monkeypatch: p
     for name, size in (("a", 10**5), ("b", 2 * 10**7)):
         (tmp_path / f"{name}.{suffix}").write_bytes(pack(b"x" * size))
     with pytest.raises(
-        DataError, match=rf"b\.{suffix}: the text is over 1,000,000 bytes here, unpacked.*held in memory"
+        DataError, match=rf"b\.{suffix}: up to here the text has over 1,000,000 bytes, decompressed.*fit in memory"
     ):
         _text(tmp_path / "cache", tmp_path).prepare()
 
@@ -190,7 +190,7 @@ def test_zeros_and_pipes_are_no_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "suffix", "changed", "message"),
     [
-        (b"fine \xe4 text", "txt", {}, r"book\.txt: not UTF-8 at byte 5 \(0xe4\); convert it to UTF-8"),
+        (b"fine \xe4 text", "txt", {}, r"book\.txt: not UTF-8 at byte 5 \(0xe4\)\. Convert it to UTF-8"),
         (b"", "txt", {}, "there is no text in it"),
         (b" \n\n \t", "txt", {}, "there is no text in it"),
         (b"just a line", "txt", {}, r"1 document\(s\) in the text"),

@@ -132,5 +132,5 @@ def test_files_that_are_no_tokenizer(tmp_path: Path, sample_text: str) -> None:
 
 def test_a_tokenizer_of_another_size(tmp_path: Path, tokenizer: Processor) -> None:
     (tmp_path / "t.model").write_bytes(tokenizer.serialized_model_proto())
-    with pytest.raises(DataError, match=r"400 pieces, but vocab_size is 1024; set data\.vocab_size"):
+    with pytest.raises(DataError, match=r"400 pieces, but vocab_size is 1024\. Set data\.vocab_size"):
         load_tokenizer_of_size(tmp_path / "t.model", 1024)

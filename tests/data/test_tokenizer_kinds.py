@@ -154,7 +154,7 @@ def without_space_piece() -> bytes:
         (without_space_piece, "odd: it has no piece for a single space, and spells one as three byte tokens"),
         (
             lambda: model_of({"treat_whitespace_as_suffix": True}),
-            r"odd: its text '\w+' is decoded as '\w+ ', so that bytes per token",
+            r"odd: its text '\w+' is decoded as '\w+ ', so bytes per token",
         ),
     ],
     ids=["a space is three bytes", "dummy suffix"],

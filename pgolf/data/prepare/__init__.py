@@ -1,1 +1,1 @@
-"""How a corpus is made once and cached."""
+"""Preparation of a corpus: documents, tokenizer, token shards and the cache."""

@@ -1,8 +1,8 @@
-"""Training a SentencePiece BPE tokenizer with the settings of the challenge's own export, at any vocabulary size.
+"""Training of a SentencePiece BPE tokenizer (arXiv 1808.06226) with the settings of the challenge's export.
 
 BPE, byte fallback, digits split, nmt_nfkc normalisation, no dummy prefix, character coverage 0.999, pad 0, bos 1, eos
-2, unk 3. All text is used (no sampling) in the given order with a fixed number of threads: the same text gives the same
-bytes.
+2, unk 3. All text is used, without sampling, in the given order and with a fixed number of threads, so the same text
+gives the same model.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import sentencepiece
 
 from pgolf.errors import DataError
 
-MIN_VOCAB_SIZE = 261  # 4 special pieces, 256 bytes and a character
+MIN_VOCAB_SIZE = 261  # 4 special pieces, 256 bytes and one character
 MAX_VOCAB_SIZE = 65_536  # ids are 16 bits
 _THREADS = 2
-_MAX_SENTENCE_BYTES = 4192  # SentencePiece's own limit; it would skip longer sentences without a word
+_MAX_SENTENCE_BYTES = 4192  # SentencePiece's own limit; it silently skips longer sentences
 
 
 def train_bpe(sentences: Iterable[str], vocab_size: int, what: str) -> bytes:
     """A serialized SentencePiece model of exactly `vocab_size` pieces, trained on `sentences`.
 
-    `what` names the text in a DataError, raised when there is no text, a sentence is over 4192 bytes or the text cannot
-    fill (or not even begin) a vocabulary of this size.
+    Raises DataError, which names the text as `what`, for an empty text or one that does not fit a vocabulary of this
+    size. Sentences may have up to 4192 bytes.
     """
     lines = [line for line in (" ".join(sentence.split()) for sentence in sentences) if line]
     if not lines:
-        raise DataError(f"{what}: there is no text to train a tokenizer on; give a larger corpus")
+        raise DataError(f"{what}: there is no text to train a tokenizer on. Give a larger corpus")
     longest_bytes = max(len(line.encode()) for line in lines)
     assert longest_bytes <= _MAX_SENTENCE_BYTES, longest_bytes
     model = io.BytesIO()
@@ -59,17 +59,17 @@ def train_bpe(sentences: Iterable[str], vocab_size: int, what: str) -> bytes:
 
 
 def _explain(message: str, vocab_size: int) -> str:
-    """SentencePiece's complaint as a sentence with a remedy."""
+    """An error message of SentencePiece in plain words, with a remedy."""
     if match := re.search(r"set it to a value <= (\d+)", message):
         return (
-            f"vocab_size {vocab_size} is too large for this text; give a vocab_size of at most {match[1]}, or more text"
+            f"vocab_size {vocab_size} is too large for this text. Give a vocab_size of at most {match[1]}, or more text"
         )
     if match := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return (
-            f"vocab_size {vocab_size} is too small for the characters of this text; give a vocab_size of at least "
+            f"vocab_size {vocab_size} is too small for the characters of this text. Give a vocab_size of at least "
             f"{match[1]}"
         )
     return (
-        f"SentencePiece cannot train {vocab_size} pieces on this text ({message.strip()}); change vocab_size or the "
+        f"SentencePiece cannot train {vocab_size} pieces on this text ({message.strip()}). Change vocab_size or the "
         "text"
     )

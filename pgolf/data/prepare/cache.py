@@ -1,9 +1,10 @@
-"""Prepared corpora on disk: one folder per entry, complete or absent.
+"""The cache of prepared corpora: one folder per entry, complete or absent.
 
-An entry's name holds a hash of everything that determines its content. It is made in a temporary folder under a lock
-and renamed when it is whole; a second process that wants the same entry waits for the first and takes its work; what a
-killed one left behind is never taken for an entry and is removed by the next. `manifest.json` lists every file with
-size and SHA-256. Sizes are checked on every opening, hashes by `verify_entry`.
+An entry's name holds a hash of everything that determines its content. It is prepared in a temporary folder under a
+lock, and renamed when it is complete. A second process that needs the same entry waits for the first and uses its
+result. The remains of a killed process are never taken for an entry, and the next process removes them.
+`manifest.json` lists every file with size and SHA-256. Sizes are checked whenever an entry is opened, hashes by
+`verify_entry`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Entry:
-    """A complete cache entry: its folder, `facts`, what its maker noted about it, and the names of its files."""
+    """A complete cache entry: its folder, the `facts` in its manifest, and the names of its files."""
 
     folder: Path
     facts: Mapping[str, object]
@@ -40,8 +41,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class NotedFile:
-    """What a manifest says of a file."""
+class ManifestFile:
+    """A manifest's entry about one file."""
 
     bytes: int
     sha256: str
@@ -49,17 +50,17 @@ class NotedFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The file. key: what determines the entry's content; facts: the maker's own."""
+    """The content of `manifest.json`. key: determines the entry's content. facts: returned by `make`."""
 
     schema: int
     name: str
     key: Mapping[str, Any]
-    files: Mapping[str, NotedFile]
+    files: Mapping[str, ManifestFile]
     facts: Mapping[str, Any]
 
 
 def entry_folder(cache_dir: Path, name: str, key: Mapping[str, object]) -> Path:
-    """Where the entry lies that `key` determines (JSON values only)."""
+    """The folder of the entry that `key` determines. key: JSON values only."""
     digest = hashlib.sha256(json.dumps({"schema": SCHEMA, **key}, sort_keys=True).encode()).hexdigest()
     return cache_dir / f"{name}-{digest[:16]}"
 
@@ -67,10 +68,10 @@ def entry_folder(cache_dir: Path, name: str, key: Mapping[str, object]) -> Path:
 def prepare_entry(
     cache_dir: Path, name: str, key: Mapping[str, object], make: Callable[[Path], Mapping[str, object]]
 ) -> Entry:
-    """Open the entry of `key`, made first by `make(empty folder) -> facts` when it is not there.
+    """The entry of `key`, created by `make(empty folder) -> facts` if it does not exist.
 
-    Raises DataError when the cache cannot be written or the entry is damaged; what `make` raises passes through, and
-    leaves nothing behind.
+    Raises DataError if the cache cannot be written or the entry is damaged. Errors of `make` pass through and leave no
+    files behind.
     """
     folder = entry_folder(cache_dir, name, key)
     if not folder.exists():
@@ -81,9 +82,7 @@ def prepare_entry(
 
 
 def _make(folder: Path, name: str, key: Mapping[str, object], make: Callable[[Path], Mapping[str, object]]) -> None:
-    """Fill a temporary folder and rename it; the caller holds the lock, so other temporary folders of this entry are
-    leftovers.
-    """
+    """Fill a temporary folder and rename it. The caller holds the lock, so older temporary folders can be removed."""
     for leftover in folder.parent.glob(f".making-{folder.name}-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary = folder.parent / f".making-{folder.name}-{os.getpid()}"
@@ -103,35 +102,34 @@ def _make(folder: Path, name: str, key: Mapping[str, object], make: Callable[[Pa
 
 
 def open_entry(folder: Path) -> Entry:
-    """The entry in `folder`, its files present and of the noted sizes. Raises DataError otherwise."""
+    """The entry in `folder`. Raises DataError unless all its files exist and have the sizes in the manifest."""
     manifest = read_manifest(folder)
-    for name, noted in manifest.files.items():
+    for name, expected in manifest.files.items():
         path = folder / name
         if not path.is_file():
-            raise DataError(f"{path}: this file of a prepared corpus is missing; {_remedy(folder)}")
-        if path.stat().st_size != noted.bytes:
+            raise DataError(f"{path}: this file of a prepared corpus is missing. {_remedy(folder)}")
+        if path.stat().st_size != expected.bytes:
             raise DataError(
-                f"{path}: {path.stat().st_size:,} bytes, but {noted.bytes:,} were written; {_remedy(folder)}"
+                f"{path}: {path.stat().st_size:,} bytes, but {expected.bytes:,} were written. {_remedy(folder)}"
             )
     return Entry(folder, manifest.facts, frozenset(manifest.files))
 
 
 def verify_entry(folder: Path) -> int:
-    """Check every file of an entry against its SHA-256; how many there are. Raises DataError that names the damaged
-    file.
-    """
+    """The number of files of an entry, after each was checked against its SHA-256. Raises DataError for a wrong one."""
     open_entry(folder)
     files = read_manifest(folder).files
-    for name, noted in files.items():
-        if (digest := file_sha256(folder / name)) != noted.sha256:
+    for name, expected in files.items():
+        if (digest := file_sha256(folder / name)) != expected.sha256:
             raise DataError(
-                f"{folder / name}: damaged (sha256 {digest[:16]}..., written {noted.sha256[:16]}...); {_remedy(folder)}"
+                f"{folder / name}: damaged (sha256 {digest[:16]}..., written {expected.sha256[:16]}...). "
+                f"{_remedy(folder)}"
             )
     return len(files)
 
 
 def is_entry(folder: Path) -> bool:
-    """Whether `folder` holds a sound manifest of this cache (and not some other program's)."""
+    """Whether `folder` holds a valid manifest of this cache, and not one of another program."""
     try:
         read_manifest(folder)
     except DataError:
@@ -144,39 +142,40 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         manifest = typed(Manifest, read_json(path))
-        strange = [name for name in manifest.files if PurePath(name).name != name]
-        if strange:
-            raise ValueError(f"it names files outside its own folder ({strange[0]!r:.60})")
+        outside = [name for name in manifest.files if PurePath(name).name != name]
+        if outside:
+            raise ValueError(f"it names files outside its own folder ({outside[0]!r:.60})")
     except FileNotFoundError:
-        raise DataError(f"{path}: is missing; {_remedy(folder)}") from None
+        raise DataError(f"{path}: is missing. {_remedy(folder)}") from None
     except DamagedFile as error:
-        raise DataError(f"{path}: damaged: {error.reason}; {_remedy(folder)}") from None
+        raise DataError(f"{path}: damaged: {error.reason}. {_remedy(folder)}") from None
     except ValueError as error:
-        raise DataError(f"{path}: damaged: {error}; {_remedy(folder)}") from None
+        raise DataError(f"{path}: damaged: {error}. {_remedy(folder)}") from None
     return manifest
 
 
 def _remedy(folder: Path) -> str:
-    return f"delete the folder {folder} and prepare the corpus again"
+    return f"Delete the folder {folder} and prepare the corpus again"
 
 
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Hold the lock of `folder`; wait, with a line on stderr, while another process has it. Raises DataError where none
-    can be made.
+    """Hold the lock of `folder`. Waits while another process has it, with a message that names `what`.
+
+    Raises DataError if the lock file cannot be created.
     """
     path = folder.parent / f".{folder.name}.lock"
-    with ExitStack() as held:
+    with ExitStack() as stack:
         with writing(folder.parent):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            waiting = f"{what} is being prepared by another process; waiting for it ..."
-            held.enter_context(locks.locked(path, lambda: say(waiting)))
+            message = f"{what} is being prepared by another process; waiting for it ..."
+            stack.enter_context(locks.locked(path, lambda: say(message)))
         yield
 
 
 @contextmanager
 def writing(cache_dir: Path) -> Iterator[None]:
-    """Turn an OSError of the enclosed work into a DataError about a cache folder that cannot be written."""
+    """Turn an OSError of the block into a DataError about a cache folder that cannot be written."""
     try:
         yield
     except OSError as error:
@@ -185,20 +184,18 @@ def writing(cache_dir: Path) -> Iterator[None]:
                 f"{describe_os_error(error, cache_dir)}. Make room, or choose another cache folder with paths.cache=..."
             ) from error
         raise DataError(
-            f"{cache_dir}: cannot write to the cache folder ({error.strerror or error}); choose a writable one with "
+            f"{cache_dir}: cannot write to the cache folder ({error.strerror or error}). Choose a writable one with "
             "enough free space"
         ) from error
 
 
 def is_stamped(cache_dir: Path, key: Mapping[str, object]) -> bool:
-    """Whether `stamp` noted before that the slow check which `key` describes was passed."""
-    return (entry_folder(cache_dir, "checked", key)).is_file()
+    """Whether the slow check that `key` describes has passed before, as recorded by `stamp`."""
+    return entry_folder(cache_dir, "checked", key).is_file()
 
 
 def stamp(cache_dir: Path, key: Mapping[str, object]) -> None:
-    """Note that a slow check was passed. A cache that cannot be written only means that the check is done again next
-    time.
-    """
+    """Record that a slow check has passed. If the cache cannot be written, the check is repeated next time."""
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         write_lines(entry_folder(cache_dir, "checked", key), [json.dumps(dict(key), sort_keys=True), "\n"])

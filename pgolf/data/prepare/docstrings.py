@@ -1,8 +1,8 @@
-"""Documentation text of installed packages, read from their source files by `ast`: nothing is imported or run.
+"""Documentation text of installed packages, read from their source files by `ast`. No package is imported or run.
 
-A source file gives one document: the docstrings of its module, classes and functions in order, cleaned as `inspect`
-does, and the long strings of `add_newdoc` and `add_docstr` calls, by which numpy and torch document what is written in
-C; joined by blank lines.
+A source file gives one document. It consists of the docstrings of module, classes and functions, in order and cleaned
+by `inspect.cleandoc`, and of the long strings in calls of `add_newdoc` and `add_docstr`, which numpy and torch use to
+document C code. They are joined by blank lines.
 """
 
 from __future__ import annotations
@@ -41,34 +41,32 @@ _OWNERS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def package_folder(package: str) -> Path:
-    """Source folder of an installed package, found without importing it; `stdlib` is the interpreter's own library.
+    """The source folder of an installed package, without importing it; `stdlib` is the standard library.
 
-    Raises DataError when it is not installed as a folder of sources.
+    Raises DataError if the package is not installed as a folder of sources.
     """
     if package == STDLIB:
         return Path(sysconfig.get_path("stdlib"))
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise DataError(
-            f"the package {package} is not installed, and its documentation is part of this corpus; install {package}"
+            f"the package {package} is not installed, but its documentation is part of this corpus. Install {package}"
         )
     return Path(next(iter(spec.submodule_search_locations)))
 
 
 def source_files(root: Path) -> list[Path]:
     """Python sources under `root`, sorted by relative path, without tests and vendored packages."""
-    found: list[Path] = []
+    paths: list[Path] = []
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS and not name.startswith((".", "config-"))]
-        found.extend(Path(folder, name) for name in files if name.endswith(".py") and not name.startswith("test_"))
-    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+        paths.extend(Path(folder, name) for name in files if name.endswith(".py") and not name.startswith("test_"))
+    return sorted(paths, key=lambda path: path.relative_to(root).as_posix())
 
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """No garbage collection inside: a syntax tree has no cycles, and looking for some among its nodes takes half the
-    time of parsing.
-    """
+    """No garbage collection inside: a syntax tree has no cycles, and the search takes half the parsing time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -80,7 +78,10 @@ def collector_paused() -> Iterator[None]:
 
 @collector_paused()
 def package_documents(package: str) -> tuple[list[Document], list[str]]:
-    """A document for every source file with documentation, and the names of the files that could not be parsed."""
+    """One document per source file with documentation, and the names of the files that could not be parsed.
+
+    Raises DataError if the package is not installed.
+    """
     root = package_folder(package)
     documents, unreadable = [], []
     for path in source_files(root):
@@ -96,11 +97,9 @@ def package_documents(package: str) -> tuple[list[Document], list[str]]:
 
 
 def documentation(source: bytes) -> Iterator[str]:
-    """Cleaned documentation strings of a source file in their order. Raises SyntaxError or ValueError as `ast.parse`
-    does.
-    """
+    """The documentation strings of a source file, cleaned and in order. Raises the errors of `ast.parse`."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of invalid escapes in other people's sources
+        warnings.simplefilter("ignore")  # about invalid escapes in third-party sources
         tree = ast.parse(source)
     attaching = any(name.encode() in source for name in _ATTACHING_CALLS)
     stack: list[ast.AST] = [tree]
@@ -128,12 +127,12 @@ def _attached(call: ast.Call) -> Iterator[str]:
 
 
 def topic_documents() -> list[Document]:
-    """The language reference that `help()` shows, one document per topic."""
+    """The topics of the language reference that `help()` shows, one document each."""
     from pydoc_data.topics import topics
 
     return [document(f"topics/{name}", text) for name, text in sorted(topics.items())]
 
 
 def python_version() -> str:
-    """The interpreter's version, as the standard library's text depends on it."""
+    """The interpreter's name and version, which determine the text of the standard library."""
     return f"{sys.implementation.name} {'.'.join(map(str, sys.version_info[:3]))}"

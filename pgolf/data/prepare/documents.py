@@ -1,8 +1,8 @@
-"""Text as documents of units: cut, de-duplicated and split into training and validation, all before any tokenizer.
+"""Text as documents and units: cut, deduplicated and split into training and validation, before any tokenizer.
 
-A unit is a paragraph with the separator that follows it; a paragraph of more than 1000 characters is cut into several
-at line ends, else at spaces, else anywhere. The units of a document joined give its text back exactly. Nothing here
-depends on a vocabulary, so the validation text is the same for every tokenizer.
+A unit is a paragraph with the separator that follows it. A paragraph of more than 1000 characters is cut into several
+units: at line ends, else at spaces, else anywhere. The joined units of a document give its text back exactly. Nothing
+here depends on a vocabulary, so the validation text is the same for every tokenizer.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Document:
 
     @property
     def text(self) -> str:
+        """The joined units, without white space at the ends."""
         return "".join(self.units).strip()
 
     @property
@@ -37,7 +38,7 @@ class Document:
 
 
 def document(name: str, text: str) -> Document:
-    """A document of `text`, cut into units. Lone surrogates, which no UTF-8 can hold, are dropped."""
+    """A document of `text`, cut into units. Lone surrogates, which UTF-8 cannot encode, are dropped."""
     clean = text.encode("utf-8", "ignore").decode("utf-8")
     units: list[str] = []
     start = 0
@@ -49,9 +50,7 @@ def document(name: str, text: str) -> Document:
 
 
 def _bounded(paragraph: str) -> list[str]:
-    """The paragraph in parts of at most MAX_UNIT_CHARS characters, cut after a line end, else after a space, else
-    anywhere.
-    """
+    """Parts of a paragraph of at most MAX_UNIT_CHARS characters, cut after a line end, else a space, else anywhere."""
     parts = []
     start = 0
     while len(paragraph) - start > MAX_UNIT_CHARS:
@@ -67,49 +66,49 @@ def _bounded(paragraph: str) -> list[str]:
 
 
 def deduplicate(documents: Iterable[Document]) -> tuple[list[Document], int]:
-    """The documents without any unit that an earlier place of the corpus has (whitespace apart), and how many units
-    that removed.
+    """The documents without units that occur earlier in the corpus, and the number of units that were removed.
 
-    A document with nothing left is dropped.
+    Units are compared without regard to white space. A document without any unit left is dropped.
     """
-    seen: set[str] = set()
-    kept: list[Document] = []
+    known: set[str] = set()
+    result: list[Document] = []
     removed = 0
     for each in documents:
-        fresh = []
+        new_units = []
         for unit in each.units:
             key = " ".join(unit.split())
-            if key and key not in seen:
-                seen.add(key)
-                fresh.append(unit)
+            if key and key not in known:
+                known.add(key)
+                new_units.append(unit)
             elif key:
                 removed += 1
-        if fresh:
-            kept.append(Document(each.name, tuple(fresh)))
-    return kept, removed
+        if new_units:
+            result.append(Document(each.name, tuple(new_units)))
+    return result, removed
 
 
 def split(documents: Sequence[Document], val_fraction: float, what: str) -> tuple[list[Document], list[Document]]:
     """Training and validation documents, each in the given order.
 
-    Documents are ranked by a hash of their names; validation takes them in that order until it holds `val_fraction` (at
-    most 0.5) of the bytes, passing over those that are larger than a quarter of that share and than the median
-    document, so that no one file becomes the validation set. Raises DataError when there are fewer than two documents.
+    Documents are ranked by a hash of their names. Validation takes them in that order until it has `val_fraction` (at
+    most 0.5) of the bytes. It skips documents that are larger than a quarter of its share and larger than the median
+    document, so that a single file cannot become the validation set. Raises DataError, which names the text as `what`,
+    if there are fewer than two documents.
     """
     if len(documents) < 2:
         raise DataError(
-            f"{what}: {len(documents)} document(s) in the text, but training and validation need one each; give more "
-            "text or files"
+            f"{what}: {len(documents)} document(s) in the text, but training and validation need one each. Give more "
+            "text"
         )
     sizes = [each.size_bytes for each in documents]
     share_bytes = val_fraction * sum(sizes)
     ranked = sorted(range(len(documents)), key=lambda index: hashlib.sha256(documents[index].name.encode()).digest())
     limit_bytes = max(share_bytes / 4, statistics.median_low(sizes))
-    chosen: set[int] = set()
-    taken_bytes = 0
+    val_indices: set[int] = set()
+    val_bytes = 0
     for index in ranked:
-        if taken_bytes < share_bytes and sizes[index] <= limit_bytes:
-            chosen.add(index)
-            taken_bytes += sizes[index]
-    train = [each for index, each in enumerate(documents) if index not in chosen]
-    return train, [each for index, each in enumerate(documents) if index in chosen]
+        if val_bytes < share_bytes and sizes[index] <= limit_bytes:
+            val_indices.add(index)
+            val_bytes += sizes[index]
+    train = [each for index, each in enumerate(documents) if index not in val_indices]
+    return train, [each for index, each in enumerate(documents) if index in val_indices]

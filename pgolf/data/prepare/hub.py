@@ -1,10 +1,8 @@
-"""Files of a dataset repository on the Hugging Face hub, kept in one folder and fetched only when they are missing or
-damaged.
+"""Local copies of files of a dataset repository on the Hugging Face hub, downloaded if they are missing or damaged.
 
-All files come from one commit: the one that the revision named at the first download, noted in `source.json`.
-`huggingface_hub` does the transfer and resumes one whose connection drops; a process that was killed keeps every
-finished file and begins the unfinished one again. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are honoured by that
-library.
+All files come from one commit. It is the one that the revision named at the first download, recorded in `source.json`.
+`huggingface_hub` transfers the files, resumes after a lost connection, and reads HF_ENDPOINT, HF_TOKEN and
+HF_HUB_OFFLINE. After a killed process, complete files remain, and an incomplete one is downloaded again.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ _SOURCE = "source.json"
 
 @dataclass(frozen=True)
 class Source:
-    """What the files of a folder came from."""
+    """The origin of the files in a folder: the content of `source.json`."""
 
     repo: str
     revision: str
@@ -41,21 +39,21 @@ class HubFolder:
         self.folder, self.repo, self.revision = folder, repo, revision
 
     def fetch(self, name: str, check: Callable[[Path], object]) -> Path:
-        """Local path of file `name` of the repository, after `check(path)` passed; `check` raises DataError for a
-        damaged file.
+        """The local path of file `name` of the repository, downloaded if necessary.
 
-        A damaged file is downloaded again once. Raises DataError when it stays damaged, is not in the repository or
-        cannot be reached.
+        check: called with the path; raises DataError for a damaged file, which is then downloaded once more. Raises
+        DataError if the file is still damaged, does not exist in the repository, or cannot be downloaded.
         """
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise DataError(
-                f"{self.repo}: refusing the file name {name!r}, which leaves the repository; the manifest is damaged"
+                f"{self.repo}: the manifest is damaged, it names a file outside the repository ({name!r}). Choose "
+                "another revision"
             )
         path = self.folder / name
         if path.exists() and _passes(check, path):
             return path
         with locked(self.folder, f"{self.repo} from the hub"):
-            if path.exists() and _passes(check, path):  # another process had the lock and fetched it
+            if path.exists() and _passes(check, path):  # another process had the lock and downloaded it
                 return path
             path.unlink(missing_ok=True)
             self._download(name)
@@ -67,8 +65,8 @@ class HubFolder:
                     check(path)
                 except DataError as error:
                     raise DataError(
-                        f"{error}\n{self.repo}/{name} was downloaded twice and is damaged both times;"
-                        " try again later or choose another revision"
+                        f"{error}\n{self.repo}/{name} was downloaded twice and is damaged both times."
+                        " Try again later or choose another revision"
                     ) from error
         return path
 
@@ -79,18 +77,18 @@ class HubFolder:
             hub.hf_hub_download(
                 self.repo, name, repo_type="dataset", revision=commit, local_dir=self.folder, force_download=True
             )
-        except Exception as error:  # the client raises its own, its HTTP library's and OSErrors
+        except Exception as error:  # errors of the client, of its HTTP library, and OSError
             raise self._unreachable(name, error) from error
 
     def _commit(self, name: str) -> str:
-        """The commit that this folder holds; asked for by the first download and noted."""
-        note = self.folder / _SOURCE
-        if note.is_file():
+        """The commit of the files in this folder. The first download asks the hub for it, and records it."""
+        source_path = self.folder / _SOURCE
+        if source_path.is_file():
             try:
-                return typed(Source, read_json(note), "").commit
+                return typed(Source, read_json(source_path), "").commit
             except (ValueError, DamagedFile) as error:
                 raise DataError(
-                    f"{note}: damaged ({error}); delete the folder {self.folder} and download again"
+                    f"{source_path}: damaged ({error}). Delete the folder {self.folder} and download again"
                 ) from error
         hub = _huggingface_hub()
         try:
@@ -100,12 +98,12 @@ class HubFolder:
             raise self._unreachable(name, error) from error
         if not commit:
             raise DataError(
-                f"{url}: the server names no commit, so it does not speak the hub's protocol; check HF_ENDPOINT"
+                f"{url}: the server does not name a commit, so it is not a Hugging Face hub. Check HF_ENDPOINT"
             )
         with writing(self.folder.parent):
             self.folder.mkdir(parents=True, exist_ok=True)
             source = {"repo": self.repo, "revision": self.revision, "commit": commit}
-            write_lines(note, [json.dumps(source, indent=1, sort_keys=True) + "\n"])
+            write_lines(source_path, [json.dumps(source, indent=1, sort_keys=True) + "\n"])
         return str(commit)
 
     def _unreachable(self, name: str, error: Exception) -> DataError:
@@ -116,14 +114,13 @@ class HubFolder:
             )
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no details'}"
         return DataError(
-            f"{self.repo}/{name} (revision {self.revision}): cannot be downloaded ({reason}); check the network, "
-            "HF_ENDPOINT and the names"
-            f" of repo and revision, or copy the file to {self.folder / name}"
+            f"{self.repo}/{name} (revision {self.revision}): cannot be downloaded ({reason}). Check the network, "
+            f"HF_ENDPOINT and the names of repo and revision, or copy the file to {self.folder / name}"
         )
 
 
 def _passes(check: Callable[[Path], object], path: Path) -> bool:
-    """Whether `path` passes `check`; the complaint goes to stderr."""
+    """Whether `path` passes `check`. An error message goes to stderr."""
     try:
         check(path)
     except DataError as error:
@@ -133,9 +130,9 @@ def _passes(check: Callable[[Path], object], path: Path) -> bool:
 
 
 def _huggingface_hub() -> ModuleType:
-    """The client library, imported only here. Raises DataError with the command that installs it."""
+    """The client library, imported only here. Raises DataError, with the command that installs it, if it is missing."""
     try:
         import huggingface_hub
     except ImportError as error:
-        raise DataError(f"downloading needs huggingface_hub ({error}); pip install pgolf[hub]") from error
+        raise DataError(f"downloading needs huggingface_hub ({error}). Run `pip install pgolf[hub]`") from error
     return huggingface_hub

@@ -1,8 +1,8 @@
-"""Which windows of one token array also stand in another, at any offset, by vectorised rolling hashes.
+"""Windows of one token array that also occur in another, at any offset, found by vectorised rolling hashes.
 
-The hash of a window of 2k tokens is mixed from the hashes of its two halves, so 64 tokens take six passes over the
-array. 64-bit hashes: a chance match among 10 million and 200,000 windows has probability 1e-7, and would only make a
-caller remove a paragraph too many.
+The hash of a window of 2k tokens is computed from the hashes of its two halves, so 64 tokens take six passes over the
+array. Hashes have 64 bits. Between 10 million and 200,000 windows, a false match has probability 1e-7; its only effect
+would be that the caller removes one paragraph too many.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ _BLOCK_TOKENS = 8_000_000
 
 
 def window_hashes(tokens: np.ndarray, window_tokens: int) -> np.ndarray:
-    """uint64 hash of every window of `window_tokens` tokens of tokens[N]: [N - window_tokens + 1], empty when N is
-    smaller.
-    """
+    """The hash of every window of `window_tokens` tokens, uint64 [N - window_tokens + 1]; empty if N is smaller."""
     assert window_tokens >= 1, window_tokens
     count = len(tokens) - window_tokens + 1
     if count < 1:
@@ -35,21 +33,21 @@ def window_hashes(tokens: np.ndarray, window_tokens: int) -> np.ndarray:
 
 
 def shared_windows(haystack: np.ndarray, needles: np.ndarray, window_tokens: int) -> np.ndarray:
-    """Start positions in `haystack`, ascending, of the windows that stand anywhere in `needles`, int64."""
-    wanted = np.unique(window_hashes(needles, window_tokens))
-    if not len(wanted):
+    """Start positions in `haystack` of the windows that occur anywhere in `needles`, int64, ascending."""
+    needle_hashes = np.unique(window_hashes(needles, window_tokens))
+    if not len(needle_hashes):
         return np.empty(0, dtype=np.int64)
-    found = []
+    positions = []
     for start in range(0, len(haystack), _BLOCK_TOKENS):
         hashes = window_hashes(haystack[start : start + _BLOCK_TOKENS + window_tokens - 1], window_tokens)
-        place = np.searchsorted(wanted, hashes)
-        place[place == len(wanted)] = 0
-        found.append(start + np.flatnonzero(wanted[place] == hashes))
-    return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+        place = np.searchsorted(needle_hashes, hashes)
+        place[place == len(needle_hashes)] = 0
+        positions.append(start + np.flatnonzero(needle_hashes[place] == hashes))
+    return np.concatenate(positions) if positions else np.empty(0, dtype=np.int64)
 
 
 def _join(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Hash of two adjoining windows; the order matters."""
+    """The hash of two adjacent windows; the order matters."""
     return _mix(left * np.uint64(0x9E3779B97F4A7C15) + right)
 
 

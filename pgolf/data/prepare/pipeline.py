@@ -1,10 +1,9 @@
-"""From documents to a corpus in a folder: de-duplicate, split, train the tokenizer, encode, remove overlaps, write
-shards.
+"""From documents to a corpus: deduplicate, split, train the tokenizer, encode, remove overlaps, write shards.
 
-What both `docs` and `text` share. The validation text depends on the documents and the fraction alone, never on the
-vocabulary. The tokenizer sees the training part only. Leaks are closed on the training side: a training unit in the
-middle of a 64-token window that also stands in the validation tokens, at any offset, is removed from the text, and
-again until no such window is left. So validation stays what it was, and its byte table stays exact.
+Used by `docs` and `text`. The validation text depends on the documents and the fraction only, never on the vocabulary.
+The tokenizer is trained on the training part. Leaks are removed from the training side. If a window of 64 training
+tokens also occurs in the validation tokens, at any offset, the unit in its middle is removed from the training text.
+This is repeated until no such window is left. So the validation part, and its number of bytes, do not change.
 """
 
 from __future__ import annotations
@@ -18,55 +17,70 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 
-from pgolf.data.prepare.bpe import train_bpe
+from pgolf.data.prepare.bpe import MAX_VOCAB_SIZE, MIN_VOCAB_SIZE, train_bpe
 from pgolf.data.prepare.cache import MANIFEST, Entry
 from pgolf.data.prepare.documents import Document, deduplicate, split
 from pgolf.data.prepare.overlap import shared_windows
 from pgolf.data.progress import say
 from pgolf.data.shards import concatenated, write_shards
 from pgolf.data.tokenizer import check_text, encode_documents, tokenizer_from
-from pgolf.errors import DataError
+from pgolf.errors import DataError, require
 from pgolf.machine.files import write_whole
 from pgolf.machine.typed import typed
 from pgolf.slots import Corpus
 
-PIPELINE_VERSION = 1  # enters every cache key: raise it when the same text would give other tokens
+PIPELINE_VERSION = 1  # part of every cache key: increase it when the same text gives other tokens
 WINDOW_TOKENS = 64
 TOKENIZER_FILE = "tokenizer.model"
 
 
-def pipeline_key(vocab_size: int, val_fraction: float) -> dict[str, object]:
-    """What a corpus made by `build` depends on besides its documents."""
-    return {
-        "pipeline": PIPELINE_VERSION,
-        "sentencepiece": version("sentencepiece"),
-        "val_fraction": val_fraction,
-        "vocab_size": vocab_size,
-        "window_tokens": WINDOW_TOKENS,
-    }
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of a corpus that is prepared from text. Raises OptionError for a value out of range.
 
-
-def build(
-    folder: Path, name: str, documents: Sequence[Document], *, vocab_size: int, val_fraction: float, what: str
-) -> dict[str, object]:
-    """Write tokenizer and shards of `documents` into `folder` and return the facts for the manifest.
-
-    Shards are named after `name`. Raises DataError, beginning with `what`, for text that is too small for the
-    vocabulary or for a split.
+    vocab_size: pieces of the tokenizer. val_fraction: the fraction of the text, in bytes, that is validation.
     """
+
+    vocab_size: int
+    val_fraction: float
+
+    def __post_init__(self) -> None:
+        remedy = f"give {MIN_VOCAB_SIZE} to {MAX_VOCAB_SIZE} pieces"
+        require(MIN_VOCAB_SIZE <= self.vocab_size <= MAX_VOCAB_SIZE, "vocab_size", self.vocab_size, remedy)
+        remedy = "give a fraction above 0 and at most 0.5"
+        require(0 < self.val_fraction <= 0.5, "val_fraction", self.val_fraction, remedy)
+
+    def key(self) -> dict[str, object]:
+        """Everything but its documents that a corpus made by `build` depends on."""
+        return {
+            "pipeline": PIPELINE_VERSION,
+            "sentencepiece": version("sentencepiece"),
+            "val_fraction": self.val_fraction,
+            "vocab_size": self.vocab_size,
+            "window_tokens": WINDOW_TOKENS,
+        }
+
+
+def build(folder: Path, name: str, documents: Sequence[Document], recipe: Recipe, what: str) -> dict[str, object]:
+    """Write the tokenizer and the shards of `documents` into `folder`. Returns the facts for the manifest.
+
+    Shards are named after `name`. Raises DataError, which names the text as `what`, for a text that is too small for
+    the vocabulary or for a split.
+    """
+    vocab_size = recipe.vocab_size
     unique, repeated = deduplicate(documents)
-    train, val = split(unique, val_fraction, what)
+    train, val = split(unique, recipe.val_fraction, what)
     say(
         f"  training a tokenizer of {vocab_size} pieces on {sum(each.size_bytes for each in train):,} bytes of text ..."
     )
     model = train_bpe((unit for each in train for unit in each.units), vocab_size, what)
     tokenizer = tokenizer_from(model, what)
-    say("  encoding, and removing from training what also stands in validation ...")
+    say("  encoding, and removing from training the text that is also in validation ...")
     val_tokens = concatenated(encode_documents(tokenizer, [each.text for each in val]))
     train, encoded, removed = remove_overlap(tokenizer, train, val_tokens)
     if not train:
         raise DataError(
-            f"{what}: nothing is left to train on, all of it stands in the validation text too; give more varied text"
+            f"{what}: nothing is left to train on, as all of it is in the validation text too. Give more varied text"
         )
     train_tokens = concatenated(encoded)
     check_text(tokenizer, val_tokens, f"{what}: validation")
@@ -89,11 +103,11 @@ def build(
 def remove_overlap(
     tokenizer: sentencepiece.SentencePieceProcessor, train: Sequence[Document], val_tokens: np.ndarray
 ) -> tuple[list[Document], list[np.ndarray], int]:
-    """Training documents without any window of WINDOW_TOKENS tokens of val_tokens, their tokens, and the number of
-    units removed.
+    """Training documents that share no window of WINDOW_TOKENS tokens with val_tokens.
 
-    Of each shared window the unit in its middle goes; documents are re-encoded and searched again until none is shared.
-    Ends because each round removes a unit.
+    Returns the documents, their tokens, and the number of units that were removed. For each shared window, the unit in
+    its middle is removed; the documents are then encoded and searched again, until no window is shared. Every round
+    removes at least one unit, so the loop ends.
     """
     documents, removed = list(train), 0
     encoded = encode_documents(tokenizer, [each.text for each in documents])
@@ -107,25 +121,25 @@ def remove_overlap(
         changed = np.unique(owners).tolist()
         for index in changed:
             offsets = middles[owners == index] - (ends[index] - len(encoded[index]))
-            doomed = _units_at(tokenizer, documents[index], encoded[index], offsets)
-            removed += len(doomed)
-            kept = tuple(unit for place, unit in enumerate(documents[index].units) if place not in doomed)
-            documents[index] = Document(documents[index].name, kept)
-        for index, fresh in zip(
-            changed, encode_documents(tokenizer, [documents[index].text for index in changed]), strict=True
-        ):
-            encoded[index] = fresh
-        filled = [index for index, each in enumerate(documents) if each.units]
-        documents, encoded = [documents[index] for index in filled], [encoded[index] for index in filled]
+            overlaps = _units_at(tokenizer, documents[index], encoded[index], offsets)
+            removed += len(overlaps)
+            units = tuple(unit for place, unit in enumerate(documents[index].units) if place not in overlaps)
+            documents[index] = Document(documents[index].name, units)
+        new_tokens = encode_documents(tokenizer, [documents[index].text for index in changed])
+        for index, tokens_of_document in zip(changed, new_tokens, strict=True):
+            encoded[index] = tokens_of_document
+        non_empty = [index for index, each in enumerate(documents) if each.units]
+        documents, encoded = [documents[index] for index in non_empty], [encoded[index] for index in non_empty]
     return documents, encoded, removed
 
 
 def _units_at(
     tokenizer: sentencepiece.SentencePieceProcessor, document: Document, tokens: np.ndarray, offsets: np.ndarray
 ) -> set[int]:
-    """Indices of the units of `document` in which the tokens at `offsets` stand, found by bytes of normalised text.
+    """Indices of the units of `document` that contain the tokens at `offsets`, by bytes of normalised text.
 
-    Where normalising across a cut moves a byte this can be a neighbour; the search that follows corrects it.
+    Normalisation across a cut can move a byte, so an index can be that of the neighbour. The caller searches again, so
+    the result is right in the end.
     """
     pieces = [tokenizer.id_to_piece(index) for index in tokens.tolist()]
     sizes = [
@@ -152,7 +166,7 @@ def _text_facts(part: str, documents: Sequence[Document], tokens: np.ndarray) ->
 
 @dataclass(frozen=True)
 class Facts:
-    """What `build` notes of a corpus and a run needs."""
+    """The facts in the manifest of a corpus that a run needs."""
 
     train_shards: tuple[str, ...]
     val_shards: tuple[str, ...]
@@ -161,19 +175,19 @@ class Facts:
 
 
 def corpus_of(entry: Entry, name: str, shuffle_seed: int | None) -> Corpus:
-    """The corpus that lies in a cache entry made by `build`. Raises DataError where its manifest says otherwise."""
+    """The corpus in a cache entry made by `build`. Raises DataError if its manifest lacks a fact or a file."""
     try:
         facts = typed(
             Facts,
             {key: entry.facts[key] for key in ("train_shards", "val_shards", "vocab_size", "val_text_bytes")},
             "facts",
         )
-        absent = {*facts.train_shards, *facts.val_shards, TOKENIZER_FILE} - entry.files
-        if absent:
-            raise ValueError(f"it does not list {sorted(absent)[0]!r:.60} among its files")
+        missing = {*facts.train_shards, *facts.val_shards, TOKENIZER_FILE} - entry.files
+        if missing:
+            raise ValueError(f"it does not list {sorted(missing)[0]!r:.60} among its files")
     except (KeyError, ValueError) as error:
         raise DataError(
-            f"{entry.folder / MANIFEST}: damaged: {error}; delete the folder and prepare the corpus again"
+            f"{entry.folder / MANIFEST}: damaged: {error}. Delete the folder and prepare the corpus again"
         ) from None
     return Corpus(
         name=name,

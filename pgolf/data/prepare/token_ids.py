@@ -1,4 +1,4 @@
-"""Reading every token of foreign shards once: ids outside the vocabulary would index past the model's tables."""
+"""The check of every token id of shards from elsewhere: one outside the vocabulary would index beyond the tables."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _ANNOUNCED_TOKENS = 200_000_000
 
 
 def check_token_ids(cache_dir: Path, shards: Sequence[Path], vocab_size: int) -> None:
-    """Check headers, sizes and that every id is below `vocab_size`. Raises DataError that names file and position.
+    """Check headers and sizes, and that every id is below `vocab_size`. Raises DataError with file and position.
 
-    Files that passed are remembered in the cache by path, size and time of change, and only their headers are read
-    again.
+    A set of files that has passed is recorded in the cache by path, size and time of change. Later only its headers are
+    read.
     """
     tokens = sum(token_count(path) for path in shards)
     states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in shards]

@@ -105,11 +105,11 @@ def test_damage_is_named_with_the_remedy(tmp_path: Path) -> None:
     file.write_bytes(b"012345678X")
     open_entry(folder)  # same size: opening is cheap and does not notice
     with pytest.raises(
-        DataError, match=r"tokens\.bin: damaged \(sha256 .*; delete the folder .*demo-.* and prepare the corpus again"
+        DataError, match=r"tokens\.bin: damaged \(sha256 .*\. Delete the folder .*demo-.* and prepare the corpus again"
     ):
         verify_entry(folder)
     file.write_bytes(b"0123")
-    with pytest.raises(DataError, match=r"tokens\.bin: 4 bytes, but 10 were written; delete the folder"):
+    with pytest.raises(DataError, match=r"tokens\.bin: 4 bytes, but 10 were written\. Delete the folder"):
         prepare_entry(tmp_path, "demo", KEY, _never)
     file.unlink()
     with pytest.raises(DataError, match=r"tokens\.bin: this file of a prepared corpus is missing"):
@@ -125,7 +125,7 @@ def test_damage_is_named_with_the_remedy(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"file: cannot write to the cache folder .*choose a writable one"):
+    with pytest.raises(DataError, match=r"file: cannot write to the cache folder .*Choose a writable one"):
         prepare_entry(tmp_path / "file", "demo", KEY, _make)
 
 
