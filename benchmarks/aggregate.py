@@ -1,10 +1,9 @@
-"""Seconds to aggregate 10,000 records: read, group, test, write, as `python -m pgolf.aggregate` does it, start of
-Python included.
+"""Seconds that `python -m pgolf.aggregate` takes for 10,000 records, including the start of Python.
 
     python benchmarks/aggregate.py [--records 10000] [--seeds 5] [--keys 170]
 
-Makes the records in a temporary folder first, outside the clock: `--records / --seeds` arms of `--seeds` seeds, each
-record as large as a real one (configuration keys, source files, measured fields).
+The records are written to a temporary folder before the clock starts: `--records / --seeds` arms of `--seeds` seeds.
+Each record is as large as a real one (configuration keys, source files, measured fields).
 """
 
 import argparse
@@ -22,10 +21,11 @@ from pathlib import Path
 from pgolf.records.plan import PlannedCell, Sweep, add_to_plan
 from pgolf.records.record import write_record
 
-PER_STUDY = 100  # arms
+PER_STUDY = 100  # arms per study
 
 
 def record(study: str, arm: str, number: int, seed: int, keys: int, draw: random.Random) -> dict[str, object]:
+    """A record of one run. number: of its arm; keys: number of configuration keys; draw: source of its scores."""
     size = 500_000 + draw.randrange(1000)
     bpb = draw.gauss(1.2 + 0.001 * (number % 17), 0.002)
     config = {f"config.section{k % 10}.key{k}": k for k in range(keys)} | {
@@ -79,16 +79,17 @@ def record(study: str, arm: str, number: int, seed: int, keys: int, draw: random
 
 
 def make(root: Path, records: int, seeds: int, keys: int) -> None:
+    """Write run folders with records, and the plan of each study, below `root`."""
     draw = random.Random(0)
     cells: dict[str, list[PlannedCell]] = {}
     for number in range(records // seeds):
         study, arm = f"study{number // PER_STUDY}", f"head=mos,model.head.rank={number}"
         for seed in range(1, seeds + 1):
-            made = record(study, arm, number, seed, keys, draw)
-            name = f"{arm}/seed{seed}-{str(made['fingerprint'])[:8]}"
+            row = record(study, arm, number, seed, keys, draw)
+            name = f"{arm}/seed{seed}-{str(row['fingerprint'])[:8]}"
             (root / study / name).mkdir(parents=True)
-            write_record(root / study / name, made)
-            cells.setdefault(study, []).append(PlannedCell(study, arm, seed, str(made["fingerprint"]), name))
+            write_record(root / study / name, row)
+            cells.setdefault(study, []).append(PlannedCell(study, arm, seed, str(row["fingerprint"]), name))
     for study, planned in cells.items():
         add_to_plan(root / study, Sweep((study,), 0.0, "b" * 64, False, tuple(planned)))
 
@@ -100,18 +101,18 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder), args.records, args.seeds, args.keys)
-        os.sync()  # the disk should not be at work on what was made
-        began, cpu = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-        done = subprocess.run(
+        os.sync()  # so that the disk is idle while the clock runs
+        start, cpu = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        result = subprocess.run(
             [sys.executable, "-m", "pgolf.aggregate", folder, "--quiet"], capture_output=True, text=True, check=True
         )
-        took, cpu = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - cpu
+        wall_s, cpu = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - cpu
         rows = [json.loads(line)["status"] for line in (Path(folder) / "results.jsonl").open()]
         size = (Path(folder) / "results.jsonl").stat().st_size
-    print(done.stdout.strip())
+    print(result.stdout.strip())
     print(
-        f"{rows.count('ok'):,} records, {args.records // args.seeds:,} arms, {size / 1e6:.0f} MB: {took:.2f} s "
-        f"({cpu:.2f} s of computing)"
+        f"{rows.count('ok'):,} records, {args.records // args.seeds:,} arms, {size / 1e6:.0f} MB: {wall_s:.2f} s "
+        f"({cpu:.2f} s of CPU time)"
     )
 
 

@@ -1,13 +1,15 @@
-"""Seconds and peak memory of `aggregate` and `report` on inputs that are far too large: each ends, with the work done
-or a reason.
+"""Seconds and peak memory of `aggregate` and `report` on very large inputs. Each must end, with a result or a reason.
 
-    python benchmarks/big_inputs.py [--case rows,seeds,record,metrics,curves] [--rows 100000] [--record-mb 50] [--points
-    1000000]
+    python benchmarks/big_inputs.py [--case rows,seeds,record,metrics,curves] [--rows 100000] [--record-mb 50]
+                                    [--points 1000000]
 
-rows: a file of so many rows, three seeds an arm. seeds: as many rows of three arms. record: one of three records is so
-large. metrics: the three runs of a folder have so many logged points each. curves: the same as a file of rows with its
-curves beside it. The inputs are made in a temporary folder, outside the clock. A limit of --limit-s ends what takes
-longer.
+    rows      a file of --rows rows, with three seeds per arm
+    seeds     a file of --rows rows, with three arms
+    record    three records, one of which has --record-mb megabytes
+    metrics   three runs with --points logged points each
+    curves    a file of rows, and its curves of --points points each
+
+The inputs are written to a temporary folder before the clock starts. A command is stopped after --limit-s seconds.
 """
 
 import argparse
@@ -26,14 +28,14 @@ from aggregate import make, record
 
 from pgolf.records.record import METRICS
 
-KEYS = 20  # configuration keys of a row beside the usual ones
+KEYS = 20  # additional configuration keys of a row
 ARMS = 3
 
 
 def row(number: int, seed: int, draw: random.Random) -> dict[str, Any]:
     arm = f"head=mos,model.head.rank={number}"
-    made = {**record("big", arm, number, seed, KEYS, draw), "schema_version": 1, "row_version": 1, "planned": None}
-    return made | {"folder": f"{arm}/seed{seed}-{str(made['fingerprint'])[:8]}"}
+    fields = {**record("big", arm, number, seed, KEYS, draw), "schema_version": 1, "row_version": 1, "planned": None}
+    return fields | {"folder": f"{arm}/seed{seed}-{str(fields['fingerprint'])[:8]}"}
 
 
 def write_rows(folder: Path, rows: int, arms: int) -> Path:
@@ -51,8 +53,8 @@ def run_folders(folder: Path) -> list[Path]:
 
 def large_record(folder: Path, megabytes: int) -> Path:
     path = run_folders(folder)[0] / "result.json"
-    made = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(made | {"warnings": ["x" * 1000] * (1000 * megabytes)}), encoding="utf-8")
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(fields | {"warnings": ["x" * 1000] * (1000 * megabytes)}), encoding="utf-8")
     return folder
 
 
@@ -89,37 +91,37 @@ def long_curves(folder: Path, points: int) -> Path:
     scores = [round(1.2 + 100 / (step + 100), 5) for step in steps]
     with (folder / "curves.jsonl").open("w", encoding="utf-8") as file:
         for seed in range(1, ARMS + 1):
-            made = {key: row(0, seed, draw)[key] for key in ("study", "arm", "seed", "fingerprint")}
+            run = {key: row(0, seed, draw)[key] for key in ("study", "arm", "seed", "fingerprint")}
             train = {
                 "train_steps": steps,
                 "train_tokens": [4096 * s for s in steps],
                 "train_bpb": scores,
                 "train_nats": scores,
             }
-            file.write(json.dumps(made | train | {"val_steps": steps[::1000], "val_bpb_live": scores[::1000]}) + "\n")
+            file.write(json.dumps(run | train | {"val_steps": steps[::1000], "val_bpb_live": scores[::1000]}) + "\n")
     return path
 
 
 def measure(words: list[str], limit_s: float) -> str:
     """Seconds, peak memory, exit code and last line of one command."""
-    with tempfile.TemporaryFile() as said:
-        began = time.perf_counter()
-        child = subprocess.Popen([sys.executable, "-m", *words], stdout=said, stderr=said)
+    with tempfile.TemporaryFile() as output:
+        start = time.perf_counter()
+        child = subprocess.Popen([sys.executable, "-m", *words], stdout=output, stderr=output)
         while True:
-            pid, status, used = os.wait4(child.pid, os.WNOHANG)
-            if pid or time.perf_counter() - began > limit_s:
+            pid, status, usage = os.wait4(child.pid, os.WNOHANG)
+            if pid or time.perf_counter() - start > limit_s:
                 break
             time.sleep(0.05)
         if not pid:
             child.kill()
-            _, status, used = os.wait4(child.pid, 0)
-        took = time.perf_counter() - began
+            _, status, usage = os.wait4(child.pid, 0)
+        wall_s = time.perf_counter() - start
         child.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        lines = said.read().decode(errors="replace").strip().splitlines()
-    peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    ended = f"exit code {child.returncode}" if pid else f"stopped after {limit_s:g} s"
-    return f"{took:7.1f} s {peak / 2**20:8,.0f} MB  {ended}: {lines[-1][:150] if lines else ''}"
+        output.seek(0)
+        lines = output.read().decode(errors="replace").strip().splitlines()
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    outcome = f"exit code {child.returncode}" if pid else f"stopped after {limit_s:g} s"
+    return f"{wall_s:7.1f} s {peak / 2**20:8,.0f} MB  {outcome}: {lines[-1][:150] if lines else ''}"
 
 
 def main() -> None:
@@ -146,7 +148,7 @@ def main() -> None:
             ):
                 print(f"  {words[0]:16} {measure(words, args.limit_s)}", flush=True)
             page = next(Path(name).glob("*.html"), None)
-            print(f"  page of {page.stat().st_size / 1e6:,.1f} MB" if page else "  no page", flush=True)
+            print(f"  HTML page: {page.stat().st_size / 1e6:,.1f} MB" if page else "  HTML page: none", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
-"""Damaged files of every kind through everything that reads them: `python benchmarks/fuzz.py [--cases 50000] [--seed
-1]`.
+"""Fuzzing of everything that reads a file: `python benchmarks/fuzz.py [--cases 50000] [--seed 1]`.
 
-Two tiny runs of two seeds are made first. Then each case damages one file, in its bytes or, checksums set right again,
-in its values, and gives it to one of its readers: the commands themselves, in this process, or the function that opens
-such a file for training. The result is compared with that of the sound file and counted:
+First, two tiny arms are trained with two seeds. Then each case damages one file, either in its bytes, or in its values
+with corrected checksums. One of the file's readers gets it: a command, run in this process, or the function that opens
+such a file for training. The result is compared with that of the valid file, and counted:
 
-    refused     an error of ours, exit code 2, or a warning that names the file
-    same        accepted, with the same meaning
-    other       accepted as a sound file of another content
+    refused     a PgolfError, exit code 2, or a warning that names the file
+    same        accepted, with the same result
+    other       accepted as a valid file of another content
     traceback   any other exception: a fault of pgolf
-    slow        more than 10 s of computing, or a minute of waiting: a fault
-    marker      something that the file named was run: a fault
+    slow        more than 10 s of CPU time, or a minute of wall time: a fault
+    marker      the file made pgolf run code that it named: a fault
 
-Exit code 1 where there is a fault. Takes about ten minutes on two cores.
+Exit code 1 if there is a fault. Takes about ten minutes on two cores.
 """
 
 import argparse
@@ -32,7 +31,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # where it is loaded by path
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # for tests, which load this file by its path
 
 import torch
 from mutations import Damage, artifact_damage, damaged_bytes, json_damage, state_damage, yaml_damage
@@ -57,13 +56,13 @@ FAULTS = ("traceback", "slow", "marker")
 TINY = "model.width=16 model.layers=2 model.heads=2 model.kv_heads=1 model.mlp_hidden=32 train.steps=4 train.seq_len=16"
 RUN = "train.batch_tokens=64 train.log_every=1 train.val_every=2 eval.max_targets=300 data=text data.vocab_size=300"
 KEY = {"seed": 1, "fingerprint": "0" * 16, "versions.torch": "2", "data_sha": "0" * 64, "code_files": ["run.py 0"]}
-Readers = dict[str, Callable[[], object]]  # by name; each raises PgolfError, or returns what it understood
+Readers = dict[str, Callable[[], object]]  # by name; each raises PgolfError, or returns its result
 VOLATILE = ("at", "ended_at")
 
 
 @dataclass
 class Case:
-    """One kind of file: where it lies, what reads it, and how a damaged one is made from the sound content."""
+    """One kind of file: its path, its readers, and the function that damages its content."""
 
     path: Path
     readers: Readers
@@ -71,7 +70,7 @@ class Case:
 
 
 def make_world(root: Path, seeds: Sequence[int] = (1, 2)) -> None:
-    """Runs of two arms in root/multirun/adhoc, with plan, study, tables, curves and the cache of their corpus."""
+    """Train two arms in root/multirun/adhoc, with plan, study, tables, curves and the cache of their corpus."""
     os.chdir(root)
     words, dice = ("the", "cat", "sat", "on", "a", "mat", "rank", "of", "head"), random.Random(7)
     lines = [f"{number} {' '.join(dice.choices(words, k=9))}." for number in range(900)]
@@ -80,7 +79,7 @@ def make_world(root: Path, seeds: Sequence[int] = (1, 2)) -> None:
     for arm in ("tied", "factorized"):
         for seed in seeds:
             code = train.main([*common, f"model/head={arm}", f"seed={seed}", "study.name=adhoc", f"study.arm={arm}"])
-            assert code == 0, "the sound runs must end well"
+            assert code == 0, "the runs on valid files failed"
     study = root / "multirun" / "adhoc"
     cells = []
     for folder in run_folders(root):
@@ -110,7 +109,7 @@ def run_folders(root: Path) -> list[Path]:
 
 
 def said(main: Callable[[list[str]], int], *argv: object) -> str:
-    """What a command prints and its exit code; raises PgolfError where that is 2."""
+    """The exit code and the output of a command. Raises PgolfError for exit code 2."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main([str(word) for word in argv])
@@ -120,7 +119,7 @@ def said(main: Callable[[list[str]], int], *argv: object) -> str:
 
 
 def cases_of(root: Path, marker: str) -> dict[str, Case]:
-    """Every kind of file of the world, by name."""
+    """One case per kind of file below `root`, by name. marker: a folder that damaged files try to create."""
     study, rows, runs = root / "multirun" / "adhoc", root / "rows", run_folders(root)
     run, other = runs[0], runs[-1]
     config = load_saved(run).config
@@ -137,7 +136,7 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
 
     def going_on() -> object:
         if (state := read_state(run)) is None:
-            raise PgolfError("the run begins anew")
+            raise PgolfError("the run starts from the beginning")
         return state
 
     def without_record() -> str:
@@ -155,6 +154,8 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
 
     in_study: Readers = {"status": lambda: said(status.main, study, "--json"), **of(study)}
     in_pair: Readers = {"compare": lambda: said(compare.main, run, other, "--json")}
+    in_record: Readers = {**in_study, **in_pair, "train.from": parent}
+    in_text: Readers = {"text": lambda: Text(root / "fresh", path=str(text), **settings).prepare().raw_val_bytes}
     in_rows = of(rows / "results.jsonl")
     in_corpus: Readers = {"corpus": lambda: load_corpus(build_data(config).prepare()).val_text_sha}
     in_folder: Readers = {
@@ -168,9 +169,7 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
     }
     plain, lines = json_damage(marker), json_damage(marker, lines=True)
     return {
-        "record": Case(
-            run / "result.json", {**in_study, **in_pair, "train.from": parent}, json_damage(marker, indent=1)
-        ),
+        "record": Case(run / "result.json", in_record, json_damage(marker, indent=1)),
         "plan": Case(study / "sweep.json", in_study, plain),
         "study": Case(study / "study.json", of(study), plain),
         "metrics": Case(run / "metrics.jsonl", {**in_study, **in_pair}, lines),
@@ -183,11 +182,7 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
         "manifest": Case(entry / "manifest.json", in_corpus, plain),
         "tokenizer": Case(entry / "tokenizer.model", in_corpus, damaged_bytes),
         "shard": Case(next(entry.glob("*_val_*.bin")), in_corpus, damaged_bytes),
-        "text": Case(
-            text,
-            {"text": lambda: Text(root / "fresh", path=str(text), **settings).prepare().raw_val_bytes},
-            damaged_bytes,
-        ),
+        "text": Case(text, in_text, damaged_bytes),
     }
 
 
@@ -195,16 +190,16 @@ def weight_sum(model: torch.nn.Module) -> float:
     return sum(float(weights.detach().double().sum()) for weights in model.parameters())
 
 
-# One case in so many; a picture takes a second, a composed configuration a third of one.
+# Slow readers get only every n-th case: figures take a second, composing a configuration a third of a second.
 RARE = {"report": 200, "evaluate": 200, "aggregate": 3}
 
 
 class TooSlow(BaseException):
-    """Not an Exception, so that nothing of pgolf takes it."""
+    """Derived from BaseException, so that pgolf does not catch it."""
 
 
 def outcome(case: Case, name: str, sound: str, marker: Path) -> tuple[str, str]:
-    """What became of the damaged file, and what to show of a fault."""
+    """(outcome, details of a fault) of a damaged file. sound: the reader's result for the valid file."""
 
     def stop(*_: object) -> None:
         raise TooSlow
@@ -215,64 +210,51 @@ def outcome(case: Case, name: str, sound: str, marker: Path) -> tuple[str, str]:
         signal.setitimer(timer, seconds)
     try:
         text = meaning(case.readers[name]())
-        kind, shown = (
-            (
-                "same"
-                if text == sound
-                else "refused"
-                if case.path.name in text and case.path.name not in sound
-                else "other"
-            ),
-            "",
-        )
-        if kind == "other" and any(word in text and word not in sound for word in ("damaged", "foreign", "None")):
-            kind = "refused"
+        warning = any(word in text and word not in sound for word in (case.path.name, "damaged", "foreign", "None"))
+        kind, details = "same" if text == sound else "refused" if warning else "other", ""
     except PgolfError:
-        kind, shown = "refused", ""
+        kind, details = "refused", ""
     except TooSlow:
-        kind, shown = "slow", traceback.format_exc()
+        kind, details = "slow", traceback.format_exc()
     except BaseException:
-        kind, shown = "traceback", traceback.format_exc()
+        kind, details = "traceback", traceback.format_exc()
     finally:
         for timer in timers:
             signal.setitimer(timer, 0)
     if marker.exists():
         shutil.rmtree(marker)
-        kind, shown = "marker", str(marker)
-    return kind, shown
+        kind, details = "marker", str(marker)
+    return kind, details
 
 
 def meaning(result: object) -> str:
-    """A reader's result as text, less what the clock says."""
+    """A reader's result as text, without lines about times."""
     lines = str(result).split("\n")
     return "\n".join(line for line in lines if not any(f'"{key}":' in line for key in VOLATILE))
 
 
 def fuzz(root: Path, cases: int, seed: int, kinds: tuple[str, ...] = ()) -> tuple[Counter[tuple[str, str]], list[str]]:
-    """Counts by (kind of file, outcome), and what to show of faults. The world in `root` is left as it was."""
+    """Counts by (kind of file, outcome), and the details of faults. All files in `root` are restored."""
     dice, marker = random.Random(seed), root / "made_by_a_file"
     world = {name: case for name, case in cases_of(root, str(marker)).items() if not kinds or name in kinds}
     sound = {(kind, name): meaning(reader()) for kind, case in world.items() for name, reader in case.readers.items()}
-    counts: Counter[tuple[str, str]] = Counter()
-    faults: list[str] = []
+    counts, faults = Counter[tuple[str, str]](), list[str]()
     names = [name for name in world if name != "text"] * 20 + ["text"] * ("text" in world)
     while sum(counts.values()) < cases:
         kind = dice.choice(names)
         case = world[kind]
-        readers = [name for name in case.readers if dice.randrange(RARE.get(name, 1)) == 0] or [
-            next(iter(case.readers))
-        ]
-        reader, content = dice.choice(readers), case.path.read_bytes()
+        readers = [name for name in case.readers if dice.randrange(RARE.get(name, 1)) == 0]
+        reader, content = dice.choice(readers or [next(iter(case.readers))]), case.path.read_bytes()
         try:
             case.path.write_bytes(case.damage(content, dice))
-            found, shown = outcome(case, reader, sound[kind, reader], marker)
-            if shown and len(faults) < 20:
-                kept = root / f"fault-{seed}-{len(faults)}"
-                kept.write_bytes(case.path.read_bytes())
-                faults.append(f"{kind} through {reader} ({kept}): {shown}")
+            result, details = outcome(case, reader, sound[kind, reader], marker)
+            if details and len(faults) < 20:
+                copy = root / f"fault-{seed}-{len(faults)}"
+                copy.write_bytes(case.path.read_bytes())
+                faults.append(f"{kind} read by {reader} ({copy}): {details}")
         finally:
             case.path.write_bytes(content)
-        counts[kind, found] += 1
+        counts[kind, result] += 1
     return counts, faults
 
 
@@ -289,30 +271,27 @@ def work(job: tuple[int, int, tuple[str, ...]]) -> tuple[Counter[tuple[str, str]
     root = Path(tempfile.mkdtemp(prefix="fuzz-"))
     with contextlib.redirect_stdout(io.StringIO()):
         make_world(root)
-    made = fuzz(root, cases, seed, kinds)
-    if not made[1]:
+    counts, faults = fuzz(root, cases, seed, kinds)
+    if not faults:
         shutil.rmtree(root)
-    return made
+    return counts, faults
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=50_000, help="damaged files in all")
-    parser.add_argument("--seed", type=int, default=1, help="of the damage; the same seed damages the same way")
-    parser.add_argument("--kinds", nargs="+", default=[], help="kinds of files, as in the table; all without it")
+    parser.add_argument("--cases", type=int, default=50_000, help="total number of damaged files")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the damage")
+    parser.add_argument("--kinds", nargs="+", default=[], help="kinds of files, as in the table; default: all")
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
-    began, jobs = (
-        time.monotonic(),
-        [(-(-args.cases // args.processes), args.seed * 1000 + n, tuple(args.kinds)) for n in range(args.processes)],
-    )
-    counts: Counter[tuple[str, str]] = Counter()
-    faults: list[str] = []
+    start, share = time.monotonic(), -(-args.cases // args.processes)
+    jobs = [(share, args.seed * 1000 + n, tuple(args.kinds)) for n in range(args.processes)]
+    counts, faults = Counter[tuple[str, str]](), list[str]()
     with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
-        for found, shown in pool.imap_unordered(work, jobs):
-            counts += found
-            faults += shown
-    print(f"seed {args.seed}: {sum(counts.values()):,} damaged files in {time.monotonic() - began:,.0f} s")
+        for new_counts, new_faults in pool.imap_unordered(work, jobs):
+            counts += new_counts
+            faults += new_faults
+    print(f"seed {args.seed}: {sum(counts.values()):,} damaged files in {time.monotonic() - start:,.0f} s")
     print(*table(dict(sorted(counts.items()))), *faults, sep="\n")
     return 1 if any(column in FAULTS for (_, column) in counts) else 0
 

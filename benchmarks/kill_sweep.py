@@ -1,16 +1,16 @@
-"""A sweep killed again and again, against one left in peace: `python benchmarks/kill_sweep.py [--launcher basic joblib
-submitit_local]`.
+"""A sweep that is killed many times, compared with an undisturbed one: `python benchmarks/kill_sweep.py [--launcher
+basic joblib submitit_local]`.
 
-Four short runs with an average, momentum warm-up, late fake quantization and shuffling are swept once undisturbed, then
-under every launcher under SIGKILL: to the command alone, to one worker, to one of the launcher's own processes, to all
-of them. Each kill waits for a phase (the command starting or composing, a worker starting, training, writing a
-checkpoint, scoring, packing, recording), where it lasts longer than milliseconds for a random moment of it. After each
-kill the same command is given again. Once all runs are there, they must be `ok`, there once, and equal to the
-undisturbed ones but for times; no line may stand twice in a metrics.jsonl, and no process may be left. Where kills are
-left by then, a new sweep is begun.
+Four short runs with an average, momentum warm-up, late fake quantization and shuffling are swept once undisturbed.
+Then they are swept under every launcher while SIGKILL hits the command, one worker, one of the launcher's own
+processes, or all of them. Each kill waits for a phase: the command starting or composing, or a worker starting,
+training, writing a checkpoint, scoring, packing or recording. In a long phase it strikes at a random moment. After
+each kill the same command is repeated. In the end all runs must have the status `ok`, occur once, and equal the
+undisturbed ones except for times. A metrics.jsonl may not repeat a line, and no process may be left. If a sweep is
+complete before all kills have happened, a new sweep begins.
 
-Takes about five minutes per launcher on two cores. Exit code 1 where anything differs. Leave the checkout alone
-meanwhile: a sweep stops when its code changes. Linux: processes are found in /proc.
+Takes about five minutes per launcher on two cores. Exit code 1 if anything differs. Do not change the code meanwhile: a
+sweep stops when its code changes. Linux only: processes are found in /proc.
 """
 
 import argparse
@@ -39,21 +39,21 @@ FEATURES = (
     "optim/averaging=ema optim.roles.matrix.momentum_warmup_steps=100 data.shuffle_seed=${seed} launch.checkpoint_s=0.2"
 )
 PARALLEL = {"basic": "", "joblib": "hydra.launcher.n_jobs=2", "submitit_local": "hydra.launcher.timeout_min=60"}
-# Ends of keys that depend on the clock or the machine.
+# Endings of record keys that depend on the clock or the machine.
 TIMED = ("_s", "_ms", "_ms_median", "tokens_per_s", "ended_at", "peak_mem_bytes")
 KINDS = {
     "basic": ("command", "worker", "all"),
     "joblib": ("command", "worker", "job", "all"),
     "submitit_local": ("command", "worker", "job", "all"),
 }
-JOBS = ("loky.backend.popen", "submitit.core._submit")  # in the command line of a launcher's own process
+JOBS = ("loky.backend.popen", "submitit.core._submit")  # in the command line of a launcher's own processes
 AIMS = ("starting", "composing", "worker starting", "training", "checkpointing", "scoring", "packing", "recording")
-# Most that a kill waits then.
+# Longest random delay of a kill within a phase, in seconds.
 RANDOM_S = {"starting": 0.5, "composing": 0.3, "worker starting": 1.5, "training": 2.0, "scoring": 0.05}
-LOOK_S = 0.3  # between two looks at the processes: a phase of milliseconds leaves no time for one
-PATIENCE_S = 60.0  # until a kill takes whatever phase there is
-ENDING_S = 120.0  # that jobs of a scheduler have to end after the last command
-MOST_COMMANDS = 8  # that may be needed after the last kill
+LOOK_S = 0.3  # between two listings of processes, which take too long for a phase of milliseconds
+PATIENCE_S = 60.0  # after which a kill happens in any phase
+ENDING_S = 120.0  # that a scheduler's jobs have to end after the last command
+MOST_COMMANDS = 8  # that are given after the last kill
 
 
 @dataclass
@@ -65,17 +65,17 @@ class Round:
 
 
 def processes(folder: Path) -> dict[int, str]:
-    """{pid: command line} of what works in a folder."""
-    found = {}
+    """Process id -> command line of the processes whose working directory is in a folder."""
+    command_lines = {}
     for place in Path("/proc").glob("[0-9]*"):
         try:
             if Path(os.readlink(place / "cwd")).is_relative_to(folder):
-                found[int(place.name)] = (
+                command_lines[int(place.name)] = (
                     (place / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ").strip()
                 )
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
-    return {pid: args for pid, args in found.items() if args}  # a zombie has none
+    return {pid: args for pid, args in command_lines.items() if args}  # that of a zombie is empty
 
 
 def start(command: list[str], folder: Path) -> "subprocess.Popen[bytes]":
@@ -102,7 +102,7 @@ def tail(path: Path) -> str:
 
 
 def phase_of(run: Path, since: float) -> str:
-    """What the worker of a run folder does, from what it has written since."""
+    """The phase of the worker of a run folder, from the files that it has written since."""
     partial = [
         path.name for path in (*run.glob(".*.partial"), *run.glob("checkpoint/.*.partial")) if newer(path, since)
     ]
@@ -119,7 +119,7 @@ def phase_of(run: Path, since: float) -> str:
 
 
 def phases(folder: Path, command: int, since: float) -> list[str]:
-    """What the command or, once there are any, its runs are doing."""
+    """The phase of the command or, once they have started, the phases of its runs."""
     runs = [
         path.parent
         for path in folder.glob("multirun/adhoc/*/seed*/config.yaml")
@@ -137,15 +137,15 @@ def phases(folder: Path, command: int, since: float) -> list[str]:
 
 
 def strike(sweep: "subprocess.Popen[bytes]", there: dict[int, str], kind: str, dice: random.Random) -> bool:
-    """Kill some of the processes that are there; whether there was something of this kind to kill."""
+    """Kill processes of a kind. Returns whether there was one. there: process id -> command line."""
     if kind == "command":
         victims = [sweep.pid]
     elif kind == "all":
         victims = list(there)
     else:
         marks = JOBS if kind == "job" else (" pgolf.sweep.worker ",)
-        found = sorted(pid for pid, args in there.items() if any(mark in args for mark in marks))
-        victims = [dice.choice(found)] if found else []
+        candidates = sorted(pid for pid, args in there.items() if any(mark in args for mark in marks))
+        victims = [dice.choice(candidates)] if candidates else []
     for pid in victims:
         try:
             os.kill(pid, signal.SIGKILL)
@@ -155,9 +155,7 @@ def strike(sweep: "subprocess.Popen[bytes]", there: dict[int, str], kind: str, d
 
 
 def disturbed(command: list[str], at: Round, todo: list[tuple[str, str]], dice: random.Random) -> bool:
-    """Give the command, kill, give it again, until it ends by itself with exit code 0 or the kills are used up. Whether
-    it did end.
-    """
+    """Repeat the command and kill it, until it ends with exit code 0. Returns whether it did."""
     extra = 0
     while extra < MOST_COMMANDS:
         extra += not todo
@@ -186,14 +184,14 @@ def disturbed(command: list[str], at: Round, todo: list[tuple[str, str]], dice: 
 
 
 def runs_of(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(run folder, record without what the clock or the machine decides)."""
+    """(run folder, record without the fields that depend on the clock or the machine)."""
     for path in sorted(folder.glob("multirun/adhoc/*/seed*/result.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         yield path.parent.relative_to(folder).as_posix(), {k: v for k, v in record.items() if not k.endswith(TIMED)}
 
 
 def lines(path: Path) -> list[tuple[Any, ...]]:
-    """Events of a run, by kind and step; `continued` is said at every start and counts for nothing."""
+    """The events of a run with step and scores, without `continued`, which is logged at every start."""
     events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [
         (e["event"], e.get("step"), e.get("train_nats"), e.get("val_bpb_live"))
@@ -203,30 +201,29 @@ def lines(path: Path) -> list[tuple[Any, ...]]:
 
 
 def problems(peace: Path, war: Path) -> list[str]:
-    """What differs between an undisturbed sweep and a killed one."""
-    wanted, found = dict(runs_of(peace)), dict(runs_of(war))
+    """The differences between an undisturbed sweep and a killed one."""
+    expected, actual = dict(runs_of(peace)), dict(runs_of(war))
     bad = []
-    if {name: r["status"] for name, r in found.items()} != dict.fromkeys(wanted, "ok") or len(wanted) != 4:
-        bad.append(f"records: {[r['status'] for r in wanted.values()]} and {[r['status'] for r in found.values()]}")
-    for name in wanted.keys() & found.keys():
-        differ = [
-            key for key in wanted[name].keys() | found[name].keys() if wanted[name].get(key) != found[name].get(key)
-        ]
-        bad += [f"{name}: {key} {wanted[name].get(key)} {found[name].get(key)}" for key in sorted(differ)]
+    if {name: r["status"] for name, r in actual.items()} != dict.fromkeys(expected, "ok") or len(expected) != 4:
+        bad.append(f"records: {[r['status'] for r in expected.values()]} and {[r['status'] for r in actual.values()]}")
+    for name in expected.keys() & actual.keys():
+        keys = expected[name].keys() | actual[name].keys()
+        differ = [key for key in keys if expected[name].get(key) != actual[name].get(key)]
+        bad += [f"{name}: {key} {expected[name].get(key)} {actual[name].get(key)}" for key in sorted(differ)]
         there, here = lines(peace / name / "metrics.jsonl"), lines(war / name / "metrics.jsonl")
         if there != here or len(set(here)) != len(here):
             bad.append(
-                f"{name}: metrics.jsonl has {len(here)} lines, {len(set(here))} of them different, for {len(there)}"
+                f"{name}: metrics.jsonl has {len(here)} lines, {len(set(here))} different ones, instead of {len(there)}"
             )
         if (peace / name / "artifact.pgolf").read_bytes() != (war / name / "artifact.pgolf").read_bytes():
-            bad.append(f"{name}: another artifact")
+            bad.append(f"{name}: the artifacts differ")
     bad += [f"left behind: {path}" for path in war.glob("multirun/**/.*.partial")]
-    said = (war / "output.txt").read_text(encoding="utf-8", errors="replace")
-    return bad + (["a traceback"] if "Traceback" in said else [])
+    output = (war / "output.txt").read_text(encoding="utf-8", errors="replace")
+    return bad + (["output.txt has a traceback"] if "Traceback" in output else [])
 
 
 def campaign(launcher: str, command: list[str], root: Path, peace: Path, args: argparse.Namespace) -> bool:
-    """Sweeps under one launcher until the kills are used up; whether all came out as the undisturbed one did."""
+    """Sweep under one launcher until all kills have happened. Returns whether all sweeps equal the undisturbed one."""
     dice = random.Random(f"{args.seed} {launcher}")
     aims = [AIMS[number % len(AIMS)] for number in range(args.kills)]
     kinds = KINDS[launcher]
@@ -254,9 +251,9 @@ def campaign(launcher: str, command: list[str], root: Path, peace: Path, args: a
         "  phases hit:",
         ", ".join(f"{name} {count}" for name, count in Counter(p for _, hit in kills for p in hit).most_common()),
     )
-    print(f"  {continued} times a run went on from a checkpoint")
+    print(f"  {continued} times a run resumed from a checkpoint")
     print(
-        *(f"  {text}" for text in bad or ["equal: every record, event and artifact, but for times"]),
+        *(f"  {text}" for text in bad or ["equal: every record, event and artifact, except for times"]),
         sep="\n",
         flush=True,
     )
@@ -266,9 +263,9 @@ def campaign(launcher: str, command: list[str], root: Path, peace: Path, args: a
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--launcher", nargs="+", default=["basic"], choices=sorted(PARALLEL))
-    parser.add_argument("--kills", type=int, default=16, help="per launcher (16)")
-    parser.add_argument("--seed", type=int, default=1, help="of the moments and the victims (1)")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the sweeps in this new folder")
+    parser.add_argument("--kills", type=int, default=16, help="number of kills per launcher (16)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the moments and victims of the kills (1)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the sweeps, in this new folder")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary).resolve() if args.keep is None else args.keep.resolve()

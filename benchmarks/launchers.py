@@ -1,10 +1,10 @@
-"""One six-run sweep under several launchers: `python benchmarks/launchers.py basic joblib submitit_local [--numbers
+"""A sweep of six runs under several launchers: `python benchmarks/launchers.py basic joblib submitit_local [--numbers
 FILE]`.
 
-Every launcher must give the same numbers. Printed: the command, its first and last line, wall seconds; then the ratio
-of each launcher to basic, and what a job costs beyond training the same six runs one after another in one process
-(`--one-process`). Launchers whose plugins cannot live in one environment (ray) are run from another one with the same
---numbers file, which holds what the others found.
+Every launcher must give the same scores. Printed are the command, its first and last line and its wall time, then the
+ratio of each launcher's wall time to that of basic. With `--one-process`, the six runs are also trained in one process,
+and the additional cost per job is printed. A launcher whose plugin needs its own environment (ray) is run from there,
+with the same --numbers file, which holds the scores of the others.
 """
 
 import argparse
@@ -55,13 +55,13 @@ def in_one_process(python: str, overrides: list[str], folder: Path) -> float:
 
 
 def numbers(folder: Path) -> dict[str, Any]:
-    """{arm and seed: what must be the same under every launcher}."""
-    found = {}
+    """Arm and seed -> status, scores and size, which must be the same under every launcher."""
+    values = {}
     for path in folder.glob("adhoc/*/seed*/result.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
         key = f"{record['choices.model/head']} {record['seed']}"
-        found[key] = [record["status"], record["val_bpb"], record["val_bpb_live"], record["model_bytes"]]
-    return dict(sorted(found.items()))
+        values[key] = [record["status"], record["val_bpb"], record["val_bpb_live"], record["model_bytes"]]
+    return dict(sorted(values.items()))
 
 
 def main() -> int:
@@ -84,11 +84,11 @@ def main() -> int:
         same = True
         for launcher in args.launchers:
             walls[launcher], _ = sweep(sys.executable, launcher, overrides, Path(root) / launcher)
-            found = numbers(Path(root) / launcher)
-            known = known or found
-            same = same and found == known and len(found) == len(ARMS) * len(SEEDS)
+            values = numbers(Path(root) / launcher)
+            known = known or values
+            same = same and values == known and len(values) == len(ARMS) * len(SEEDS)
             print(
-                f"the numbers of {launcher}: {'the same' if found == known else f'OTHERS, {found} and not {known}'}",
+                f"scores of {launcher}: {'equal' if values == known else f'DIFFERENT, {values} instead of {known}'}",
                 flush=True,
             )
         if args.numbers and known:
@@ -98,7 +98,7 @@ def main() -> int:
             same = same and numbers(Path(root) / "alone") == known
             print(
                 f"\nin one process: {alone:.1f} s, "
-                f"{'the same numbers' if numbers(Path(root) / 'alone') == known else 'OTHER NUMBERS'}"
+                f"{'equal scores' if numbers(Path(root) / 'alone') == known else 'DIFFERENT SCORES'}"
             )
             if "basic" in walls:
                 print(

@@ -1,4 +1,4 @@
-"""Damage for files of every kind: bytes that change, and values of JSON and YAML that become something else."""
+"""Functions that damage files of every kind: they change bytes, or values of JSON and YAML."""
 
 import copy
 import hashlib
@@ -38,7 +38,7 @@ RAW = [
 
 
 def payloads(marker: str) -> list[Any]:
-    """Values that would make the folder `marker` if anything ran what a file names."""
+    """Values that create the folder `marker` if a reader runs code that a file names."""
     call = {"_target_": "os.makedirs", "_partial_": False, "name": marker}
     return [
         call,
@@ -94,7 +94,7 @@ ODD += [
 
 
 def damaged_bytes(content: bytes, dice: random.Random) -> bytes:
-    """The content with one to three changes of its bytes."""
+    """The content with one to three random changes of its bytes."""
     for _ in range(dice.choice((1, 1, 2, 3))):
         at = dice.randrange(len(content) + 1) if content else 0
         end = min(len(content), at + dice.choice((1, 1, 2, 8, 64, 1000)))
@@ -124,7 +124,7 @@ def damaged_bytes(content: bytes, dice: random.Random) -> bytes:
 
 
 def places(node: Any) -> Iterator[tuple[Any, Any]]:
-    """(container, key or index) of every value inside."""
+    """(container, key or index) of every value inside a node."""
     keys: list[Any] = list(node) if isinstance(node, dict) else list(range(len(node))) if isinstance(node, list) else []
     for key in keys:
         yield node, key
@@ -132,13 +132,13 @@ def places(node: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def damaged_value(value: Any, dice: random.Random, marker: str) -> Any:
-    """A copy of plain data with one to three of its values changed, moved, added or gone."""
+    """A copy of plain data with one to three values changed, moved, added or removed."""
     value = copy.deepcopy(value)
     for _ in range(dice.choice((1, 1, 1, 2, 3))):
-        found = list(places(value))
-        if not found:
+        all_places = list(places(value))
+        if not all_places:
             return dice.choice(ODD)
-        node, key = dice.choice(found)
+        node, key = dice.choice(all_places)
         kind = dice.randrange(8)
         if kind <= 2:
             node[key] = copy.deepcopy(dice.choice(ODD))
@@ -151,7 +151,7 @@ def damaged_value(value: Any, dice: random.Random, marker: str) -> Any:
                 key
             )
         elif kind == 6:
-            other, there = dice.choice(found)
+            other, there = dice.choice(all_places)
             if (isinstance(other, dict) and there in other) or (isinstance(other, list) and there < len(other)):
                 node[key] = copy.deepcopy(other[there])
         elif isinstance(node[key], int | float):
@@ -164,7 +164,7 @@ def damaged_value(value: Any, dice: random.Random, marker: str) -> Any:
 
 
 def json_text(value: Any, dice: random.Random, *, indent: int | None = None) -> bytes:
-    """Plain data as JSON; now and then with a key doubled, a number that is none, or 64 levels too deep."""
+    """Plain data as JSON, sometimes with a duplicate key, NaN for a number, or nesting that is far too deep."""
     text = json.dumps(value, indent=indent)
     odd = dice.random()
     if odd < 0.02 and text.startswith("{"):
@@ -174,10 +174,6 @@ def json_text(value: Any, dice: random.Random, *, indent: int | None = None) -> 
     elif odd < 0.05:
         text = text.replace("null", DEEP, 1)
     return text.encode()
-
-
-# ---- damage for one kind of file
-# -------------------------------------------------------------------------------------------
 
 
 def json_damage(marker: str, *, lines: bool = False, indent: int | None = None) -> Damage:
@@ -208,7 +204,7 @@ def yaml_damage(marker: str) -> Damage:
 
 
 def artifact_damage(marker: str) -> Damage:
-    """Bytes; or the header's values, or the payload's bytes, with the checksums set right again."""
+    """Damages bytes of the file, or, with corrected checksums, values of the header or bytes of the payload."""
 
     def damage(content: bytes, dice: random.Random) -> bytes:
         kind = dice.randrange(4)
@@ -232,7 +228,7 @@ def artifact_damage(marker: str) -> Damage:
 
 
 class Runs:
-    """A pickle of it makes a folder when it is loaded."""
+    """An object whose pickle creates a folder when it is loaded."""
 
     def __init__(self, marker: str):
         self.marker = marker
