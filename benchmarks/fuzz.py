@@ -108,7 +108,7 @@ def run_folders(root: Path) -> list[Path]:
     return sorted(path.parent for path in (root / "multirun").rglob("result.json"))
 
 
-def said(main: Callable[[list[str]], int], *argv: object) -> str:
+def run_command(main: Callable[[list[str]], int], *argv: object) -> str:
     """The exit code and the output of a command. Raises PgolfError for exit code 2."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -142,18 +142,18 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
     def without_record() -> str:
         (run / "result.json").rename(run / "aside")
         try:
-            return said(compare.main, run, other, "--json")
+            return run_command(compare.main, run, other, "--json")
         finally:
             (run / "aside").rename(run / "result.json")
 
     def of(source: Path) -> Readers:
         return {
-            "aggregate": lambda: said(aggregate.main, source, "--quiet", "--out", root / "out"),
-            "report": lambda: said(report.main, source, "--out", root / "out.html"),
+            "aggregate": lambda: run_command(aggregate.main, source, "--quiet", "--out", root / "out"),
+            "report": lambda: run_command(report.main, source, "--out", root / "out.html"),
         }
 
-    in_study: Readers = {"status": lambda: said(status.main, study, "--json"), **of(study)}
-    in_pair: Readers = {"compare": lambda: said(compare.main, run, other, "--json")}
+    in_study: Readers = {"status": lambda: run_command(status.main, study, "--json"), **of(study)}
+    in_pair: Readers = {"compare": lambda: run_command(compare.main, run, other, "--json")}
     in_record: Readers = {**in_study, **in_pair, "train.from": parent}
     in_text: Readers = {"text": lambda: Text(root / "fresh", path=str(text), **settings).prepare().raw_val_bytes}
     in_rows = of(rows / "results.jsonl")
@@ -165,7 +165,7 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
     }
     packed_readers: Readers = {
         "unpack": lambda: weight_sum(unpack(packed, cpu).model),
-        "evaluate": lambda: said(evaluate.main, packed, *of_corpus, "--json"),
+        "evaluate": lambda: run_command(evaluate.main, packed, *of_corpus, "--json"),
     }
     plain, lines = json_damage(marker), json_damage(marker, lines=True)
     return {
@@ -198,8 +198,8 @@ class TooSlow(BaseException):
     """Derived from BaseException, so that pgolf does not catch it."""
 
 
-def outcome(case: Case, name: str, sound: str, marker: Path) -> tuple[str, str]:
-    """(outcome, details of a fault) of a damaged file. sound: the reader's result for the valid file."""
+def outcome(case: Case, name: str, valid: str, marker: Path) -> tuple[str, str]:
+    """(outcome, details of a fault) of a damaged file. valid: the reader's result for the valid file."""
 
     def stop(*_: object) -> None:
         raise TooSlow
@@ -210,8 +210,8 @@ def outcome(case: Case, name: str, sound: str, marker: Path) -> tuple[str, str]:
         signal.setitimer(timer, seconds)
     try:
         text = meaning(case.readers[name]())
-        warning = any(word in text and word not in sound for word in (case.path.name, "damaged", "foreign", "None"))
-        kind, details = "same" if text == sound else "refused" if warning else "other", ""
+        warning = any(word in text and word not in valid for word in (case.path.name, "damaged", "foreign", "None"))
+        kind, details = "same" if text == valid else "refused" if warning else "other", ""
     except PgolfError:
         kind, details = "refused", ""
     except TooSlow:
@@ -237,7 +237,7 @@ def fuzz(root: Path, cases: int, seed: int, kinds: tuple[str, ...] = ()) -> tupl
     """Counts by (kind of file, outcome), and the details of faults. All files in `root` are restored."""
     dice, marker = random.Random(seed), root / "made_by_a_file"
     world = {name: case for name, case in cases_of(root, str(marker)).items() if not kinds or name in kinds}
-    sound = {(kind, name): meaning(reader()) for kind, case in world.items() for name, reader in case.readers.items()}
+    valid = {(kind, name): meaning(reader()) for kind, case in world.items() for name, reader in case.readers.items()}
     counts, faults = Counter[tuple[str, str]](), list[str]()
     names = [name for name in world if name != "text"] * 20 + ["text"] * ("text" in world)
     while sum(counts.values()) < cases:
@@ -247,7 +247,7 @@ def fuzz(root: Path, cases: int, seed: int, kinds: tuple[str, ...] = ()) -> tupl
         reader, content = dice.choice(readers or [next(iter(case.readers))]), case.path.read_bytes()
         try:
             case.path.write_bytes(case.damage(content, dice))
-            result, details = outcome(case, reader, sound[kind, reader], marker)
+            result, details = outcome(case, reader, valid[kind, reader], marker)
             if details and len(faults) < 20:
                 copy = root / f"fault-{seed}-{len(faults)}"
                 copy.write_bytes(case.path.read_bytes())

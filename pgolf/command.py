@@ -77,23 +77,23 @@ def shortened(text: str, most: int = SHOWN) -> str:
 
 def one_line(text: str) -> str:
     """The text in one line, shortened; unprintable characters are shown as escapes."""
-    shown = text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return shortened(shown, LONGEST_LINE)
+    printable = text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return shortened(printable, LONGEST_LINE)
 
 
 def check_words(words: Sequence[str]) -> None:
     """Raise ConfigError for arguments that no file and no message could hold: too long, with NUL, or not UTF-8."""
     problems = []
     for number, word in enumerate(words, 1):
-        where, shown = f"argument {number}", one_line(shortened(word))
+        where, excerpt = f"argument {number}", one_line(shortened(word))
         if len(word) > LONGEST_WORD:
             problems.append(
-                f"{where}: has {len(word):,} characters; at most {LONGEST_WORD:,} are read ({shown}). Shorten it"
+                f"{where}: has {len(word):,} characters; at most {LONGEST_WORD:,} are read ({excerpt}). Shorten it"
             )
         elif "\0" in word:
-            problems.append(f"{where}: holds a NUL character ({shown}). Leave it out")
+            problems.append(f"{where}: holds a NUL character ({excerpt}). Leave it out")
         elif any("\ud800" <= c <= "\udfff" for c in word):
-            problems.append(f"{where}: is not UTF-8 ({shown}). Rename the file that it names, if it names one")
+            problems.append(f"{where}: is not UTF-8 ({excerpt}). Rename the file that it names, if it names one")
     if problems:
         raise ConfigError(*problems)
 

@@ -38,7 +38,7 @@ class LoadedCorpus:
 
 
 def load_corpus(corpus: Corpus) -> LoadedCorpus:
-    """Open shards and tokenizer, and check them against each other. The last result is cached while its files last.
+    """Open shards and tokenizer, and check them against each other. The last result is cached.
 
     Raises DataError for damaged shards, a tokenizer of another size, validation ids outside the vocabulary, fewer than
     two validation tokens, or a byte table that disagrees with the decoded validation text.

@@ -8,7 +8,8 @@ Published order (no shuffle seed): the shards are joined in lexicographic order 
 consumes one span of B*T + 1 tokens, so one transition per span is never trained. Source: the baseline's loader.
 
 Shuffled: the corpus is cut into windows of T + 1 tokens that start T tokens apart. Each epoch uses every window once,
-in an order drawn from (seed, epoch). No transition is trained twice in an epoch; a short rest at the end is not used.
+in an order drawn from (seed, epoch). No transition is trained twice in an epoch, and a short rest at the end of the
+corpus is never trained.
 """
 
 from __future__ import annotations

@@ -118,8 +118,8 @@ class PlainLoader(yaml.SafeLoader):
     """YAML as Hydra reads it (`1e-3` is a number, a date is text), less anchors, aliases, tags and doubled keys."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own way)
-        first: [(tag, pattern) for tag, pattern in found if tag.rpartition(":")[2] not in ("timestamp", "float", "int")]
-        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        first: [(tag, regex) for tag, regex in rules if tag.rpartition(":")[2] not in ("timestamp", "float", "int")]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:

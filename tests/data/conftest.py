@@ -32,7 +32,7 @@ def repo_root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder with the official tokenizer and sample shards: PGOLF_SHARED_DATA, or shared/data beside the repository."""
+    """Folder of the official tokenizer and sample shards: PGOLF_SHARED_DATA, or shared/data next to the repository."""
     folder = Path(os.environ.get("PGOLF_SHARED_DATA", REPO_ROOT.parent / "shared" / "data"))
     if not (folder / "fineweb_1024_bpe.model").is_file():
         pytest.skip(f"no official tokenizer in {folder}; set PGOLF_SHARED_DATA to the folder that has it")

@@ -1,4 +1,4 @@
-"""A local HTTP server that speaks the part of the Hugging Face hub's protocol that downloading a dataset's files uses.
+"""A local HTTP server with the part of the Hugging Face hub's protocol that downloads of dataset files use.
 
 HEAD and GET of /datasets/{repo}/resolve/{revision or commit}/{path}, with ETag, X-Repo-Commit and byte ranges. It can
 drop a connection half-way through a file and serve damaged content, a given number of times.

@@ -1,4 +1,4 @@
-"""The default corpus: size, disjointness, exact bytes, and what goes into it."""
+"""The default corpus: size, disjointness, exact bytes, and its sources."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def test_size(docs_corpus: Corpus) -> None:
     assert set(facts["versions"]) == {"stdlib", "numpy", "pandas", "torch"}
 
 
-def test_no_64_token_window_of_validation_stands_in_training(docs_corpus: Corpus) -> None:
+def test_no_64_token_window_of_validation_is_in_training(docs_corpus: Corpus) -> None:
     """An independent search: windows as byte strings in a set, every offset of both sides."""
     val = b"".join(read_shard(path).tobytes() for path in docs_corpus.val_shards)
     train = b"".join(read_shard(path).tobytes() for path in docs_corpus.train_shards)
-    wanted = {val[start : start + 128] for start in range(0, len(val) - 126, 2)}
-    assert not any(train[start : start + 128] in wanted for start in range(0, len(train) - 126, 2))
+    val_windows = {val[start : start + 128] for start in range(0, len(val) - 126, 2)}
+    assert not any(train[start : start + 128] in val_windows for start in range(0, len(train) - 126, 2))
 
 
 def test_verify_and_describe(docs_corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:

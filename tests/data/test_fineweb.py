@@ -1,4 +1,4 @@
-"""FineWeb from a hub: the real client in a process of its own, against a real local HTTP server."""
+"""FineWeb from a hub: the real client, in a separate process, with a real local HTTP server."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _options(**changed: object) -> dict[str, Any]:
 
 
 def _prepare(cache: Path, endpoint: str, repo_root: Path, **changed: object) -> dict[str, Any]:
-    """What `prepare` gives in a fresh process: the client library reads its environment when it is imported."""
+    """The result of `prepare` in a new process, as the client library reads its environment when it is imported."""
     environment = {
         name: value for name, value in os.environ.items() if "proxy" not in name.lower() and not name.startswith("HF_")
     }
@@ -105,9 +105,9 @@ def test_download_then_offline(server: Any, tmp_path: Path, repo_root: Path) -> 
     assert len(two["train"]) == 2, two
     assert (len(server.gets(TRAIN_0)), len(server.gets(TRAIN_1)), len(server.gets(VAL))) == (1, 1, 1)
     assert [Path(path).read_bytes() for path in two["train"]] == [server.files[TRAIN_0], server.files[TRAIN_1]]
-    asked = len(server.requests)
-    corpus = FineWeb(cache, **_options()).prepare()  # all is there: in this process, with no endpoint set
-    assert len(server.requests) == asked
+    requests_before = len(server.requests)
+    corpus = FineWeb(cache, **_options()).prepare()  # all files are here, so in this process, without an endpoint
+    assert len(server.requests) == requests_before
     assert len(load_corpus(corpus).val_tokens) == 4000
     assert (
         json.loads((cache / "hub" / "someone--golf" / "main" / "source.json").read_text())["commit"]
@@ -116,7 +116,7 @@ def test_download_then_offline(server: Any, tmp_path: Path, repo_root: Path) -> 
 
 
 def test_a_dropped_connection_is_resumed(server: Any, tmp_path: Path, repo_root: Path) -> None:
-    """Of a shard of 24 MB half arrives; the client keeps whole blocks of 10 MiB and asks for the rest."""
+    """Half of a shard of 24 MB arrives. The client keeps complete blocks of 10 MiB and requests the rest."""
     write_shard(tmp_path / "large.bin", np.tile(np.arange(4, 400), 30_000))
     server.files[TRAIN_0] = (tmp_path / "large.bin").read_bytes()
     server.drops[TRAIN_0] = 1
@@ -126,11 +126,11 @@ def test_a_dropped_connection_is_resumed(server: Any, tmp_path: Path, repo_root:
 
 
 def test_after_a_failure_finished_files_are_kept(server: Any, tmp_path: Path, repo_root: Path) -> None:
-    held = server.files.pop(TRAIN_1)
+    content = server.files.pop(TRAIN_1)
     failed = _prepare(tmp_path / "cache", server.url, repo_root)
     assert "fineweb_train_000001.bin (revision main): cannot be downloaded" in failed["error"]
     assert "Check the network, HF_ENDPOINT" in failed["error"]
-    server.files[TRAIN_1] = held
+    server.files[TRAIN_1] = content
     assert len(_prepare(tmp_path / "cache", server.url, repo_root)["train"]) == 2
     assert len(server.gets(TRAIN_0)) == 1
 
@@ -158,7 +158,7 @@ def test_a_file_damaged_later_is_fetched_again(server: Any, tmp_path: Path, repo
     assert len(read_shard(shard)) == 9000
 
 
-def test_what_the_manifest_does_not_have(server: Any, tmp_path: Path, repo_root: Path) -> None:
+def test_missing_entries_of_the_manifest(server: Any, tmp_path: Path, repo_root: Path) -> None:
     unknown = _prepare(tmp_path / "cache", server.url, repo_root, variant="sp512", vocab_size=512)
     assert unknown["error"].endswith("has no variant 'sp512'. Choose one of byte260, sp400")
     many = _prepare(tmp_path / "cache", server.url, repo_root, train_shards=3)

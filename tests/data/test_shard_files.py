@@ -1,4 +1,4 @@
-"""Shards that exist already, and loading and checking any corpus."""
+"""A corpus of existing shards; loading and checking any corpus."""
 
 from __future__ import annotations
 
@@ -79,15 +79,15 @@ def test_identity_does_not_depend_on_place_but_on_content(folder: Path) -> None:
     ],
 )
 def test_options(folder: Path, key: str, value: object, remedy: str) -> None:
-    given = f"{folder}/{value}" if isinstance(value, str) else value
+    argument = f"{folder}/{value}" if isinstance(value, str) else value
     with pytest.raises(OptionError, match=remedy) as caught:
-        ShardFiles(folder, **_options(folder, **{key: given}))
+        ShardFiles(folder, **_options(folder, **{key: argument}))
     assert caught.value.key == key
 
 
 def test_what_prepare_refuses(folder: Path) -> None:
     data = ShardFiles(folder, **_options(folder))
-    data.prepare()  # remembered as checked, and yet a changed file is checked again
+    data.prepare()  # recorded as checked, but a changed file is checked again
     write_shard(folder / "x_train_000001.bin", np.array([5, 400, 7]))
     with pytest.raises(DataError, match=r"x_train_000001\.bin: token 1 is 400, outside a vocabulary of 400"):
         data.prepare()
@@ -143,7 +143,7 @@ def test_a_cut_tokenizer_is_refused_or_whole(folder: Path) -> None:
 def test_the_same_files_are_checked_once_in_a_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_corpus(ShardFiles(folder, **_options(folder)).prepare())
     with monkeypatch.context() as patch:
-        patch.setattr("pgolf.data.loaded.check_text", None)  # would fail where it is called
+        patch.setattr("pgolf.data.loaded.check_text", None)  # a call would fail
         again = load_corpus(ShardFiles(folder, **_options(folder, shuffle_seed=7)).prepare())
     assert again.val_tokens is first.val_tokens
     assert (first.corpus.shuffle_seed, again.corpus.shuffle_seed) == (None, 7)

@@ -1,4 +1,4 @@
-"""The training stream: the published order, the shuffle, and what both promise."""
+"""The training stream: the published order, the shuffle, and properties of both."""
 
 from __future__ import annotations
 

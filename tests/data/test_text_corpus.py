@@ -1,4 +1,4 @@
-"""The user's own text: files, folders, packed files; what is refused; two processes at once."""
+"""The user's own text: files, folders, compressed files, refused input, two processes at once."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_validation_text_does_not_depend_on_the_tokenizer(tmp_path: Path, sample
     assert len(small.val_tokens) > len(large.val_tokens)
 
 
-def test_a_folder_has_a_document_per_file_where_no_separator_stands(tmp_path: Path, sample_text: str) -> None:
+def test_a_folder_without_separators_has_a_document_per_file(tmp_path: Path, sample_text: str) -> None:
     folder = tmp_path / "books"
     (folder / "deep").mkdir(parents=True)
     parts = sample_text.split("\n\n")
@@ -175,7 +175,7 @@ def test_a_cut_packed_file_is_refused(suffix: str, tmp_path: Path, sample_text: 
         _text(tmp_path / "cache", path).prepare()
 
 
-def test_zeros_and_pipes_are_no_text(tmp_path: Path) -> None:
+def test_zeros_and_pipes_are_not_text(tmp_path: Path) -> None:
     with (tmp_path / "zeros.txt").open("wb") as file:
         file.truncate(2 * 10**9)
     with pytest.raises(DataError, match=r"zeros\.txt: not text, byte 0 is NUL"):

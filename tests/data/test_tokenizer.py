@@ -35,8 +35,8 @@ def test_official_facts(shared_data: Path) -> None:
     table = ByteTable.of(tokenizer)
     tokens = read_shard(shared_data / "english_sp1024" / "fineweb_val_slice_000000.bin")
     assert (len(tokens) - 1, table.total_bytes(tokens)) == (65_535, 159_909)
-    kept = (len(tokens) - 1) // 1024 * 1024
-    assert (kept, int(table.bytes_per_target(tokens[: kept + 1]).sum())) == (64_512, 157_637)
+    count = (len(tokens) - 1) // 1024 * 1024
+    assert (count, int(table.bytes_per_target(tokens[: count + 1]).sum())) == (64_512, 157_637)
     assert check_text(tokenizer, np.asarray(tokens), "slice")[0] == 159_909
     assert int(table.has_leading_space.sum()) == 325
     assert int(table.is_boundary.sum()) == 4
@@ -50,9 +50,9 @@ def test_table_counts_the_decoded_bytes_of_any_text(tokenizer: Processor, texts:
     decoded = list(decode_documents(tokenizer, tokens))
     assert ByteTable.of(tokenizer).total_bytes(tokens) == sum(map(len, decoded))
     check_text(tokenizer, tokens, "texts")
-    for text, found in zip(texts, decoded, strict=False):
+    for text, actual in zip(texts, decoded, strict=False):
         normal = tokenizer.normalize(text.replace("\u2581", " ")).replace("\u2581", " ").encode()
-        assert found == normal
+        assert actual == normal
         assert 3 not in encode_documents(tokenizer, [text])[0]  # byte fallback: never the unknown piece
 
 
@@ -117,7 +117,7 @@ def test_texts_that_cannot_train_a_tokenizer(sentences: list[str], vocab_size: i
         train_bpe(sentences, vocab_size, "book.txt")
 
 
-def test_files_that_are_no_tokenizer(tmp_path: Path, sample_text: str) -> None:
+def test_files_that_are_not_tokenizers(tmp_path: Path, sample_text: str) -> None:
     for name, content in (
         ("empty.model", b""),
         ("text.model", b"abc"),

@@ -1,4 +1,4 @@
-"""The byte table counts the text of every kind of SentencePiece tokenizer, or the tokenizer or the text is refused."""
+"""For every kind of SentencePiece tokenizer, the byte table is exact, or the tokenizer or the text is refused."""
 
 from __future__ import annotations
 
@@ -79,18 +79,16 @@ def trained(name: str) -> sentencepiece.SentencePieceProcessor:
 
 
 def model_of(settings: Mapping[str, Any]) -> bytes:
-    made = io.BytesIO()
+    buffer = io.BytesIO()
     training = [*TRAINING, *KNOWN * 2] if settings.get("model_type") == "word" else TRAINING
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(line for line in training if line.strip()), model_writer=made, **{**COMMON, **settings}
+        sentence_iterator=(line for line in training if line.strip()), model_writer=buffer, **{**COMMON, **settings}
     )
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 def meant(tokenizer: sentencepiece.SentencePieceProcessor, text: str, *, dummy: bool) -> bytes:
-    """What a text is after the tokenizer's own normalisation, less its dummy prefix: neither decoding nor the table is
-    asked.
-    """
+    """A text after the tokenizer's normalisation, without the dummy prefix. Uses neither decoding nor the table."""
     normal = str(tokenizer.normalize(text))
     return (normal.removeprefix(SPACE) if dummy else normal).replace(SPACE, " ").encode()
 
@@ -101,12 +99,12 @@ def documents_of(tokenizer: sentencepiece.SentencePieceProcessor, texts: list[st
 
 def assert_counted(tokenizer: sentencepiece.SentencePieceProcessor, texts: list[str], *, dummy: bool) -> None:
     documents = documents_of(tokenizer, texts)
-    wanted = [meant(tokenizer, text, dummy=dummy) for text in texts]
+    expected = [meant(tokenizer, text, dummy=dummy) for text in texts]
     table = ByteTable.of(tokenizer)
-    assert [table.total_bytes(tokens) for tokens in documents] == [len(text) for text in wanted]
+    assert [table.total_bytes(tokens) for tokens in documents] == [len(text) for text in expected]
     tokens = np.concatenate(documents)
-    assert check_text(tokenizer, tokens, "texts")[0] == sum(map(len, wanted))
-    assert list(decode_documents(tokenizer, tokens)) == wanted
+    assert check_text(tokenizer, tokens, "texts")[0] == sum(map(len, expected))
+    assert list(decode_documents(tokenizer, tokens)) == expected
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -165,9 +163,7 @@ def test_tokenizers_that_no_table_can_count(model: Any, message: str) -> None:
 
 
 def test_a_table_that_is_wrong_for_one_document_is_refused_whatever_the_sum() -> None:
-    """Of a tokenizer that spells some spaces as bytes: refused where the text has such a space, by luck not where it
-    has none.
-    """
+    """A tokenizer that encodes some spaces as bytes is refused for a text with such a space, and for no other text."""
     tokenizer = sentencepiece.SentencePieceProcessor(model_proto=without_space_piece())
     lucky, unlucky = documents_of(tokenizer, ["the and the", "a 1 b \u2014 7 x"])
     assert check_text(tokenizer, lucky, "lucky")[0] == 11

@@ -49,7 +49,7 @@ class TestPlanAtThePublishedSize:
             ]
 
     def test_it_covers_three_and_a_half_percent(self):
-        """8 spans of 264,128 targets: the windows' last 64 and what the first one sees before."""
+        """8 spans of 264,128 targets: the last 64 of every window, and the earlier ones of the first window."""
         spans = [self.plan[4096 * part + 4095].stop - self.plan[4096 * part].start for part in range(8)]
         assert spans == [64 * 4095 + 2048] * 8 == [264_128] * 8
         assert sum(spans) == 2_113_024
@@ -62,7 +62,7 @@ class TestPlanAtThePublishedSize:
 
 
 def naive(model, tokens: list[int], sizes: list[int], mode: PlainAnd908) -> tuple[float, float]:
-    """One window after another: (nats per target, bits per byte)."""
+    """(nats per target, bits per byte), one window after another."""
     targets, seq_len = len(tokens) - 1, mode.seq_len
     nats, count, size = 0.0, 0, 0
     for part in range(mode.parts):
@@ -73,8 +73,8 @@ def naive(model, tokens: list[int], sizes: list[int], mode: PlainAnd908) -> tupl
         done = 0
         while position < end and position + seq_len <= targets and done < mode.most:
             ids = torch.tensor([tokens[position : position + seq_len]])
-            wanted = torch.tensor([tokens[position + 1 : position + seq_len + 1]])
-            nats += mode.stride * float(model(ids, wanted).double().mean())
+            targets_BT = torch.tensor([tokens[position + 1 : position + seq_len + 1]])
+            nats += mode.stride * float(model(ids, targets_BT).double().mean())
             size += sum(sizes[position + seq_len - mode.stride : position + seq_len])
             count += mode.stride
             position, done = position + mode.stride, done + 1
@@ -127,9 +127,9 @@ def test_it_is_not_a_sliding_score():
 @pytest.mark.parametrize(("share", "most"), [(1.0, 4096), (2.0, 4096), (0.5, 2048), (0.25, 1024), (1e-6, 1)])
 def test_smaller_sets_get_proportionally_fewer_windows(share, most):
     mode = PlainAnd908(16, **{**SETTINGS, "published_targets": 2_000_000, "stride": 1})
-    found = mode.estimate_windows(int(share * 2_000_000))
-    assert len(found) == 8 * most if share > 1e-3 else len(found) <= 8
-    assert len(set(found)) == len(found)
+    planned = mode.estimate_windows(int(share * 2_000_000))
+    assert len(planned) == 8 * most if share > 1e-3 else len(planned) <= 8
+    assert len(set(planned)) == len(planned)
 
 
 def test_a_set_shorter_than_one_window_has_no_estimate():

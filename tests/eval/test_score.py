@@ -59,11 +59,11 @@ class TestWindows:
     @given(**SIZES, limit=st.integers(1, 500), stride=st.integers(1, 70), drop_tail=st.booleans())
     @QUICK
     def test_max_targets_scores_the_first(self, targets, seq_len, limit, stride, drop_tail):
-        want = min(targets, limit)
+        expected = min(targets, limit)
         plain = Plain(seq_len, drop_tail=drop_tail, max_targets=limit, window_tokens=None).windows(targets)
-        assert scored(plain) == Counter(range(want - want % seq_len if drop_tail else want))
+        assert scored(plain) == Counter(range(expected - expected % seq_len if drop_tail else expected))
         sliding = Sliding(seq_len, stride=min(stride, seq_len), max_targets=limit).windows(targets)
-        assert scored(sliding) == Counter(range(want))
+        assert scored(sliding) == Counter(range(expected))
 
     @given(**SIZES)
     @QUICK
@@ -79,12 +79,12 @@ class TestWindows:
         self, targets, seq_len, stride, batch_tokens, world
     ):
         windows = Sliding(seq_len, stride=min(stride, seq_len), max_targets=None).windows(targets)
-        made = batches(windows, batch_tokens)
-        assert Counter(w for batch in made for w in batch) == Counter(windows)
-        for batch in made:
+        all_batches = batches(windows, batch_tokens)
+        assert Counter(w for batch in all_batches for w in batch) == Counter(windows)
+        for batch in all_batches:
             assert len({(w.stop - w.start, w.stop - w.scored) for w in batch}) == 1
             assert len(batch) == 1 or sum(w.stop - w.start for w in batch) <= batch_tokens
-        dealt = [w for rank in range(world) for batch in made[rank::world] for w in batch]
+        dealt = [w for rank in range(world) for batch in all_batches[rank::world] for w in batch]
         assert Counter(dealt) == Counter(windows)
 
     def test_names_tell_modes_apart(self):
@@ -119,7 +119,7 @@ def run(mode, *, model=MODEL, tokens=TOKENS, sizes=BYTES, batch_tokens=48):
 
 @torch.no_grad()
 def nats_of(target: int, first_input: int, model=MODEL) -> float:
-    """-log p of one target, the model run on its context and nothing else."""
+    """-log p of one target, from the model on its context only."""
     context = TOKENS[first_input : target + 1][None]
     return -float(model.head.logp(model.hidden(context))[0, -1, TOKENS[target + 1]].double())
 
@@ -137,21 +137,21 @@ def sliding_context(target: int, seq_len: int, stride: int, targets: int) -> int
 
 @pytest.mark.parametrize("seq_len", [16, 13, 7, 1, 59, 100])
 def test_plain_sums_are_those_of_single_targets(seq_len):
-    got = run(Plain(seq_len, drop_tail=False, max_targets=None, window_tokens=None))
-    want = np.array([nats_of(i, plain_context(i, seq_len)) for i in range(N - 1)])
-    np.testing.assert_allclose(got.nats_per_target, want, rtol=1e-5, atol=1e-5)
-    assert got.nats_sum == pytest.approx(math.fsum(got.nats_per_target), rel=1e-12)
-    assert (got.targets, got.bytes) == (N - 1, int(BYTES.sum()))
-    assert got.nats == got.nats_sum / (N - 1)
-    assert got.bpb == pytest.approx(want.sum() / math.log(2) / BYTES.sum(), rel=1e-6)
+    actual = run(Plain(seq_len, drop_tail=False, max_targets=None, window_tokens=None))
+    expected = np.array([nats_of(i, plain_context(i, seq_len)) for i in range(N - 1)])
+    np.testing.assert_allclose(actual.nats_per_target, expected, rtol=1e-5, atol=1e-5)
+    assert actual.nats_sum == pytest.approx(math.fsum(actual.nats_per_target), rel=1e-12)
+    assert (actual.targets, actual.bytes) == (N - 1, int(BYTES.sum()))
+    assert actual.nats == actual.nats_sum / (N - 1)
+    assert actual.bpb == pytest.approx(expected.sum() / math.log(2) / BYTES.sum(), rel=1e-6)
 
 
 @pytest.mark.parametrize(("seq_len", "stride"), [(16, 16), (16, 5), (16, 1), (13, 4), (59, 8), (58, 8), (100, 8)])
 def test_sliding_sums_are_those_of_single_targets(seq_len, stride):
-    got = run(Sliding(seq_len, stride=stride, max_targets=None))
-    want = np.array([nats_of(i, sliding_context(i, seq_len, stride, N - 1)) for i in range(N - 1)])
-    np.testing.assert_allclose(got.nats_per_target, want, rtol=1e-5, atol=1e-5)
-    assert got.bpb == pytest.approx(want.sum() / math.log(2) / BYTES.sum(), rel=1e-6)
+    actual = run(Sliding(seq_len, stride=stride, max_targets=None))
+    expected = np.array([nats_of(i, sliding_context(i, seq_len, stride, N - 1)) for i in range(N - 1)])
+    np.testing.assert_allclose(actual.nats_per_target, expected, rtol=1e-5, atol=1e-5)
+    assert actual.bpb == pytest.approx(expected.sum() / math.log(2) / BYTES.sum(), rel=1e-6)
 
 
 def test_context_changes_the_score():
@@ -167,9 +167,9 @@ def test_context_changes_the_score():
 @pytest.mark.parametrize("stem", ["tied", "mos"])
 def test_in_fp32_and_with_another_head(stem):
     model = tiny_model(tiny_config(f"model/head={stem}")).eval()
-    got = run(Sliding(16, stride=5, max_targets=None), model=model)
-    want = [nats_of(i, sliding_context(i, 16, 5, N - 1), model) for i in range(N - 1)]
-    np.testing.assert_allclose(got.nats_per_target, want, rtol=1e-4, atol=1e-4)
+    actual = run(Sliding(16, stride=5, max_targets=None), model=model)
+    expected = [nats_of(i, sliding_context(i, 16, 5, N - 1), model) for i in range(N - 1)]
+    np.testing.assert_allclose(actual.nats_per_target, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_drop_tail_leaves_targets_and_bytes_out():
@@ -184,10 +184,10 @@ def test_drop_tail_leaves_targets_and_bytes_out():
 
 
 def test_max_targets_counts_the_bytes_of_what_was_scored():
-    got = run(Sliding(16, stride=4, max_targets=21))
-    assert (got.targets, got.bytes) == (21, int(BYTES[:21].sum()))
-    assert np.isnan(got.nats_per_target[21:]).all()
-    assert np.isfinite(got.nats_per_target[:21]).all()
+    actual = run(Sliding(16, stride=4, max_targets=21))
+    assert (actual.targets, actual.bytes) == (21, int(BYTES[:21].sum()))
+    assert np.isnan(actual.nats_per_target[21:]).all()
+    assert np.isfinite(actual.nats_per_target[:21]).all()
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 16, 33, 10_000])
@@ -199,24 +199,24 @@ def test_the_batch_does_not_change_the_score(batch_tokens):
 
 
 def test_sums_are_float64():
-    """2^24 + 1 ones are no fp32 number."""
+    """2^24 + 1 is not an fp32 number."""
 
     def one_each(ids, targets):
         return torch.where(targets == 1, 2.0**24, 1.0).float()
 
     tokens = torch.zeros(40, dtype=torch.long)
     tokens[7] = 1
-    got = run(
+    actual = run(
         Plain(16, drop_tail=False, max_targets=None, window_tokens=None),
         model=one_each,
         tokens=tokens,
         sizes=np.ones(39, dtype=np.int64),
     )
-    assert got.nats_sum == 2.0**24 + 38
+    assert actual.nats_sum == 2.0**24 + 38
 
 
 class CountingHead(Tied):
-    """The tied head, noting how many positions it builds logits for."""
+    """The tied head; it records the number of positions that it computes logits for."""
 
     def __init__(self, dims, embedding):
         super().__init__(dims, embedding)

@@ -1,4 +1,4 @@
-"""A file is written whole or not at all."""
+"""Files are written atomically."""
 
 import errno
 import os
@@ -62,7 +62,7 @@ def test_a_full_disk_is_named_by_its_root(tmp_path: Path) -> None:
     assert describe_os_error(OSError("odd")) == "the file system: odd"
 
 
-def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+def test_temporary_files_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     for name in (".result.json.1.partial", "a.partial", ".lock"):
         (tmp_path / name).touch()
     remove_partials(tmp_path)

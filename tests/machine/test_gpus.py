@@ -1,4 +1,4 @@
-"""Jobs share out a machine's GPUs: one set each, never one device twice. No GPU is needed to assign names."""
+"""Jobs reserve a machine's GPUs: one set per job, and no device twice. The tests assign names and need no GPU."""
 
 import threading
 import time
@@ -40,7 +40,7 @@ def test_a_cpu_job_takes_none(tmp_path: Path) -> None:
 
 
 def test_jobs_at_once_never_share_a_device(tmp_path: Path) -> None:
-    held: set[str] = set()
+    busy: set[str] = set()
     seen: list[str] = []
     guard, clashes = threading.Lock(), []
 
@@ -49,12 +49,12 @@ def test_jobs_at_once_never_share_a_device(tmp_path: Path) -> None:
             mine = set(environment["CUDA_VISIBLE_DEVICES"].split(","))
             assert len(mine) == size
             with guard:
-                clashes.extend(mine & held)
-                held.update(mine)
+                clashes.extend(mine & busy)
+                busy.update(mine)
                 seen.extend(mine)
             time.sleep(0.05)
             with guard:
-                held.difference_update(mine)
+                busy.difference_update(mine)
 
     jobs = [threading.Thread(target=job, args=(size,)) for size in (1, 2, 1, 2, 1, 1)]
     for each in jobs:

@@ -1,4 +1,4 @@
-"""What every command does about errors and interrupts."""
+"""Errors and interrupts of every command."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ def run_what_raises(error: BaseException | None) -> int:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (None, 5, ""),
         (PgolfError("a: wrong"), 2, "a: wrong\n"),
@@ -33,9 +33,9 @@ def run_what_raises(error: BaseException | None) -> int:
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
-def test_an_exit_code_and_a_line(error: BaseException | None, code: int, said: str, capsys: Capture) -> None:
+def test_an_exit_code_and_a_line(error: BaseException | None, code: int, message: str, capsys: Capture) -> None:
     assert run_what_raises(error) == code
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err == message
 
 
 def test_our_own_faults_keep_their_traceback() -> None:
@@ -54,7 +54,7 @@ def test_a_signal_is_an_interrupt_inside_alone(number: signal.Signals, capsys: C
     assert signal.getsignal(number) is before
 
 
-def test_an_interrupt_among_the_imports_is_no_traceback(tmp_path: Path) -> None:
+def test_an_interrupt_during_the_imports_prints_no_traceback(tmp_path: Path) -> None:
     """The first import of the command sends the signal, as a user would in the two seconds that the imports take."""
     (tmp_path / "argparse.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     root = str(Path(__file__).resolve().parents[2])

@@ -1,4 +1,4 @@
-"""CPU and memory limits, read from made-up trees of files and under a real affinity."""
+"""CPU and memory limits, read from artificial trees of files and under a real affinity."""
 
 import os
 import subprocess
@@ -39,7 +39,7 @@ def tree(root: Path, groups: str, mounts: str, **files: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("groups", "mounts", "files", "wanted"),
+    ("groups", "mounts", "files", "expected"),
     [
         ("0::/a/b", V2.format(top="/", at=AT), {"a/b/cpu.max": "150000 100000"}, 1.5),
         (
@@ -76,12 +76,12 @@ def tree(root: Path, groups: str, mounts: str, **files: str) -> Path:
         ("nonsense", "more nonsense\n1 2 - cgroup2", {}, None),
     ],
 )
-def test_cpu_quota(groups: str, mounts: str, files: dict[str, str], wanted: float | None, tmp_path: Path) -> None:
-    assert quota_cores(tree(tmp_path, groups, mounts, **files)) == wanted
+def test_cpu_quota(groups: str, mounts: str, files: dict[str, str], expected: float | None, tmp_path: Path) -> None:
+    assert quota_cores(tree(tmp_path, groups, mounts, **files)) == expected
 
 
 @pytest.mark.parametrize(
-    ("groups", "mounts", "files", "wanted"),
+    ("groups", "mounts", "files", "expected"),
     [
         (
             "0::/a/b",
@@ -99,20 +99,20 @@ def test_cpu_quota(groups: str, mounts: str, files: dict[str, str], wanted: floa
         ("7:memory:/j", V2.format(top="/", at=AT), {"j/memory.max": "5"}, None),
     ],
 )
-def test_memory(groups: str, mounts: str, files: dict[str, str], wanted: int | None, tmp_path: Path) -> None:
-    assert cgroup_memory_bytes(tree(tmp_path, groups, mounts, **files)) == wanted
+def test_memory(groups: str, mounts: str, files: dict[str, str], expected: int | None, tmp_path: Path) -> None:
+    assert cgroup_memory_bytes(tree(tmp_path, groups, mounts, **files)) == expected
 
 
 @pytest.mark.skipif(cores() < 2, reason="needs two CPU cores")
-@pytest.mark.parametrize(("quota", "wanted"), [("1", 1), ("150000", 1), ("max", cores()), ("100000000", cores())])
-def test_a_fraction_of_a_core_is_rounded_down_to_one_at_least(quota: str, wanted: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("quota", "expected"), [("1", 1), ("150000", 1), ("max", cores()), ("100000000", cores())])
+def test_a_fraction_of_a_core_is_rounded_down_to_one_at_least(quota: str, expected: int, tmp_path: Path) -> None:
     limit = cpu_limit(tree(tmp_path, "0::/a", V2.format(top="/", at=AT), **{"a/cpu.max": f"{quota} 100000"}))
-    assert (limit.amount, limit.decided_by) == (wanted, QUOTA if wanted == 1 else AFFINITY)
+    assert (limit.amount, limit.decided_by) == (expected, QUOTA if expected == 1 else AFFINITY)
 
 
 @pytest.mark.skipif(cores() < 2, reason="needs two CPU cores")
 @pytest.mark.parametrize(
-    ("value", "wanted"),
+    ("value", "expected"),
     [
         ("1", (1, OPENMP)),
         ("1,4", (1, OPENMP)),
@@ -122,9 +122,9 @@ def test_a_fraction_of_a_core_is_rounded_down_to_one_at_least(quota: str, wanted
         ("x", None),
     ],
 )
-def test_openmp_asks_for_fewer(value: str, wanted: tuple[int, str] | None, tmp_path: Path) -> None:
+def test_openmp_asks_for_fewer(value: str, expected: tuple[int, str] | None, tmp_path: Path) -> None:
     limit = auto_threads(tmp_path, {"OMP_NUM_THREADS": value})
-    assert (limit.amount, limit.decided_by) == (wanted or (cores(), AFFINITY))
+    assert (limit.amount, limit.decided_by) == (expected or (cores(), AFFINITY))
 
 
 def test_the_smaller_memory_counts(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Locks: one holder, and a file system without them is refused."""
+"""Locks: one holder at a time, and a file system without locks is refused."""
 
 import errno
 import os
@@ -11,17 +11,17 @@ from pgolf.machine.locks import acquire, locked
 
 
 def test_a_held_lock_is_waited_for_and_said_so(tmp_path: Path) -> None:
-    first, said = acquire(tmp_path / "a", wait=False), list[str]()
+    first, messages = acquire(tmp_path / "a", wait=False), list[str]()
     assert first is not None
     assert acquire(tmp_path / "a", wait=False) is None
 
     def let_go() -> None:
-        said.append("waiting")
+        messages.append("waiting")
         first.release()
 
     with locked(tmp_path / "a", let_go):
         assert acquire(tmp_path / "a", wait=False) is None
-    assert said == ["waiting"]
+    assert messages == ["waiting"]
     after = acquire(tmp_path / "a", wait=False)
     assert after is not None
     after.release()
@@ -29,7 +29,7 @@ def test_a_held_lock_is_waited_for_and_said_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
 def test_a_file_system_without_locks_is_refused(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No such file system is at hand: the system call is made to answer as on one."""
+    """Simulated: the system call fails as it does on such a file system."""
 
     def refuse(file: int, operation: int) -> None:
         raise OSError(number, os.strerror(number))

@@ -1,4 +1,4 @@
-"""The readers of JSON and YAML take plain data and nothing else, whatever a text holds."""
+"""The readers of JSON and YAML accept plain data only."""
 
 import os
 from pathlib import Path
@@ -47,14 +47,14 @@ BAD_YAML = {
 
 
 @pytest.mark.parametrize("case", BAD_JSON)
-def test_what_is_not_plain_json_is_refused_with_its_reason(case: str) -> None:
+def test_anything_but_plain_json_is_refused_with_a_reason(case: str) -> None:
     text, reason = BAD_JSON[case]
     with pytest.raises(ValueError, match=reason):
         parse_json(text)
 
 
 @pytest.mark.parametrize("case", BAD_YAML)
-def test_what_is_not_plain_yaml_is_refused_with_its_reason(case: str) -> None:
+def test_anything_but_plain_yaml_is_refused_with_a_reason(case: str) -> None:
     text, reason = BAD_YAML[case]
     with pytest.raises(ValueError, match=reason):
         parse_yaml(text)
@@ -118,7 +118,7 @@ def test_a_pipe_and_a_device_and_a_folder_are_named_and_do_not_hang(tmp_path: Pa
 def test_a_file_beyond_the_limit_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "zeros.json"
     with path.open("wb") as file:
-        file.truncate(2 * 2**30)  # 2 GB of zeros that take no room
+        file.truncate(2 * 2**30)  # 2 GB of zeros that take no space on disk
     for reader in (read_json, read_yaml):
         with pytest.raises(DamagedFile, match=r"2,147,483,648 bytes; at most"):
             reader(path)

@@ -1,4 +1,4 @@
-"""The trunk written out in float64, position by position and head by head, sharing no code with the package."""
+"""The trunk in float64, position by position and head by head, without code of the package."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def tied_unet_logp(ids_T: Tensor, state: dict[str, Tensor], dims: Dims, cores: i
     table = state["embedding.table.weight"].double()
     skips = state["depth.skip_weights"].double() if "depth.skip_weights" in state else []
     x = x0 = rms(table[ids_T])
-    kept: list[Tensor] = []
+    outputs: list[Tensor] = []
     for layer in range(dims.layers):
-        if layer >= len(skips) and kept:
-            x = x + skips[layer - len(skips)] * kept.pop()
+        if layer >= len(skips) and outputs:
+            x = x + skips[layer - len(skips)] * outputs.pop()
         x = block(x, x0, state, layer % cores, layer, dims, base)
         if layer < len(skips):
-            kept.append(x)
+            outputs.append(x)
     logits = dims.logit_softcap * torch.tanh(rms(x) @ table.T / dims.logit_softcap)
     return logits - logits.exp().sum(-1, keepdim=True).log()

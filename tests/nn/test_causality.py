@@ -1,6 +1,4 @@
-"""No prediction sees a later token, bit for bit, in any variant; and the check that says so finds leaks that were
-planted.
-"""
+"""No prediction depends on a later token, bit for bit, in any variant; and the check finds planted leaks."""
 
 import pytest
 import torch
@@ -90,7 +88,7 @@ class LooksAhead(Tied):
 
 
 class NllLooksAhead(MixtureOfSoftmaxes):
-    """An honest `logp` beside an `nll` that reads its neighbour's state."""
+    """A correct `logp`, but an `nll` that reads the state of the next position."""
 
     def nll(self, x_BTD: Tensor, y_BT: Tensor) -> Tensor:
         return super().nll(x_BTD + x_BTD.roll(-1, dims=1), y_BT)
@@ -137,7 +135,7 @@ def test_a_leak_behind_a_zero_weight_shows_only_when_redrawn():
     assert leaks(tiny_model(LEAKS["gated mlp"])) != []
 
 
-def test_a_model_that_ignores_its_input_is_no_pass():
+def test_a_model_that_ignores_its_input_does_not_pass():
     model = tiny_model(tiny_config())
     with torch.no_grad():
         model.embedding.table.weight.copy_(model.embedding.table.weight[:1].expand_as(model.embedding.table.weight))

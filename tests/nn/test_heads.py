@@ -37,7 +37,7 @@ def capped(z: torch.Tensor) -> torch.Tensor:
 
 
 def experts_of(w: dict[str, torch.Tensor], experts: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Gates [B, T, E] and one [B, T, V] tensor of scores an expert."""
+    """Gates [B, T, E] and one tensor of scores [B, T, V] per expert."""
     gates = softmax(X.double() @ w["mixture.gate.weight"].T)
     return gates, [X.double() @ (w[f"mixture.up.{e}.weight"] @ w[f"mixture.down.{e}.weight"]).T for e in range(experts)]
 
@@ -81,7 +81,7 @@ def test_one_expert_is_one_softmax(mixture):
 
 
 def centred_rank(logp: torch.Tensor) -> int:
-    """Rank of the log-probabilities of many contexts, less one for the free constant of a softmax."""
+    """Rank of the log-probabilities of many contexts, without the constant per context that a softmax adds."""
     flat = logp.detach().double().flatten(0, -2)
     return int(torch.linalg.matrix_rank(flat - flat.mean(-1, keepdim=True), rtol=1e-4))
 
@@ -185,7 +185,7 @@ def test_albert_goes_back_through_both_factors(rank):
 
 
 def test_tied_albert_factors_learn_from_input_and_output():
-    """Of a tied head, the factors get what they get as input table plus what they get as output matrix."""
+    """With a tied head, the gradient of the factors is the sum of their gradients as input table and output matrix."""
     model = tiny_model(tiny_config("model/embedding=albert"))
     ids, y = random_ids(2, 8), random_ids(2, 8, seed=1)
     factors = list(model.embedding.parameters())

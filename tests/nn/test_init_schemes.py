@@ -18,7 +18,7 @@ def started(config: dict, seed: int = 1):
 
 
 def gain_of(weight: torch.Tensor) -> float:
-    """The one singular value of a scaled semi-orthogonal matrix; fails for any other."""
+    """The only singular value of a scaled semi-orthogonal matrix. Fails for any other matrix."""
     w = weight.detach().double()
     gram = w @ w.T if w.shape[0] <= w.shape[1] else w.T @ w
     gain = gram.diagonal().mean().sqrt()
@@ -54,8 +54,8 @@ def test_published_maps_are_semi_orthogonal(published):
 @torch.no_grad()
 def test_published_standard_deviations(published):
     experts, sides = published.head.mixture, published.side_inputs
-    found = [float(one.weight.std()) for one in (sides.value_embedding.projection, experts.down[0], experts.up[0])]
-    assert found == pytest.approx([0.0133, 0.0442, 0.03125], abs=1e-4)
+    deviations = [float(one.weight.std()) for one in (sides.value_embedding.projection, experts.down[0], experts.up[0])]
+    assert deviations == pytest.approx([0.0133, 0.0442, 0.03125], abs=1e-4)
     assert float(sides.value_embedding.table.weight.std()) == pytest.approx(0.01, rel=0.02)
     assert float(published.embedding.table.weight.std()) == pytest.approx(0.005, rel=0.02)
 

@@ -1,4 +1,4 @@
-"""Arms of one seed share, bit for bit, the weights that they have in common; nothing else decides a draw."""
+"""Arms of one seed share, bit for bit, the weights that they have in common: seed and name alone determine a draw."""
 
 import math
 from dataclasses import replace
@@ -11,14 +11,14 @@ from pgolf.nn.primitives import initialise, seed_of
 from tiny import ALL_VARIANTS, CPU, bytes_of_state, random_ids, tiny_config, tiny_model
 
 
-def drawn(*overrides: str, seed: int = 1) -> dict[str, bytes]:
+def weights_of(*overrides: str, seed: int = 1) -> dict[str, bytes]:
     return bytes_of_state(tiny_model(replace(tiny_config(*overrides), seed=seed), seed=None))
 
 
 @pytest.mark.parametrize("variant", ALL_VARIANTS)
 def test_an_arm_shares_all_that_it_has_in_common_with_the_baseline(variant):
     slot = variant.removeprefix("model/").partition("=")[0]
-    base, arm = drawn(), drawn(variant)
+    base, arm = weights_of(), weights_of(variant)
     common = base.keys() & arm.keys()
     outside = {name for name in base | arm if not name.startswith(f"{slot}.")}
     assert outside <= common
@@ -29,7 +29,11 @@ def test_an_arm_shares_all_that_it_has_in_common_with_the_baseline(variant):
 
 
 def test_shared_cores_and_deeper_stacks_share_their_first_layers():
-    base, shared, deeper = drawn(), drawn("model.unique_blocks=1"), drawn("model.layers=4", "model/depth=plain")
+    base, shared, deeper = (
+        weights_of(),
+        weights_of("model.unique_blocks=1"),
+        weights_of("model.layers=4", "model/depth=plain"),
+    )
     assert shared.keys() < base.keys()
     assert all(base[name] == shared[name] for name in shared)
     assert all(base[name] == deeper[name] for name in base.keys() & deeper.keys())
@@ -37,8 +41,8 @@ def test_shared_cores_and_deeper_stacks_share_their_first_layers():
 
 @pytest.mark.parametrize("variant", ALL_VARIANTS)
 def test_one_seed_gives_one_state_and_two_seeds_two(variant):
-    assert drawn(variant) == drawn(variant)
-    first, second = drawn(variant), drawn(variant, seed=2)
+    assert weights_of(variant) == weights_of(variant)
+    first, second = weights_of(variant), weights_of(variant, seed=2)
     model = tiny_model(tiny_config(variant), seed=None)
     constant = {name for name, p in model.named_parameters() if p.numel() and bool((p == p.flatten()[0]).all())}
     constant |= {name for name in first if name.endswith("resid_mix")}
@@ -46,7 +50,7 @@ def test_one_seed_gives_one_state_and_two_seeds_two(variant):
 
 
 def test_layers_of_one_shape_are_drawn_apart():
-    state = drawn()
+    state = weights_of()
     assert (
         len({state[f"attention.{i}.k.weight"] for i in range(3)} | {state[f"attention.{i}.v.weight"] for i in range(3)})
         == 6

@@ -1,4 +1,4 @@
-"""Side inputs: hashes as exact integers, sites, learned weights, and what each owes."""
+"""Side inputs: hashes as exact integers, sites, learned weights, and the contract of each."""
 
 import pytest
 import torch
@@ -62,7 +62,7 @@ class TestHashes:
         assert int(buckets[:, 1:].max()) < 2047
 
     def test_loads_of_the_published_hashes(self):
-        """All 1,048,576 pairs: 254 to 260 a bucket in one, 442 to 591 in the other."""
+        """All 1,048,576 pairs: 254 to 260 per bucket with one hash, 442 to 591 with the other."""
         previous, current = torch.meshgrid(torch.arange(1024), torch.arange(1024), indexing="ij")
         pairs = torch.stack([previous.flatten(), current.flatten()], 1)
         loads = BigramEmbed(tiny_dims(), buckets=4096).bucket(pairs)[:, 1].bincount(minlength=4096)
@@ -110,9 +110,9 @@ class TestTensors:
         assert [side.gain(i).detach().item() for i in (3, 4)] == side.layer_scales.tolist()
 
     def test_layers_are_counted_from_either_end_and_named_once(self):
-        made = ValueEmbedding(tiny_dims(layers=5), rank=6, layers=[0, -1, 4], init_std=0.01, scale_init=0.1)
-        assert made.layers == (0, 4)
-        assert made.layer_scales.shape == (2,)
+        values = ValueEmbedding(tiny_dims(layers=5), rank=6, layers=[0, -1, 4], init_std=0.01, scale_init=0.1)
+        assert values.layers == (0, 4)
+        assert values.layer_scales.shape == (2,)
 
 
 class TestStart:
@@ -133,14 +133,14 @@ class TestStart:
         assert value.projection.weight.abs().max() <= value.projection.in_features**-0.5
 
     @pytest.mark.parametrize("name", ["bigram_embed", "bigram_residual"])
-    def test_a_bigram_table_of_zeros_is_no_side_input(self, name):
+    def test_a_bigram_table_of_zeros_has_the_effect_of_no_side_input(self, name):
         with_it, without = tiny_model(with_sides(name)), tiny_model(tiny_config())
         with torch.no_grad():
             with_it.side_inputs[name].table.weight.zero_()
             ids = random_ids(2, 10)
             assert torch.equal(logp_of(with_it, ids), logp_of(without, ids))
 
-    def test_a_value_embedding_of_scale_zero_is_no_side_input(self):
+    def test_a_value_embedding_of_scale_zero_has_the_effect_of_no_side_input(self):
         with_it, without = tiny_model(with_sides("value_embedding")), tiny_model(tiny_config())
         with torch.no_grad():
             with_it.side_inputs["value_embedding"].scale.zero_()
@@ -166,10 +166,10 @@ class TestContract:
         with torch.no_grad():
             before = logp_of(model, ids)
             for key in own:
-                kept = tensors[key].clone()
+                backup = tensors[key].clone()
                 tensors[key].mul_(1.5)
                 assert not torch.allclose(logp_of(model, ids), before, atol=1e-6), key
-                tensors[key].copy_(kept)
+                tensors[key].copy_(backup)
 
     def test_stands_beside_the_others_whatever_the_order(self, name):
         others = [other for other in SIDES if other != name]

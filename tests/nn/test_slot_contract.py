@@ -59,10 +59,10 @@ def test_every_parameter_changes_the_prediction(variant):
     with torch.no_grad():
         before = logp_of(model, ids)
         for name, p in model.named_parameters():
-            kept = p.clone()
+            backup = p.clone()
             p.add_(normal(*p.shape, seed=5) * 0.1)
             assert not torch.allclose(logp_of(model, ids), before, atol=1e-6), f"{name} has no effect"
-            p.copy_(kept)
+            p.copy_(backup)
         assert torch.equal(logp_of(model, ids), before)
 
 
@@ -117,21 +117,21 @@ def test_depth_runs_every_block_once_and_uses_its_output(stem, layers):
 
 @pytest.mark.parametrize("stem", variants("embedding"))
 class TestEmbedding:
-    def made(self, stem: str):
+    def build_variant(self, stem: str):
         node, dims = section_of("embedding", stem)
         embedding = make("model.embedding", node, dims)
         redraw(embedding, 1)
         return embedding.double(), dims
 
     def test_shape_and_rows_of_one_table(self, stem):
-        embedding, dims = self.made(stem)
+        embedding, dims = self.build_variant(stem)
         ids = random_ids(2, TIME, dims.vocab_size)
         table_VD = embedding(torch.arange(dims.vocab_size)[None])[0]
         assert embedding(ids).shape == (2, TIME, dims.width)
         torch.testing.assert_close(embedding(ids), table_VD[ids], rtol=1e-12, atol=1e-12)
 
     def test_unembed_multiplies_by_the_effective_table(self, stem):
-        embedding, dims = self.made(stem)
+        embedding, dims = self.build_variant(stem)
         table_VD = embedding(torch.arange(dims.vocab_size)[None])[0]
         x = normal(2, TIME, dims.width, dtype=torch.float64)
         torch.testing.assert_close(embedding.unembed(x), x @ table_VD.T, rtol=1e-10, atol=1e-10)

@@ -29,11 +29,11 @@ def test_attention_head_by_head(heads, kv_heads):
     redraw(module, 1)
     module.double()
     x, q = normal(2, 9, 32), normal(2, 9, 32, seed=1)
-    got = module(x, q, rotary_angles(9, dims.head_dim, 10000.0, torch.device("cpu")))
+    actual = module(x, q, rotary_angles(9, dims.head_dim, 10000.0, torch.device("cpu")))
     state = {name: t.detach() for name, t in module.state_dict().items()}
-    want = torch.stack([attention(x[b], q[b], state, heads, kv_heads, 10000.0) for b in range(2)])
-    torch.testing.assert_close(got, want, **CLOSE)
-    assert want.std() > 0.1
+    expected = torch.stack([attention(x[b], q[b], state, heads, kv_heads, 10000.0) for b in range(2)])
+    torch.testing.assert_close(actual, expected, **CLOSE)
+    assert expected.std() > 0.1
 
 
 def test_q_gain_starts_where_the_configuration_says():
@@ -83,8 +83,8 @@ def test_rotary_tells_all_published_positions_apart():
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_rms_norm_and_softcap(scale):
     x = normal(3, 32).float() * scale
-    want = x.double() / (x.double().square().mean(-1, keepdim=True) + torch.finfo(torch.float32).eps).sqrt()
-    torch.testing.assert_close(rms_norm(x).double(), want, rtol=1e-5, atol=1e-6)
+    expected = x.double() / (x.double().square().mean(-1, keepdim=True) + torch.finfo(torch.float32).eps).sqrt()
+    torch.testing.assert_close(rms_norm(x).double(), expected, rtol=1e-5, atol=1e-6)
     z = normal(50) * 40 * scale
     capped = softcap(z, 30.0)
     assert capped.abs().max() <= 30.0
@@ -98,9 +98,9 @@ def test_block_formula():
     x, x0 = normal(2, 7, 32), normal(2, 7, 32, seed=1)
     rotary = rotary_angles(7, 8, 10000.0, torch.device("cpu"))
     state = {name: t.detach() for name, t in model.state_dict().items()}
-    got = model.passes()[2](x, x0, rotary)
-    want = torch.stack([block(x[b], x0[b], state, 0, 2, model.dims, 10000.0) for b in range(2)])
-    torch.testing.assert_close(got, want, **CLOSE)
+    actual = model.passes()[2](x, x0, rotary)
+    expected = torch.stack([block(x[b], x0[b], state, 0, 2, model.dims, 10000.0) for b in range(2)])
+    torch.testing.assert_close(actual, expected, **CLOSE)
 
 
 @pytest.mark.parametrize("depth", ["unet", "plain"])
@@ -112,10 +112,10 @@ def test_whole_model_against_the_formula(depth, layers, cores):
     model = tiny_model(config)
     ids = random_ids(1, 8)
     with torch.no_grad():
-        got = logp_of(model, ids)[0].double()
-    want = tied_unet_logp(ids[0], dict(model.state_dict()), model.dims, cores, 100.0)
-    torch.testing.assert_close(got, want, rtol=2e-4, atol=2e-4)
-    assert want.std() > 0.3
+        actual = logp_of(model, ids)[0].double()
+    expected = tied_unet_logp(ids[0], dict(model.state_dict()), model.dims, cores, 100.0)
+    torch.testing.assert_close(actual, expected, rtol=2e-4, atol=2e-4)
+    assert expected.std() > 0.3
 
 
 def test_targets_shorter_than_the_input_are_its_last_ones():
@@ -127,7 +127,7 @@ def test_targets_shorter_than_the_input_are_its_last_ones():
 
 
 class TestUnet:
-    """Blocks are x -> 2x + i, so that every order of pushes and pops gives another number."""
+    """Blocks are x -> 2x + i, so that every order of pushes and pops gives a different number."""
 
     def wired(self, layers: int, weights: list[float]) -> float:
         unet = UNet(tiny_dims(layers=layers, width=2))
@@ -189,10 +189,10 @@ class TestSharedCores:
         with torch.no_grad():
             before = logp_of(model, ids)
             for gains in model.gains:
-                kept = gains.mlp_scale.clone()
+                backup = gains.mlp_scale.clone()
                 gains.mlp_scale.add_(1.0)
                 assert not torch.equal(logp_of(model, ids), before)
-                gains.mlp_scale.copy_(kept)
+                gains.mlp_scale.copy_(backup)
 
 
 class TestLowRank:
@@ -216,7 +216,7 @@ class TestLowRank:
 
 
 def test_attention_scale_is_one_over_the_root_of_the_head_size():
-    """With all keys equal but one, the softmax gives the scale away."""
+    """With all keys but one equal, the softmax reveals the scale."""
     dims = tiny_dims(width=16, heads=1, kv_heads=1)
     module = Attention(dims, q_gain_init=1.0).double()
     with torch.no_grad():

@@ -21,12 +21,12 @@ class TestExclusiveSelfAttention:
     @pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (4, 2), (4, 1)])
     def test_output_is_orthogonal_to_the_value_and_nothing_else_is_lost(self, heads, kv_heads):
         y, v = normal(2, heads, 7, 8), normal(2, kv_heads, 7, 8, seed=1)
-        got = without_self(y, v)
+        actual = without_self(y, v)
         for head in range(heads):
             own = v[:, head // (heads // kv_heads)]
-            along = (got[:, head] * own).sum(-1)
+            along = (actual[:, head] * own).sum(-1)
             assert along.abs().max() < 1e-12
-            lost = y[:, head] - got[:, head]
+            lost = y[:, head] - actual[:, head]
             share = (y[:, head] * own).sum(-1, keepdim=True) / own.square().sum(-1, keepdim=True)
             torch.testing.assert_close(lost, share * own, rtol=1e-10, atol=1e-12)
             assert lost.norm(dim=-1).min() > 1e-4
@@ -108,9 +108,9 @@ class TestPartialRotary:
     def test_published_frequencies(self):
         trunk = build_model(published_config("pr908").model).trunk
         cos, sin = rotary_angles(2, trunk.rotary_dims, trunk.rotary_base, CPU)
-        want = [22_081.79 ** (-2 * j / 16) for j in range(8)]
+        expected = [22_081.79 ** (-2 * j / 16) for j in range(8)]
         torch.testing.assert_close(
-            torch.atan2(sin[1], cos[1]).double(), torch.tensor(want, dtype=torch.float64), rtol=1e-5, atol=1e-9
+            torch.atan2(sin[1], cos[1]).double(), torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=1e-9
         )
 
 
@@ -134,8 +134,8 @@ class TestBf16Frequencies:
         exact = rotary_angles(1024, 64, 10000.0, CPU)
         cos, sin = rotary_angles(1024, 64, 10000.0, CPU, bf16_frequencies=True)
         frequency = torch.atan2(sin[1], cos[1])
-        want = (10000.0 ** (-torch.arange(0, 64, 2) / 64)).bfloat16().float()
-        torch.testing.assert_close(frequency, want, rtol=1e-6, atol=1e-9)
+        expected = (10000.0 ** (-torch.arange(0, 64, 2) / 64)).bfloat16().float()
+        torch.testing.assert_close(frequency, expected, rtol=1e-6, atol=1e-9)
         off = (frequency / torch.atan2(exact[1][1], exact[0][1]) - 1).abs()
         assert 1e-3 < off.max() < 1 / 256
         assert len(torch.unique(torch.cat((cos, sin), 1), dim=0)) == 1024
@@ -158,11 +158,11 @@ class TestSmearGate:
 
     def test_formula_position_by_position(self):
         p, e = normal(32, seed=2), normal(2, 6, 32)
-        got = self.made(p)(e)
+        actual = self.made(p)(e)
         for t in range(6):
             before = e[:, t - 1] if t else torch.zeros(2, 32, dtype=torch.float64)
             share = 1 / (1 + torch.exp(-p))
-            torch.testing.assert_close(got[:, t], (1 - share) * e[:, t] + share * before, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(actual[:, t], (1 - share) * e[:, t] + share * before, rtol=1e-12, atol=1e-12)
 
     def test_a_closed_gate_changes_nothing_and_an_open_one_shifts(self):
         e = normal(2, 6, 32)
@@ -183,7 +183,7 @@ SHUT = {"attn_scale": torch.zeros(32), "mlp_scale": torch.zeros(32)}
 
 
 class TestGains:
-    """One pass with its branches shut: what is left is the mix; with one open, what it adds is scaled per dimension."""
+    """With both branches at zero, a pass is the mix alone. With one branch, its output is scaled per dimension."""
 
     def passed(self, **gains: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         model = tiny_model(tiny_config()).double()
@@ -200,8 +200,8 @@ class TestGains:
 
     @pytest.mark.parametrize(("mix", "which"), [((1.0, 0.0), 0), ((0.0, 1.0), 1)])
     def test_limits_of_the_mix(self, mix, which):
-        found = self.passed(**SHUT, resid_mix=torch.tensor(mix)[:, None].expand(2, 32))
-        assert torch.equal(found[2], found[which])
+        outputs = self.passed(**SHUT, resid_mix=torch.tensor(mix)[:, None].expand(2, 32))
+        assert torch.equal(outputs[2], outputs[which])
 
     @pytest.mark.parametrize("branch", ["attn_scale", "mlp_scale"])
     def test_scales_are_per_dimension(self, branch):
@@ -214,7 +214,7 @@ class TestGains:
 
 
 class TestSharedCores:
-    """n copies of one core's weights are unique_blocks=1, k cores are cycled, under any wiring and with any feature."""
+    """n copies of one core equal unique_blocks=1, and k cores are cycled, with any wiring and any feature."""
 
     @pytest.mark.parametrize(("stack", "depth"), [("pr470", "unet"), ("pr908", "plain"), ("pr215", "unet")])
     @pytest.mark.parametrize("cores", [1, 2])

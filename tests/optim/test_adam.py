@@ -1,4 +1,4 @@
-"""Adam is torch's, with our names."""
+"""Adam is torch's AdamW, with our names of hyperparameters."""
 
 import pytest
 import torch

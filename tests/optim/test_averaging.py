@@ -23,11 +23,11 @@ def fed(averaging, steps: int, scale=lambda step: 1.0, state=weights):
     return averaging.average()
 
 
-def close(got: dict[str, torch.Tensor], want: dict[str, torch.Tensor]) -> None:
-    assert got.keys() == want.keys()
-    for name in want:
-        assert got[name].dtype == torch.float32
-        torch.testing.assert_close(got[name].double(), want[name].double(), rtol=1e-5, atol=1e-6)
+def close(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert actual.keys() == expected.keys()
+    for name in expected:
+        assert actual[name].dtype == torch.float32
+        torch.testing.assert_close(actual[name].double(), expected[name].double(), rtol=1e-5, atol=1e-6)
 
 
 def test_no_averaging_has_no_average():
@@ -37,11 +37,11 @@ def test_no_averaging_has_no_average():
 class TestExponential:
     @pytest.mark.parametrize("decay", [0.0, 0.5, 0.9])
     def test_formula_from_the_initial_weights(self, decay):
-        want = {name: decay**7 * w.double() for name, w in weights(0).items()}
+        expected = {name: decay**7 * w.double() for name, w in weights(0).items()}
         for step in range(1, 8):
             for name, w in weights(step).items():
-                want[name] = want[name] + (1 - decay) * decay ** (7 - step) * w.double()
-        close(fed(ExponentialAverage(decay=decay), 7), want)
+                expected[name] = expected[name] + (1 - decay) * decay ** (7 - step) * w.double()
+        close(fed(ExponentialAverage(decay=decay), 7), expected)
 
     def test_no_decay_is_the_last_weights_and_no_step_the_first(self):
         last = fed(ExponentialAverage(decay=0.0), 4)
@@ -77,9 +77,9 @@ class TestExponential:
 
 class TestSnapshots:
     def test_the_mean_of_what_was_taken(self):
-        got = fed(SnapshotAverage(start_step=4, interval_steps=3, include_zero_lr=False), 13)
-        taken = [6, 9, 12]
-        close(got, {name: sum(weights(step)[name].double() for step in taken) / 3 for name in weights(0)})
+        actual = fed(SnapshotAverage(start_step=4, interval_steps=3, include_zero_lr=False), 13)
+        snapshot_steps = [6, 9, 12]
+        close(actual, {name: sum(weights(step)[name].double() for step in snapshot_steps) / 3 for name in weights(0)})
 
     def test_the_start_counts_when_the_interval_hits_it(self):
         average = SnapshotAverage(start_step=6, interval_steps=3, include_zero_lr=False)
@@ -94,10 +94,10 @@ class TestSnapshots:
         )
 
     def test_one_snapshot_is_the_weights(self):
-        got = fed(SnapshotAverage(start_step=9, interval_steps=9, include_zero_lr=False), 9)
-        assert all(torch.equal(got[name], w) for name, w in weights(9).items())
+        actual = fed(SnapshotAverage(start_step=9, interval_steps=9, include_zero_lr=False), 9)
+        assert all(torch.equal(actual[name], w) for name, w in weights(9).items())
 
-    def test_none_taken_is_no_average(self):
+    def test_without_a_snapshot_there_is_no_average(self):
         assert fed(SnapshotAverage(start_step=50, interval_steps=1, include_zero_lr=False), 9) is None
         assert (
             fed(SnapshotAverage(start_step=0, interval_steps=1, include_zero_lr=False), 9, scale=lambda step: 0.0)
@@ -126,26 +126,26 @@ class TestSnapshots:
         close(fed(average, 2), self.mean(range(1, 3)))
 
 
-def taken(config: dict, steps: int) -> list[int]:
-    """The steps at which a run of this configuration takes a snapshot, one number standing for its weights."""
+def snapshot_steps(config: dict, steps: int) -> list[int]:
+    """The steps at which a run of this configuration takes a snapshot. One number represents its weights."""
     averaging, schedule = (
         build_averaging(config.optim),
         build_schedule(config.optim, build_budget(config.train)),
     )
     averaging.start({"step": torch.zeros(1)})
-    found = []
+    steps_taken = []
     for step in range(steps):
         before = averaging.snapshots
         averaging.update(step + 1, schedule(step, 0.0), {"step": torch.ones(1)})
-        found += [step + 1] if averaging.snapshots > before else []
-    return found
+        steps_taken += [step + 1] if averaging.snapshots > before else []
+    return steps_taken
 
 
 def test_the_shared_weights_study_took_351_snapshots_of_251_points():
     config = published_config("pr470")
-    assert taken(config, 50_000) == list(range(32_500, 45_001, 50))
+    assert snapshot_steps(config, 50_000) == list(range(32_500, 45_001, 50))
     config.optim.averaging = published_config("pr470", "defects=pr470").optim.averaging
-    with_defect = taken(config, 50_000)
+    with_defect = snapshot_steps(config, 50_000)
     assert with_defect == list(range(32_500, 50_001, 50))
     assert len(with_defect) == 351
     assert len([step for step in with_defect if step >= 45_000]) == 101
@@ -154,16 +154,16 @@ def test_the_shared_weights_study_took_351_snapshots_of_251_points():
 @pytest.mark.parametrize(("defects", "last"), [("none", 180), ("pr470", 200)])
 def test_snapshots_of_a_cpu_run(defects, last):
     config = stack_config("pr470", "train.steps=200", f"defects={defects}")
-    assert taken(config, 200) == list(range(130, last + 1))
+    assert snapshot_steps(config, 200) == list(range(130, last + 1))
 
 
 @pytest.mark.parametrize("stem", stems("optim/averaging"))
 def test_every_yaml_starts_updates_and_averages(stem):
     averaging = build_averaging(tiny_config(f"optim/averaging={stem}").optim)
-    got = fed(averaging, 30)
-    assert (got is None) == (stem == "none")
-    assert got is None or all(
-        math.isfinite(float(w.sum())) and got[name].shape == w.shape for name, w in weights(0).items()
+    actual = fed(averaging, 30)
+    assert (actual is None) == (stem == "none")
+    assert actual is None or all(
+        math.isfinite(float(w.sum())) and actual[name].shape == w.shape for name, w in weights(0).items()
     )
 
 

@@ -81,14 +81,14 @@ def test_several_steps_are_the_formula(nesterov, decay, order, warmup):
         "momentum_warmup_steps": warmup,
     }
     start, grads = problem(6)
-    for got, want in zip(stepped(start, grads, settings), by_the_formula(start, grads, settings), strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-8, atol=1e-8)
+    for actual, expected in zip(stepped(start, grads, settings), by_the_formula(start, grads, settings), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-8, atol=1e-8)
 
 
 def test_each_setting_matters():
     start, grads = problem(6)
     base = {**PUBLISHED, "weight_decay": 0.5}
-    want = stepped(start, grads, base)[0]
+    expected = stepped(start, grads, base)[0]
     for change in (
         {"lr": 0.05},
         {"momentum": 0.9},
@@ -96,17 +96,17 @@ def test_each_setting_matters():
         {"momentum_warmup_steps": 6},
         {"nesterov": False},
     ):
-        assert not torch.allclose(stepped(start, grads, {**base, **change})[0], want), change
+        assert not torch.allclose(stepped(start, grads, {**base, **change})[0], expected), change
     for change in ({"newton_schulz_steps": 4}, {"weight_decay": 0.4}, {"decay_order": "after"}):
-        assert not torch.allclose(stepped(start, grads, {**base, **change})[0], want), change
+        assert not torch.allclose(stepped(start, grads, {**base, **change})[0], expected), change
 
 
 def test_fp32_weights_follow_the_float64_formula():
     start, grads = problem(4)
-    got = stepped([w.float() for w in start], grads, PUBLISHED)
-    for one, want in zip(got, by_the_formula(start, grads, PUBLISHED), strict=True):
+    actual = stepped([w.float() for w in start], grads, PUBLISHED)
+    for one, expected in zip(actual, by_the_formula(start, grads, PUBLISHED), strict=True):
         assert one.dtype == torch.float32
-        torch.testing.assert_close(one.double(), want, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(one.double(), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (40, 10), (10, 40)], ids=str)
@@ -144,7 +144,7 @@ def test_singular_values_end_near_one(shape, seed):
     start = torch.linalg.svdvals(u) / u.norm()
     assert values.max() < 1.3
     assert values[start > 0.01].min() > 0.6
-    assert start.max() < 0.6  # they were not near one before
+    assert start.max() < 0.6  # the singular values were not near one before
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 3), (5, 3, 7), (1, 4, 4)], ids=str)
@@ -168,11 +168,11 @@ def test_size_of_the_gradient_does_not_matter():
 
 def test_a_matrix_without_gradient_stays():
     weights = [torch.nn.Parameter(normal(4, 4, seed=i)) for i in range(2)]
-    kept = weights[0].detach().clone()
+    start_weights = weights[0].detach().clone()
     muon = Muon(weights, Ranks(), **{**PUBLISHED, "weight_decay": 0.1})
     weights[1].grad = normal(4, 4, seed=7)
     muon.step()
-    assert torch.equal(weights[0], kept)
+    assert torch.equal(weights[0], start_weights)
     assert not torch.equal(weights[1], normal(4, 4, seed=1))
 
 

@@ -1,4 +1,4 @@
-"""Every YAML of conf/optim and conf/optim/algorithm on every variant of every slot: a new one is tested by existing."""
+"""Every YAML of conf/optim and conf/optim/algorithm with every variant of every slot, including new ones."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def test_the_yamls_are_found():
 def test_every_parameter_is_owned_exactly_once(optimizer, variant):
     model = build_model(tiny_config(variant).model)
     trained = build_optimizers(model, tiny_config(optimizer), Ranks())
-    owned = [id(p) for made in trained.optimizers.values() for group in made.param_groups for p in group["params"]]
+    owned = [id(p) for each in trained.optimizers.values() for group in each.param_groups for p in group["params"]]
     assert len(owned) == len(set(owned))
     assert set(owned) == {id(p) for p in model.parameters()}
     assert trained.frozen == set()
@@ -66,7 +66,7 @@ def test_published_groups_of_the_baseline():
     """Muon has the six matrices of each block, Adam the table and the scalars, each at its published rate."""
     model = build_model(tiny_config().model)
     trained = build_optimizers(model, tiny_config("optim=muon"), Ranks())
-    kinds = {role: (type(made).__name__, made.param_groups[0]["lr"]) for role, made in trained.optimizers.items()}
+    kinds = {role: (type(each).__name__, each.param_groups[0]["lr"]) for role, each in trained.optimizers.items()}
     assert kinds == {"embedding": ("Adam", 0.05), "matrix": ("Muon", 0.04), "scalar": ("Adam", 0.04)}
     assert len(trained.names["matrix"]) == 6 * 3
     assert trained.names["embedding"] == ["model.embedding.table.weight"]

@@ -1,4 +1,4 @@
-"""Every parameter has one role and one optimizer, or is frozen on purpose; none goes untrained in silence."""
+"""Every parameter has one role and one optimizer, or is frozen on purpose; an untrained one is an error."""
 
 import pytest
 import torch
@@ -54,7 +54,7 @@ class RemembersAll(ForgetsOne):
 
 
 class NamesNothing(ForgetsOne):
-    """Its roles() has a name that is no parameter beside those that are."""
+    """Its roles() names its parameters, and something that is not a parameter."""
 
     def roles(self):
         return {"up.weight": "head", "scale": "scalar", "scales": "scalar"}
@@ -105,7 +105,7 @@ class KeepsBuffer(Relu2):
 
 
 class TimedSGD(torch.optim.SGD):
-    """Its own clock: 40 ms a step, whatever the machine does meanwhile."""
+    """With a clock of its own: 40 ms per step, independent of the machine."""
 
     steps = 0
 
@@ -124,7 +124,7 @@ def with_slot(slot: str, cls: type, *overrides: str, **keys) -> Config:
 
 
 def run(config: Config, tmp_path, steps: int) -> list[str]:
-    """Train through the real loop from the initial weights; the metrics' lines of training steps."""
+    """Train with the real loop from the initial weights. Returns the metrics of the training steps."""
     job, _ = configured_job(config, tiny_model(config, seed=None), steps)
     try:
         with RunLog(tmp_path, is_first=True) as log:
@@ -183,7 +183,7 @@ class TestCoverage:
         config = with_slot("head", ForgetsOne, "optim.frozen=[model.head.scale]", zero_up=True)
         assert build_optimizers(build_model(config.model), config, Ranks()).frozen == {"model.head.scale"}
 
-    def test_a_role_for_no_parameter_is_named(self):
+    def test_a_role_for_an_unknown_parameter_is_named(self):
         config = with_slot("head", NamesNothing, zero_up=True)
         with pytest.raises((CoverageError, ConfigError), match=r"model\.head\.scales"):
             build_optimizers(build_model(config.model), config, Ranks())
@@ -262,7 +262,7 @@ class TestGradientsThatNeverCome:
 
     @pytest.mark.parametrize("steps", range(1, GradientWatch.PROOF_STEPS))
     def test_too_few_steps_prove_nothing_and_warn(self, steps, tmp_path):
-        """The first step's gradient stops at the zero output maps: such a run must not be accused of dead weights."""
+        """At the first step, gradients stop at the zero output maps. Such a run must not report dead weights."""
         config = with_slot("mlp", NeverUsed)
         job, _ = configured_job(config, tiny_model(config, seed=None), steps)
         with RunLog(tmp_path, is_first=False) as log:
@@ -336,7 +336,7 @@ class TestFrozen:
 
 
 def test_untrained_names_stay_out_of_the_watch(tmp_path):
-    """The watch looks at what the job trains; a job that trains one tensor passes though others have no gradient."""
+    """The watch checks trained tensors only: a job that trains one tensor passes although others have no gradient."""
     config = tiny_config()
     model = tiny_model(config)
     name = "model.q_proj.1.proj.weight"

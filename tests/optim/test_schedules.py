@@ -1,4 +1,4 @@
-"""Learning-rate schedules as tables at named steps, and against the published wallclock form."""
+"""Learning-rate schedules as tables of steps and scales, and compared with the published wallclock form."""
 
 import pytest
 from hypothesis import given
@@ -38,7 +38,7 @@ def test_step_warmdown_cannot_run_on_the_clock():
 
 @pytest.mark.parametrize(("step", "scale"), [(0, 1.0), (59, 1.0), (60, 1.0), (61, 39 / 40), (80, 0.5), (99, 1 / 40)])
 @pytest.mark.parametrize("elapsed_s", [0.0, 1e6])
-def test_wallclock_warmdown_under_a_budget_in_steps_reads_no_clock(step, scale, elapsed_s):
+def test_wallclock_warmdown_under_a_budget_in_steps_does_not_read_the_clock(step, scale, elapsed_s):
     assert WallclockWarmdown(STEPS, warmdown_fraction=None, warmdown_steps=40)(step, elapsed_s) == close(scale)
 
 
@@ -51,7 +51,7 @@ def test_a_warmdown_longer_than_the_run_never_reaches_the_full_rate(step, scale)
     ("step", "elapsed_s", "scale"),
     [
         (0, 0.0, 1.0),  # no step yet: no estimate
-        (1, 0.1, 1.0),  # 0.1 s a step: 1,200 steps are 120 s
+        (1, 0.1, 1.0),  # 0.1 s per step: 1,200 steps are 120 s
         (4799, 479.9, 1.0),
         (4800, 480.0, 1.0),  # 120 s left: the warmdown begins
         (5100, 510.0, 0.75),
@@ -59,7 +59,7 @@ def test_a_warmdown_longer_than_the_run_never_reaches_the_full_rate(step, scale)
         (5999, 599.9, 0.1 / 120.0),
         (6000, 600.0, 0.0),
         (6001, 600.7, 0.0),  # the last step may end after the budget
-        (10, 300.0, 300.0 / 36000.0),  # slow start: 30 s a step, so all 300 s left are warmdown
+        (10, 300.0, 300.0 / 36000.0),  # slow start: 30 s per step, so all 300 s left are warmdown
     ],
 )
 def test_wallclock_warmdown_under_a_budget_in_seconds(step, elapsed_s, scale):
@@ -72,10 +72,10 @@ def test_wallclock_warmdown_under_a_budget_in_seconds(step, elapsed_s, scale):
 def test_the_published_wallclock_form(step, elapsed_s, warmdown):
     """scale = 1 while remaining > warmdown * (elapsed/step), else remaining / (warmdown * elapsed/step)."""
     remaining, needed = max(600.0 - elapsed_s, 0.0), warmdown * (elapsed_s / step)
-    want = 1.0 if remaining > needed else remaining / needed
-    got = WallclockWarmdown(TEN_MINUTES, warmdown_fraction=None, warmdown_steps=warmdown)(step, elapsed_s)
-    assert got == pytest.approx(want, rel=1e-9, abs=1e-12)
-    assert 0.0 <= got <= 1.0
+    expected = 1.0 if remaining > needed else remaining / needed
+    actual = WallclockWarmdown(TEN_MINUTES, warmdown_fraction=None, warmdown_steps=warmdown)(step, elapsed_s)
+    assert actual == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert 0.0 <= actual <= 1.0
 
 
 @given(steps=st.integers(1, 500), warmdown=st.integers(1, 700))

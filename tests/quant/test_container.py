@@ -1,4 +1,4 @@
-"""The packed file: round trip, deterministic bytes, decoding, what cannot be written."""
+"""The packed file: round trip, deterministic bytes, decoding, and refused input."""
 
 import os
 

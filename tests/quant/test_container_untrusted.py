@@ -61,7 +61,7 @@ def parts(blob: bytes) -> tuple[dict, bytes]:
 
 
 def repack(header: dict, packed: bytes) -> bytes:
-    """Forge with the payload's own length and checksum set right."""
+    """`forge` with the right length and checksum of the payload."""
     header["payload"] |= {"packed_bytes": len(packed), "sha256": hashlib.sha256(packed).hexdigest()[:32]}
     return forge(header, packed)
 
@@ -287,7 +287,7 @@ def test_a_stream_with_something_behind_it_is_refused(folder, codec):
     refused(folder, repack(header, b""))
 
 
-def test_paths_that_are_no_files(folder):
+def test_paths_that_are_not_regular_files(folder):
     os.mkfifo(folder / "fifo")
     for path in (folder, folder / "absent.pgolf", folder / "fifo", folder / "a\0b", folder / ("x" * 5000), "/dev/zero"):
         with pytest.raises(ArtifactError):

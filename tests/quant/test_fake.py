@@ -1,6 +1,4 @@
-"""Training on fake-quantized weights: what the packed file would hold, to the last bit, with gradients for the live
-weights.
-"""
+"""Training on fake-quantized weights: those of the packed file, bit for bit, with gradients for the live ones."""
 
 import pytest
 import torch
@@ -20,7 +18,7 @@ from tiny import CPU, STACKS, bytes_of_state, configured_job, loop_settings, ran
 IDS, TARGETS = random_ids(2, 12, seed=1), random_ids(2, 12, seed=2)
 
 
-def made(stack: str, quant: str):
+def build_variant(stack: str, quant: str):
     config = stack_config(stack)
     config.quant = dict(quantizer_choices(plain_config(config)))[quant]
     quantizer = build_quantizer(config)
@@ -31,7 +29,7 @@ def made(stack: str, quant: str):
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_forward_pass_is_that_of_the_loaded_file(stack, quant, tmp_path):
     """Difference zero in fp32, on the whole model and on each tensor."""
-    config, model, quantizer, fake = made(stack, quant)
+    config, model, quantizer, fake = build_variant(stack, quant)
     (tmp_path / "tokenizer").write_bytes(b"any")
     pack(model, config.model, tmp_path / "tokenizer", quantizer, tmp_path / "a.pgolf")
     loaded = unpack(tmp_path / "a.pgolf", CPU).model
@@ -46,8 +44,8 @@ def test_the_forward_pass_is_that_of_the_loaded_file(stack, quant, tmp_path):
 @pytest.mark.parametrize("quant", stems("quant"))
 @pytest.mark.parametrize("stack", ["pr470", "pr908"])
 def test_gradients_go_straight_through_to_the_live_weights(stack, quant, tmp_path):
-    """They are the loaded model's own gradients, and the live weights stay what they are."""
-    config, model, quantizer, fake = made(stack, quant)
+    """They are the gradients of the loaded model, and the live weights do not change."""
+    config, model, quantizer, fake = build_variant(stack, quant)
     before = bytes_of_state(model)
     FakeQuantized(model, fake)(IDS, TARGETS).mean().backward()
     (tmp_path / "tokenizer").write_bytes(b"any")
@@ -60,7 +58,7 @@ def test_gradients_go_straight_through_to_the_live_weights(stack, quant, tmp_pat
 
 
 def test_one_wrapper_follows_the_weights():
-    _, model, _, fake = made("pr908", "mixed_int6_int8_zstd")
+    _, model, _, fake = build_variant("pr908", "mixed_int6_int8_zstd")
     wrapped = FakeQuantized(model, fake)
     with torch.no_grad():
         first = wrapped(IDS, TARGETS)
@@ -69,7 +67,7 @@ def test_one_wrapper_follows_the_weights():
 
 
 class Watched:
-    """A forward pass that notes its calls."""
+    """A forward pass that records its calls."""
 
     def __init__(self, forward):
         self.forward, self.calls = forward, 0
@@ -104,7 +102,7 @@ def trained(config: dict, folder, below: float | None, **changes):
     ("below", "first", "steps"), [(None, None, 0), (0.5, 8, 2), (0.6, 8, 2), (0.61, 7, 3), (0.1, None, 0), (1.0, 6, 4)]
 )
 def test_it_starts_below_the_threshold_and_stays(below, first, steps, tmp_path):
-    """A scale equal to the threshold is not below it; two micro-batches a step."""
+    """A scale equal to the threshold is not below it; two micro-batches per step."""
     _, trace, calls = trained(stack_config("pr908"), tmp_path, below)
     assert (trace.qat_from_step, calls) == (first, 2 * steps)
 
@@ -117,7 +115,7 @@ def test_it_changes_what_is_learnt_and_earlier_more(tmp_path):
 
 
 def test_the_loop_trains_the_live_weights_by_the_gradient_of_the_faked_ones(tmp_path):
-    """One step of plain descent, the gradient taken on a model that holds the decoded weights."""
+    """One step of plain gradient descent equals one with the gradient of a model that holds the decoded weights."""
     config = stack_config("pr908")
     quantizer = build_quantizer(config)
     fake = build_fake(config, quantizer)
@@ -179,7 +177,7 @@ class TestTheFaultOfTheHeadsStudy:
         assert max(eight for name, (eight, _) in levels.items() if name == "mlp.0.proj.weight") > 63
 
     def test_it_is_the_published_formula(self):
-        """Scale max(absmax / 31, 1/31) a row, rounded, at most 31 either way."""
+        """Per row, the scale is max(absmax / 31, 1/31); codes are rounded and lie in -31 .. 31."""
         _, wrong, model = self.both()
         w = model.mlp[2].fc.weight.detach().clone()
         w[0] *= 10

@@ -77,7 +77,7 @@ def shared_weights_stack() -> dict[str, tuple[int, ...]]:
         ("int8_zlib_published", stack(layers=9, mlp=1024, table_rank=64), 16_849_184),
         ("int8_zlib_published", stack(layers=9, mlp=1024, table_rank=128), 16_916_768),
         ("int8_zlib_published", shared_weights_stack(), 19_066_944),
-        ("int8_zlib_published", higher_rank_heads_stack(), 27_255_164),  # 6-bit codes take a byte too
+        ("int8_zlib_published", higher_rank_heads_stack(), 27_255_164),  # 6-bit codes also take one byte each
     ],
     ids=["baseline", "low_rank_q", "albert_64", "albert_128", "shared_weights", "higher_rank_heads"],
 )

@@ -1,4 +1,4 @@
-"""What every quantizer owes, tried on every YAML of conf/quant: a new one is tested by existing."""
+"""The contract of a quantizer, tested on every YAML of conf/quant, including new ones."""
 
 from functools import cache
 from pathlib import Path

@@ -28,7 +28,7 @@ SETTINGS = {
 
 
 def rowwise(**changes) -> Rowwise:
-    """A quantizer with some settings changed; those of a rule change the one rule."""
+    """A quantizer with changed settings. Settings of a rule apply to its only rule."""
     rule = {key: changes.pop(key) for key in list(changes) if key in RULE}
     return Rowwise(**(SETTINGS | {"rules": {"rest": RULE | rule}} | changes))
 
@@ -106,7 +106,7 @@ def test_the_largest_weight_of_a_row_uses_the_last_code():
 def published(
     w: torch.Tensor, bits: int, percentile: float, floor: bool, fp16_first: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The formulas of the published packers, written down once more with torch.quantile."""
+    """The formulas of the published packers, written independently with torch.quantile."""
     top = 2 ** (bits - 1) - 1
     clip = torch.quantile(w.abs(), percentile / 100, dim=1)
     scale = torch.clamp(clip / top, min=1 / top if floor else 0)
@@ -208,8 +208,8 @@ def test_a_tensor_that_no_rule_names_is_an_error():
     ],
 )
 def test_what_stays_float(name, shape, plan):
-    found = rowwise(keep_float_numel=100, keep_control_numel=300).plan(name, shape)
-    assert (found if isinstance(found, str) else "code") == plan
+    actual = rowwise(keep_float_numel=100, keep_control_numel=300).plan(name, shape)
+    assert (actual if isinstance(actual, str) else "code") == plan
 
 
 def test_a_control_tensor_below_either_size_stays_float():

@@ -1,4 +1,4 @@
-"""The published stacks as formulas in float64, per position and head. Shares no code with the package."""
+"""The published stacks as formulas in float64, per position and head, without code of the package."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def logp(ids: list[int], state_dict: State, model: ModelConfig) -> Tensor:
         g = 1 / (1 + (-state["smear.p"]).exp())
         e = torch.stack([(1 - g) * e[t] + (g * e[t - 1] if t else 0) for t in range(len(ids))])
     x = x0 = rms(e)
-    skips, kept = state["depth.skip_weights"], []
+    skips, outputs = state["depth.skip_weights"], []
     for i in range(layers):
-        if i >= len(skips) and kept:
-            x = x + skips[i - len(skips)] * kept.pop()
+        if i >= len(skips) and outputs:
+            x = x + skips[i - len(skips)] * outputs.pop()
         if "bigram_residual" in sides:
             w = part(state, "side_inputs.bigram_residual.")
             rows = w["table.weight"][bigrams(ids, len(w["table.weight"]), "bigram_residual")]
@@ -118,7 +118,7 @@ def logp(ids: list[int], state_dict: State, model: ModelConfig) -> Tensor:
             torch.clamp(shrink * rms(x) @ mlp["fc.weight"].T, min=0) ** 2 @ mlp["proj.weight"].T
         )
         if i < len(skips):
-            kept.append(x)
+            outputs.append(x)
     cap = model.logit_softcap
     logits = cap * torch.tanh(rms(x) @ table.T / cap)
     return logits - logits.logsumexp(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Each stack at scale=cpu: shrunk without losing a feature."""
+"""Each stack at scale=cpu: smaller, with all of its features."""
 
 import json
 import struct
@@ -58,7 +58,7 @@ def test_the_others_average_nothing(stack):
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_block_weights_are_really_quantized(stack):
-    """At least 80% of them stand as integer codes in the encoded state, of more than one level."""
+    """At least 80% of them are integer codes in the encoded state, with more than one level."""
     config = cpu_config(stack)
     model = build_model(config.model)
     start_weights(model, config.model, 1, CPU)
@@ -116,13 +116,13 @@ SIZES = {  # rank, side-input widths, rotary dims, layers with XSA, smallest ort
 
 @pytest.mark.parametrize("stack", SIZES)
 def test_sizes_are_scaled_from_the_published_ones(stack):
-    config, found = cpu_config(stack), {}
+    config, sizes = cpu_config(stack), {}
     for key in SIZES[stack]:
         node = vars(config.model)
         for part in key.split("."):
             node = config.quant["keep_float_numel"] if key == "keep" else node[part]
-        found[key] = node
-    assert found == SIZES[stack]
+        sizes[key] = node
+    assert sizes == SIZES[stack]
     assert (config.model.width, config.model.layers) == (128, 4)
 
 
@@ -155,7 +155,7 @@ TOGGLES = {
 @pytest.mark.parametrize("stack", STACKS)
 @torch.no_grad()
 def test_every_feature_changes_the_output(stack):
-    """Weights are drawn by name, so that two models share all that they have in common."""
+    """Weights are drawn by name, so that two models have equal weights under equal names."""
     config = cpu_config(stack)
     vocab = config.model.vocab_size
     ids = random_ids(1, 48, vocab)
@@ -164,10 +164,10 @@ def test_every_feature_changes_the_output(stack):
         model = replace(config.model, **changes)
         if "side_inputs" in changes:
             model.side_inputs = {name: config.model.side_inputs[name] for name in changes["side_inputs"]}
-        made = build_model(model)
-        made.to_empty(device="cpu")
-        redraw(made, 1, std=0.1)
-        return logp_of(made, ids)
+        built = build_model(model)
+        built.to_empty(device="cpu")
+        redraw(built, 1, std=0.1)
+        return logp_of(built, ids)
 
     base = logits({})
     assert torch.equal(base, logits({}))
@@ -178,13 +178,13 @@ def test_every_feature_changes_the_output(stack):
 @pytest.mark.parametrize("stack", STACKS)
 @torch.no_grad()
 def test_every_weight_changes_the_prediction(stack):
-    """Factors of low rank, gains per head, per dimension and per pass, skips, mixing, hashes: none is dead."""
+    """Low-rank factors, gains per head, dimension and pass, skips, mixing weights, hash tables: all have an effect."""
     model = tiny_model(stack_config(stack))
     ids = random_ids(2, 10)
     before = logp_of(model, ids)
     for name, p in model.named_parameters():
-        kept = p.clone()
+        backup = p.clone()
         p.mul_(1.3).add_(0.05)
         assert not torch.allclose(logp_of(model, ids), before, atol=1e-6), f"{name} has no effect"
-        p.copy_(kept)
+        p.copy_(backup)
     assert torch.equal(logp_of(model, ids), before)

@@ -1,4 +1,4 @@
-"""Every published integer, from modules on the meta device, by the stack's name."""
+"""Every published count of a stack, computed from modules on the meta device."""
 
 from dataclasses import replace
 
@@ -46,7 +46,7 @@ def test_parameters_and_those_that_the_published_run_never_trained(stack, overri
 
 @pytest.mark.parametrize("defects", DEFECTS)
 def test_defects_of_one_study_fit_any_other_stack(defects):
-    """What a stack does not have cannot be frozen, and is no error."""
+    """A parameter to freeze that a stack does not have is not an error."""
     config = replace(published_config("baseline"), defects=tiny_config(f"defects={defects}").defects)
     assert frozen_by(build_model(config.model), config) == set()
 
@@ -74,8 +74,11 @@ def group_sizes(stack: str, frozen: tuple[str, ...] = ()) -> dict[str, int]:
     config = published_config(stack)
     model = build_model(config.model)
     tensors = named_tensors(model)
-    held = {name for name in tensors if name.startswith(frozen)} if frozen else set()
-    return {role: sum(tensors[name].numel() for name in names) for role, names in names_by_role(model, held).items()}
+    frozen_tensors = {name for name in tensors if name.startswith(frozen)} if frozen else set()
+    return {
+        role: sum(tensors[name].numel() for name in names)
+        for role, names in names_by_role(model, frozen_tensors).items()
+    }
 
 
 @pytest.mark.parametrize(

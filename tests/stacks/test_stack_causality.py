@@ -1,6 +1,4 @@
-"""No stack sees a later token, bit for bit, on weights that are all redrawn; leaks planted in each of its paths are
-found.
-"""
+"""No prediction of a stack depends on a later token, bit for bit, with all weights redrawn; planted leaks are found."""
 
 import pytest
 import torch
@@ -23,8 +21,8 @@ HEADS = ("factorized", "mixture_of_logits", "mos", "simplex", "untied")
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("defects", [False, True], ids=["right", "as published"])
 def test_no_stack_sees_the_future(stack, defects):
-    wanted = (f"defects={stack}",) if defects and stack.startswith(("pr1481", "pr470", "pr908")) else ()
-    assert leaks(tiny_model(stack_config(stack, *wanted))) == []
+    extra = (f"defects={stack}",) if defects and stack.startswith(("pr1481", "pr470", "pr908")) else ()
+    assert leaks(tiny_model(stack_config(stack, *extra))) == []
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -79,7 +77,7 @@ class NextValueEmbedding(ValueEmbedding):
 
 
 class NextSkip(UNet):
-    """What the decoder takes from the encoder is one position ahead."""
+    """The skips from the encoder to the decoder are one position ahead."""
 
     def forward(self, x_BTD, blocks):
         outputs: list[Tensor] = []
@@ -141,7 +139,7 @@ def test_a_smear_gate_that_looks_the_wrong_way_is_found():
 
 
 def test_leaks_hide_behind_the_published_initial_weights():
-    """With zero tables and outputs, as initialised, the leaking hash is not seen. So all weights are redrawn."""
+    """With the initial tables and outputs of zero, the leak of the hash has no effect. So all weights are redrawn."""
     config = stack_config("pr470")
     config.model.side_inputs["bigram_embed"]["_target_"] = NextBigramEmbed
     assert not any("sees token" in leak for leak in leaks(tiny_model(config, seed=None)))

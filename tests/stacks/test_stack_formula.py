@@ -1,4 +1,4 @@
-"""Each stack, whole, against its formulas in float64, on weights that are all redrawn."""
+"""Each complete stack against its formulas in float64, with all weights redrawn."""
 
 import pytest
 import torch
@@ -12,15 +12,15 @@ def both(stack: str, *overrides: str) -> tuple[torch.Tensor, torch.Tensor]:
     model = tiny_model(config)
     ids = random_ids(1, 9, seed=4)
     with torch.no_grad():
-        got = logp_of(model, ids)[0].double()
-    return got, logp(ids[0].tolist(), model.state_dict(), config.model)
+        actual = logp_of(model, ids)[0].double()
+    return actual, logp(ids[0].tolist(), model.state_dict(), config.model)
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_whole_model_is_the_formula(stack):
-    got, want = both(stack)
-    torch.testing.assert_close(got, want, rtol=3e-4, atol=3e-4)
-    assert want.std() > 0.3
+    actual, expected = both(stack)
+    torch.testing.assert_close(actual, expected, rtol=3e-4, atol=3e-4)
+    assert expected.std() > 0.3
 
 
 @pytest.mark.parametrize(
@@ -35,5 +35,5 @@ def test_the_whole_model_is_the_formula(stack):
     ids=str,
 )
 def test_features_combine(stack, overrides):
-    got, want = both(stack, *overrides)
-    torch.testing.assert_close(got, want, rtol=3e-4, atol=3e-4)
+    actual, expected = both(stack, *overrides)
+    torch.testing.assert_close(actual, expected, rtol=3e-4, atol=3e-4)

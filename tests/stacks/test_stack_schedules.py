@@ -1,4 +1,4 @@
-"""Rates, momentum, averages and fake quantization of each stack, as tables at named steps."""
+"""Rates, momentum, averages and fake quantization of each stack, as tables of steps and values."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def schedule_of(config: dict):
 
 
 ON_THE_CLOCK = [
-    # stack, seconds a step in the published log, (finished steps, scale): full rate up to the first, zero at the last
+    # stack, seconds per step in the published log, (finished steps, scale): full rate up to the first, zero at the last
     (
         "baseline",
         0.04354,
@@ -88,9 +88,9 @@ def test_rates_of_200_steps_keep_the_published_shares(stack):
     ],
 )
 def test_momentum(stack, published, cpu):
-    """A buffer of ones and no gradient: what is left after a step is the momentum of that step."""
+    """A buffer of ones and a gradient of zero: after a step, the buffer holds the momentum of that step."""
     for config, table in ((published_config(stack), published), (cpu_config(stack), cpu)):
-        found = {}
+        values = {}
         for step in table:
             p = torch.nn.Parameter(torch.zeros(2, 2, dtype=torch.float64))
             muon = make("optim.roles.matrix", config.optim.roles.matrix, [p], Ranks())
@@ -98,14 +98,14 @@ def test_momentum(stack, published, cpu):
             muon.state[p]["momentum_buffer"] = torch.ones_like(p)
             p.grad = torch.zeros_like(p)
             muon.step()
-            found[step] = float(muon.state[p]["momentum_buffer"][0, 0])
-        assert found == close(table)
+            values[step] = float(muon.state[p]["momentum_buffer"][0, 0])
+        assert values == close(table)
 
 
 @pytest.mark.parametrize(("stack", "before", "after"), [("pr215", 0.038, 0), ("pr470", 0, 0.04), ("pr908", 0.04, 0)])
 @pytest.mark.parametrize("scale", [1.0, 0.25])
 def test_weight_decay_of_the_matrices_before_or_after_the_update(stack, before, after, scale):
-    """w <- (1 - a) ((1 - b) w - u), both with the scheduled rate; u is read off a weight of zero."""
+    """w <- (1 - a) ((1 - b) w - u), both with the scheduled rate; u is measured on a weight of zero."""
     node = published_config(stack).optim.roles.matrix
     moved = []
     for start in (0.0, 1.0):
@@ -136,16 +136,16 @@ def test_weight_decay_of_the_matrices_before_or_after_the_update(stack, before, 
     ids=["published", "cpu"],
 )
 def test_weight_of_the_start_in_the_moving_average(config, table):
-    """Ones at the start, zeros after every step: what is left is the weight of the start."""
+    """Ones at the start, zeros after every step: the average is the weight of the start."""
     average = build_averaging(config.optim)
     assert isinstance(average, ExponentialAverage)
     average.start({"w": torch.ones(1)})
-    found = {0: 1.0}
+    values = {0: 1.0}
     for step in range(1, max(table) + 1):
         average.update(step, 1.0, {"w": torch.zeros(1)})
         if step in table:
-            found[step] = float(average.average()["w"])
-    assert found == pytest.approx(table, rel=1e-3)
+            values[step] = float(average.average()["w"])
+    assert values == pytest.approx(table, rel=1e-3)
 
 
 def faked(config: dict, steps: range, step_s: float) -> list[int]:
@@ -177,6 +177,6 @@ def test_the_loop_follows_that_table(tmp_path):
     job, _ = configured_job(config, model, 30, quantized=quantized, schedule=schedule_of(config))
     with RunLog(tmp_path, is_first=False) as log:
         trace = train(job, loop_settings(config, qat_below=config.train.qat_below), Ranks(), log)
-    wanted = faked(config, range(30), 0.0)
-    assert wanted == [27, 28, 29]
-    assert (trace.qat_from_step, len(calls)) == (27, 2 * len(wanted))
+    expected = faked(config, range(30), 0.0)
+    assert expected == [27, 28, 29]
+    assert (trace.qat_from_step, len(calls)) == (27, 2 * len(expected))

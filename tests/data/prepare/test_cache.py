@@ -1,4 +1,4 @@
-"""The cache of prepared corpora: made once, whole or not at all, by one of several processes; damage is named."""
+"""The cache of prepared corpora: entries are made once and atomically, by one of several processes; damage is named."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_damage_is_named_with_the_remedy(tmp_path: Path) -> None:
     folder = prepare_entry(tmp_path, "demo", KEY, _make).folder
     file = folder / "tokens.bin"
     file.write_bytes(b"012345678X")
-    open_entry(folder)  # same size: opening is cheap and does not notice
+    open_entry(folder)  # the size is the same: opening is cheap and does not notice the damage
     with pytest.raises(
         DataError, match=r"tokens\.bin: damaged \(sha256 .*\. Delete the folder .*demo-.* and prepare the corpus again"
     ):
@@ -157,5 +157,5 @@ def test_stamps(tmp_path: Path) -> None:
     assert is_stamped(tmp_path / "new", KEY)
     assert not is_stamped(tmp_path / "new", {"text": "abd"})
     (tmp_path / "file").touch()
-    stamp(tmp_path / "file", KEY)  # nowhere to note it: the check is only done again
+    stamp(tmp_path / "file", KEY)  # it cannot be recorded, so the check is repeated
     assert not is_stamped(tmp_path / "file", KEY)

@@ -1,4 +1,4 @@
-"""Finding and removing what training and validation share, against naive sets."""
+"""Finding and removing windows that training and validation share, compared with naive sets."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_hashes_depend_on_order_and_on_every_token() -> None:
 def test_no_window_is_left_and_validation_stays(
     tokenizer: sentencepiece.SentencePieceProcessor, sample_text: str
 ) -> None:
-    """Near-duplicate paragraphs on both sides: afterwards a naive search finds no shared 64-token window."""
+    """With near-duplicate paragraphs on both sides, a naive search then finds no shared window of 64 tokens."""
     documents, _ = deduplicate(
         document(f"{index}", "\n\n".join(sample_text.split("\n\n")[index * 5 : index * 5 + 5])) for index in range(30)
     )
@@ -60,13 +60,13 @@ def test_no_window_is_left_and_validation_stays(
     wanted = set(naive_windows(val_tokens, WINDOW_TOKENS))
     before = np.concatenate(encode_documents(tokenizer, [each.text for each in train]))
     assert wanted & set(naive_windows(before, WINDOW_TOKENS))
-    kept, encoded, removed = remove_overlap(tokenizer, train, val_tokens)
+    remaining, encoded, removed = remove_overlap(tokenizer, train, val_tokens)
     after = np.concatenate(encoded)
     assert not wanted & set(naive_windows(after, WINDOW_TOKENS))
     units = {unit for each in train for unit in each.units}
-    assert removed == len(units) - len({unit for each in kept for unit in each.units})
+    assert removed == len(units) - len({unit for each in remaining for unit in each.units})
     assert 0 < removed < len(units) / 2
-    assert after.tolist() == np.concatenate(encode_documents(tokenizer, [each.text for each in kept])).tolist()
+    assert after.tolist() == np.concatenate(encode_documents(tokenizer, [each.text for each in remaining])).tolist()
 
 
 @settings(deadline=None, max_examples=200)
@@ -89,10 +89,10 @@ def test_units_end_at_blank_lines_else_lines_else_spaces() -> None:
 
 
 def test_repeated_units_are_kept_once() -> None:
-    found, removed = deduplicate(
+    unique, removed = deduplicate(
         [document("a", "one\n\ntwo\n\n one "), document("b", "two\n\n  one"), document("c", "two\n\nthree")]
     )
-    assert found == [Document("a", ("one\n\n", "two\n\n ")), Document("c", ("three",))]
+    assert unique == [Document("a", ("one\n\n", "two\n\n ")), Document("c", ("three",))]
     assert removed == 4
 
 
