@@ -12,10 +12,9 @@ from omegaconf import OmegaConf
 from pgolf.config.build import build_quantizer
 from pgolf.config.schema import Config
 from pgolf.errors import ArtifactError
-
-from tiny import composed_config
 from pgolf.quant.container import read_container, write_container
 from pgolf.quant.encoding import decode, uncompressed_bytes
+from tiny import composed_config
 
 CONF = Path(__file__).parents[2] / "conf" / "quant"
 YAMLS = sorted(path.stem for path in CONF.glob("*.yaml"))
