@@ -1,5 +1,6 @@
 """One run of a command line, composed: from override texts to a configuration, each distinct one composed once."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -25,7 +26,8 @@ from pgolf.errors import ConfigError
 class ComposedRun:
     """One run of a command line.
 
-    overrides: as typed. composed: the configuration, `auto` not yet decided. choices: {config group: choice}.
+    overrides: as typed, without those of Hydra itself. composed: the configuration, `auto` not yet decided.
+    choices: {config group: choice}.
     unavailable: problems that only this machine has with it.
     """
 
@@ -104,6 +106,7 @@ def compose_run(arguments: Sequence[str], loader: ConfigLoader, cache: Compositi
             with open_dict(composed):
                 del composed["hydra"]
             cache.wholes[but_seed] = composed.copy(), choices
-        return ComposedRun(tuple(arguments), inherit(composed, arguments), choices)
+        own = tuple(text for text, o in pairs if re.split(r"[./]", o.key_or_group)[0] != "hydra")
+        return ComposedRun(own, inherit(composed, own), choices)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(readable(error)) from None

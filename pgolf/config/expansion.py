@@ -81,6 +81,11 @@ def number_of_values(override: Override, loader: ConfigLoader) -> int:
     return len(list(override.sweep_iterator())) if override.is_discrete_sweep() else 1
 
 
+def rendered(override: Override) -> str:
+    """An override as Hydra's sweeper writes it: special characters are escaped."""
+    return f"{override.get_key_element()}={override.get_value_element_as_str()}"
+
+
 def sweep_runs(
     arguments: Sequence[str], overrides: list[Override], hydra: DictConfig, loader: ConfigLoader, most_runs: int
 ) -> list[list[str]]:
@@ -105,6 +110,8 @@ def sweep_runs(
                 f"values{allow}"
             )
         (runs,) = BasicSweeper.split_arguments(parsed, None)
+        pairs = zip([*params, *arguments], parsed, strict=True)
+        texts = {rendered(override): text for text, override in pairs if not override.is_sweep_override()}
     except HydraException as error:
         raise ConfigError(f"--multirun: {str(error).splitlines()[0]}") from None
-    return [list(run) for run in runs]
+    return [[texts.get(text, text) for text in run] for run in runs]

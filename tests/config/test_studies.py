@@ -116,3 +116,11 @@ def test_a_size_that_a_study_does_not_know_is_named() -> None:
         )
     assert "seq_len" in str(refusal.value)
     assert "8192" in str(refusal.value)
+
+
+def test_the_overrides_of_a_run_are_as_typed_without_those_of_hydra():
+    typed = ["model/head=tied,mos", "data.shuffle_seed=${seed}", "hydra.verbose=false", "hydra/launcher=basic"]
+    line = preflight(typed, multirun=True)
+    assert [run.overrides for run in line.runs] == [
+        (f"model/head={head}", "data.shuffle_seed=${seed}") for head in ("tied", "mos")
+    ]
