@@ -1,5 +1,6 @@
 """What all tests share: one thread, and runs of a tiny model on a small English text by the real commands."""
 
+import gc
 import os
 import pydoc_data.topics
 import subprocess
@@ -9,10 +10,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 from filelock import FileLock
 
-from pgolf import train
 from run_folders import Command
 
 TINY = [
@@ -25,13 +24,25 @@ TINY = [
     "train.batch_tokens=256",
     "train.log_every=4",
     "train.val_every=12",
+    "train.threads=1",
     "eval.max_targets=3000",
 ]
 
 
-@pytest.fixture(scope="session", autouse=True)
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests live as long as the process: the garbage collector looks at them no more, and seldom
+    at the rest.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+@pytest.fixture(autouse=True)
 def _one_thread():
-    """Tiny tensors gain nothing from more threads, which on a busy machine wait for one another."""
+    """Tiny tensors gain nothing from more threads, which on a busy machine wait for one another. A run sets its own."""
+    import torch  # here and below, not above: the process that hands tests to others needs neither torch nor pgolf
+
     torch.set_num_threads(1)
 
 
@@ -46,6 +57,21 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
             topics = sorted(pydoc_data.topics.topics.items())
             text.write_text("\n\n".join(value for _, value in topics)[:250_000], encoding="utf-8")
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once(workshop: Path) -> None:
+    """The processes that tests start share compiled modules, also where the environment says to write none."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(workshop / "pycache")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _composed_once(workshop: Path) -> None:
+    from tiny import Composed
+
+    Composed.folder = workshop / "composed"
+    Composed.folder.mkdir(exist_ok=True)
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +89,8 @@ def tiny(workshop: Path) -> list[str]:
 @pytest.fixture
 def train_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], int]:
     """`python -m pgolf.train` in this process and in an empty folder; returns the exit code."""
+
+    from pgolf import train
 
     def run(argv: list[str]) -> int:
         monkeypatch.chdir(tmp_path)

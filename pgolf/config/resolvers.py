@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from pgolf.config import schema
 from pgolf.config.folders import cache_dir
+from pgolf.config.sources import parse_files_once
 
 
 def planned_steps(train: Any, *, root: Any = None) -> int | None:
@@ -82,7 +83,8 @@ def head_dim(*, _root_: Any) -> int:
 
 
 def register() -> None:
-    """Make the schema and the interpolations known to Hydra and OmegaConf. Safe to call again."""
+    """Make the schema, the interpolations and the source of files known to Hydra and OmegaConf. Safe to call again."""
+    parse_files_once()
     store = ConfigStore.instance()
     store.store(name="base_config", node=schema.Config)
     scales = (scale_steps, scale_width, scale_area, scale_head_dim, scale_decay)

@@ -7,7 +7,7 @@ from pgolf.bench import bench, main, ratio, shown
 
 
 def test_two_models_take_turns(tiny: list[str]) -> None:
-    made = bench([*tiny, "train.threads=1"], ["model/q_proj=low_rank"], steps=3)
+    made = bench(tiny, ["model/q_proj=low_rank"], steps=3)
     first, second = made["models"]
     assert first["parameters"] > second["parameters"]
     assert first["steps"] == second["steps"] == 3
@@ -48,6 +48,6 @@ def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         monkeypatch.setattr("sys.argv", ["pgolf.bench", *argv])
         assert main() == 2
         assert said in capsys.readouterr().err
-    monkeypatch.setattr("sys.argv", ["pgolf.bench", "study=low_rank_q"])
+    monkeypatch.setattr("sys.argv", ["pgolf.bench", "study=shared_weights"])
     assert main() == 2
-    assert "This selects 8 configurations" in capsys.readouterr().err
+    assert "This selects 6 configurations" in capsys.readouterr().err

@@ -49,14 +49,10 @@ CASES = {
         "Choose from 1 to",
     ],
     "launch.nproc=3": ["train.micro_batches:", "(2)", "launch.nproc=3"],
-    "optim.roles.head.lr=fast": ["optim.roles.head.lr:", "(fast)", "needs a number"],
-    "train.steps=many": ["train.steps:", "(many)", "a whole number"],
     "train.seconds=60": ["exactly one of steps, tokens and seconds", "train.steps=null"],
     "train.steps=0": ["train.steps:", "(0)", "from 1 to 2,147,483,647"],
     "seed=1,2": ["seed:", "(1,2)", "--multirun"],
-    "seed=-1": ["seed:", "(-1)"],
     "model.head=mos": ["model.head:", "(mos)", "config group", "model/head=mos"],
-    "head=mos": ["head:", "(mos)", "Did you mean model/head=mos?"],
     "model.head.rank=8": ["model.head.rank:", "(8)", "model.head has no options as chosen"],
     "model.width=100": ["model.heads:", "model.width=100"],
     "study=higher_rank_heads arm=T0_tied": ["arm:", "(T0_tied)", "Did you mean higher_rank_heads/T0_tied?"],
@@ -140,7 +136,9 @@ def test_a_glob_sweeps_over_a_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["pgolf.train", "--multirun", "model/q_proj=glob(*)", "launch.dry_run=true"])
+    monkeypatch.setattr(
+        sys, "argv", ["pgolf.train", "--multirun", "model/q_proj=glob(*)", "model.layers=1", "launch.dry_run=true"]
+    )
     assert train.main() == 0
     cells = [line for line in capsys.readouterr().out.splitlines() if re.match(r"\d/2", line)]
     assert [line.split()[1].rstrip(":") for line in cells] == ["model/q_proj=full", "model/q_proj=low_rank"]
@@ -157,11 +155,11 @@ def test_a_value_of_a_swept_choice_is_swept_with_it() -> None:
 def test_one_bad_cell_stops_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = ["--multirun", "model/head=factorized", "model.head.rank=4,8,12,16,20,24,28,32,36,4000"]
+    argv = ["--multirun", "model/head=factorized", "model.head.rank=4,8,12,4000"]
     said = refuse(argv, tmp_path, monkeypatch, capsys)
     assert "model.head.rank:" in said
     assert "(4000)" in said
-    assert "in 1 of 10 runs" in said
+    assert "in 1 of 4 runs" in said
 
 
 def test_all_problems_come_at_once(
@@ -177,7 +175,9 @@ def test_dry_run_writes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        sys, "argv", ["pgolf.train", "--multirun", "model/head=tied,mos", "seed=1,2", "launch.dry_run=true"]
+        sys,
+        "argv",
+        ["pgolf.train", "--multirun", "model/head=tied,mos", "seed=1,2", "model.layers=1", "launch.dry_run=true"],
     )
     assert train.main() == 0
     assert os.listdir(tmp_path) == []

@@ -8,14 +8,14 @@ from hydra.types import RunMode
 
 from pgolf.config.build import build_model, frozen_by
 from pgolf.config.checks import problems_of
-from pgolf.config.compose import CONFIG_NAME, compose_config, composer, plain
+from pgolf.config.compose import CONFIG_NAME, composer
 from pgolf.config.folders import conf_dir
 from pgolf.config.preflight import preflight
 from pgolf.config.schema import plain_config
 from pgolf.config.study import described
 from pgolf.errors import ConfigError
 from pgolf.run.account import account
-from tiny import composed_config
+from tiny import composed_config, resolved
 
 STUDIES = sorted(path.stem for path in (Path(conf_dir()) / "study").glob("*.yaml") if path.stem != "adhoc")
 SCALES = ("cpu", "gpu1", "published")
@@ -25,7 +25,7 @@ ARMS = [(study, path.stem) for study in STUDIES for path in sorted((Path(conf_di
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_describes_itself(name: str, scale: str) -> None:
-    section = plain(compose_config([f"study={name}", f"scale={scale}"]))["study"]
+    section = resolved(f"study={name}", f"scale={scale}")["study"]
     study = described(section, scale)
     assert study.name == (name if scale == "cpu" else f"{name}-{scale}"), "sizes never share a folder"
     assert study.question.endswith("?")
@@ -83,7 +83,7 @@ def test_mistakes_are_named(argv: list[str], said: str) -> None:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_published_arms_have_their_published_parameters(name: str) -> None:
-    study = described(plain(compose_config([f"study={name}"]))["study"], "cpu")
+    study = described(resolved(f"study={name}")["study"], "cpu")
     for arm, row in study.published.items():
         config = composed_config(f"study={name}", f"arm={name}/{arm}", "scale=published")
         assert sum(p.numel() for p in build_model(config.model).parameters()) == row["params.total"]

@@ -56,9 +56,8 @@ def test_trains_packs_rescores_and_records(
 
 
 def test_same_seed_same_numbers_and_bytes(train_here: Train, tiny: list[str], tmp_path: Path) -> None:
-    one_thread = [*tiny, "train.threads=1"]
     for place, seed in (("a", 3), ("b", 3), ("c", 4)):
-        assert train_here([*one_thread, f"seed={seed}", f"paths.out={tmp_path / place}"]) == 0
+        assert train_here([*tiny, f"seed={seed}", f"paths.out={tmp_path / place}"]) == 0
     (a, b, c) = (next(records(tmp_path / place))[0] for place in "abc")
     for kind in ("train", "val", "final"):
         assert events(a, kind) == events(b, kind)
@@ -96,7 +95,7 @@ def test_a_run_that_diverges_is_recorded_as_such(train_here: Train, tiny: list[s
 def test_evaluate_needs_the_file_alone(
     train_here: Train, command: Command, main_of: MainOf, tiny: list[str], tmp_path: Path
 ) -> None:
-    assert train_here([*tiny, "train.threads=1"]) == 0
+    assert train_here(tiny) == 0
     ((folder, record),) = records(tmp_path)
     moved = tmp_path / "moved.pgolf"
     (folder / "artifact.pgolf").rename(moved)

@@ -57,17 +57,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk(train_here: Train, tiny: list[str], small_disk: Path, capsys: Capture) -> None:
-    argv = ["--multirun", "seed=1", *tiny, "train.steps=12", f"paths.out={small_disk}", "launch.checkpoint_s=0"]
+    run = ["seed=1", *tiny, f"paths.out={small_disk}", "launch.checkpoint_s=0"]
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(1024 * (1024 - 64)))
-    assert train_here(argv) == 1
+    assert train_here(["--multirun", *run]) == 1
     said = capsys.readouterr().err
     assert f"failed: no space left on {small_disk} (" in said, "the place stands before the name of the file"
     assert "Traceback" not in said
     assert all(record["status"] == "failed" for _, record in records(small_disk))
     assert not [path for path in small_disk.rglob("*") if "partial" in path.name]
     ballast.unlink()
-    assert train_here(argv) == 0
+    assert train_here(run) == 0
     assert [record["status"] for _, record in records(small_disk)] == ["ok"]
 
 

@@ -70,9 +70,9 @@ def test_optimizer_and_weights_are_those_of_real_ones():
 
 
 def test_bf16_takes_less_and_a_longer_micro_batch_more():
-    config = config_of("model/head=mos")
+    config = config_of("model/head=mos", "model.layers=2")
     assert activation_bytes(config, bf16=True) < activation_bytes(config, bf16=False)
-    longer = config_of("model/head=mos", "train.batch_tokens=2048")
+    longer = config_of("model/head=mos", "model.layers=2", "train.batch_tokens=2048")
     assert activation_bytes(longer, bf16=False) == pytest.approx(2 * activation_bytes(config, bf16=False), rel=0.1)
 
 
@@ -93,8 +93,8 @@ def test_a_deep_model_is_counted_at_once_and_without_activations():
 
 
 def test_in_words_speaks_of_the_precision_that_was_asked_for():
-    assert in_words(estimates(config_of("train.precision=fp32"))).endswith(" GB in fp32")
-    assert " GB in fp32, " in in_words(estimates(config_of()))
+    assert in_words(estimates(config_of("train.precision=fp32", "model.layers=2"))).endswith(" GB in fp32")
+    assert " GB in fp32, " in in_words(estimates(config_of("model.layers=2")))
 
 
 @pytest.mark.parametrize(

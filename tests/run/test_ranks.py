@@ -16,7 +16,7 @@ Train = Callable[[list[str]], int]
 
 @pytest.mark.skipif(cores() < 2, reason="needs two CPU cores")
 def test_two_ranks_equal_one(train_here: Train, tiny: list[str], tmp_path: Path) -> None:
-    short = [*tiny, "quant=none", "train.steps=5", "train.threads=1", "train.log_every=1", "model/head=untied"]
+    short = [*tiny, "quant=none", "train.steps=5", "train.log_every=1", "model/head=untied"]
     assert train_here([*short, f"paths.out={tmp_path / '1'}"]) == 0
     assert train_here([*short, f"paths.out={tmp_path / '2'}", "launch.nproc=2"]) == 0, (
         "its ranks are processes of their own"

@@ -1,6 +1,7 @@
 """A run that is stopped goes on from its checkpoint to the same numbers."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,9 +24,8 @@ FEATURES = [
     "optim.roles.matrix.momentum_warmup_steps=100",
     "train.qat_below=0.5",
     "data.shuffle_seed=${seed}",
-    "train.threads=1",
 ]
-SLOW = [*FEATURES, "train.steps=160", "launch.checkpoint_s=0.05"]
+SLOW = [*FEATURES, "train.steps=120", "launch.checkpoint_s=0.05"]
 
 
 def start(tmp_path: Path, argv: list[str]) -> "subprocess.Popen[str]":
@@ -52,30 +52,32 @@ def numbers(record: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> tuple[Path, dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    done = start(folder, [*tiny, *SLOW])
-    out, err = done.communicate(timeout=240)
-    assert done.returncode == 0, out + err
-    ((run, record),) = records(folder)
-    return run, record
+def killed(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> tuple[Path, int]:
+    """A folder in which a run was killed, and a step that its checkpoint has reached."""
+    folder = tmp_path_factory.mktemp("killed")
+    run = start(folder, [*tiny, *SLOW])
+    step = wait_for_checkpoint(folder, 30)
+    run.kill()
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == -signal.SIGKILL, out + err
+    assert list(records(folder)) == []
+    return folder, step
 
 
 def test_a_killed_run_ends_as_an_undisturbed_one(
-    tiny: list[str], tmp_path: Path, undisturbed: tuple[Path, dict[str, Any]]
+    train_here: Train,
+    tiny: list[str],
+    tmp_path: Path,
+    killed: tuple[Path, int],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    first = start(tmp_path, [*tiny, *SLOW])
-    step = wait_for_checkpoint(tmp_path, 40)
-    first.kill()
-    out, err = first.communicate(timeout=60)
-    assert first.returncode == -signal.SIGKILL, out + err
-    assert list(records(tmp_path)) == []
-    second = start(tmp_path, [*tiny, *SLOW])
-    out, err = second.communicate(timeout=240)
-    assert second.returncode == 0, out + err
-    assert "continues at step" in out
+    folder, step = killed
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    assert train_here([*tiny, *SLOW]) == 0
+    assert "continues at step" in capsys.readouterr().out
     ((run, record),) = records(tmp_path)
-    there, wanted = undisturbed
+    assert train_here([*tiny, *SLOW, f"paths.out={tmp_path / 'undisturbed'}"]) == 0
+    ((there, wanted),) = records(tmp_path / "undisturbed")
     assert numbers(record) == numbers(wanted)
     assert (run / "artifact.pgolf").read_bytes() == (there / "artifact.pgolf").read_bytes()
     for kind in ("start", "train", "val", "final"):
@@ -86,11 +88,10 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
     assert read_record(run) is not None
 
 
-def test_a_damaged_checkpoint_begins_anew(train_here: Train, tiny: list[str], tmp_path: Path) -> None:
-    first = start(tmp_path, [*tiny, *SLOW])
-    wait_for_checkpoint(tmp_path, 20)
-    first.kill()
-    first.communicate()
+def test_a_damaged_checkpoint_begins_anew(
+    train_here: Train, tiny: list[str], tmp_path: Path, killed: tuple[Path, int]
+) -> None:
+    shutil.copytree(killed[0], tmp_path, dirs_exist_ok=True)
     (state,) = tmp_path.rglob("state.pt")
     state.write_bytes(state.read_bytes()[:1000])
     (state.parents[1] / ".result.json.1.partial").touch()  # as a kill in the midst of writing leaves it
@@ -113,7 +114,7 @@ def test_a_rerun_repeats_the_numbers(
         monkeypatch.setattr(sys, "argv", ["pgolf.rerun", *argv])
         return rerun.main()
 
-    assert train_here([*tiny, "train.threads=1", "train.steps=6"]) == 0
+    assert train_here([*tiny, "train.steps=6"]) == 0
     ((run, record),) = records(tmp_path)
     assert again(str(run)) == 0
     assert "the same numbers" in capsys.readouterr().out

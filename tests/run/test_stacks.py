@@ -38,7 +38,6 @@ class Runs:
                     "scale=cpu",
                     *self.tiny,
                     *STRIDE.get(stack, []),
-                    "train.threads=1",
                     *RUNS[label],
                 ]
                 patch.chdir(out)
