@@ -152,7 +152,7 @@ def test_published_flops_of_the_baseline():
 @pytest.mark.parametrize("stem", stems("quant"))
 @pytest.mark.parametrize("variant", ["model/head=tied", "model/head=mos", "model/embedding=albert"])
 def test_payload_is_the_bytes_of_the_encoded_arrays(stem, variant):
-    config = tiny_config(variant) | {"quant": tiny_config(f"quant={stem}")["quant"]}
+    config = replace(tiny_config(variant), quant=tiny_config(f"quant={stem}").quant)
     want = uncompressed_bytes(encode_state(tiny_model(config), build_quantizer(config)))
     costs = account(config)
     assert costs.payload_bytes[stem] == costs.payload_bytes["chosen"] == want > 0
