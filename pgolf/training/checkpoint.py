@@ -1,6 +1,4 @@
-"""The checkpoint of a run: a killed run goes on from it to the same numbers; a finished one leaves its trained weights
-there.
-"""
+"""Checkpoints, from which a killed run resumes with identical results, and the trained weights of a finished run."""
 
 import hashlib
 import io
@@ -26,27 +24,27 @@ from pgolf.training.runlog import RunLog
 
 FOLDER = "checkpoint"
 MAGIC = b"\x89pgolf checkpoint 1\r\n"
-START = len(MAGIC) + hashlib.sha256().digest_size
+START = len(MAGIC) + hashlib.sha256().digest_size  # offset of the state in the file
 MAX_STATE_BYTES = 64 * 2**30
-# Of the loop's state, beside its trace.
+# Parts of the state of the loop, beside its trace.
 PARTS = ("model", "optimizers", "averaging", "stale_gradients", "watch", "rng", "rng_cuda")
 WEIGHTS, AVERAGED = f"{FOLDER}/weights.safetensors", f"{FOLDER}/averaged.safetensors"
 
 
 def state_bytes(state: Mapping[str, Any]) -> bytes:
-    """A checkpoint file: magic, SHA-256 of the rest, and the state as torch writes it. The hash tells a damaged file
-    from a whole one: torch's reader does not check its records."""
+    """The content of a checkpoint file: a magic number, the SHA-256 of the rest, and the state as torch writes it.
+
+    The hash detects damaged files, since torch does not verify the checksums of its archive.
+    """
     content = io.BytesIO()
     torch.save(dict(state), content)
     return MAGIC + hashlib.sha256(content.getbuffer()).digest() + content.getvalue()
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
-    """What a run's checkpoint holds, on the CPU; None where there is none, or one that is damaged: the run then begins
-    anew.
+    """The content of the checkpoint in a run folder, on the CPU; None if it is missing or damaged.
 
-    Nothing in the file is run: torch's reader takes tensors and plain values alone (weights_only), and no record that
-    would grow.
+    No code in the file is executed: only tensors and plain values are read (weights_only), and no compressed records.
     """
     try:
         content = read_regular(folder / STATE, MAX_STATE_BYTES)
@@ -70,12 +68,12 @@ def read_state(folder: Path) -> dict[str, Any] | None:
         TypeError,
         AttributeError,
     ):
-        return None  # a whole file of somebody else's making: torch documents no error type of its own
+        return None  # an untrusted file with a valid hash; torch does not document its exceptions
     return state if is_state(state) else None
 
 
 def is_state(state: Any) -> bool:
-    """Whether a checkpoint's content has the parts that going on needs."""
+    """Whether the content of a checkpoint has all parts that a run needs to resume."""
     if not isinstance(state, dict) or not all(
         isinstance(state.get(part), dict) for part in ("key", "trace", "offsets")
     ):
@@ -92,66 +90,66 @@ def is_state(state: Any) -> bool:
 
 
 def clear(folder: Path) -> None:
-    """Remove a run's checkpoint and weights."""
+    """Remove the checkpoint and the weights of a run."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
 class Checkpoints:
-    """The loop's keeper: a checkpoint every `every_s` seconds, after the last step, and before a run that was asked to
-    stop.
+    """Writes checkpoints for the loop: every `every_s` seconds, after the last step, and before the run is stopped.
 
-    key: what a later process must find unchanged to resume (fingerprint, seed, code, data). asked: whether the run was
-    asked to stop, the same answer on all ranks. every_s: None for no checkpoints. Ranks hold the same state; the first
-    one writes.
+    key: fields that must be unchanged for a run to resume (fingerprint, seed, code, data). must_stop: whether the run
+    must stop, with the same answer on all ranks. every_s: None for no checkpoints. warnings: for the record. All ranks
+    have the same state; only the first rank writes.
     """
 
-    def __init__(self, key: Mapping[str, Any], log: RunLog, asked: Callable[[], bool], *, every_s: float | None):
-        self.folder, self.key, self.log, self.asked = log.folder, dict(key), log, asked
+    def __init__(self, key: Mapping[str, Any], log: RunLog, must_stop: Callable[[], bool], *, every_s: float | None):
+        self.folder, self.key, self.log, self.must_stop = log.folder, dict(key), log, must_stop
         self.every_s, self.saved_at, self.warnings = every_s, time.monotonic(), list[str]()
         self.state = read_state(self.folder)
         if self.state is not None and not log.reaches(self.state["offsets"]):
-            self.state = None  # what it counts on is gone
+            self.state = None  # the logs are shorter than at the checkpoint
         log.rewind({} if self.state is None else self.state["offsets"])
 
     @property
     def step(self) -> int | None:
-        """Where the run will go on; None where it begins."""
+        """The step from which the run resumes; None if it starts from the beginning."""
         return None if self.state is None else int(self.state["trace"]["steps"])
 
     def load(self) -> Mapping[str, Any] | None:
+        """The state to resume from, or None. Its memory is released: a second call returns None."""
         state, self.state = self.state, None
         return state
 
     def after_step(self, state: Callable[[], dict[str, Any]], *, last: bool) -> None:
-        """Raises KeyboardInterrupt where the run was asked to stop, on all ranks at once."""
-        asked = self.asked()
-        due = self.every_s is not None and (last or asked or time.monotonic() - self.saved_at >= self.every_s)
-        if due and self.log.is_first:
+        """Save the state if it is time. Raises KeyboardInterrupt, on all ranks, if the run must stop."""
+        must_stop = self.must_stop()
+        is_due = self.every_s is not None and (last or must_stop or time.monotonic() - self.saved_at >= self.every_s)
+        if is_due and self.log.is_first:
             self.save(state())
-        if asked and not last:
+        if must_stop and not last:
             raise KeyboardInterrupt
 
     def save(self, state: dict[str, Any]) -> None:
-        """A disk that is full costs the checkpoint, not the run."""
-        whole = {**state, "key": self.key, "offsets": self.log.offsets()}
+        """Write a checkpoint. If it cannot be written, for example to a full disk, the run continues with a warning."""
+        content = {**state, "key": self.key, "offsets": self.log.offsets()}
         try:
             (self.folder / FOLDER).mkdir(exist_ok=True)
-            write_whole(self.folder / STATE, state_bytes(whole))
+            write_whole(self.folder / STATE, state_bytes(content))
         except OSError as error:
             if not self.warnings:
-                self.log.say(f"{unwritten(error, self.folder / STATE)}; the run goes on without checkpoints")
+                self.log.say(f"{unwritten(error, self.folder / STATE)}; the run continues without checkpoints")
                 self.warnings.append(f"no checkpoint could be written: {error.strerror}")
         self.saved_at = time.monotonic()
 
 
 def save_weights(folder: Path, name: str, weights: Mapping[str, Tensor]) -> None:
-    """Trained weights by config path, as safetensors. Raises OSError."""
+    """Write weights, by config path, as safetensors. name: of the file, relative to the folder. Raises OSError."""
     (folder / FOLDER).mkdir(exist_ok=True)
     write_whole(folder / name, safetensors_bytes({n: t.detach().cpu().contiguous() for n, t in weights.items()}))
 
 
 def load_weights(folder: Path, name: str) -> dict[str, Tensor]:
-    """Raises DamagedFile where they are missing or damaged."""
+    """The weights that `save_weights` wrote, by config path. Raises DamagedFile if the file is missing or damaged."""
     remedy = "Train that run again with launch.keep_weights=true"
     try:
         return load(read_regular(folder / name, MAX_STATE_BYTES))

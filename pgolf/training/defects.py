@@ -1,4 +1,4 @@
-"""A fault of the published runs: master weights and optimizer states held in bf16."""
+"""A defect of the published runs: master weights and optimizer states kept in bf16."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 class Bf16Masters:
-    """Rounds some parameters, and the optimizer states of their shape, to bf16 after every step.
+    """Rounds parameters, and the optimizer states of the same shape, to bf16 after every step.
 
-    An optimizer that holds bf16 tensors computes in fp32 and stores rounded: rounding fp32 tensors after the step gives
+    An optimizer on bf16 tensors computes in fp32 and rounds the results. Rounding fp32 tensors after each step gives
     the same numbers.
     """
 
@@ -18,6 +18,7 @@ class Bf16Masters:
 
     @torch.no_grad()
     def round(self) -> None:
+        """Round all tensors in place."""
         for p in self.parameters:
             p.copy_(p.bfloat16())
             for optimizer in self.optimizers:

@@ -1,4 +1,4 @@
-"""Watches the first training steps: a trained parameter without a gradient ends the run."""
+"""Checks in the first training steps that every trainable parameter gets a gradient."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,18 +10,18 @@ from pgolf.errors import CoverageError
 
 
 class GradientWatch:
-    """Over the first steps, the trained parameters whose gradient was missing or exactly zero every time.
+    """Tracks the trainable parameters whose gradient was missing or exactly zero in every step so far.
 
-    A parameter that the loss never reaches is as untrained as one without an optimizer. Weights that start at zero hold
-    the gradient of what lies behind them back for a step, and such weights can stand in a row: fewer than PROOF_STEPS
-    steps prove nothing.
+    A parameter without an effect on the loss stays untrained, as without an optimizer. Weights that start at zero block
+    the gradient of the layers before them for one step, and several such layers can follow each other. Therefore fewer
+    than PROOF_STEPS steps prove nothing.
     """
 
     WATCHED_STEPS = 20
     PROOF_STEPS = 5
 
-    def __init__(self, trained: dict[str, nn.Parameter]):
-        self.silent, self.steps = {name: p for name, p in trained.items() if p.numel()}, 0
+    def __init__(self, trainable: dict[str, nn.Parameter]):
+        self.silent, self.steps = {name: p for name, p in trainable.items() if p.numel()}, 0
 
     def state_dict(self) -> dict[str, Any]:
         return {"silent": sorted(self.silent), "steps": self.steps}
@@ -32,7 +32,7 @@ class GradientWatch:
 
     @torch.no_grad()
     def after_backward(self) -> None:
-        """Look at the gradients of one step; raises CoverageError at the last watched step."""
+        """Check the gradients of one step. Raises CoverageError in the last watched step."""
         if self.steps == self.WATCHED_STEPS:
             return
         self.silent = {name: p for name, p in self.silent.items() if p.grad is None or not bool(p.grad.any())}
@@ -41,14 +41,13 @@ class GradientWatch:
             self.finish()
 
     def finish(self) -> list[str]:
-        """Raise CoverageError for parameters without a gradient. After too few steps, return warnings instead."""
+        """Raise CoverageError if there are parameters without a gradient; after too few steps, return warnings."""
         if not self.silent:
             return []
         names = sorted(self.silent)
         if self.steps < self.PROOF_STEPS:
             return [f"no gradient in {self.steps} steps, too few to tell why: {', '.join(names)}"]
         raise CoverageError(
-            f"no gradient in {self.steps} steps: {', '.join(names)}. Use them in the forward pass, or freeze them on "
-            "purpose with "
+            f"no gradient in {self.steps} steps: {', '.join(names)}. Use them in the forward pass, or freeze them with "
             f"optim.frozen=[{','.join(names)}]"
         )

@@ -1,4 +1,4 @@
-"""The training loop: a plain function of built objects."""
+"""The training loop. The caller builds all objects that it needs."""
 
 import math
 import time
@@ -27,7 +27,7 @@ class Stream(Protocol):
 
 
 class Keeper(Protocol):
-    """Keeps what the next step depends on. `load` gives a state or None; `after_step` may save one, or stop the run."""
+    """Keeps checkpoints. `load` returns a state or None; `after_step` may save a state, or stop the run."""
 
     def load(self) -> Mapping[str, Any] | None: ...
 
@@ -36,8 +36,10 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True)
 class Training:
-    """What the loop works on. `trained`: the trained parameters by name; `bytes_of(x, y)` counts a batch's target
-    bytes.
+    """The input of the loop.
+
+    trainable: the parameters that have an optimizer, by name. schedule(step, elapsed_s): the scale of all learning
+    rates. bytes_of(x, y): the number of bytes of the targets of a batch.
     """
 
     model: nn.Module
@@ -50,15 +52,15 @@ class Training:
     validate: Callable[[], float]  # live bits per byte
     averaging: Averaging
     quantized: Callable[[Tensor, Tensor], Tensor]  # the model on fake-quantized weights
-    # A defect: frozen parameters whose gradients are kept and counted in the clip norm.
+    # A defect: frozen parameters whose gradients add up and count in the clip norm.
     frozen_with_gradients: Sequence[nn.Parameter] = ()
-    masters: Bf16Masters | None = None  # a defect: parameters held in bf16
+    masters: Bf16Masters | None = None  # a defect: parameters kept in bf16
     watch: GradientWatch = field(default_factory=lambda: GradientWatch({}))  # by default it watches nothing
 
 
 @dataclass(frozen=True)
 class StepScore:
-    """One training step: mean nats per target, bytes of its targets, and the scale of its learning rates."""
+    """One training step. nats: mean per target. target_bytes: of all targets. lr_scale: of its learning rates."""
 
     nats: float
     target_bytes: int
@@ -67,6 +69,8 @@ class StepScore:
 
 @dataclass(frozen=True)
 class LoopSettings:
+    """The settings of the loop, as in the section `train` of a configuration."""
+
     device: torch.device
     micro_batches: int
     batch_tokens: int
@@ -75,12 +79,16 @@ class LoopSettings:
     val_every: int
     priming_steps: int
     bf16: bool
-    qat_below: float | None  # learning-rate scale under which the forward pass uses fake-quantized weights
+    qat_below: float | None  # learning-rate scale below which the forward pass uses fake-quantized weights
 
 
 @dataclass
 class Trace:
-    """What happened, in clock time that counts against the budget. val_bpb_live: the last score on the way."""
+    """The progress of training, and its result.
+
+    train_s: training time in seconds, which counts against the budget. val_bpb_live: the latest validation, NaN if
+    none. step_ms: the time of each step. qat_from_step: the first step with fake quantization.
+    """
 
     steps: int = 0
     train_s: float = 0.0
@@ -95,29 +103,31 @@ class Trace:
 
 
 def clear_gradients(training: Training) -> None:
-    """Every gradient but those that a defect keeps."""
-    kept = {id(p) for p in training.frozen_with_gradients}
+    """Remove all gradients except those that a defect keeps."""
+    exceptions = {id(p) for p in training.frozen_with_gradients}
     for p in training.model.parameters():
-        if id(p) not in kept:
+        if id(p) not in exceptions:
             p.grad = None
 
 
 def accumulate(
     training: Training, settings: LoopSettings, ranks: Ranks, step: int, *, fake: bool = False
 ) -> tuple[float, int]:
-    """Gradients of one step, averaged over all micro-batches of all ranks. Returns the step's (mean nats, target
-    bytes), over all ranks.
+    """Compute the gradients of one step, averaged over all micro-batches of all ranks.
+
+    fake: use the model with fake-quantized weights. Returns (mean nats per target, bytes of all targets), over all
+    ranks.
     """
-    mine = range(ranks.rank, settings.micro_batches, ranks.world)
+    indices = range(ranks.rank, settings.micro_batches, ranks.world)
     forward = training.quantized if fake else training.model
     nats = torch.zeros((), dtype=torch.float64, device=settings.device)
     size = 0
-    for index in mine:
+    for index in indices:
         x, y = training.stream.micro_batch(step, index)
         size += training.bytes_of(x, y)
         with autocast(settings.device, settings.bf16):
             loss = forward(x.to(settings.device), y.to(settings.device)).mean()
-        (loss / len(mine)).backward()
+        (loss / len(indices)).backward()
         nats += loss.detach().double() / settings.micro_batches
     ranks.mean_gradients_([*training.trainable.values(), *training.frozen_with_gradients])
     total = ranks.sum_(torch.stack([nats, torch.tensor(float(size), dtype=torch.float64, device=settings.device)]))
@@ -125,8 +135,9 @@ def accumulate(
 
 
 def prime(training: Training, settings: LoopSettings, ranks: Ranks) -> None:
-    """Forward and backward passes before the clock starts, so that compilation is not timed. They leave no trace in the
-    weights.
+    """Run forward and backward passes before the clock starts, so that compilation is not timed.
+
+    The weights stay unchanged.
     """
     for _ in range(settings.priming_steps):
         accumulate(training, settings, ranks, 0)
@@ -135,7 +146,7 @@ def prime(training: Training, settings: LoopSettings, ranks: Ranks) -> None:
 
 
 def checkpoint_state(training: Training, trace: Trace, watch: GradientWatch) -> dict[str, Any]:
-    """All that the next step depends on. The stream is a function of the step and has no state."""
+    """Everything that the next step depends on. The stream is a function of the step and has no state."""
     return {
         "model": training.model.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in training.optimizers],
@@ -149,19 +160,22 @@ def checkpoint_state(training: Training, trace: Trace, watch: GradientWatch) -> 
 
 
 def restore(state: Mapping[str, Any], training: Training, trace: Trace, watch: GradientWatch) -> None:
-    """Put everything back as it was after a step. Raises DamagedFile for a state that is not this training's."""
+    """Restore the state after a step, in place. Raises DamagedFile if it is not a state of this training."""
     try:
-        put_back(state, training, trace, watch)
-    # Torch has no type of its own for it.
+        load_state(state, training, trace, watch)
+    # Torch has no exception type for an invalid state.
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        reason = f"does not hold the state of this run ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        reason = (
+            f"does not contain the state of this run ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        )
         raise DamagedFile("the checkpoint", reason, "Run with launch.rerun=true") from None
 
 
-def put_back(state: Mapping[str, Any], training: Training, trace: Trace, watch: GradientWatch) -> None:
+def load_state(state: Mapping[str, Any], training: Training, trace: Trace, watch: GradientWatch) -> None:
+    """As `restore`, but raises the exceptions of torch."""
     training.model.load_state_dict(state["model"])
-    for optimizer, kept in zip(training.optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(kept)
+    for optimizer, optimizer_state in zip(training.optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(optimizer_state)
     training.averaging.load_state_dict(state["averaging"])
     for p, grad in zip(training.frozen_with_gradients, state["stale_gradients"], strict=True):
         p.grad = None if grad is None else grad.to(p.device)
@@ -174,10 +188,10 @@ def put_back(state: Mapping[str, Any], training: Training, trace: Trace, watch: 
 
 
 def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog, keeper: Keeper | None = None) -> Trace:
-    """Train until the budget is spent. Evaluation, priming and checkpoints are outside the clock, all else is inside.
+    """Train until the budget is spent. Validation, priming and checkpoints are not timed.
 
-    Raises DivergedError at a non-finite loss, CoverageError when a trained parameter has had no gradient in the first
-    steps.
+    Raises DivergedError for a non-finite loss, CoverageError if a trainable parameter has no gradient in the first
+    steps, DamagedFile for an invalid checkpoint, KeyboardInterrupt if the run must stop, and OSError.
     """
     base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in training.optimizers]
     watch, trace = training.watch, Trace()
@@ -185,8 +199,8 @@ def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog,
         training.masters.round()
     training.averaging.start(training.trainable)
     prime(training, settings, ranks)
-    if keeper is not None and (kept := keeper.load()) is not None:
-        restore(kept, training, trace, watch)
+    if keeper is not None and (state := keeper.load()) is not None:
+        restore(state, training, trace, watch)
     log.start_progress()
     while training.budget.spent(trace.steps, trace.train_s) < 1:
         began = time.perf_counter()
@@ -214,6 +228,7 @@ def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog,
 
 
 def set_rates(optimizers: Sequence[torch.optim.Optimizer], base_lr: Sequence[Sequence[float]], scale: float) -> None:
+    """Set the learning rate of each parameter group to `scale` times its base rate."""
     for optimizer, rates in zip(optimizers, base_lr, strict=True):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * scale
@@ -222,7 +237,10 @@ def set_rates(optimizers: Sequence[torch.optim.Optimizer], base_lr: Sequence[Seq
 def take_step(
     training: Training, settings: LoopSettings, ranks: Ranks, step: int, *, fake: bool = False
 ) -> tuple[float, int]:
-    """Gradients, clipping, update. Returns (mean nats, target bytes) of the step."""
+    """One training step: gradients, clipping, update. Returns (mean nats per target, bytes of all targets).
+
+    Raises DivergedError for a non-finite loss, before the weights change, and CoverageError.
+    """
     clear_gradients(training)
     nats, size = accumulate(training, settings, ranks, step, fake=fake)
     if not math.isfinite(nats):
@@ -240,7 +258,7 @@ def take_step(
 
 
 def log_step(step: StepScore, trace: Trace, training: Training, settings: LoopSettings, log: RunLog) -> None:
-    """Log metrics every log_every steps, at the first step and at the last; update the progress bar at every step."""
+    """Write metrics at the first and the last step and every log_every steps; update the progress at every step."""
     done = training.budget.spent(trace.steps, trace.train_s)
     tokens = trace.steps * settings.batch_tokens
     bpb = step.nats / math.log(2) * settings.batch_tokens / max(step.target_bytes, 1)

@@ -1,6 +1,4 @@
-"""What a run says: events to metrics.jsonl, lines to train.log and the terminal, a progress bar where there is a
-terminal.
-"""
+"""The log of a run: events in metrics.jsonl, lines in train.log and on the terminal, and a progress bar."""
 
 import json
 import os
@@ -21,7 +19,7 @@ LOG = "train.log"
 
 
 def append(file: TextIO, line: str) -> None:
-    """Raises OSError with the file's name, which Python leaves out where a line cannot be written."""
+    """Write a line and flush it. Raises OSError with the name of the file, which Python itself leaves out."""
     try:
         file.write(line + "\n")
         file.flush()
@@ -31,17 +29,17 @@ def append(file: TextIO, line: str) -> None:
 
 
 class PatientConsole(Console):
-    """A console whose reader may go away: what it would print then is left out, and the run goes on."""
+    """A console that prints nothing after its reader has gone away, so that the run continues."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
 
 
 class RunLog:
-    """Open for one run; silent on every rank but the first.
+    """The log of one run; a context that closes its files. Ranks other than the first write nothing.
 
-    On a terminal a bar shows loss, bpb, tokens/s and time left; elsewhere a plain line stands every `plain_every_s`
-    seconds at most.
+    On a terminal, a progress bar shows loss, bpb, tokens/s and the remaining time. Elsewhere, a line is printed at most
+    every `plain_every_s` seconds.
     """
 
     def __init__(self, folder: Path, *, is_first: bool, plain_every_s: float = 10.0):
@@ -61,40 +59,39 @@ class RunLog:
         self.end_progress()
         for file in (self.metrics, self.log):
             if file is not None:
-                with suppress(OSError):  # a full disk has been told of where the line was written
+                with suppress(OSError):  # a full disk was reported when the line was written
                     file.close()
 
     def offsets(self) -> dict[str, int]:
-        """How far each file is written, in bytes."""
+        """The size of each file in bytes."""
         files = {METRICS: self.metrics, LOG: self.log}
         return {name: os.fstat(file.fileno()).st_size for name, file in files.items() if file is not None}
 
     def reaches(self, offsets: Mapping[str, int]) -> bool:
-        """Whether every file is written at least as far as a checkpoint says."""
+        """Whether every file is at least as long as at a checkpoint. offsets: the sizes at that time."""
         now = self.offsets()
         return all(offsets.get(name, 0) <= size for name, size in now.items())
 
     def rewind(self, offsets: Mapping[str, int]) -> None:
-        """Cut each file back to where a checkpoint was taken, to nothing where there is none: no event stands there
-        twice.
-        """
+        """Truncate each file to its size at a checkpoint, or to nothing, so that no event is logged twice."""
         for name, file in ((METRICS, self.metrics), (LOG, self.log)):
             if file is not None:
                 file.truncate(offsets.get(name, 0))
 
     def event(self, kind: str, **fields: Any) -> None:
-        """One line of metrics.jsonl. Raises OSError."""
+        """Append an event to metrics.jsonl. Raises OSError."""
         if self.metrics is not None:
             append(self.metrics, json.dumps({"event": kind, **fields}))
 
     def say(self, text: str) -> None:
-        """One line for the terminal and train.log. Raises OSError where train.log cannot be written."""
+        """Print a line and append it to train.log. Raises OSError if train.log cannot be written."""
         if self.log is not None:
-            with suppress(OSError):  # nobody reads the terminal any more, or its log is full: that ends no run
+            with suppress(OSError):  # a terminal that cannot be written to does not stop the run
                 self.console.print(text, markup=False)
             append(self.log, text)
 
     def start_progress(self) -> None:
+        """Show the progress bar, on a terminal."""
         if self.is_first and self.console.is_terminal:
             columns = (
                 BarColumn(bar_width=24),
@@ -107,7 +104,7 @@ class RunLog:
             self.progress.add_task("starting", total=1.0)
 
     def advance(self, fraction: float, text: str) -> None:
-        """Show that `fraction` of the budget is used."""
+        """Show that a fraction of the budget, from 0 to 1, is spent. text: the current metrics."""
         if self.progress is not None:
             self.progress.update(self.progress.task_ids[0], completed=fraction, description=text)
         elif self.is_first and time.monotonic() - self.last_plain_s >= self.plain_every_s:
@@ -115,6 +112,7 @@ class RunLog:
             self.say(f"{fraction:4.0%}  {text}")
 
     def end_progress(self) -> None:
+        """Remove the progress bar, if there is one."""
         if self.progress is not None:
             self.progress.stop()
             self.progress = None

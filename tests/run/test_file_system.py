@@ -1,6 +1,4 @@
-"""A disk that is full, a folder that cannot be written: a clear error, nothing half-written, and the same command goes
-on afterwards.
-"""
+"""Full disks and folders that cannot be written: a clear error, no partly written file, and the command can resume."""
 
 import shutil
 import subprocess
@@ -115,7 +113,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 
 @pytest.fixture(scope="module")
 def full_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A file system that has room for names and for no content."""
+    """A file system that has space for file names, but not for content."""
     folder = tmp_path_factory.mktemp("disk")
     if not mount(folder, "-o", "size=64k"):
         pytest.skip("needs the right to mount a tmpfs")
@@ -126,7 +124,7 @@ def full_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_every_writer_names_a_full_disk_and_leaves_nothing_that_counts(name: str, full_disk: Path) -> None:
+def test_every_writer_reports_a_full_disk_and_leaves_no_content(name: str, full_disk: Path) -> None:
     before = {path for path in full_disk.rglob("*") if path.is_file()}
     with pytest.raises((PgolfError, OSError)) as caught:
         WRITERS[name](full_disk)
@@ -138,7 +136,7 @@ def test_every_writer_names_a_full_disk_and_leaves_nothing_that_counts(name: str
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_terminal_that_takes_nothing_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_that_cannot_be_written_does_not_stop_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open("/dev/full", "w", buffering=1) as full:
         monkeypatch.setattr("sys.stdout", full)
         with RunLog(tmp_path, is_first=True) as log:
@@ -149,7 +147,7 @@ def test_a_terminal_that_takes_nothing_ends_no_run(tmp_path: Path, monkeypatch: 
     assert (tmp_path / "train.log").read_text() == "a line\n"
 
 
-def test_a_folder_that_disappears_under_a_run_costs_that_run(
+def test_a_folder_deleted_during_a_run_fails_that_run(
     train_here: Train, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     real = Checkpoints.save
@@ -162,21 +160,21 @@ def test_a_folder_that_disappears_under_a_run_costs_that_run(
         patch.setattr(Checkpoints, "save", save_and_lose)
         assert train_here([*tiny, "train.steps=2", "launch.checkpoint_s=0"]) == 1
     said = capsys.readouterr()
-    assert "the run goes on without checkpoints" in said.out
+    assert "the run continues without checkpoints" in said.out
     assert "result.json: No such file or directory" in said.err
     assert "Traceback" not in said.out + said.err
     assert train_here([*tiny, "train.steps=2"]) == 0
 
 
-def test_a_disk_too_small_for_checkpoints_costs_these_alone(
+def test_a_disk_too_small_for_checkpoints_does_not_fail_the_run(
     train_here: Train, tiny: list[str], small_disk: Path, capsys: Capture
 ) -> None:
     ballast = small_disk / "ballast"
-    # A checkpoint has half a megabyte, a run's other files a tenth of one.
+    # A checkpoint has 0.5 MB, the other files of a run 0.1 MB.
     ballast.write_bytes(bytes(1024 * (1024 - 300)))
     argv = [*tiny, "train.steps=6", f"paths.out={small_disk}", "launch.checkpoint_s=0", "launch.keep_weights=false"]
     assert train_here(argv) == 0
-    assert "the run goes on without checkpoints" in capsys.readouterr().out
+    assert "the run continues without checkpoints" in capsys.readouterr().out
     ((folder, record),) = records(small_disk)
     assert record["warnings"] == ["no checkpoint could be written: No space left on device"]
     assert not list((folder / "checkpoint").glob("*"))

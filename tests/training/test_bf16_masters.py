@@ -1,4 +1,4 @@
-"""Rounding fp32 tensors after each step is what an optimizer does that holds bf16 tensors."""
+"""Rounding fp32 tensors after each step equals an optimizer on bf16 tensors."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_equals_torchs_fused_adamw_on_bf16_tensors(lr, decay):
     assert not torch.equal(ours, start.float())
 
 
-def test_small_updates_are_lost_which_fp32_keeps():
+def test_small_updates_are_lost_in_bf16_and_kept_in_fp32():
     p, q = (torch.nn.Parameter(torch.ones(3, 3)) for _ in range(2))
     rounded, exact = (Adam([w], Ranks(), lr=1e-3, weight_decay=0.0, **SETTINGS) for w in (p, q))
     masters = Bf16Masters([p], [rounded])
@@ -53,7 +53,7 @@ def test_others_and_counters_are_left_alone():
         table.grad = other.grad = torch.full((2, 2), 0.1234567)
         optimizer.step()
         masters.round()
-    assert int(optimizer.state[table]["step"]) == 300  # no bf16 number
+    assert int(optimizer.state[table]["step"]) == 300  # bf16 cannot represent 300
     assert torch.equal(table, table.bfloat16().float())
     assert not torch.equal(other, other.bfloat16().float())
     assert not torch.equal(optimizer.state[other]["exp_avg"], optimizer.state[other]["exp_avg"].bfloat16().float())

@@ -1,4 +1,4 @@
-"""The training loop on real models and streams, against gradients taken by hand."""
+"""The training loop on real models and streams, against gradient descent written out by hand."""
 
 import json
 import math
@@ -42,7 +42,7 @@ def sgd_job(model, config=CONFIG, *, steps: int, lr: float = 0.1, names: list[st
 def by_hand(
     config, steps: int, lr: float, names: list[str] | None = None, clip: float | None = None
 ) -> dict[str, torch.Tensor]:
-    """Plain gradient descent on the mean loss of all rows of each step, gradients asked for afresh."""
+    """Plain gradient descent on the mean loss of all rows of each step, with new gradients at each step."""
     model, stream = tiny_model(config), tiny_stream(config)
     tensors = named_tensors(model)
     names = names or list(tensors)
@@ -72,7 +72,7 @@ class TestGradients:
         assert_same_weights(model, by_hand(CONFIG, 4, 0.1))
 
     def test_of_untrained_tensors_are_cleared_too(self, tmp_path):
-        """Gradients that no optimizer owns would pile up: after four steps they are those of the last step alone."""
+        """Gradients without an optimizer must not add up: after four steps, only those of the last step exist."""
         model, left_out = tiny_model(CONFIG), "model.q_proj.1.proj.weight"
         names = [name for name in named_tensors(model) if name != left_out]
         trained(sgd_job(model, steps=4, names=names), loop_settings(CONFIG), tmp_path)

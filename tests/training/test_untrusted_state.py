@@ -1,4 +1,4 @@
-"""Checkpoints, weights and metrics of a stranger: whole files, with sound hashes, that are not what going on needs."""
+"""Untrusted checkpoints, weights and metrics: valid files, with valid hashes, but with invalid content."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ def left(tmp_path: Path, state: dict[str, Any]) -> dict[str, Any] | None:
     return read_state(tmp_path)
 
 
-def test_a_sound_state_is_read(tmp_path: Path) -> None:
+def test_a_valid_state_is_read(tmp_path: Path) -> None:
     assert left(tmp_path, SOUND) == SOUND
 
 
@@ -41,12 +41,12 @@ def test_a_sound_state_is_read(tmp_path: Path) -> None:
         {"trace": None},
     ],
 )
-def test_another_state_is_none(change: dict[str, Any], tmp_path: Path) -> None:
+def test_an_invalid_state_is_ignored(change: dict[str, Any], tmp_path: Path) -> None:
     assert left(tmp_path, {**SOUND, **change}) is None
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_state_without_a_part_is_none(part: str, tmp_path: Path) -> None:
+def test_a_state_without_a_part_is_ignored(part: str, tmp_path: Path) -> None:
     assert left(tmp_path, {name: value for name, value in SOUND.items() if name != part}) is None
 
 
