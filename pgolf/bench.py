@@ -1,8 +1,8 @@
-"""`python -m pgolf.bench [overrides] [--against OVERRIDE ...]`: step time, tokens/s, memory, evaluation and packing
-speed on this machine.
+"""`python -m pgolf.bench [overrides] [--against OVERRIDE ...]`: measures the speed of a configuration on this machine.
 
-With --against, the steps of two models alternate in one process, so that whatever else the machine does hits both
-alike; the median ratio of neighbouring steps is given with an interval. Nothing is written.
+It measures the time of a step, tokens/s, memory, and the speed of evaluation and packing. With --against, the steps of
+two models alternate in one process, so that other load on the machine affects both equally. The result is the median
+ratio of neighbouring steps, with an interval. Nothing is written.
 """
 
 import json
@@ -41,17 +41,16 @@ from pgolf.training.loop import set_rates, take_step
 
 WARM_UP_STEPS = 3
 RESAMPLES = 2000
-FEWEST_PAIRS = 10
+FEWEST_PAIRS = 10  # of steps, for an interval
 MOST_STEPS = 1_000_000
 
 
 class Subject:
-    """One model with its optimizers on one corpus, ready to take steps."""
+    """A model with its optimizers and its corpus, ready to be trained step by step."""
 
     def __init__(self, overrides: Sequence[str]):
-        composed = compose_one(overrides)
         self.name = " ".join(overrides) or "the default configuration"
-        self.config = decide_auto(composed.config, in_sweep=False)
+        self.config = decide_auto(compose_one(overrides).config, in_sweep=False)
         self.ranks = Ranks()
         self.context = open_context(self.config, self.ranks)
         self.device, self.model = self.context.device, build_model(self.config.model)
@@ -65,7 +64,7 @@ class Subject:
         self.step = 0
 
     def step_ms(self) -> float:
-        """Take one training step, averaging included; its milliseconds."""
+        """Take one training step, with averaging. Returns its time in milliseconds."""
         began = time.perf_counter()
         set_rates(self.training.optimizers, self.base_lr, self.training.schedule(self.step, 0.0))
         take_step(self.training, self.settings, self.ranks, self.step)
@@ -75,7 +74,7 @@ class Subject:
         return (time.perf_counter() - began) * 1000
 
     def figures(self, times_ms: Sequence[float]) -> dict[str, Any]:
-        """Speed of training, evaluation and packing."""
+        """Measure evaluation and packing. Returns all results for this model. times_ms: of its training steps."""
         costs, tokens = account(self.config), self.config.train.batch_tokens
         began = time.perf_counter()
         score = self.context.evaluation(self.model)
@@ -106,57 +105,59 @@ class Subject:
         }
 
 
-def interleaved(subjects: Sequence[Subject], steps: int) -> list[list[float]]:
-    """Step times of each subject, taken in turn after a warm-up."""
+def alternate_steps(subjects: Sequence[Subject], steps: int) -> list[list[float]]:
+    """Step times of each subject in milliseconds. After a warm-up, the subjects take turns."""
     for _ in range(WARM_UP_STEPS):
         for subject in subjects:
             subject.step_ms()
     times: list[list[float]] = [[] for _ in subjects]
     for number in range(steps):
         order = range(len(subjects)) if number % 2 == 0 else reversed(range(len(subjects)))
-        for which in order:
-            times[which].append(subjects[which].step_ms())
+        for index in order:
+            times[index].append(subjects[index].step_ms())
     return times
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """(median of the pairs' ratios ours / theirs, and its 95% interval by resampling blocks of pairs; None for fewer
-    than FEWEST_PAIRS).
+    """(median of the ratios ours / theirs of pairs of steps, lower and upper end of its 95% interval).
 
-    What else a machine does lasts for several steps, so that neighbouring pairs are no independent draws: blocks of
-    neighbours are drawn, on a circle (Politis and Romano 1992), each of n^(1/2) pairs.
+    The interval comes from a circular block bootstrap (Politis and Romano 1992) with blocks of n^(1/2) pairs, since
+    other load on the machine lasts for several steps and neighbouring pairs are not independent. Its ends are None for
+    fewer than FEWEST_PAIRS pairs.
     """
     pairs = np.asarray(ours) / np.asarray(theirs)
     n, block = len(pairs), max(1, round(len(pairs) ** 0.5))
     if n < FEWEST_PAIRS:
         return float(np.median(pairs)), None, None
     starts = np.random.default_rng(0).integers(n, size=(RESAMPLES, -(-n // block)))
-    drawn = pairs[(starts[:, :, None] + np.arange(block)) % n].reshape(RESAMPLES, -1)[:, :n]
-    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
+    resamples = pairs[(starts[:, :, None] + np.arange(block)) % n].reshape(RESAMPLES, -1)[:, :n]
+    low, high = np.quantile(np.median(resamples, axis=1), [0.025, 0.975])
     return float(np.median(pairs)), float(low), float(high)
 
 
 def bench(ours: Sequence[str], theirs: Sequence[str] | None, steps: int) -> dict[str, Any]:
-    """All figures as JSON has them. Raises PgolfError."""
+    """All results, as --json prints them. theirs: overrides that are added for the second model. Raises PgolfError."""
     subjects = [Subject(ours)] + ([] if theirs is None else [Subject([*ours, *theirs])])
     if len({subject.config.train.threads for subject in subjects}) > 1:
         raise ConfigError("train.threads: must be the same for both models. Leave it out, or give it once")
     torch.set_num_threads(subjects[0].config.train.cpu_threads)
-    times = interleaved(subjects, steps)
-    made: dict[str, Any] = {
+    times = alternate_steps(subjects, steps)
+    results: dict[str, Any] = {
         "device": subjects[0].config.device,
         "threads": subjects[0].config.train.cpu_threads,
         "peak_mem_bytes": peak_memory_bytes(subjects[0].device),
         "models": [subject.figures(own) for subject, own in zip(subjects, times, strict=True)],
     }
     if theirs is not None:
-        made["step_time_ratio"] = dict(zip(("median", "low", "high"), ratio(times[1], times[0]), strict=True))
-    return made
+        results["step_time_ratio"] = dict(zip(("median", "low", "high"), ratio(times[1], times[0]), strict=True))
+    return results
 
 
-def shown(made: Mapping[str, Any]) -> str:
-    lines = [f"{made['device']}, {made['threads']} threads, peak memory {made['peak_mem_bytes'] / 1e6:,.0f} MB"]
-    for model in made["models"]:
+def results_text(results: Mapping[str, Any]) -> str:
+    """The results of `bench` as lines of text."""
+    memory_mb = results["peak_mem_bytes"] / 1e6
+    lines = [f"{results['device']}, {results['threads']} threads, peak memory {memory_mb:,.0f} MB"]
+    for model in results["models"]:
         lines += [
             f"{model['name']}",
             f"  {model['parameters']:,} parameters, {model['flops_per_token']:,} training FLOPs per token",
@@ -166,39 +167,42 @@ def shown(made: Mapping[str, Any]) -> str:
             f"  score   {model['eval_targets_per_s']:,.0f} targets/s",
             f"  pack    {model['pack_s']:.2f} s, {model['packed_bytes']:,} bytes",
         ]
-    if "step_time_ratio" in made:
-        found = made["step_time_ratio"]
+    if "step_time_ratio" in results:
+        estimate = results["step_time_ratio"]
         interval = (
-            f"95% {found['low']:.3f} to {found['high']:.3f}"
-            if found["low"] is not None
-            else f"--steps {FEWEST_PAIRS} or more"
+            f"95% interval {estimate['low']:.3f} to {estimate['high']:.3f}"
+            if estimate["low"] is not None
+            else f"an interval needs --steps {FEWEST_PAIRS} or more"
         )
-        lines.append(f"second / first step time: {found['median']:.3f} ({interval})")
-        if len({model["tokens_per_step"] for model in made["models"]}) > 1:
-            lines.append("the two train on different numbers of tokens a step: compare tokens/s")
+        lines.append(f"second / first step time: {estimate['median']:.3f} ({interval})")
+        if len({model["tokens_per_step"] for model in results["models"]}) > 1:
+            lines.append("the models train on different numbers of tokens per step; compare tokens/s")
     return "\n".join(lines)
 
 
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.bench", description=__doc__)
     parser.add_argument(
-        "overrides", nargs="*", metavar="OVERRIDE", help="as for pgolf.train: model/head=mos train.threads=1 ..."
+        "overrides", nargs="*", metavar="OVERRIDE", help="as of pgolf.train, for example model/head=mos train.threads=1"
     )
     parser.add_argument(
-        "--against", nargs="+", metavar="OVERRIDE", help="a second model: these overrides after the first one's"
+        "--against",
+        nargs="+",
+        metavar="OVERRIDE",
+        help="also measure a second model, with these overrides added",
     )
-    parser.add_argument("--steps", type=int, default=30, help="timed steps of each model (30)")
-    parser.add_argument("--json", action="store_true", help="times in ms and s, sizes in bytes")
+    parser.add_argument("--steps", type=int, default=30, help="timed steps of each model (default: 30)")
+    parser.add_argument("--json", action="store_true", help="print JSON; the names contain the units")
     args = parser.parse_args(arguments)
     if not 1 <= args.steps <= MOST_STEPS:
         raise ConfigError(f"--steps: must be from 1 to {MOST_STEPS:,} ({args.steps})")
-    made = bench(args.overrides, args.against, args.steps)
-    print(json.dumps(made, indent=1) if args.json else shown(made))
+    results = bench(args.overrides, args.against, args.steps)
+    print(json.dumps(results, indent=1) if args.json else results_text(results))
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 2 for a configuration that is refused."""
+    """The command; returns the exit code: 0 ok, 2 refused."""
     return run(command, arguments)
 
 

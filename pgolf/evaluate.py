@@ -1,7 +1,6 @@
-"""`python -m pgolf.evaluate ARTIFACT [overrides] [--json]`: scores a packed model, which needs its file and validation
-text alone.
+"""`python -m pgolf.evaluate ARTIFACT [overrides] [--json]`: scores a packed model on the validation text of a corpus.
 
-`data=...` must name the corpus whose tokenizer the model was trained with; `eval=...` is free.
+`data=...` must name a corpus with the tokenizer of the model. `eval=...` may be any evaluation.
 """
 
 import json
@@ -24,19 +23,19 @@ from pgolf.run.artifact import unpack
 
 
 def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
-    """Score a packed model. Returns the fields of a record that a score has. Raises PgolfError."""
+    """Score a packed model. Returns the fields of a record about the score. Raises PgolfError."""
     artifact = unpack(path, torch.device("cpu"))
-    length = artifact.section.seq_len  # the window of this model, not that of the default model
+    length = artifact.section.seq_len  # the context of this model instead of the default
     window = [f"train.seq_len={length}", f"train.batch_tokens={length}", "train.micro_batches=1"]
-    composed = compose_one([*window, *overrides])
-    config = replace(decide_auto(composed.config, in_sweep=False), model=artifact.section)
+    composed_run = compose_one([*window, *overrides])
+    config = replace(decide_auto(composed_run.config, in_sweep=False), model=artifact.section)
     torch.set_num_threads(config.train.cpu_threads)
     artifact.model.to(config.device)
     corpus = load_corpus(build_data(config).prepare())
     if corpus.tokenizer_sha != artifact.tokenizer_sha256:
         raise DataError(
             f"{path}: was trained with another tokenizer (sha256 {artifact.tokenizer_sha256[:12]}) than "
-            f"data={composed.choices['data']} has ({corpus.tokenizer_sha[:12]}). Name its corpus with data=..."
+            f"data={composed_run.choices['data']} has ({corpus.tokenizer_sha[:12]}). Name its corpus with data=..."
         )
     evaluation = build_evaluation(config, corpus, Ranks())
     fake = build_fake(config, build_quantizer(config)) if config.defects.qat_at_eval else None
@@ -55,26 +54,29 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
 
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.evaluate", description=__doc__)
-    parser.add_argument("artifact", type=place, help="a packed model, artifact.pgolf of a run folder")
+    parser.add_argument("artifact", type=place, help="a packed model, for example artifact.pgolf of a run folder")
     parser.add_argument(
-        "overrides", nargs="*", metavar="OVERRIDE", help="data=..., eval=sliding, eval.stride=64, device=cpu, ..."
+        "overrides",
+        nargs="*",
+        metavar="OVERRIDE",
+        help="as of pgolf.train, for example data=fineweb eval=sliding eval.stride=64 device=cpu",
     )
     parser.add_argument(
-        "--json", action="store_true", help="the score as JSON: bits per byte, mean nats, targets, bytes"
+        "--json", action="store_true", help="print JSON, with the fields that a record has about the score"
     )
     args = parser.parse_intermixed_args(arguments)
-    found = evaluate(args.artifact, args.overrides)
+    fields = evaluate(args.artifact, args.overrides)
     text = (
-        f"val bpb   {found['val_bpb']:.6f}\nval nats  {found['val_nats']:.6f} a target\n"
-        f"scored    {found['val_targets']:,} targets, {found['val_bytes']:,} bytes, {found['eval_mode']}\n"
-        f"model     {found['model_bytes']:,} bytes"
+        f"val bpb   {fields['val_bpb']:.6f}\nval nats  {fields['val_nats']:.6f} per target\n"
+        f"scored    {fields['val_targets']:,} targets, {fields['val_bytes']:,} bytes, {fields['eval_mode']}\n"
+        f"model     {fields['model_bytes']:,} bytes"
     )
-    print(json.dumps(found, indent=1) if args.json else text)
+    print(json.dumps(fields, indent=1) if args.json else text)
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 2 for a file, corpus or option that is refused."""
+    """The command; returns the exit code: 0 ok, 2 refused."""
     return run(command, arguments)
 
 

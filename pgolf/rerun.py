@@ -1,8 +1,7 @@
-"""`python -m pgolf.rerun RUN_DIR [--out FOLDER]`: runs a record once more from its config.yaml, and says whether the
-numbers are the same.
+"""`python -m pgolf.rerun RUN_DIR [--out FOLDER]`: repeats a run from its config.yaml, and compares the numbers.
 
-The new run lies in a folder of its own, by default `again-<n>` in RUN_DIR; nothing of the old one is touched. On one
-machine, at one thread count and with the same code and data, a run with a budget in steps repeats to the last bit.
+The new run has a folder of its own, by default `again-<n>` in RUN_DIR; the old files stay unchanged. With the same
+machine, number of threads, code and data, a run with a budget in steps or tokens gives identical numbers.
 """
 
 import os
@@ -26,6 +25,7 @@ EXPLAINS = ("code_sha", "data_sha", "device", "threads", "versions.python", "ver
 
 
 def new_folder(run: Path) -> Path:
+    """The first unused folder `again-<n>` in a run folder."""
     number = 1
     while (run / f"again-{number}").exists():
         number += 1
@@ -33,9 +33,12 @@ def new_folder(run: Path) -> Path:
 
 
 def rerun(run: Path, out: Path | None) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """(old record or None, new record). Raises PgolfError, OSError."""
+    """Repeat a run. out: the folder of the new run. Returns (old record or None, new record).
+
+    Raises PgolfError, OSError.
+    """
     if not run.is_dir():
-        raise ConfigError(f"{run}: is not a run folder. Give a folder that pgolf.train made")
+        raise ConfigError(f"{run}: is not a run folder. Give a folder that pgolf.train wrote")
     folder = out or new_folder(run)
     if os.path.lexists(folder) and not folder.is_dir():
         raise ConfigError(f"--out: is not a folder ({folder}). Name a new folder")
@@ -51,17 +54,17 @@ def rerun(run: Path, out: Path | None) -> tuple[dict[str, Any] | None, dict[str,
 
 
 def verdict(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[bool, list[str]]:
-    """(whether the numbers are the same, lines that say so)."""
+    """(whether the numbers are the same, lines about the comparison). Without an old record, whether the run is ok."""
     if old is None or old["status"] != "ok" or new["status"] != "ok":
         return new["status"] == "ok", ["there is no finished record to compare with"] if new["status"] == "ok" else []
-    differ = [f"{key:<18} {old.get(key)} -> {new.get(key)}" for key in COMPARED if old.get(key) != new.get(key)]
-    if not differ:
+    differences = [f"{key:<18} {old.get(key)} -> {new.get(key)}" for key in COMPARED if old.get(key) != new.get(key)]
+    if not differences:
         return True, [f"the same numbers: {', '.join(key for key in COMPARED if new.get(key) is not None)}"]
     causes = [f"{key:<18} {old.get(key)} -> {new.get(key)}" for key in EXPLAINS if old.get(key) != new.get(key)]
     return False, [
-        "other numbers:",
-        *differ,
-        "what else is different:" if causes else "code, data, device and versions are the same",
+        "different numbers:",
+        *differences,
+        "possible causes:" if causes else "code, data, device, threads and versions are the same",
         *causes,
     ]
 
@@ -69,9 +72,9 @@ def verdict(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[bool
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.rerun", description=__doc__)
     parser.add_argument(
-        "run", type=place, metavar="RUN_DIR", help="a run folder: config.yaml, and result.json to compare with"
+        "run", type=place, metavar="RUN_DIR", help="a run folder, with config.yaml, and result.json for the comparison"
     )
-    parser.add_argument("--out", type=place, help="folder of the new run (RUN_DIR/again-<n>)")
+    parser.add_argument("--out", type=place, help="folder of the new run (default: RUN_DIR/again-<n>)")
     args = parser.parse_args(arguments)
     same, lines = verdict(*rerun(args.run, args.out))
     print(*lines, sep="\n")
@@ -79,7 +82,7 @@ def command(arguments: list[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 for the same numbers, 1 for others or a run that failed, 2 for an unusable folder, 130 when
+    """The command; returns the exit code: 0 the same numbers, 1 different numbers or a failed run, 2 refused, 130
     interrupted.
     """
     return run(command, arguments)

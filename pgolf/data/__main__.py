@@ -27,7 +27,7 @@ def command(arguments: list[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 2 for a corpus or option that is refused."""
+    """The command; returns the exit code: 0 ok, 2 refused."""
     return run(command, arguments)
 
 
