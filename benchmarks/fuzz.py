@@ -47,7 +47,7 @@ from pgolf.errors import PgolfError
 from pgolf.records.plan import PlannedCell, Sweep, add_to_plan
 from pgolf.records.record import read_record
 from pgolf.run.artifact import unpack
-from pgolf.run.trained import take_trained
+from pgolf.run.trained import load_trained
 from pgolf.study.description import FamilyPlan, Study, write_study
 from pgolf.training.checkpoint import PARTS, load_weights, read_state, state_bytes
 
@@ -132,7 +132,7 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
 
     def parent() -> str:
         model = build_model(config.model)
-        return f"{take_trained(run, model, cpu).trace.steps} {weight_sum(model)}"
+        return f"{load_trained(run, model, cpu).trace.steps} {weight_sum(model)}"
 
     def going_on() -> object:
         if (state := read_state(run)) is None:

@@ -77,7 +77,7 @@ def require_present(holds: bool, key: str, value: object, remedy: str) -> None:
         raise UnavailableOption(key, value, remedy)
 
 
-def suggest(word: str, known: Sequence[str]) -> str:
-    """` Did you mean X?` with the most similar known word; an empty text if none is similar."""
+def suggest(word: str, known: Sequence[str], prefix: str = "") -> str:
+    """` Did you mean X?` with the most similar known word; an empty text if none is similar. prefix: put before it."""
     near = get_close_matches(word[:LONGEST_COMPARED], known, n=1, cutoff=0.5)
-    return f" Did you mean {near[0]}?" if near else ""
+    return f" Did you mean {prefix}{near[0]}?" if near else ""

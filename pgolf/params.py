@@ -1,5 +1,6 @@
-"""`python -m pgolf.params [overrides] [--json] [--names]`: parameters, bytes, FLOPs and memory of a configuration,
-without training.
+"""`python -m pgolf.params [overrides] [--json | --names]`: parameters, bytes, FLOPs and memory of a configuration.
+
+Nothing is trained or written.
 """
 
 import json
@@ -14,13 +15,14 @@ from pgolf.errors import ConfigError
 from pgolf.nn.naming import named_tensors
 from pgolf.optim.roles import chosen_roles
 from pgolf.run.account import Account, account
-from pgolf.run.memory import estimates, in_words
+from pgolf.run.memory import estimates, memory_text
 
 
-def table(costs: Account, chosen: str, memory: str) -> str:
+def table(costs: Account, quantizer: str, memory: str) -> str:
+    """The costs of a configuration as lines of text. quantizer: its choice of quant. memory: as text."""
     lines = [
         f"parameters   {costs.total:>14,}",
-        f"  trained    {costs.trained:>14,}",
+        f"  trainable  {costs.trained:>14,}",
         f"  frozen     {costs.frozen:>14,}",
         "by slot",
     ]
@@ -28,12 +30,12 @@ def table(costs: Account, chosen: str, memory: str) -> str:
     lines += ["by role", *(f"  {role:<24} {count:>12,}" for role, count in sorted(costs.by_role.items()))]
     lines += ["packed bytes before compression, by quantizer"]
     lines += [f"  {name:<24} {size:>12,}" for name, size in costs.payload_bytes.items() if name != "chosen"]
-    lines += [f"  as configured ({chosen})  {costs.payload_bytes['chosen']:,}"]
+    lines += [f"  as configured ({quantizer})  {costs.payload_bytes['chosen']:,}"]
     return "\n".join(
         [
             *lines,
             f"training FLOPs per token  {costs.flops_per_token:,}",
-            f"memory of a training process, estimated  {memory}",
+            f"estimated memory per training process  {memory}",
         ]
     )
 
@@ -41,17 +43,20 @@ def table(costs: Account, chosen: str, memory: str) -> str:
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.params", description=__doc__)
     parser.add_argument(
-        "overrides", nargs="*", metavar="OVERRIDE", help="as for pgolf.train: model/head=mos model.width=256 ..."
+        "overrides", nargs="*", metavar="OVERRIDE", help="as of pgolf.train, for example model/head=mos model.width=256"
     )
     parser.add_argument(
-        "--json", action="store_true", help="total, trained, frozen, by_slot, by_role, flops_per_token, payload_bytes"
+        "--json",
+        action="store_true",
+        help="print JSON: total, trained (the trainable parameters), frozen, by_slot, by_role, flops_per_token, and "
+        "payload_bytes by quantizer",
     )
-    parser.add_argument("--names", action="store_true", help="every parameter: name, shape, role, frozen or not")
+    parser.add_argument("--names", action="store_true", help="list all parameters: name, shape, role, frozen or not")
     args = parser.parse_intermixed_args(arguments)
     if args.json and args.names:
-        raise ConfigError("--names: prints lines, not JSON (--json). Leave one of the two out")
-    composed = compose_one(args.overrides, check_machine=False)
-    config = composed.config
+        raise ConfigError("--names: prints lines, not JSON (--json). Leave one of them out")
+    composed_run = compose_one(args.overrides, check_machine=False)
+    config = composed_run.config
     if args.names:
         model = build_model(config.model)
         roles, frozen = chosen_roles(model, config.optim.role_of), frozen_by(model, config)
@@ -62,13 +67,13 @@ def command(arguments: list[str]) -> int:
     print(
         json.dumps(asdict(costs), indent=1)
         if args.json
-        else table(costs, str(composed.choices["quant"]), in_words(estimates(config)))
+        else table(costs, str(composed_run.choices["quant"]), memory_text(estimates(config)))
     )
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 2 for a configuration that is refused."""
+    """The command; returns the exit code: 0 ok, 2 refused."""
     return run(command, arguments)
 
 

@@ -1,8 +1,8 @@
-"""`python -m pgolf.train [overrides] [--multirun]`: checks every run, then runs each one and leaves its record.
+"""`python -m pgolf.train [overrides] [--multirun]`: checks all runs, then executes each and writes its record.
 
-A single run trains in this process; every job of a sweep, and a run of several ranks, is a process of its own started
-from its saved configuration, so that whatever kills one costs one record. The same command again runs what is missing,
-failed or changed, and goes on from the checkpoints of what was interrupted.
+A single run trains in this process. Each run of a sweep, and a run with several ranks, is a process of its own, started
+from its saved configuration; if it is killed, only its own record is affected. The same command again executes the runs
+that are missing, failed or changed, and resumes interrupted runs from their checkpoints.
 """
 
 import io
@@ -19,11 +19,11 @@ from rich.console import Console
 from pgolf.command import OK, Parser, run
 from pgolf.config.compose import CONFIG_NAME
 from pgolf.config.corpora import check_corpora
-from pgolf.config.expansion import as_sweep_of_one
+from pgolf.config.expansion import sweep_of_one
 from pgolf.config.folders import CONFIG_DIR, conf_dir, config_folders
 from pgolf.config.help import help_text
 from pgolf.config.overrides import OWN_CONF
-from pgolf.config.path_values import quoted
+from pgolf.config.path_values import quote_paths
 from pgolf.config.preflight import CommandLine, preflight
 from pgolf.config.resolvers import register
 from pgolf.config.study import study_of
@@ -38,27 +38,28 @@ from pgolf.sweep.runs import Run
 from pgolf.sweep.state import plan_run, state_of
 from pgolf.sweep.sweep import Reporter, announce, as_sweep, close, rerun_since, states_of, write_plan
 
-UNUSED = {
-    "config_name": "is not used by pgolf. Choose with GROUP=CHOICE",
+UNUSED = {  # flags of Hydra, and what to do instead
+    "config_name": "Choose with GROUP=CHOICE",
     "config_path": OWN_CONF,
-    "experimental_rerun": "is not used by pgolf. python -m pgolf.rerun RUN_DIR runs a record once more",
+    "experimental_rerun": "python -m pgolf.rerun RUN_DIR repeats a run",
 }
 HYDRA_FULL_ERROR = "HYDRA_FULL_ERROR"
-LAUNCHERS = ("joblib", "submitit", "ray", "concurrent")  # packages whose exceptions are about a launcher's jobs
-LONGEST_REASON = 200  # characters
+LAUNCHERS = ("joblib", "submitit", "ray", "concurrent")  # packages whose exceptions are about jobs of a launcher
+LONGEST_REASON = 200  # characters of an exception in a message
 SHELLS = ("bash", "zsh", "fish")
 
 
-def flags_of(words: Sequence[str]) -> Namespace:
-    """The arguments as Hydra's own parser knows them. Raises PgolfError for what it would refuse later, or pgolf does
-    not use.
+def parse_flags(words: Sequence[str]) -> Namespace:
+    """The arguments, parsed with Hydra's parser. $PGOLF_CONFIG_DIR is set to the value of --config-dir.
+
+    Raises PgolfError for flags that pgolf does not use, and for invalid values and combinations of flags.
     """
     args = Parser(prog="python -m pgolf.train", add_help=False, parents=[get_args_parser()]).parse_intermixed_args(
         list(words)
     )
     problems = [
-        f"--{flag.replace('_', '-')}: {why} ({getattr(args, flag)})"
-        for flag, why in UNUSED.items()
+        f"--{flag.replace('_', '-')}: is not used by pgolf ({getattr(args, flag)}). {remedy}"
+        for flag, remedy in UNUSED.items()
         if getattr(args, flag) is not None
     ]
     modes = [
@@ -70,33 +71,34 @@ def flags_of(words: Sequence[str]) -> Namespace:
         problems.append(f"{modes[0]}: cannot be given together with {' and '.join(modes[1:])}. Leave one out")
     for flag in ("resolve", "package"):
         if getattr(args, flag) and not args.cfg:
-            problems.append(f"--{flag}: says how --cfg prints. Give --cfg job too")
-    if args.shell_completion and not (len(args.overrides) == 1 and fits_completion(args.overrides[0])):
-        given = " ".join(args.overrides) or "nothing"
+            problems.append(f"--{flag}: works only with --cfg. Give --cfg job too")
+    if args.shell_completion and not (len(args.overrides) == 1 and is_completion_word(args.overrides[0])):
+        words = " ".join(args.overrides) or "nothing"
         problems.append(
-            f"--shell-completion: needs install=SHELL or uninstall=SHELL ({given}). Shells: {', '.join(SHELLS)}"
+            f"--shell-completion: needs install=SHELL or uninstall=SHELL ({words}). Shells: {', '.join(SHELLS)}"
         )
     if args.config_dir is not None and not Path(args.config_dir).is_dir():
         problems.append(
-            f"--config-dir: is not a folder ({args.config_dir}). Name a folder of config groups, as model/head, with "
-            "your YAMLs"
+            f"--config-dir: is not a folder ({args.config_dir}). Name a folder of config groups, such as "
+            "model/head, with your own choices"
         )
     if problems:
         raise ConfigError(*problems)
     if args.config_dir is not None:
-        os.environ[CONFIG_DIR] = str(Path(args.config_dir).absolute())  # the processes of a sweep look there too
+        os.environ[CONFIG_DIR] = str(Path(args.config_dir).absolute())  # the processes of a sweep use it too
     return args
 
 
-def fits_completion(word: str) -> bool:
+def is_completion_word(word: str) -> bool:
+    """Whether an argument of --shell-completion is valid: an action and a shell. Shells themselves use `query`."""
     action, _, shell = word.partition("=")
     return shell in SHELLS and (action in ("install", "uninstall") or (action == "query" and "COMP_LINE" in os.environ))
 
 
-def hand_over(args: Namespace, overrides: Sequence[str]) -> None:
-    """Let Hydra do what the flags say: print a configuration, complete a word, or sweep with another sweeper.
+def run_hydra(args: Namespace, overrides: Sequence[str]) -> None:
+    """Let Hydra execute the command: print a configuration, complete a word, or sweep with another sweeper.
 
-    Raises what goes wrong. By itself Hydra prints a traceback and ends the process.
+    Raises every exception. By default Hydra would print a traceback and exit.
     """
     register()
     own = config_folders()[1:]
@@ -113,34 +115,38 @@ def hand_over(args: Namespace, overrides: Sequence[str]) -> None:
 
 
 def run_jobs(runs: Sequence[Run], line: CommandLine) -> None:
-    """Let Hydra's launcher run the jobs. Raises PgolfError where a disk refuses, KeyboardInterrupt.
+    """Start the runs as jobs of Hydra's launcher. Raises PgolfError for an error of the file system, KeyboardInterrupt.
 
-    What the launcher's own library reports, such as a killed job, is printed in a line. The records of the jobs have
-    the details.
+    An exception of the library of the launcher, for example about a killed job, is printed in one line. The records of
+    the runs have the details.
     """
     launcher = str(line.whole.hydra.launcher._target_)
     if "joblib" in launcher:
-        os.environ[PARENT] = str(os.getpid())  # its processes are to end with this one
+        os.environ[PARENT] = str(os.getpid())  # the processes of joblib end with this process
     try:
         launch_all(runs, line.whole)
-    except OSError as error:  # a file of Hydra's own in the folder of the sweep
+    except OSError as error:  # of a file that Hydra writes to the folder of the sweep
         raise PgolfError(describe_os_error(error, runs[0].plan_folder)) from None
     except KeyboardInterrupt:
         if "submitit" in launcher:
-            print("jobs that submitit was given go on; the same command waits for them", file=sys.stderr)
+            print("jobs that submitit has started continue; the same command waits for them", file=sys.stderr)
         raise
     except Exception as error:
         package = type(error).__module__.split(".")[0]
         if package not in LAUNCHERS:
             raise
         reason = " ".join(str(error).split())[:LONGEST_REASON]
-        print(f"{package}: a job did not end by itself ({type(error).__name__}: {reason})", file=sys.stderr)
+        print(f"{package}: a job ended abnormally ({type(error).__name__}: {reason})", file=sys.stderr)
 
 
 def launch(line: CommandLine, command: Sequence[str]) -> int:
-    """Run what is missing, failed or changed. command: the overrides as typed. Returns the exit code."""
-    planned = [plan_run(composed, in_sweep=line.in_sweep) for composed in line.runs]
-    runs = as_sweep(planned) if line.in_sweep else planned
+    """Execute the runs that are missing, failed or changed. command: the overrides as typed. Returns the exit code.
+
+    Raises PgolfError, OSError, KeyboardInterrupt.
+    """
+    runs = [plan_run(run, in_sweep=line.in_sweep) for run in line.runs]
+    if line.in_sweep:
+        runs = as_sweep(runs)
     since = rerun_since(command, runs) if line.in_sweep else None
     states = states_of(runs, since) if line.in_sweep else [state_of(runs[0])]
     if runs[0].config.launch.dry_run:
@@ -168,61 +174,61 @@ def launch(line: CommandLine, command: Sequence[str]) -> int:
 
 
 def launch_other_sweeper(line: CommandLine, args: Namespace, overrides: Sequence[str]) -> int:
-    """Let another sweeper than Hydra's basic one choose and compose its runs. Returns the exit code.
+    """Let another sweeper than Hydra's basic sweeper choose and compose the runs. Returns the exit code.
 
-    What the command line gives replaces what a study sweeps. Hydra first composes without what is swept, so values that
-    need a swept choice become sweeps over one value.
+    Keys of the command line replace those that a study sweeps. Hydra first composes the overrides that are not swept,
+    so a value that needs a swept choice becomes a sweep over that one value.
     """
-    if line.runs[0].composed.launch.dry_run:
-        runs = [plan_run(composed, in_sweep=True) for composed in line.runs]
+    if line.runs[0].cfg.launch.dry_run:
+        runs = [plan_run(run, in_sweep=True) for run in line.runs]
         dry_run(line.runs, runs, states_of(runs))
         return OK
     check_corpora([plan_run(line.runs[0], in_sweep=True).config])
-    swept = [as_sweep_of_one(text) if text in line.deferred else text for text in overrides]
-    hand_over(args, [*swept, *(f"~hydra.sweeper.params.{key}" for key in line.replaced_sweep_keys)])
+    words = [sweep_of_one(text) if text in line.deferred else text for text in overrides]
+    run_hydra(args, [*words, *(f"~hydra.sweeper.params.{key}" for key in line.replaced_sweep_keys)])
     return OK
 
 
 def show_study(folder: Path) -> None:
-    """The tables of a study whose runs have ended, written and printed. Raises PgolfError."""
+    """Write and print the tables of a study, after its runs. folder: of the study. Raises PgolfError, OSError."""
     from pgolf.pages.aggregation import FILES, WIDE, aggregate, write_tables
     from pgolf.pages.formats import show
 
-    made = aggregate(folder)
-    show(made.sections(), Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
-    for warning in write_tables(made, folder):
+    results = aggregate(folder)
+    show(results.sections(), Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
+    for warning in write_tables(results, folder):
         print(warning)
     print(f"written: {folder}/{{{', '.join(FILES)}}}; python -m pgolf.report {folder} makes a page of it")
 
 
 def print_section(args: Namespace, overrides: Sequence[str]) -> None:
-    """Print the section at --package as --cfg does. Raises ConfigError where there is none."""
+    """Print the section of the configuration at --package. Raises ConfigError if there is none."""
     output = io.StringIO()
     try:
         with redirect_stderr(output):
-            hand_over(args, overrides)
+            run_hydra(args, overrides)
     except SystemExit as end:
         if end.code:
             raise ConfigError(
-                f"--package: no such section ({args.package}). Name one that --cfg prints, as model.head"
+                f"--package: no such section ({args.package}). Name one that --cfg prints, such as model.head"
             ) from None
         raise
     print(output.getvalue(), end="", file=sys.stderr)
 
 
 def command(arguments: list[str]) -> int:
-    args = flags_of(quoted(arguments))
+    args = parse_flags(quote_paths(arguments))
     if args.help:
         print(help_text())
         return OK
     if args.hydra_help or args.shell_completion:
-        hand_over(args, args.overrides)
+        run_hydra(args, args.overrides)
         return OK
     line = preflight(args.overrides, multirun=args.multirun)
     if args.package is not None:
         print_section(args, args.overrides)
     elif args.cfg or args.info:
-        hand_over(args, args.overrides)
+        run_hydra(args, args.overrides)
     elif not line.is_enumerated:
         return launch_other_sweeper(line, args, args.overrides)
     else:
@@ -231,8 +237,8 @@ def command(arguments: list[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns the exit code: 0 all ok, 1 a run failed or is left, 2 refused, 130 interrupted."""
-    return run(command, arguments, interrupted="interrupted; the same command runs what is left")
+    """The command; returns the exit code: 0 ok, 1 a run failed or did not finish, 2 refused, 130 interrupted."""
+    return run(command, arguments, interrupted="interrupted; the same command resumes the work")
 
 
 if __name__ == "__main__":

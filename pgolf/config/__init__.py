@@ -1,3 +1,1 @@
-"""From a command line to a checked configuration and the objects it names. Hydra and OmegaConf stay in here and in
-`sweep`.
-"""
+"""From a command line to a checked configuration and its objects. Only this folder and `sweep` import Hydra."""

@@ -1,4 +1,4 @@
-"""A configuration on this machine: what `auto` means here, and what the machine lacks."""
+"""A configuration on this machine: the values that `auto` stands for, and the resources that are missing."""
 
 from dataclasses import replace
 
@@ -19,11 +19,11 @@ def device_memory_bytes(device: str) -> int | None:
 
 
 def decide_auto(config: Config, *, in_sweep: bool) -> Config:
-    """A copy with every `auto` replaced by what the rule gives on this device: a stored configuration has none.
+    """A copy of a configuration in which every `auto` is replaced by a value for this machine.
 
-    device: cuda where there is one. threads: one per run of a sweep; otherwise the cores that affinity, cgroup quota
-    and OMP_NUM_THREADS leave, shared by the ranks. compile: on for CUDA. precision: bf16 on CUDA devices that compute
-    in it natively, otherwise fp32. gpus_per_job: one per rank.
+    device: cuda if available. threads: one per run of a sweep; otherwise the available cores, shared by the ranks.
+    Available cores are limited by CPU affinity, the cgroup quota and OMP_NUM_THREADS. compile: on for CUDA. precision:
+    bf16 on CUDA devices that support it natively, otherwise fp32. gpus_per_job: one per rank.
     """
     train, launch, device = config.train, config.launch, config.device
     if device == "auto":
@@ -40,12 +40,12 @@ def decide_auto(config: Config, *, in_sweep: bool) -> Config:
         gpus = str(launch.nproc if device == "cuda" else 0)
     parent = train.parent
     train = replace(train, threads=str(int(threads)), compile=compiled, precision=precision)
-    setattr(train, "from", parent)  # a field that `replace` leaves out
+    setattr(train, "from", parent)  # `replace` does not copy this field
     return replace(config, device=device, train=train, launch=replace(launch, gpus_per_job=gpus))
 
 
 def memory_shortage(config: Config) -> list[str]:
-    """A problem where weights, gradients and optimizer states alone exceed the memory of this machine."""
+    """One problem if weights, gradients and optimizer states alone exceed the memory of this machine."""
     available, per_process = device_memory_bytes(config.device), memory_floor_bytes(config)
     needed = per_process * (1 if config.device == "cuda" else config.launch.nproc)
     if available is None or per_process == 0 or needed <= available:
@@ -57,8 +57,11 @@ def memory_shortage(config: Config) -> list[str]:
     ]
 
 
-def machine_shortages(config: Config) -> list[str]:
-    """What keeps this machine from running a configuration at all: devices, cores for its ranks, memory."""
+def machine_shortages(config: Config, *, ranks_option: str = "launch.nproc") -> list[str]:
+    """Problems that prevent any run of a configuration on this machine: missing devices, cores for ranks, or memory.
+
+    ranks_option: the option that gives the number of ranks, for the messages.
+    """
     device, nproc = config.device, config.launch.nproc
     problems, cuda = [], torch.cuda.is_available()
     if device == "cuda" and not cuda:
@@ -68,7 +71,7 @@ def machine_shortages(config: Config) -> list[str]:
         available, unit = (torch.cuda.device_count(), "CUDA devices") if on_cuda else (cores(), "CPU cores")
         if nproc > available:
             problems.append(
-                f"launch.nproc: this machine has {available} {unit} ({nproc}). Choose from 1 to {available}"
+                f"{ranks_option}: this machine has {available} {unit} ({nproc}). Choose from 1 to {available}"
             )
         gpus = config.launch.gpus_per_job
         if on_cuda and gpus.isdecimal() and int(gpus) > available:
@@ -80,9 +83,7 @@ def machine_shortages(config: Config) -> list[str]:
 
 
 def shortages(config: Config) -> list[str]:
-    """What this machine lacks for a configuration that another could run: `machine_shortages`, cores for its threads,
-    the files of a corpus.
-    """
+    """Problems of a valid configuration on this machine: `machine_shortages`, cores for its threads, corpus files."""
     problems, threads = machine_shortages(config), config.train.threads
     if threads.isdecimal() and int(threads) > cores():
         problems.append(f"train.threads: must be auto or from 1 to {cores()} ({threads})")
@@ -90,6 +91,6 @@ def shortages(config: Config) -> list[str]:
         build_data(config)
     except UnavailableHere as error:
         problems += error.problems
-    except Exception:  # the checks build the same and report it
+    except Exception:  # `checks` builds the same object and reports the error
         pass
     return problems

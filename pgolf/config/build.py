@@ -1,4 +1,4 @@
-"""From a resolved configuration to objects: the only place that builds what a configuration names."""
+"""Builds the objects of a configuration. No other module builds a component from a configuration."""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pgolf.config.binding import RESERVED, locate
-from pgolf.config.resolvers import planned_steps
+from pgolf.config.resolvers import BLOCK_PARTS, planned_steps
 from pgolf.config.schema import Config, ModelConfig, OptimConfig, TrainConfig
 from pgolf.data.loaded import LoadedCorpus
 from pgolf.errors import ConfigError, OptionError, UnavailableHere, UnavailableOption
@@ -28,8 +28,9 @@ from pgolf.slots import ROLES, Data, Dims, EvalMode, Quantizer, Role
 
 
 def make(path: str, node: Mapping[str, Any], *runtime: Any) -> Any:
-    """Build one slot's object. A refused hyperparameter becomes a ConfigError under its config path, as does a class
-    without trust.
+    """Build the component of one slot from its node and run-time arguments.
+
+    Raises ConfigError, with the config path, for an untrusted class or an invalid hyperparameter.
     """
     try:
         cls = locate(path, node["_target_"])
@@ -42,11 +43,12 @@ def make(path: str, node: Mapping[str, Any], *runtime: Any) -> Any:
 
 
 def model_dims(model: ModelConfig) -> Dims:
+    """The sizes that all slots of a model share."""
     return Dims(**{field.name: getattr(model, field.name) for field in fields(Dims)})
 
 
 def build_model(model: ModelConfig) -> GPT:
-    """The model on the meta device: shapes and names, no memory."""
+    """The model on the meta device: its parameters have names and shapes, but no memory."""
 
     def slot(name: str) -> Callable[..., nn.Module]:
         return lambda *runtime: make(f"model.{name}", getattr(model, name), *runtime)
@@ -62,46 +64,50 @@ def build_model(model: ModelConfig) -> GPT:
 
 
 def start_weights(model: GPT, section: ModelConfig, seed: int, device: torch.device) -> None:
-    """Initial weights by the configuration's scheme; maps that close a branch shrink with 1 / sqrt(2 layers) in the
-    orthogonal one.
+    """Draw the initial weights on a device, by the configured scheme.
+
+    The orthogonal scheme scales the output projection of each branch by 1 / sqrt(2 layers).
     """
-    init: Any = section.init  # one of the schemes: checked before
+    init: Any = section.init  # checked before: one of the schemes
     scheme = InitScheme(init, section.orthogonal_min_dim, (2 * section.layers) ** -0.5)
     initialise(model, seed, device, scheme)
 
 
 def build_budget(train: TrainConfig) -> Budget:
+    """The training budget in steps or in seconds. A budget in tokens becomes one in steps."""
     return Budget(planned_steps(train), train.seconds)
 
 
 def build_schedule(optim: OptimConfig, budget: Budget) -> Callable[[int, float], float]:
+    """The schedule: a function of (step, elapsed seconds) to the scale of all learning rates. Raises ConfigError."""
     return make("optim.schedule", optim.schedule, budget)
 
 
 def build_averaging(optim: OptimConfig) -> Averaging:
+    """The averaging of the weights. Raises ConfigError."""
     return make("optim.averaging", optim.averaging)
 
 
 def build_eval(config: Config) -> EvalMode:
+    """The mode of evaluation, at the context of the model. Raises ConfigError."""
     return make("eval", config.eval, config.model.seq_len)
 
 
 def build_evaluation(config: Config, corpus: LoadedCorpus, ranks: Ranks) -> Evaluation:
-    """The configured mode of evaluation on a corpus. Raises OptionError where the corpus is too short for it."""
+    """The configured evaluation of a corpus. Raises OptionError if the corpus is too short."""
     bf16 = config.train.precision == "bf16"
     return Evaluation(build_eval(config), corpus, ranks, torch.device(config.device), bf16=bf16)
 
 
 def build_quantizer(config: Config) -> Quantizer:
+    """The quantizer that packs the model. Raises ConfigError."""
     return make("quant", config.quant)
 
 
-BLOCKS = ("model.q_proj", "model.attention", "model.mlp")
-
-
 def build_fake(config: Config, quantizer: Quantizer) -> Fake:
-    """Fake quantization: exactly the packer's, tensor by tensor; as a defect the block matrices alone, at one number of
-    bits.
+    """The fake quantization of training: that of the quantizer, tensor by tensor.
+
+    With the defect `qat_block_bits`, only the matrices of the blocks are quantized, all with that number of bits.
     """
     bits = config.defects.qat_block_bits
     if bits is None:
@@ -110,31 +116,36 @@ def build_fake(config: Config, quantizer: Quantizer) -> Fake:
     floats = {"keep_float_numel": 0, "keep_control_numel": 0, "small_dtype": "fp32", "control_dtype": "fp32"}
     control = {"control_names": [], "control_below_ndim": 0}
     coder = {"_target_": Rowwise, "codec": "zlib", "level": 1, "rules": {"blocks": rule}}
-    published: Quantizer = make("defects.qat_block_bits", {**coder, **floats, **control})
+    block_quantizer: Quantizer = make("defects.qat_block_bits", {**coder, **floats, **control})
+    blocks = [f"model.{part}" for part in BLOCK_PARTS]
 
     def fake(name: str, tensor: Tensor) -> Tensor:
-        coded = tensor.ndim == 2 and any(matches(name, block) for block in BLOCKS)
-        return published.fake(name, tensor) if coded else tensor
+        is_block_matrix = tensor.ndim == 2 and any(matches(name, block) for block in blocks)
+        return block_quantizer.fake(name, tensor) if is_block_matrix else tensor
 
     return fake
 
 
 def build_data(config: Config) -> Data:
+    """The corpus, not yet prepared. Raises ConfigError, and UnavailableHere if this machine lacks its files."""
     return make("data", config.data, Path(config.paths.cache).expanduser())
 
 
 @dataclass(frozen=True)
 class OptimizersByRole:
-    """Optimizers by role, and the names that each trains."""
+    """The optimizers of a model. names: the trainable parameters of each role; frozen: all other parameters."""
 
     optimizers: dict[Role, torch.optim.Optimizer]
     names: dict[Role, list[str]]
     frozen: set[str]
 
 
-def names_by_role(model: nn.Module, frozen: set[str], chosen: Sequence[str] = ()) -> dict[Role, list[str]]:
-    """The trained parameters of each role that has any, after the coverage check."""
-    roles = chosen_roles(model, chosen)
+def names_by_role(model: nn.Module, frozen: set[str], role_of: Sequence[str] = ()) -> dict[Role, list[str]]:
+    """Names of the trainable parameters of each role that has any. role_of: as `optim.role_of`.
+
+    Raises ConfigError for an invalid `role_of`, CoverageError if a parameter is neither frozen nor trainable.
+    """
+    roles = chosen_roles(model, role_of)
     groups = {role: [name for name, r in roles.items() if r == role and name not in frozen] for role in ROLES}
     groups = {role: names for role, names in groups.items() if names}
     check_coverage(model, groups.values(), frozen)
@@ -142,18 +153,19 @@ def names_by_role(model: nn.Module, frozen: set[str], chosen: Sequence[str] = ()
 
 
 def frozen_by(model: nn.Module, config: Config) -> set[str]:
-    """Names of the parameters that this configuration freezes, on purpose or as a defect."""
+    """Names of the parameters that a configuration freezes, by `optim.frozen` or as a defect. Raises ConfigError."""
     return frozen_names(model, config.optim.frozen, config.defects.frozen)
 
 
-def trained_by_role(model: nn.Module, config: Config) -> dict[Role, list[str]]:
-    """`names_by_role` as this configuration freezes parts and gives them roles. Raises ConfigError, CoverageError."""
+def trainable_by_role(model: nn.Module, config: Config) -> dict[Role, list[str]]:
+    """`names_by_role` for the frozen parameters and the roles of a configuration. Raises ConfigError, CoverageError."""
     return names_by_role(model, frozen_by(model, config), config.optim.role_of)
 
 
 def build_optimizers(model: nn.Module, config: Config, ranks: Ranks) -> OptimizersByRole:
-    """One optimizer a role; frozen parameters lose their gradient (the defect keeps it). Raises ConfigError,
-    CoverageError.
+    """One optimizer per role. Frozen parameters need no gradient from now on, except with the defect that keeps it.
+
+    Raises ConfigError, CoverageError.
     """
     optim, frozen = config.optim, frozen_by(model, config)
     groups = names_by_role(model, frozen, optim.role_of)
@@ -162,15 +174,18 @@ def build_optimizers(model: nn.Module, config: Config, ranks: Ranks) -> Optimize
     tensors = named_tensors(model)
     for name in frozen:
         tensors[name].requires_grad_(config.defects.keep_frozen_gradients)
-    made = {
+    optimizers = {
         role: make(f"optim.roles.{role}", getattr(optim.roles, role), [tensors[name] for name in names], ranks)
         for role, names in groups.items()
     }
-    return OptimizersByRole(made, groups, frozen)
+    return OptimizersByRole(optimizers, groups, frozen)
 
 
 def check_optimizer_settings(optim: OptimConfig, shapes: Mapping[Role, Sequence[torch.Size]]) -> list[str]:
-    """Problems that the optimizers' constructors see, found on small stand-ins of the roles' tensors."""
+    """Problems that the constructors of the optimizers report, each tried on small tensors.
+
+    shapes: of the trainable parameters of each role.
+    """
     problems: list[str] = []
     for role in ROLES:
         dims = {len(shape) for shape in shapes.get(role, [])} or {2}

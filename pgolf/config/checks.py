@@ -1,6 +1,4 @@
-"""Everything about a configuration that can be known before anything is written: each problem as `path: what (value).
-remedy`.
-"""
+"""Checks a configuration before anything is written. Each problem has the form `path: what (value). remedy`."""
 
 import os
 import re
@@ -19,30 +17,30 @@ from pgolf.config.build import (
     build_quantizer,
     build_schedule,
     check_optimizer_settings,
-    trained_by_role,
+    trainable_by_role,
 )
 from pgolf.config.path_values import PATHS
 from pgolf.config.ranges import range_problems
 from pgolf.config.schema import Config, ModelConfig, slot_paths, typed_config
-from pgolf.config.sections import Resolved, at, endless_numbers, section_problems
+from pgolf.config.sections import Resolved, endless_numbers, node_at, section_problems
 from pgolf.errors import ConfigError, PgolfError, UnavailableHere, suggest
 from pgolf.machine.limits import cores
 from pgolf.nn.naming import named_tensors
 from pgolf.slots import Role
 
-LONGEST_FOLDER = 180  # bytes of a name, where a file system takes 255 and a scale may be added
+LONGEST_FOLDER = 180  # bytes of the name of a study or arm; a file system allows 255, and a scale may be added
 LONGEST_NAME = 255  # bytes of one part of a path
 
 
-def place_problems(config: Config) -> Iterator[str]:
-    """Whether options that name places can name one, and run folders can be made below paths.out."""
-    named = {path: path_value(config, path) for path in PATHS}
-    for path, value in named.items():
+def path_problems(config: Config) -> Iterator[str]:
+    """Problems of the options that hold paths, and of paths.out if run folders cannot be created below it."""
+    values = {path: path_value(config, path) for path in PATHS}
+    for path, value in values.items():
         longest = max((len(part.encode()) for part in Path(str(value or "")).parts), default=0)
         if longest > LONGEST_NAME:
-            yield f"{path}: holds a name of {longest:,} bytes; a file system takes {LONGEST_NAME} ({value})"
+            yield f"{path}: contains a name of {longest:,} bytes; file systems allow {LONGEST_NAME} ({value})"
             return
-    for path, value in named.items():
+    for path, value in values.items():
         if isinstance(value, str) and not value.strip():
             yield (
                 f"{path}: is empty ({value}). Name a {'folder' if path.startswith('paths.') else 'file or folder'}; "
@@ -59,15 +57,17 @@ def place_problems(config: Config) -> Iterator[str]:
 
 
 def path_value(config: Config, path: str) -> Any:
-    """The value of an option of `PATHS`; None where the configuration does not have it."""
+    """The value of an option of `PATHS`; None if the configuration does not have it."""
     section, _, key = path.partition(".")
     node = getattr(config, section)
     return node.get(key) if isinstance(node, Mapping) else getattr(node, key)
 
 
 def takes_folders(place: Path) -> bool:
-    """Whether a folder can be made here, tried only on a file system without blocks of its own: /proc and its like
-    refuse root too.
+    """Whether folders can be created in a folder that `os.access` says is writable.
+
+    Virtual file systems such as /proc refuse it even to root. They have no blocks, so only there a folder is created
+    and removed as a test.
     """
     try:
         if os.statvfs(place).f_blocks == 0:
@@ -78,15 +78,15 @@ def takes_folders(place: Path) -> bool:
 
 
 def model_problems(model: ModelConfig) -> Iterator[str]:
+    """Sizes of the model that do not fit together. The ranges of single whole numbers are checked before."""
     width, heads, kv_heads = model.width, model.heads, model.kv_heads
     if width % heads:
         divisors = ", ".join(str(n) for n in range(1, width + 1) if width % n == 0 and (width // n) % 2 == 0)
         yield f"model.heads: does not divide model.width={width} ({heads}). Choose one of {divisors}"
     elif width // heads % 2:
         yield (
-            f"model.heads: leaves an odd head size {width // heads} of model.width={width}, which rotary embedding "
-            f"cannot halve ({heads})."
-            " Choose another of both"
+            f"model.heads: the head size, model.width={width} / {heads} = {width // heads}, is odd ({heads}). "
+            "Rotary embedding needs an even head size; change model.heads or model.width"
         )
     if heads % kv_heads:
         divisors = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
@@ -103,7 +103,7 @@ def model_problems(model: ModelConfig) -> Iterator[str]:
         yield f"model.init: no such scheme ({model.init}).{near} Choose default or orthogonal"
     if model.unique_blocks > model.layers:
         yield (
-            f"model.unique_blocks: more cores than model.layers={model.layers} ({model.unique_blocks}). Choose fewer"
+            f"model.unique_blocks: must be at most model.layers={model.layers} ({model.unique_blocks}). Choose fewer"
         )
     for key in ("rope_base", "logit_softcap", "rope_ntk_factor"):
         if not getattr(model, key) > 0:
@@ -111,42 +111,41 @@ def model_problems(model: ModelConfig) -> Iterator[str]:
 
 
 def train_problems(config: Config) -> Iterator[str]:
+    """Problems of the training budget and of the split of a batch into micro-batches and ranks."""
     train, nproc = config.train, config.launch.nproc
     budgets = {key: value for key in ("steps", "tokens", "seconds") if (value := getattr(train, key)) is not None}
     if len(budgets) != 1:
-        given = ", ".join(f"{key}={value}" for key, value in budgets.items()) or "none"
+        settings = ", ".join(f"{key}={value}" for key, value in budgets.items()) or "none"
         yield (
-            f"train: exactly one of steps, tokens and seconds sets the budget ({given}). Set the others to null, as "
+            f"train: exactly one of steps, tokens and seconds sets the budget ({settings}). Set the others to null, as "
             "in train.steps=null"
         )
     if train.seconds is not None and not train.seconds > 0:
         yield f"train.seconds: must be positive ({train.seconds})"
-    piece = train.micro_batches * train.seq_len
-    if train.batch_tokens % piece:
-        near = max(1, round(train.batch_tokens / piece)) * piece
+    unit = train.micro_batches * train.seq_len
+    if train.batch_tokens % unit:
+        near = max(1, round(train.batch_tokens / unit)) * unit
         yield (
-            f"train.batch_tokens: is no multiple of micro_batches x seq_len = {train.micro_batches} x "
-            f"{train.seq_len} "
-            f"({train.batch_tokens}). Choose {near}"
+            f"train.batch_tokens: is not a multiple of train.micro_batches x train.seq_len = {train.micro_batches} x "
+            f"{train.seq_len} ({train.batch_tokens}). Choose {near}"
         )
     if train.micro_batches % nproc:
         yield (
-            f"train.micro_batches: does not divide over launch.nproc={nproc} ranks ({train.micro_batches}). "
-            "Choose a multiple"
+            f"train.micro_batches: is not a multiple of launch.nproc={nproc} ({train.micro_batches}). Choose a multiple"
         )
 
 
 def choice_problems(config: Config) -> Iterator[str]:
-    """Options of device, launch and train whose value can be used nowhere."""
+    """Values of single options that no machine accepts: choices, numbers of threads and GPUs, and names."""
     train, launch = config.train, config.launch
-    choices = [
+    options = [
         ("device", config.device, ["auto", "cpu", "cuda"]),
         ("train.compile", train.compile, ["auto", "on", "off"]),
         ("train.precision", train.precision, ["auto", "fp32", "bf16"]),
     ]
-    for key, value, known in choices:
-        if value not in known:
-            yield f"{key}: no such choice ({value}).{suggest(str(value), known)} Choose {', '.join(known)}"
+    for key, value, choices in options:
+        if value not in choices:
+            yield f"{key}: no such choice ({value}).{suggest(str(value), choices)} Choose {', '.join(choices)}"
     if train.threads != "auto" and not (str(train.threads).isdecimal() and int(train.threads) >= 1):
         yield f"train.threads: must be auto or from 1 to {cores()} ({train.threads})"
     gpus = launch.gpus_per_job
@@ -155,13 +154,16 @@ def choice_problems(config: Config) -> Iterator[str]:
     if launch.checkpoint_s is not None and launch.checkpoint_s < 0:
         yield f"launch.checkpoint_s: must be 0 or more, or null for none ({launch.checkpoint_s})"
     if config.model.vocab_size != config.data.get("vocab_size", config.model.vocab_size):
-        yield f"model.vocab_size: is not the tokenizer's ({config.model.vocab_size}). Set data.vocab_size instead"
+        yield (
+            f"model.vocab_size: is not the vocabulary size of the tokenizer ({config.model.vocab_size}). "
+            "Set data.vocab_size instead"
+        )
     names: dict[str, str | None] = {"name": config.study.name, "arm": config.study.arm}
     for key, name in names.items():
         if name is not None and not re.fullmatch(r"\w[\w=,.@+-]*", name):
             yield (
-                f"study.{key}: must be the name of a folder: a letter, digit or _, then letters, digits and =,.@+- "
-                f"({name})"
+                f"study.{key}: must be the name of a folder ({name}). Start with a letter, a digit or _, "
+                "and continue with letters, digits, _ and =,.@+-"
             )
         elif name is not None and len(name.encode()) > LONGEST_FOLDER:
             yield (
@@ -171,7 +173,7 @@ def choice_problems(config: Config) -> Iterator[str]:
 
 
 def component_problems(config: Config) -> Iterator[str]:
-    """What the components themselves refuse, the model built on the meta device."""
+    """Problems that the components report when they are built. The model is built on the meta device."""
     builders: list[Callable[[], object]] = [
         lambda: build_eval(config),
         lambda: build_quantizer(config),
@@ -179,16 +181,16 @@ def component_problems(config: Config) -> Iterator[str]:
         lambda: build_schedule(config.optim, build_budget(config.train)),
     ]
     for builder in builders:
-        yield from refused(builder)
-    problems = [*refused(lambda: build_averaging(config.optim)), *setting_problems(config)]
-    problems += refused(lambda: build_model(config.model))
+        yield from problems_of_builder(builder)
+    problems = [*problems_of_builder(lambda: build_averaging(config.optim)), *setting_problems(config)]
+    problems += problems_of_builder(lambda: build_model(config.model))
     yield from problems
     if not problems:
         yield from optimizer_problems(config)
 
 
 def setting_problems(config: Config) -> Iterator[str]:
-    """Single numbers out of range."""
+    """Problems of the lists of parameter names and of numbers that are not whole."""
     for name in (*config.optim.frozen, *config.defects.frozen):
         if not isinstance(name, str):
             yield f"optim.frozen: needs names of parameters ({name}). Write optim.frozen=[model.head,model.mlp.0]"
@@ -199,7 +201,7 @@ def setting_problems(config: Config) -> Iterator[str]:
             return
     first, steps = config.optim.averaging.get("start_step"), build_budget(config.train).steps
     if first is not None and steps is not None and first > steps:
-        yield f"optim.averaging.start_step: comes after the last of {steps} steps ({first}). Choose an earlier one"
+        yield f"optim.averaging.start_step: is after the last of {steps} steps ({first}). Choose an earlier step"
     clip, below = config.optim.grad_clip_norm, config.train.qat_below
     if clip is not None and not clip > 0:
         yield f"optim.grad_clip_norm: must be positive, or null for no clipping ({clip})"
@@ -211,8 +213,9 @@ def setting_problems(config: Config) -> Iterator[str]:
 
 
 def optimizer_problems(config: Config) -> Iterator[str]:
+    """Problems of the split of the parameters by role, and of the optimizers. The model must be valid."""
     model, groups = build_model(config.model), dict[Role, list[str]]()
-    problems = list(refused(lambda: groups.update(trained_by_role(model, config))))
+    problems = list(problems_of_builder(lambda: groups.update(trainable_by_role(model, config))))
     yield from problems
     if not problems:
         tensors = named_tensors(model)
@@ -223,11 +226,11 @@ def optimizer_problems(config: Config) -> Iterator[str]:
         )
 
 
-def refused(builder: Callable[[], object]) -> Iterator[str]:
-    """What a builder refuses. A component may be anybody's: whatever it raises is told, not thrown."""
+def problems_of_builder(builder: Callable[[], object]) -> Iterator[str]:
+    """Problems raised while building a component. User code may raise anything; each exception becomes a message."""
     try:
         builder()
-    except UnavailableHere:  # told by lacks_of
+    except UnavailableHere:  # `shortages` reports it
         return
     except ConfigError as error:
         yield from error.problems
@@ -238,20 +241,20 @@ def refused(builder: Callable[[], object]) -> Iterator[str]:
 
 
 def structure_problems(config: Resolved) -> list[str]:
-    """Problems of plain data that keep it from becoming a `Config`: keys, slots, numbers out of range."""
+    """Problems of plain data that prevent a `Config`: wrong keys, invalid slots, numbers out of range."""
     problems = list(section_problems(config))
-    sides = at(config, "model.side_inputs")
+    sides = node_at(config, "model.side_inputs")
     names = sides if isinstance(sides, Mapping) else ()
     for path in [*slot_paths(), *(f"model.side_inputs.{name}" for name in names)]:
-        if at(config, path) is not None:
-            problems += bind(path, at(config, path))
-        elif path.rpartition(".")[2] in (at(config, path.rpartition(".")[0]) or {}):
-            problems.append(f"{path}: no choice is made (null). Choose one of its config group")
+        if node_at(config, path) is not None:
+            problems += bind(path, node_at(config, path))
+        elif path.rpartition(".")[2] in (node_at(config, path.rpartition(".")[0]) or {}):
+            problems.append(f"{path}: no component is chosen (null). Choose one of its config group")
     return problems or [*endless_numbers(config), *range_problems(config)]
 
 
 def problems_of(resolved: Resolved) -> list[str]:
-    """All problems of one resolved configuration that no machine could run; `shortages` has those of this machine."""
+    """All problems of a resolved configuration on any machine. `shortages` returns the problems of this machine."""
     if problems := structure_problems(resolved):
         return problems
     config = typed_config(resolved)
@@ -259,5 +262,5 @@ def problems_of(resolved: Resolved) -> list[str]:
         *model_problems(config.model),
         *train_problems(config),
         *choice_problems(config),
-        *place_problems(config),
+        *path_problems(config),
     ] or list(component_problems(config))

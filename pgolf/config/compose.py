@@ -1,4 +1,4 @@
-"""Where the configuration lies, what its interpolations mean, how it is composed and saved."""
+"""Composes a configuration with Hydra and converts it to plain data."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ CONFIG_NAME = "config"
 
 @contextmanager
 def composer() -> Iterator[None]:
-    """Inside, `compose` works on pgolf's config folder; Hydra's global state is left as it was found."""
+    """A context in which Hydra's `compose` reads pgolf's config folders. Hydra's global state is cleared before."""
     register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="pgolf"):
@@ -31,35 +31,33 @@ def composer() -> Iterator[None]:
             path = loader.get_search_path()
             for folder in own:
                 path.prepend("pgolf", f"file://{folder}", anchor="schema")
-            loader.repository.initialize_sources(path)  # it reads the path once, when it is made
+            loader.repository.initialize_sources(path)  # the repository reads the search path only at its creation
         yield
 
 
 def compose_config(overrides: Sequence[str]) -> DictConfig:
-    """One configuration from command-line overrides. Raises Hydra's and OmegaConf's own exceptions."""
+    """The configuration of command-line overrides. Raises the exceptions of Hydra and OmegaConf."""
     with composer():
         return compose(CONFIG_NAME, list(overrides))
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration as resolved, plain containers. Raises ConfigError where an interpolation fails."""
+    """A configuration as plain containers, with every interpolation resolved. Raises ConfigError if one fails."""
     try:
-        made = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
+        container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: cannot be resolved. {str(error).splitlines()[0]}") from None
-    assert isinstance(made, dict)
-    return {str(key): value for key, value in made.items()}
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
 
 
 def save(resolved: dict[str, Any], path: Path) -> None:
-    """Write a resolved configuration, keys sorted, whole or not at all. Raises OSError."""
+    """Write a resolved configuration as YAML, with sorted keys, whole or not at all. Raises OSError."""
     write_whole(path, yaml_text(resolved).encode())
 
 
 def literal(value: Any) -> Any:
-    """Plain data in the form in which OmegaConf reads its texts as they stand: what looks like an interpolation is
-    escaped.
-    """
+    """Plain data with every `${` escaped, so that OmegaConf reads all text literally."""
     if isinstance(value, Mapping):
         return {key: literal(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -68,8 +66,8 @@ def literal(value: Any) -> Any:
 
 
 def quantizer_choices(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every choice of conf/quant, interpolations resolved in this configuration."""
-    register()  # a worker reads a configuration that is resolved already, these files are not
+    """(name, node) of every choice of conf/quant. Their interpolations are resolved in a resolved configuration."""
+    register()  # a worker has not registered the resolvers: its own configuration is resolved already
     whole = OmegaConf.create(literal(config))
     for path in sorted(Path(conf_dir() / "quant").glob("*.yaml")):
         whole.quant = OmegaConf.load(path)

@@ -1,4 +1,4 @@
-"""Every corpus of a command prepared, opened and checked once, before the first run is started."""
+"""Prepares and checks every corpus of a command before its first run starts."""
 
 import json
 from collections.abc import Iterable
@@ -9,14 +9,16 @@ from pgolf.data.loaded import load_corpus
 
 
 def check_corpora(configs: Iterable[Config]) -> None:
-    """Raises PgolfError where a corpus cannot be made, is damaged, or its bytes per token would be counted wrong.
+    """Prepare and load the corpus of each configuration.
 
-    Configurations that differ in the order of training windows alone share a corpus. A run in this process takes the
-    last one as it is.
+    Configurations that differ only in `data.shuffle_seed` share a corpus, which is checked once. A run in this process
+    reuses the corpus that was loaded last.
+
+    Raises PgolfError if a corpus cannot be prepared, is damaged, or if its bytes per token cannot be counted correctly.
     """
-    known: set[str] = set()
+    keys: set[str] = set()
     for config in configs:
         data = {key: value for key, value in config.data.items() if key != "shuffle_seed"}
-        if (key := json.dumps([data, config.paths.cache], sort_keys=True)) not in known:
-            known.add(key)
+        if (key := json.dumps([data, config.paths.cache], sort_keys=True)) not in keys:
+            keys.add(key)
             load_corpus(build_data(config).prepare())

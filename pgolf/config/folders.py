@@ -1,4 +1,4 @@
-"""Where the configuration and the cache lie."""
+"""The folders of the configuration and of the cache."""
 
 import os
 from pathlib import Path
@@ -9,26 +9,29 @@ CONFIG_DIR = "PGOLF_CONFIG_DIR"
 
 
 def conf_dir() -> Path:
-    """The folder of config groups: beside the package in a checkout, inside it in a wheel."""
+    """The folder of config groups: beside the package in a checkout, inside the package in a wheel.
+
+    Raises ConfigError if there is none.
+    """
     package = Path(__file__).resolve().parents[1]
     for candidate in (package.parent / "conf", package / "conf"):
         if (candidate / "config.yaml").is_file():
             return candidate
-    raise ConfigError(f"conf: not found beside or inside the package ({package}). Install pgolf again")
+    raise ConfigError(f"conf: is missing beside and inside the package ({package}). Install pgolf again")
 
 
 def config_folders() -> list[Path]:
-    """Folders of config groups whose YAMLs the user trusts: pgolf's own, and the one that $PGOLF_CONFIG_DIR names.
+    """Folders of config groups that the user trusts: pgolf's own, and the folder in $PGOLF_CONFIG_DIR.
 
-    `pgolf.train --config-dir FOLDER` sets that variable, so that the processes of a sweep know the folder too. No file
-    can set it.
+    `pgolf.train --config-dir FOLDER` sets that variable, so that the processes of a sweep use the same folder. A
+    configuration file cannot set it.
     """
     own = os.environ.get(CONFIG_DIR)
     return [conf_dir(), *([Path(own).expanduser().absolute()] if own else [])]
 
 
 def conf_stamp() -> tuple[object, ...]:
-    """What changes when a file of the configuration does: names, sizes and times of all of them."""
+    """Name, modification time and size of every YAML file of the configuration. It changes whenever a file does."""
     files = (
         (str(path), path.stat())
         for path in sorted(path for folder in config_folders() for path in folder.rglob("*.yaml"))
@@ -37,6 +40,6 @@ def conf_stamp() -> tuple[object, ...]:
 
 
 def cache_dir() -> str:
-    """The user's cache folder: $PGOLF_CACHE, or pgolf under $XDG_CACHE_HOME or ~/.cache."""
+    """The user's cache folder: $PGOLF_CACHE, or `pgolf` in $XDG_CACHE_HOME or ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return os.environ.get("PGOLF_CACHE") or str(Path(base) / "pgolf")

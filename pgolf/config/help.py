@@ -13,13 +13,22 @@ from pgolf.config.schema import slot_paths
 USAGE = """\
 usage: python -m pgolf.train [GROUP=CHOICE ...] [OPTION=VALUE ...] [--multirun]
 
-Trains one model, packs it, scores the packed file and leaves one record.
-With --multirun, comma-separated values are swept.
+Trains one model, packs it, scores the packed file and writes one record.
+With --multirun, runs every combination of comma-separated values.
   python -m pgolf.train model/head=mos optim.roles.head.lr=0.01
   python -m pgolf.train --multirun model/head=tied,factorized,mos seed=1,2,3
-Values below are those of each file; scale=cpu and a stack set some of them anew.
---cfg job prints the configuration of a run, launch.dry_run=true what would run.
-Exit code: 0 ok, 1 a run failed, 2 refused, 130 interrupted."""
+The same command resumes interrupted runs and skips finished ones.
+The values below are those of each file; a scale or a stack may replace them.
+  --multirun, -m         run a sweep
+  --config-dir FOLDER    use config groups of your own, laid out as in conf/
+  --cfg job              print the configuration of a run, and run nothing
+  --package PATH         with --cfg, print one section, such as model.head
+  --resolve              with --cfg, print values in place of interpolations
+  --info                 print how Hydra composes the configuration
+  --shell-completion install=SHELL   print a script that completes words in bash, zsh or fish
+  --hydra-help           describe the flags of Hydra
+  launch.dry_run=true    describe what would run, and run nothing
+Exit code: 0 ok, 1 a run failed or did not finish, 2 refused, 130 interrupted."""
 LINE = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?: (?P<value>[^#]*))?(?:# (?P<note>.*))?$")
 FILES = {
     "": "config",
@@ -89,6 +98,7 @@ def options(path: Path) -> Iterator[str]:
 
 
 def help_text() -> str:
+    """The whole text of --help."""
     conf = conf_dir()
     lines = [USAGE, "", "Groups and their choices:"]
     lines += [f"  {group:<20} {', '.join(choices)}" for group, choices in groups(conf)]
@@ -96,6 +106,6 @@ def help_text() -> str:
         lines += ["", f"{section or 'top level'} ({name}.yaml):", *options(conf / f"{name}.yaml")]
     for group in CHOSEN:
         for path in sorted((conf / group).glob("*.yaml")):
-            if found := list(options(path)):
-                lines += ["", f"{group.replace('/', '.')} ({group}={path.stem}):", *found]
+            if lines_of_choice := list(options(path)):
+                lines += ["", f"{group.replace('/', '.')} ({group}={path.stem}):", *lines_of_choice]
     return "\n".join(lines)

@@ -16,11 +16,11 @@ from pgolf.config.schema import Config, plain_config, typed_config
 from pgolf.records.arm_names import name_of_overrides
 from pgolf.study.description import study_folder
 
-SEED_MARK = -1  # no seed that a user can choose
+SEED_MARK = -1  # not a valid seed
 
 
 def arm_name(overrides: Sequence[str]) -> str:
-    """The name of the arm that overrides make; see `name_of_overrides`."""
+    """The name of the arm with these overrides; see `name_of_overrides`."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     return name_of_overrides(
         (override.key_or_group, override.package or "", text.split("=", 1)[1] if "=" in text else "")
@@ -28,19 +28,20 @@ def arm_name(overrides: Sequence[str]) -> str:
     )
 
 
-def marked(cfg: DictConfig) -> DictConfig:
-    """A configuration with the mark in the place of its seed, the same for every seed of an arm."""
-    made = cfg.copy()
-    made.seed = SEED_MARK
-    return made
+def with_seed_mark(cfg: DictConfig) -> DictConfig:
+    """A copy of a configuration with SEED_MARK as its seed. It is the same for every seed of an arm."""
+    copy = cfg.copy()
+    copy.seed = SEED_MARK
+    return copy
 
 
 def config_fingerprint(cfg: DictConfig, *, in_sweep: bool) -> str:
-    """The fingerprint of a composed configuration: what follows from the seed by interpolation follows the mark.
+    """The fingerprint of a composed configuration. Values interpolated from the seed are replaced as the seed is.
 
-    A run that takes another's weights has that run's fingerprint in the place of all that the other decides.
+    A run with `train.from` includes the fingerprint of its parent, instead of the sections that the parent decides.
+    Raises ConfigError, DamagedFile.
     """
-    config = decide_auto(typed_config(plain(marked(cfg))), in_sweep=in_sweep)
+    config = decide_auto(typed_config(plain(with_seed_mark(cfg))), in_sweep=in_sweep)
     if (parent := config.train.parent) is None:
         return fingerprint(plain_config(config))
     train = {
@@ -56,7 +57,7 @@ def config_fingerprint(cfg: DictConfig, *, in_sweep: bool) -> str:
 def identify(
     cfg: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], *, in_sweep: bool
 ) -> dict[str, Any]:
-    """What a record says of a run before it runs."""
+    """The fields that identify a run in its record: study, arm, fingerprint, overrides and choices."""
     return {
         "study": study_folder(cfg.study.name, str(choices["scale"])) if cfg.study.families else cfg.study.name,
         "arm": cfg.study.arm or arm_name(overrides),
@@ -67,20 +68,19 @@ def identify(
 
 
 def run_folder(config: Config, identity: Mapping[str, Any]) -> Path:
+    """The folder of a run: `paths.out/STUDY/ARM/seedSEED-FINGERPRINT`."""
     name = f"seed{config.seed}-{identity['fingerprint'][:8]}"
     return Path(config.paths.out).expanduser() / identity["study"] / identity["arm"] / name
 
 
-SHORT = 12  # hex digits of a file's sum in a record
+SHORT = 12  # hex digits of the hash of a source file in a record
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
-    """16 hex digits of what decides a result: a configuration resolved under a fixed mark for the seed, without launch
-    and locations.
-    """
+    """16 hex digits of the SHA-256 of the decisive part of a configuration, resolved with SEED_MARK as its seed."""
     return hashlib.sha256(json.dumps(decisive(config), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a configuration that decides a result: without what is launched and where it is kept."""
+    """The sections of a configuration that affect a result: all except launch, paths, study and run."""
     return {key: value for key, value in config.items() if key not in ("launch", "paths", "study", "run")}

@@ -1,5 +1,6 @@
-"""`train.from`: a job that takes the weights of another run has that run's configuration, but for how it is packed and
-scored.
+"""`train.from`: a run that takes the weights of another run, its parent, also takes the parent's configuration.
+
+Only the sections `quant` and `eval`, which pack and score the model, may differ.
 """
 
 from collections.abc import Sequence
@@ -15,30 +16,34 @@ from pgolf.errors import ConfigError, PgolfError
 from pgolf.records.record import read_record
 from pgolf.training.checkpoint import WEIGHTS
 
-OWN = ("quant", "eval")  # choices that a job makes for itself, or leaves to the parent
-FREE = (*OWN, "launch", "paths", "seed", "device", "study", "arm", "hydra")  # what the parent does not decide
-FREE_KEYS = ("train.from", "train.threads", "train.compile", "train.precision")
+OWN = ("quant", "eval")  # groups that a run may choose itself; otherwise the parent's choice applies
+FREE = (*OWN, "launch", "paths", "seed", "device", "study", "arm", "hydra")  # sections that the parent does not decide
 OWN_TRAIN = ("from", "threads", "compile", "precision")
+FREE_KEYS = tuple(f"train.{key}" for key in OWN_TRAIN)
 
 
 def parent_run(arm: Path, seed: int, paths: PathsConfig) -> Path:
-    """The finished run of a seed in an arm's folder; a run folder stands for itself. Raises ConfigError."""
+    """The folder of the finished run of a seed. arm: the folder of an arm, or the run folder itself.
+
+    Raises ConfigError if there is not exactly one finished run, DamagedFile for an invalid configuration.
+    """
     if (arm / "config.yaml").is_file():
-        found = [arm] if load_saved(arm, paths).config.seed == seed and _finished(arm) else []
+        candidates = [arm] if load_saved(arm, paths).config.seed == seed and is_finished(arm) else []
     else:
-        found = [folder for folder in sorted(arm.glob(f"seed{seed}-*")) if _finished(folder)]
-    if len(found) == 1:
-        return found[0]
-    there = ", ".join(sorted(path.name for path in arm.glob("seed*"))) or "none"
-    if found:
+        candidates = [folder for folder in sorted(arm.glob(f"seed{seed}-*")) if is_finished(folder)]
+    if len(candidates) == 1:
+        return candidates[0]
+    names = ", ".join(sorted(path.name for path in arm.glob("seed*"))) or "none"
+    if candidates:
         raise ConfigError(
-            f"train.from: has several runs of seed {seed} ({', '.join(p.name for p in found)}). Name one of these "
+            f"train.from: has several runs of seed {seed} ({', '.join(p.name for p in candidates)}). Name one of these "
             "folders"
         )
-    raise ConfigError(f"train.from: has no finished run of seed {seed} ({arm}). Runs there: {there}")
+    raise ConfigError(f"train.from: has no finished run of seed {seed} ({arm}). Runs in this folder: {names}")
 
 
-def _finished(folder: Path) -> bool:
+def is_finished(folder: Path) -> bool:
+    """Whether a folder has a valid record of a successful run."""
     try:
         record = read_record(folder)
     except PgolfError:
@@ -47,45 +52,47 @@ def _finished(folder: Path) -> bool:
 
 
 def inherit(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """The configuration as it is, or, where train.from is set, with the parent's in its place. Raises ConfigError.
+    """A configuration with the sections of its parent if train.from is set, otherwise the same configuration.
 
-    quant and eval stay this job's where the command chooses them (`quant=...`), and are the parent's otherwise. A value
-    inside one that is not chosen is refused, since it is not sure whose it would be; so is an override of what the
-    parent decides: it could not take effect.
+    The run keeps its own quant or eval if the command line chooses it (`quant=...`). Refused are an override of
+    anything that the parent decides, since it would have no effect, and an override inside a quant or eval that is not
+    chosen, since its base would be ambiguous.
+
+    Raises ConfigError, and DamagedFile for an invalid parent.
     """
     if cfg.train["from"] is None:
         return cfg
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     keys = [override.key_or_group for override in parsed]
-    vain = [key for key in keys if key.replace("/", ".").split(".")[0] not in FREE and key not in FREE_KEYS]
-    if vain:
+    fixed = [key for key in keys if key.replace("/", ".").split(".")[0] not in FREE and key not in FREE_KEYS]
+    if fixed:
         raise ConfigError(
-            *(f"{key}: is decided by the run at train.from. Leave it out; quant and eval are free" for key in vain)
+            *(f"{key}: is decided by the run at train.from. Leave it out; choose only quant and eval" for key in fixed)
         )
-    chosen = {key for key in keys if key in OWN}
-    loose = [key for key in keys if key.split(".")[0] in OWN and key.split(".")[0] not in chosen]
-    if loose:
+    own_groups = {key for key in keys if key in OWN}
+    ambiguous = [key for key in keys if key.split(".")[0] in OWN and key.split(".")[0] not in own_groups]
+    if ambiguous:
         raise ConfigError(
             *(
-                f"{key}: changes a choice that is not made. Choose too, as in {key.split('.')[0]}=NAME {key}=..."
-                for key in loose
+                f"{key}: needs a choice of its group too. Choose one, as in {key.split('.')[0]}=NAME {key}=..."
+                for key in ambiguous
             )
         )
     paths = PathsConfig(str(cfg.paths.out), str(cfg.paths.cache))
     parent = parent_run(Path(cfg.train["from"]).expanduser().absolute(), cfg.seed, paths)
-    theirs = OmegaConf.create(literal(plain_config(load_saved(parent, paths).config)))
-    if theirs.train["from"] is not None:
+    parent_cfg = OmegaConf.create(literal(plain_config(load_saved(parent, paths).config)))
+    if parent_cfg.train["from"] is not None:
         raise ConfigError(
-            f"train.from: {parent} took its weights from another run. Name that one ({theirs.train['from']})"
+            f"train.from: {parent} took its weights from another run. Name that run ({parent_cfg.train['from']})"
         )
     if not (parent / WEIGHTS).is_file():
         raise ConfigError(
             f"train.from: {parent} kept no weights. Train it again with launch.keep_weights=true launch.rerun=true"
         )
-    # Without the sections' types, whose slots cannot be replaced.
-    made = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))
-    assert isinstance(made, DictConfig)
-    for section in ("model", "optim", "data", "defects", *(s for s in OWN if s not in chosen)):
-        made[section] = theirs[section]
-    made.train = {**theirs.train, **{key: made.train[key] for key in OWN_TRAIN}, "from": literal(str(parent))}
-    return made
+    # A copy without the types of the schema, which would not allow to replace slots.
+    child = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))
+    assert isinstance(child, DictConfig)
+    for section in ("model", "optim", "data", "defects", *(s for s in OWN if s not in own_groups)):
+        child[section] = parent_cfg[section]
+    child.train = {**parent_cfg.train, **{key: child.train[key] for key in OWN_TRAIN}, "from": literal(str(parent))}
+    return child

@@ -1,4 +1,4 @@
-"""The least memory that training can take: weights, gradients, optimizer states and averages, from shapes alone."""
+"""A lower bound on the memory of training, from shapes alone: weights, gradients and optimizer states."""
 
 import json
 from collections import Counter
@@ -17,29 +17,35 @@ from pgolf.nn.naming import named_tensors
 from pgolf.slots import Role
 
 FP32 = 4  # bytes per number
-MOST_BUILT = 32  # layers
-UNCOUNTABLE = 2**63  # bytes, of a model whose sizes torch cannot hold
+MOST_BUILT = 32  # layers; a deeper model is extrapolated
+UNCOUNTABLE = 2**63  # bytes, for a model whose sizes overflow in torch
 
 
 def state_per_weight(role: str, node: Mapping[str, Any], ndim: int) -> int:
-    """Bytes that an optimizer keeps per weight: those it keeps of a small stand-in after one step."""
+    """Bytes that an optimizer keeps per weight, measured on a small tensor after one step.
+
+    ndim: the number of dimensions of that tensor. Raises ConfigError.
+    """
     p = nn.Parameter(torch.zeros([4] * ndim))
     optimizer = make(f"optim.roles.{role}", node, [p], Ranks())
     p.grad = torch.ones_like(p)
     optimizer.step()
-    kept = (value for value in optimizer.state[p].values() if isinstance(value, Tensor) and value.shape == p.shape)
-    return sum(value.nbytes for value in kept) // p.numel()
+    states = (value for value in optimizer.state[p].values() if isinstance(value, Tensor) and value.shape == p.shape)
+    return sum(value.nbytes for value in states) // p.numel()
 
 
 def averages_per_weight(optim: OptimConfig) -> int:
-    """Bytes that the averaging of the weights keeps per weight."""
+    """Bytes that the averaging keeps per weight."""
     averaging, p = build_averaging(optim), torch.zeros(4)
     averaging.start({"p": p})
     return sum(value.nbytes for value in tree_iter(averaging.state_dict()) if isinstance(value, Tensor)) // p.numel()
 
 
 def optimizer_bytes(groups: Mapping[Role, list[str]], tensors: Mapping[str, Tensor], optim: OptimConfig) -> int:
-    """States of all trained weights; one stand-in tells of all of a role that have as many dimensions."""
+    """Bytes of the optimizer states of all trainable weights. groups: their names by role.
+
+    The bytes per weight are measured once per role and number of dimensions.
+    """
     weights: Counter[tuple[Role, int]] = Counter()
     for role, names in groups.items():
         for name in names:
@@ -50,14 +56,14 @@ def optimizer_bytes(groups: Mapping[Role, list[str]], tensors: Mapping[str, Tens
 
 
 def memory_floor_bytes(config: Config) -> int:
-    """The least that training takes per process, in bytes: parameters, gradients and optimizer states.
+    """A lower bound on the memory of one training process, in bytes: parameters, gradients and optimizer states.
 
-    0 where the model cannot be built. Counted on the meta device. A model of more than MOST_BUILT layers is counted
-    from three small ones, without side inputs: it grows by the same number with each layer and each core. Where parts
-    are frozen, gradients and states are left out. Raises nothing.
+    Computed on the meta device. 0 if the model cannot be built. A model of more than MOST_BUILT layers is extrapolated
+    from three small models without side inputs, since its size is linear in its layers and in its unique blocks. If
+    parts are frozen, gradients and states are left out. Raises nothing.
     """
     key = json.dumps([asdict(config.model), asdict(config.optim), asdict(config.defects)], sort_keys=True, default=str)
-    if key not in _floors:  # the seeds of an arm ask the same
+    if key not in _floors:  # the seeds of an arm share the value
         _floors[key] = _floor_bytes(config)
     return _floors[key]
 
@@ -76,13 +82,14 @@ def _floor_bytes(config: Config) -> int:
         ]
         return count * (2 * FP32 + min(states))
     except RuntimeError as error:
+        # Torch has no exception type for sizes that overflow.
         return UNCOUNTABLE if "overflow" in str(error).lower() else 0
-    except Exception:  # the checks build the same and report it
+    except Exception:  # `checks` builds the same objects and reports the error
         return 0
 
 
 def parameter_floor(model: ModelConfig) -> int:
-    """The least number of parameters of a model. Raises what building it raises."""
+    """A lower bound on the number of parameters of a model. Raises the exceptions of `build_model`."""
 
     def count(section: ModelConfig) -> int:
         return sum(p.numel() for p in named_tensors(build_model(section)).values())
@@ -91,6 +98,6 @@ def parameter_floor(model: ModelConfig) -> int:
         return count(model)
     small = replace(model, side_inputs={}, xsa_last_n=0, layers=2, unique_blocks=1)
     first = count(small)
-    per_core = count(replace(small, unique_blocks=2)) - first
+    per_block = count(replace(small, unique_blocks=2)) - first
     per_two_layers = count(replace(small, layers=4)) - first
-    return first + (model.unique_blocks - 1) * per_core + (model.layers - 2) // 2 * per_two_layers
+    return first + (model.unique_blocks - 1) * per_block + (model.layers - 2) // 2 * per_two_layers

@@ -1,4 +1,4 @@
-"""What is wrong with an override by itself: an unknown group, choice or key, and Hydra's own refusals in our words."""
+"""Checks a single override for unknown groups, choices and keys, and rewrites the error messages of Hydra."""
 
 import re
 import shlex
@@ -21,7 +21,7 @@ HYDRA_KEYS = tuple(
     f"hydra.{key}"
     for key in ("launcher", "sweeper", "mode", "verbose", "job_logging", "hydra_logging", "job.env_set", "job.env_copy")
 )
-PLACES = (
+OUTPUT_KEYS = (  # replaced by paths.out, study.name and study.arm
     "hydra.run.dir",
     "hydra.sweep.dir",
     "hydra.sweep.subdir",
@@ -30,14 +30,14 @@ PLACES = (
     "hydra.job.name",
     "hydra.job.id",
 )
-WHOLES = ("hydra.launcher", "hydra.sweeper")  # sections that a config group of Hydra's makes
+CHOSEN_SECTIONS = ("hydra.launcher", "hydra.sweeper")  # sections that are chosen from a config group of Hydra
 CLASSES = ("hydra.launcher._target_", "hydra.sweeper._target_")
 SEARCH_PATH = "hydra.searchpath"
-OWN_CONF = "is not supported. Name a folder of config groups of your own with --config-dir FOLDER"
-MANY = "side_inputs"  # the group of which several may be chosen
+OWN_CONF = "Name a folder of your own config groups with --config-dir FOLDER"
+MULTIPLE = "side_inputs"  # the group that allows several choices
 ARM, STUDY = "arm", "study"
 LAUNCHER = "hydra/launcher"
-# Launchers that are not Hydra's own.
+# Launchers of Hydra plugins, and the extra of pgolf that installs each.
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
 
 
@@ -48,8 +48,8 @@ def is_group(override: Override, loader: ConfigLoader) -> bool:
     )
 
 
-def shown_value(override: Override) -> str:
-    """The value as it was written."""
+def value_text(override: Override) -> str:
+    """The value of an override as typed."""
     return "deleted" if override.value_type is None else (override.input_line or "").partition("=")[2]
 
 
@@ -60,45 +60,46 @@ def group_exists(group: str, loader: ConfigLoader) -> bool:
 
 @lru_cache(maxsize=256)
 def groups_below(parent: str, loader: ConfigLoader) -> frozenset[str]:
-    """Groups directly below a group. Cached: Hydra lists the folders again at each call."""
+    """Names of the groups directly below a group. Cached, because Hydra lists the folders at every call."""
     return frozenset(loader.list_groups(parent))
 
 
 def options_of(group: str, loader: ConfigLoader) -> list[str]:
-    """The choices of a group; an arm is chosen with its study's name before it."""
-    found = loader.get_group_options(group, results_filter=ObjectType.CONFIG)
+    """The choices of a group. Those of `arm` are `<study>/<arm>`."""
+    choices = loader.get_group_options(group, results_filter=ObjectType.CONFIG)
     if group == ARM:
-        found += [
+        choices += [
             f"{study}/{name}"
             for study in loader.list_groups(ARM)
             for name in loader.get_group_options(f"{ARM}/{study}")
         ]
-    return found
+    return choices
 
 
 def all_groups(loader: ConfigLoader, parent: str = "") -> list[str]:
-    found = []
+    """Every config group below a parent, except Hydra's own."""
+    groups = []
     for name in loader.list_groups(parent):
         path = f"{parent}/{name}" if parent else name
         if path not in HYDRA_OWN:
-            found += [path, *all_groups(loader, path)]
-    return found
+            groups += [path, *all_groups(loader, path)]
+    return groups
 
 
 def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
-    """An unknown group, or an unknown choice of a known one."""
+    """Problems of an override that chooses from a config group: an unknown group or choice, or an invalid form."""
     group = override.key_or_group
     if not is_group(override, loader) or key_refusals(override, loader):
         return []
     if not group_exists(group, loader):
-        return [f"{group}: no such config group ({shown_value(override)}).{suggest(group, all_groups(loader))}"]
+        return [f"{group}: no such config group ({value_text(override)}).{suggest(group, all_groups(loader))}"]
     choices = options_of(group, loader)
     if group == STUDY and override.is_sweep_override():
-        return [f"{STUDY}: cannot be swept ({(override.input_line or '').partition('=')[2]}). Give one command a study"]
+        return [f"{STUDY}: cannot be swept ({value_text(override)}). Run one command per study"]
     values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
     flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
-    if any(isinstance(value, list) for value in values) and not group.endswith(MANY):
-        return [f"{group}: takes one choice ({shown_value(override)}). Choices: {', '.join(choices)}"]
+    if any(isinstance(value, list) for value in values) and not group.endswith(MULTIPLE):
+        return [f"{group}: takes one choice ({value_text(override)}). Choices: {', '.join(choices)}"]
     if override.is_add() or override.is_force_add():
         plus = "++" if override.is_force_add() else "+"
         return [f"{plus}{group}: is chosen without {plus} ({flat[0]}). Write {group}={flat[0]}"]
@@ -113,77 +114,78 @@ def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
 
 
 def no_such_choice(group: str, value: str, choices: list[str]) -> str:
-    # An arm's own study.
-    beside = [choice for choice in choices if "/" in value and choice.startswith(f"{value.rpartition('/')[0]}/")]
-    whole = [choice for choice in choices if choice.endswith(f"/{value}")]  # an arm without its study
-    near = f" Did you mean {' or '.join(whole)}?" if whole else suggest(value, choices)
-    return f"{group}: no such choice ({value}).{near} Choices: {', '.join(beside or whole or choices)}"
+    """The problem of an unknown choice, with a suggestion. For an arm, the choices listed are those of its study."""
+    siblings = [choice for choice in choices if "/" in value and choice.startswith(f"{value.rpartition('/')[0]}/")]
+    arms = [choice for choice in choices if choice.endswith(f"/{value}")]  # the value is an arm without its study
+    near = f" Did you mean {' or '.join(arms)}?" if arms else suggest(value, choices)
+    return f"{group}: no such choice ({value}).{near} Choices: {', '.join(siblings or arms or choices)}"
 
 
 def key_problems(override: Override, base: DictConfig, loader: ConfigLoader) -> list[str]:
-    """A value set where the chosen groups have no such key."""
+    """Problems of an override that sets a value: the configuration has no such key, or `+` adds an existing key.
+
+    base: the configuration with the chosen groups.
+    """
     path = override.key_or_group
     keys = path.split(".")
     if keys[0] in HYDRA_OWN:
         return hydra_problems(override, base)
     node: Any = base
     for depth, key in enumerate(keys):
-        known = [str(k) for k in node] if isinstance(node, DictConfig) and not node._is_none() else []
-        known = known if depth else [name for name in known if name not in HYDRA_OWN]
-        if key not in known:
+        names = [str(k) for k in node] if isinstance(node, DictConfig) and not node._is_none() else []
+        names = names if depth else [name for name in names if name not in HYDRA_OWN]
+        if key not in names:
             prefix = ".".join(keys[:depth])
-            value = shown_value(override)
-            near = suggest(key, known).replace(
-                "Did you mean ", f"Did you mean {prefix}." if prefix else "Did you mean "
-            )
-            options = ", ".join(k for k in known if k not in RESERVED)
+            value = value_text(override)
+            near = suggest(key, names, f"{prefix}." if prefix else "")
+            options = ", ".join(k for k in names if k not in RESERVED)
             if not prefix:
                 groups = [group for group in all_groups(loader) if group.rpartition("/")[2] == key]
                 near = f" Did you mean {' or '.join(f'{group}={value}' for group in groups)}?" if groups else near
                 return [f"{path}: no such option ({value}).{near} Sections: {options}"]
-            there = f"Options of {prefix}: {options}" if options else f"{prefix} has no options as chosen"
-            return [f"{path}: no such option ({value}).{near} {there}"]
+            listing = f"Options of {prefix}: {options}" if options else f"The chosen {prefix} has no options"
+            return [f"{path}: no such option ({value}).{near} {listing}"]
         if depth < len(keys) - 1:
             node = node._get_node(key)
             node = node._dereference_node() if node._is_interpolation() else node
     if override.is_add() and not override.is_force_add():
-        return [f"+{path}: is there already ({shown_value(override)}). Write {path}={shown_value(override)}"]
+        return [f"+{path}: exists already ({value_text(override)}). Write {path}={value_text(override)}"]
     return []
 
 
 def hydra_problems(override: Override, base: DictConfig) -> list[str]:
-    """An option that the chosen launcher or sweeper does not have."""
+    """The problem of an option that the chosen launcher or sweeper does not have, if any."""
     path, (section, _, name) = override.key_or_group, override.key_or_group.rpartition(".")
-    if section not in WHOLES or override.is_force_add():
+    if section not in CHOSEN_SECTIONS or override.is_force_add():
         return []
-    known = [str(key) for key in base.hydra[section.partition(".")[2]] if key != "_target_"]
-    if name in known:
+    names = [str(key) for key in base.hydra[section.partition(".")[2]] if key != "_target_"]
+    if name in names:
         return []
-    options = f"Options of {section}: {', '.join(known)}" if known else f"{section} has no options as chosen"
-    return [f"{path}: no such option ({shown_value(override)}).{suggest(name, known)} {options}"]
+    options = f"Options of {section}: {', '.join(names)}" if names else f"The chosen {section} has no options"
+    return [f"{path}: no such option ({value_text(override)}).{suggest(name, names)} {options}"]
 
 
 def key_refusals(override: Override, loader: ConfigLoader) -> list[str]:
-    """Keys of Hydra's own that pgolf does not use, and the deletion of what every run needs."""
+    """Problems of keys of Hydra that pgolf does not use, and of the deletion of an option that every run needs."""
     path = override.key_or_group
-    value = shown_value(override)
+    value = value_text(override)
     first = path.replace("/", ".").split(".")
     if first[0] in HYDRA_OWN:
-        if path in PLACES:
+        if path in OUTPUT_KEYS:
             return [
                 f"{path}: is not used ({value}). A run's folder is paths.out/STUDY/ARM/SEED: set paths.out, "
                 "study.name or study.arm"
             ]
         if path == SEARCH_PATH:
-            return [f"{path}: {OWN_CONF} ({value})"]
+            return [f"{path}: is not supported ({value}). {OWN_CONF}"]
         if path in CLASSES:
             return [
-                f"{path}: is not to be set by itself ({value}). Choose with "
+                f"{path}: cannot be set directly ({value}). Choose with "
                 f"{path.removesuffix('._target_').replace('.', '/')}=NAME"
             ]
-        if path in WHOLES:
-            return [f"{path}: is not to be set as a whole ({value}). Choose with {path.replace('.', '/')}=NAME"]
-        if not any(path == known or path.startswith(f"{known}.") for known in (*HYDRA_KEYS, *HYDRA_GROUPS)):
+        if path in CHOSEN_SECTIONS:
+            return [f"{path}: cannot be set as a whole ({value}). Choose with {path.replace('.', '/')}=NAME"]
+        if not any(path == key or path.startswith(f"{key}.") for key in (*HYDRA_KEYS, *HYDRA_GROUPS)):
             return [f"{path}: is not used by pgolf ({value}). Used are {', '.join((*HYDRA_GROUPS, *HYDRA_KEYS))}"]
     section = ".".join(first[:-1])
     if (
@@ -196,8 +198,8 @@ def key_refusals(override: Override, loader: ConfigLoader) -> list[str]:
     return []
 
 
-def not_an_override(argument: str) -> str:
-    """What is wrong with an argument that Hydra's grammar does not take."""
+def grammar_problem(argument: str) -> str:
+    """The problem of an argument that Hydra's grammar does not accept."""
     key, is_value, value = argument.partition("=")
     key = key.lstrip("+~")
     if is_value and re.fullmatch(r"[A-Za-z_$][\w./@$-]*", key, re.ASCII):
@@ -205,35 +207,35 @@ def not_an_override(argument: str) -> str:
             return f"{key}: is not a name of an option ({value}). Write key=value or group=choice"
         quote = f"{key}={QuotedString(value, Quote.double).with_quotes()}"
         return (
-            f"{key}: cannot be read ({value}). A text with special characters needs quotes of its own: "
+            f"{key}: cannot be read ({value}). Quote text with special characters inside the argument: "
             f"{shlex.quote(quote)}"
         )
     return f"{argument or repr('')}: is not an override. Write key=value or group=choice"
 
 
-REFUSALS = {  # OmegaConf's, and what they mean
+REFUSALS = {  # patterns of OmegaConf's messages, and the text that replaces each
     r"^field '.*' is not Optional": "needs a value (null)",
     r"^Value '(.*)' is not a valid bool.*": r"needs true or false (\1)",
     r"^Invalid value assigned: \w+ is not a ListConfig.*": "needs a list. Write it as [A,B]",
-    r"^Cannot merge DictConfig with ListConfig": "needs the kind that stands there: a list [A,B], or names and values "
-    "{NAME: VALUE}",
+    r"^Cannot merge DictConfig with ListConfig": "needs the same kind of value as before: a list [A,B], or names "
+    "and values {NAME: VALUE}",
     r"^Cannot assign (\w+) to Dict.*": r"needs names and values, not one \1. Write them as {NAME: VALUE}",
 }
 
 
-def readable(error: Exception) -> str:
-    """Hydra's and OmegaConf's own refusals as `path: what`."""
+def describe_hydra_error(error: Exception) -> str:
+    """The message of an error of Hydra or OmegaConf as `path: what`, with common messages rewritten."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     text = str(cause).splitlines()[0].strip()
     if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text):
         kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
         text = f"needs {kinds.get(converted.group(2), converted.group(2))} ({converted.group(1)})"
-    if refused := re.match(r"Could not override '(.*?)'", text):
-        return f"{refused[1]}: has no place in this configuration. --help lists the options"
+    if match := re.match(r"Could not override '(.*?)'", text):
+        return f"{match[1]}: does not exist in this configuration. --help lists the options"
     for pattern, meaning in REFUSALS.items():
         text = re.sub(pattern, meaning, text)
     key = getattr(cause, "full_key", None)
     if not key:
-        found = re.search(r"full_key: (\S+)", str(error))
-        key = found.group(1) if found else None
+        match = re.search(r"full_key: (\S+)", str(error))
+        key = match.group(1) if match else None
     return f"{key}: {text}" if key else text

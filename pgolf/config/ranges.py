@@ -1,18 +1,16 @@
-"""The range of every whole number that a configuration holds: what the code can use, and what can be checked in
-seconds.
-"""
+"""The ranges of the whole numbers of a configuration, chosen so that the code can use and quickly check every value."""
 
 import math
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-MOST = 2**31 - 1  # of any number that has no range of its own
+MOST = 2**31 - 1  # the largest absolute value of a number without a range of its own
 RANGES: dict[str, tuple[int, int]] = {
     "seed": (0, 2**32 - 1),
     "data.shuffle_seed": (0, 2**32 - 1),
     "data.train_shards": (1, 100_000),
-    "model.vocab_size": (1, 65_536),  # a token has two bytes
+    "model.vocab_size": (1, 65_536),  # a token is stored in two bytes
     "model.seq_len": (1, 2**20),
     "model.width": (1, 65_536),
     "model.layers": (1, 256),
@@ -39,31 +37,29 @@ RANGES: dict[str, tuple[int, int]] = {
     "launch.gpus_per_job": (0, 4_096),
     "launch.most_runs": (1, 100_000),
 }
-FREE = ("study",)  # sections whose numbers say what was published
+FREE = ("study",)  # sections whose numbers are published values, without a range
 
 
 def range_problem(path: str, value: Any) -> str | None:
-    """What is wrong with the size of a value at a path; None for a number in its range and for all that is not a whole
-    number.
-    """
+    """The problem of a whole number at a path that is out of its range; None for any other value."""
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     low, high = RANGES.get(path) or next(
-        (found for pattern, found in RANGES.items() if fnmatchcase(path, pattern)), (-MOST, MOST)
+        (limits for pattern, limits in RANGES.items() if fnmatchcase(path, pattern)), (-MOST, MOST)
     )
     if low <= value <= high:
         return None
-    shown = str(value) if abs(value) < 10**30 else f"a number of {int(value.bit_length() * math.log10(2)) + 1:,} digits"
-    return f"{path}: must be from {low:,} to {high:,} ({shown})"
+    text = str(value) if abs(value) < 10**30 else f"a number of {int(value.bit_length() * math.log10(2)) + 1:,} digits"
+    return f"{path}: must be from {low:,} to {high:,} ({text})"
 
 
 def range_problems(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The whole numbers of a resolved configuration that are out of their range, wherever they stand."""
+    """Problems of all whole numbers of a resolved configuration that are out of their range."""
     for key, value in config.items():
         path = f"{prefix}{key}"
         if isinstance(value, Mapping):
             yield from range_problems(value, f"{path}.") if path not in FREE else ()
         elif isinstance(value, list | tuple):
-            yield from (problem for each in value if (problem := range_problem(path, each)))
+            yield from (problem for item in value if (problem := range_problem(path, item)))
         elif problem := range_problem(path, value):
             yield problem

@@ -1,5 +1,6 @@
-"""The configuration that a run folder keeps, read as a stranger's: plain data, checked as a command line is before
-anything is built.
+"""Reads and writes the configuration in a run folder.
+
+The file is untrusted: it is read as plain data, and checked like a command line before anything is built.
 """
 
 import re
@@ -13,21 +14,21 @@ from typing import Any, get_type_hints
 from pgolf.config.checks import problems_of
 from pgolf.config.compose import save
 from pgolf.config.schema import DECIDED, SECTIONS, Config, PathsConfig, StudyConfig, plain_config, typed_config
-from pgolf.config.sections import at, type_problems
+from pgolf.config.sections import node_at, type_problems
 from pgolf.errors import ConfigError, DamagedFile
 from pgolf.machine.plain import read_yaml
 from pgolf.machine.typed import fits, wanted
 
 CONFIG = "config.yaml"
-REMEDY = "Give a run folder that pgolf.train made"
+REMEDY = "Give a run folder that pgolf.train wrote"
 CHOICE = str | list[str] | None
 IDENTITY = {"study": str, "arm": str, "fingerprint": str, "overrides": list[str]}  # and choices.*
-SHOWN = 3
+SHOWN = 3  # problems in a message
 
 
 @dataclass(frozen=True)
 class SavedRun:
-    """The configuration of a run folder. identity: what its section `run` says: study, arm, fingerprint, choices."""
+    """The configuration of a run folder. identity: its section `run`: study, arm, fingerprint, overrides, choices."""
 
     config: Config
     identity: Mapping[str, Any]
@@ -36,16 +37,16 @@ class SavedRun:
 def load_saved(folder: Path, paths: PathsConfig | None = None) -> SavedRun:
     """The configuration of a run folder.
 
-    paths: replaces the saved section `paths`, so that nothing is written where somebody else's file says.
-    Raises ConfigError if there is no such file, DamagedFile if it is not the configuration of a run.
+    paths: replaces the saved section `paths`, so that an untrusted file cannot choose where files are written.
+    Raises ConfigError if the file cannot be read, DamagedFile if it is not the configuration of a run.
     """
     path = folder / CONFIG
     try:
         stat = path.stat()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}). {REMEDY}") from None
-    given = None if paths is None else (paths.out, paths.cache)
-    return deepcopy(_load(path, stat.st_mtime_ns, stat.st_size, given))
+    folders = None if paths is None else (paths.out, paths.cache)
+    return deepcopy(_load(path, stat.st_mtime_ns, stat.st_size, folders))
 
 
 @lru_cache(maxsize=64)
@@ -69,7 +70,7 @@ def save_run(config: Config, identity: Mapping[str, Any], folder: Path) -> None:
 
 
 def problems_of_saved(config: Any) -> list[str]:
-    """What keeps plain data from being the configuration of a run; none for one that pgolf.train saved."""
+    """Problems of plain data as the configuration of a run. Empty for every file that pgolf.train wrote."""
     if not isinstance(config, dict):
         return ["it is not a table of sections"]
     run = config.get("run")
@@ -79,14 +80,14 @@ def problems_of_saved(config: Any) -> list[str]:
     if problems:
         return problems
     whole = {key: value for key, value in config.items() if key != "run"}
-    if config["launch"].get("gpus_per_job") == 0:  # what `auto` means on a CPU
+    if config["launch"].get("gpus_per_job") == 0:  # the value of `auto` on a CPU, which is not a valid option
         whole["launch"] = {**config["launch"], "gpus_per_job": "auto"}
-    whole["study"] = dict.fromkeys(get_type_hints(StudyConfig)) | config["study"]  # study.json has the rest
+    whole["study"] = dict.fromkeys(get_type_hints(StudyConfig)) | config["study"]  # the rest is in study.json
     return problems_of(whole)
 
 
 def identity_problems(run: Mapping[str, Any]) -> list[str]:
-    """The section `run`: which run it is."""
+    """Problems of the section `run`, which identifies the run."""
     problems = [f"run.{key} is missing" for key in IDENTITY if key not in run]
     for key, value in run.items():
         hint = CHOICE if str(key).startswith("choices.") else IDENTITY.get(key)
@@ -100,10 +101,10 @@ def identity_problems(run: Mapping[str, Any]) -> list[str]:
 
 
 def section_types(config: Mapping[str, Any]) -> list[str]:
-    """Values of the closed sections that are not of the schema's types."""
+    """Problems of missing closed sections, and of their values that do not have the types of the schema."""
     problems = []
     for prefix in SECTIONS:
-        node = at(config, prefix) if prefix else config
+        node = node_at(config, prefix) if prefix else config
         if not isinstance(node, dict):
             problems.append(f"{prefix}: needs a section ({node!r:.60})")
             continue

@@ -1,7 +1,7 @@
-"""The closed sections of a configuration. A default stands in one place only, the YAML files; here are names and types.
+"""The closed sections of a configuration, as dataclasses. All default values are in the YAML files.
 
-`Any` marks an open slot: a node with `_target_`, `_partial_: true` and the keyword-only arguments of the class that it
-names.
+The type `Any` marks an open slot: a node with `_target_`, `_partial_: true` and the keyword-only arguments of its
+class.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar, get_type_hints
 
 T = TypeVar("T")
-MISSING: Any = "???"  # OmegaConf's mark for "must be given", spelled out so that this layer needs no OmegaConf
+MISSING: Any = "???"  # OmegaConf's mark for a value that must be given; this module does not import OmegaConf
 
 
 @dataclass
@@ -19,8 +19,8 @@ class ModelConfig:
     vocab_size: int = MISSING
     seq_len: int = MISSING  # tokens of context that the model is trained on
     width: int = MISSING
-    layers: int = MISSING  # passes through a block
-    unique_blocks: int = MISSING  # cores; equal to layers for an ordinary stack, 1 for one shared core
+    layers: int = MISSING  # applications of a block
+    unique_blocks: int = MISSING  # blocks with weights of their own; layers: no block is shared, 1: one block for all
     heads: int = MISSING
     kv_heads: int = MISSING
     mlp_hidden: int = MISSING
@@ -35,7 +35,7 @@ class ModelConfig:
     smear_gate: bool = MISSING
     init: str = MISSING  # default or orthogonal
     orthogonal_min_dim: int = MISSING
-    published_width: int = MISSING  # the width that the stack's published numbers belong to
+    published_width: int = MISSING  # the width at which the stack was published
     q_proj: Any = MISSING
     embedding: Any = MISSING
     head: Any = MISSING
@@ -56,32 +56,32 @@ class RolesConfig:
 
 @dataclass
 class OptimConfig:
+    """The optimizers, their schedule and averaging, and the frozen parameters."""
+
     roles: RolesConfig = MISSING
     schedule: Any = MISSING
     averaging: Any = MISSING
-    grad_clip_norm: float | None = MISSING  # global norm over the trained parameters; null is off
-    frozen: list[str] = MISSING  # parameter names or prefixes that keep their initial bytes
-    role_of: list[str] = MISSING  # NAME:ROLE of parameter names or prefixes, in the place of their own
+    grad_clip_norm: float | None = MISSING  # largest global norm of the gradients; null: no clipping
+    frozen: list[str] = MISSING  # names or prefixes of parameters that keep their initial values
+    role_of: list[str] = MISSING  # NAME:ROLE, for names or prefixes of parameters; replaces their default role
 
 
 @dataclass
 class TrainConfig:
-    """`from` (an arm's folder, or null to train); budget (exactly one of steps, tokens, seconds), batch and how a run
-    computes.
+    """The source of the weights (`from`), the budget (exactly one of steps, tokens and seconds), the batch, and how a
+    run computes.
     """
 
     steps: int | None = MISSING
     tokens: int | None = MISSING
     seconds: float | None = MISSING
     seq_len: int = MISSING
-    batch_tokens: int = MISSING  # trained tokens a step, over all ranks
-    micro_batches: int = MISSING  # forward passes a step, over all ranks
+    batch_tokens: int = MISSING  # training tokens per step, over all ranks
+    micro_batches: int = MISSING  # forward passes per step, over all ranks
     priming_steps: int = MISSING  # untimed forward and backward passes before the clock starts
     log_every: int = MISSING  # steps between training lines of metrics.jsonl
     val_every: int = MISSING  # steps between validations; 0 scores at the end only
-    qat_below: float | None = (
-        MISSING  # learning-rate scale under which training runs on fake-quantized weights; null: never
-    )
+    qat_below: float | None = MISSING  # train on fake-quantized weights below this learning-rate scale; null: never
     threads: str = MISSING  # auto or a number of CPU threads
     compile: str = MISSING  # auto, on or off
     precision: str = MISSING  # auto, fp32 or bf16
@@ -98,7 +98,7 @@ class TrainConfig:
         return int(self.threads)
 
 
-# `from` is a word that Python keeps to itself: the field is added to the finished class, which is then processed again.
+# `from` is a keyword of Python: the field is added to the finished class, which is then processed again.
 TrainConfig.__annotations__["from"] = str | None
 setattr(TrainConfig, "from", field(default=MISSING, init=False, repr=False, compare=False))
 dataclass(TrainConfig)
@@ -106,17 +106,17 @@ dataclass(TrainConfig)
 
 @dataclass
 class LaunchConfig:
-    """How runs are started and found again; nothing of it enters a result."""
+    """How runs are started and resumed. These options do not affect the result of a run."""
 
     nproc: int = MISSING  # ranks of one run
-    gpus_per_job: str = MISSING  # auto or a number of CUDA devices that a job of a sweep has to itself
-    dry_run: bool = MISSING  # compose and check, start nothing
-    rerun: bool = MISSING  # run again what has a record, keeping the old one aside
-    keep_older_code: bool = MISSING  # a record made by other code counts as finished
+    gpus_per_job: str = MISSING  # auto, or the number of CUDA devices reserved for one run of a sweep
+    dry_run: bool = MISSING  # check and describe the runs, start nothing
+    rerun: bool = MISSING  # repeat runs that have a record, and archive the old record
+    keep_older_code: bool = MISSING  # runs of other code count as finished
     most_runs: int = MISSING  # a sweep of more runs is refused
-    fail_fast: bool = MISSING  # after the first failed run of a sweep start no other
-    checkpoint_s: float | None = MISSING  # seconds between checkpoints; 0 after every step, null for none
-    keep_weights: bool = MISSING  # the trained weights stay in the run folder
+    fail_fast: bool = MISSING  # start no other run of a sweep after the first failure
+    checkpoint_s: float | None = MISSING  # seconds between checkpoints; 0: after every step, null: none
+    keep_weights: bool = MISSING  # keep the trained weights in the run folder
 
     @property
     def gpus(self) -> int:
@@ -126,44 +126,48 @@ class LaunchConfig:
 
 @dataclass
 class DefectsConfig:
-    """Faults of the published runs, each a switch; all off by default."""
+    """Defects of the published runs, each a switch; all are off by default."""
 
-    frozen: list[str] = MISSING  # names or prefixes that are frozen where they exist
-    keep_frozen_gradients: bool = MISSING  # their gradients are kept, summed over steps and counted in the clip norm
-    qat_at_eval: bool = MISSING  # fake quantization stays on when the packed model is scored
-    qat_block_bits: int | None = (
-        MISSING  # fake quantization codes the blocks alone, at this many bits; null: exactly what the packer does
-    )
+    frozen: list[str] = MISSING  # names or prefixes of parameters that are frozen, if the model has them
+    keep_frozen_gradients: bool = MISSING  # gradients of frozen parameters add up and count in the clip norm
+    qat_at_eval: bool = MISSING  # the packed model is fake-quantized again when it is scored
+    qat_block_bits: int | None = MISSING  # fake-quantize only the blocks, to this many bits; null: as the quantizer
     average_zero_lr: bool = MISSING  # snapshots at learning rate zero enter the average
-    rope_bf16_frequencies: bool = MISSING  # rotary frequencies rounded to bf16
-    bf16_embedding: bool = MISSING  # embedding tables and their optimizer states kept in bf16
+    rope_bf16_frequencies: bool = MISSING  # rotary frequencies are rounded to bf16
+    bf16_embedding: bool = MISSING  # embedding tables and their optimizer states are kept in bf16
 
 
 @dataclass
 class PathsConfig:
+    """Folders that files are written to."""
+
     out: str = MISSING  # run folders
     cache: str = MISSING  # prepared corpora
 
 
 @dataclass
 class StudyConfig:
-    """What the runs belong to; nothing of it enters a result. pgolf.study.description says what each part means."""
+    """The study that the runs belong to; it does not affect the result of a run. pgolf.study.description explains the
+    parts.
+    """
 
     name: str = MISSING
-    arm: str | None = MISSING  # null: the sorted overrides
-    data: str = ""  # the corpus that the arm is about, a choice of data; empty: any
+    arm: str | None = MISSING  # null: a name made from the overrides
+    data: str = ""  # the choice of data that the arm requires; empty: any
     question: str = MISSING
     source: str = MISSING
     test: str = MISSING  # welch or paired, named before the runs
     smallest_effect_bpb: dict[str, float] = MISSING  # the smallest difference that matters, by scale
     families: dict[str, Any] = MISSING  # {name: {title, baseline, arms, line}}
     published: dict[str, Any] = MISSING  # {arm: {field: value}}
-    published_test: str = MISSING  # one_sample, or nothing
+    published_test: str = MISSING  # one_sample, or empty
     claims: list[Any] = MISSING  # each {text, note, tests: [{family, kind, arms}]}
 
 
 @dataclass
 class Config:
+    """The whole configuration of a run."""
+
     study: StudyConfig = MISSING
     seed: int = MISSING
     device: str = MISSING  # auto, cpu or cuda
@@ -179,7 +183,7 @@ class Config:
 
     @property
     def gpus_per_run(self) -> int:
-        """CUDA devices that one run has to itself, once `auto` has been decided; 0 on a CPU."""
+        """CUDA devices reserved for one run, once `auto` has been decided; 0 on a CPU."""
         return self.launch.gpus if self.device == "cuda" else 0
 
 
@@ -196,48 +200,49 @@ SECTIONS: dict[str, type] = {
 }
 
 
-DECIDED = ("train.threads", "launch.gpus_per_job")  # `auto` or a number on a command line, a number once decided
+DECIDED = ("train.threads", "launch.gpus_per_job")  # text on a command line (`auto` or a number), a number once decided
 
 
 def slot_paths() -> list[str]:
-    """Config paths of all open slots of a configuration. Side inputs are at `model.side_inputs.<name>`."""
-    found = []
+    """Config paths of all open slots except the side inputs, which are at `model.side_inputs.<name>`."""
+    paths = []
     for prefix, section in SECTIONS.items():
         for name, hint in get_type_hints(section).items():
             if hint is Any:
-                found.append(f"{prefix}.{name}".removeprefix("."))
-    return found
+                paths.append(f"{prefix}.{name}".removeprefix("."))
+    return paths
 
 
 def typed_config(resolved: Mapping[str, Any]) -> Config:
-    """The dataclasses of a resolved configuration whose keys and types have been checked. Open slots stay plain data.
+    """A resolved configuration as dataclasses. Its keys and types must be checked before. Open slots stay plain data.
 
-    A section `run`, which a saved configuration has, is left out. Numbers of `DECIDED` options become text.
+    The section `run` of a saved configuration is ignored. Numbers of the options in `DECIDED` become text. Raises
+    TypeError for an unknown key.
     """
     return typed_section(Config, "", {key: value for key, value in resolved.items() if key != "run"})
 
 
 def typed_section(cls: type[T], prefix: str, node: Mapping[str, Any]) -> T:
-    """One closed section at a config path, and the sections in it. Raises TypeError for a key that it does not have."""
+    """The dataclass of a closed section at a config path, with nested sections. Raises TypeError for an unknown key."""
     values: dict[str, Any] = {}
     for key, value in node.items():
         path = f"{prefix}.{key}".removeprefix(".")
         inner = SECTIONS.get(path)
         values[key] = str(value) if path in DECIDED else value if inner is None else typed_section(inner, path, value)
     parent = {key: values.pop(key) for key in ("from",) if key in values}
-    made = cls(**values)
+    section = cls(**values)
     for key, value in parent.items():
-        setattr(made, key, value)
-    return made
+        setattr(section, key, value)
+    return section
 
 
 def plain_config(config: Config) -> dict[str, Any]:
-    """The inverse of `typed_config`: plain containers, decided options as numbers."""
+    """The inverse of `typed_config`: plain containers, with the options in `DECIDED` as numbers where decided."""
     plain: dict[str, Any] = asdict(config)
     for path in DECIDED:
         section, _, key = path.partition(".")
         if str(plain[section][key]).isdecimal():
             plain[section][key] = int(plain[section][key])
-    if plain["study"]["families"] == MISSING:  # of a run: study.json has the rest
+    if plain["study"]["families"] == MISSING:  # the configuration of a run; the rest is in study.json
         plain["study"] = {key: plain["study"][key] for key in ("name", "arm")}
     return plain

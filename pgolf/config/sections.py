@@ -1,4 +1,4 @@
-"""Checks of a configuration as plain data: known keys, types and finite numbers, before it becomes dataclasses."""
+"""Checks a configuration as plain data, before it becomes dataclasses: keys, types and finite numbers."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -11,8 +11,8 @@ from pgolf.machine.typed import fits, wanted
 Resolved = Mapping[str, Any]
 
 
-def at(config: Resolved, path: str) -> Any:
-    """The node at a dotted path; None where there is none."""
+def node_at(config: Resolved, path: str) -> Any:
+    """The value at a dotted path; None if the path does not exist."""
     node: Any = config
     for key in path.split(".") if path else []:
         node = node.get(key) if isinstance(node, Mapping) else None
@@ -20,17 +20,17 @@ def at(config: Resolved, path: str) -> Any:
 
 
 def section_problems(config: Resolved) -> Iterator[str]:
-    """Unknown, missing and unset keys of the closed sections (Hydra's + and ~ get past its own check)."""
+    """Problems of unknown, missing and unset keys of the closed sections. Hydra itself does not check `++` and `~`."""
     for prefix, section in SECTIONS.items():
-        node, known = at(config, prefix), list(get_type_hints(section))
+        node, names = node_at(config, prefix), list(get_type_hints(section))
         dot = f"{prefix}." if prefix else ""
         if not isinstance(node, Mapping):
             yield f"{prefix}: is missing. Remove the override that deletes it"
             continue
         for key in node:
-            if key not in known:
-                yield f"{dot}{key}: no such option ({node[key]}).{suggest(str(key), known)}"
-        for key in known:
+            if key not in names:
+                yield f"{dot}{key}: no such option ({node[key]}).{suggest(str(key), names)}"
+        for key in names:
             if key not in node:
                 yield f"{dot}{key}: is missing. Remove the override that deletes it"
             elif node[key] == "???":
@@ -38,8 +38,9 @@ def section_problems(config: Resolved) -> Iterator[str]:
 
 
 def type_problems(section: Resolved, prefix: str, decided: Mapping[str, Any] | None = None) -> Iterator[str]:
-    """Values of one closed section of a file that are not of the schema's types. decided: types of options that are no
-    longer `auto`.
+    """Problems of values in a closed section that do not have the type of the schema.
+
+    decided: {path: type} of options whose type changes once `auto` has been decided.
     """
     for key, hint in get_type_hints(SECTIONS[prefix]).items():
         name = f"{prefix}.{key}".removeprefix(".")
@@ -49,7 +50,7 @@ def type_problems(section: Resolved, prefix: str, decided: Mapping[str, Any] | N
 
 
 def endless_numbers(config: Resolved, prefix: str = "") -> Iterator[str]:
-    """Floats that are infinite or not a number, wherever they stand."""
+    """Problems of all floats of a configuration that are infinite or NaN."""
     for key, value in config.items():
         path = f"{prefix}{key}"
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""From the YAML of a study to the description that is kept beside its runs."""
+"""From the YAML file of a study to the description in study.json, beside the runs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,15 +10,15 @@ from pgolf.study.description import ADHOC, Study, study_folder, study_from
 
 
 def study_of(run: ComposedRun) -> Study | None:
-    """The study of a run; None for a run of no study. Raises ConfigError for a contradictory description."""
-    section = plain(run.composed)["study"]
-    if section["name"] == ADHOC or not section["families"]:  # a name alone describes nothing
+    """The study of a run; None if it belongs to none. Raises ConfigError for an invalid description."""
+    section = plain(run.cfg)["study"]
+    if section["name"] == ADHOC or not section["families"]:  # a study.name without a description
         return None
-    return described(section, str(run.choices["scale"]))
+    return describe_study(section, str(run.choices["scale"]))
 
 
-def described(section: Mapping[str, Any], scale: str) -> Study:
-    """The description of one study at one scale. Raises ConfigError."""
+def describe_study(section: Mapping[str, Any], scale: str) -> Study:
+    """The description of a study at one scale, from its section of a configuration. Raises ConfigError if invalid."""
     smallest = section["smallest_effect_bpb"]
     if scale not in smallest:
         raise ConfigError(
@@ -26,11 +26,11 @@ def described(section: Mapping[str, Any], scale: str) -> Study:
             "that matters"
         )
     families = [{"name": name, **family} for name, family in section["families"].items()]
-    kept = {key: section[key] for key in ("question", "source", "test", "published", "published_test", "claims")}
+    same = {key: section[key] for key in ("question", "source", "test", "published", "published_test", "claims")}
     try:
         return study_from(
             {
-                **kept,
+                **same,
                 "name": study_folder(section["name"], scale),
                 "scale": scale,
                 "smallest_effect_bpb": smallest[scale],

@@ -1,1 +1,1 @@
-"""One run, from its configuration to its record."""
+"""One run: one configuration with one seed, from the configuration to the record in its folder."""

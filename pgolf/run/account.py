@@ -1,6 +1,4 @@
-"""What a configuration costs, from modules on the meta device: parameters, FLOPs per token, packed bytes before
-compression.
-"""
+"""The cost of a configuration, computed on the meta device: parameters, FLOPs per token, and packed bytes."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -22,6 +20,13 @@ from pgolf.run.artifact import packed_state
 
 @dataclass(frozen=True)
 class Account:
+    """The cost of a configuration.
+
+    total, trained, frozen: numbers of parameters; `trained` counts the trainable parameters, under the name that the
+    record has. by_slot: {config path: parameters}. by_role: {role: parameters}. flops_per_token: of training.
+    payload_bytes: bytes before compression, by quantizer.
+    """
+
     total: int
     trained: int
     frozen: int
@@ -32,7 +37,7 @@ class Account:
 
 
 class WithoutAttention(TorchFunctionMode):
-    """Counts scaled dot-product attention by formula and leaves it out of the matmul count."""
+    """Counts the FLOPs of causal attention by a formula, and hides attention from other counters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,15 +47,17 @@ class WithoutAttention(TorchFunctionMode):
         if func is F.scaled_dot_product_attention:
             q_BHTK = args[0]
             batch, heads, time, head_dim = q_BHTK.shape
-            # Q k^T and its product with v, half of each being masked.
+            # q k^T and its product with v; the causal mask halves each.
             self.flops += 2 * batch * heads * time * time * head_dim
             return torch.empty_like(q_BHTK)
         return func(*args, **(kwargs or {}))
 
 
 def flops_per_token(model: GPT) -> int:
-    """Training FLOPs per token at the trained context: three times the forward's, that is 6 a matmul weight used (a
-    shared core once per pass, a tied table where it is multiplied) plus causal attention, 6 heads head_dim T a layer.
+    """Training FLOPs per token at the context of training: three times those of the forward pass.
+
+    That is 6 per weight of a matrix product plus 6 heads head_dim T per layer for causal attention. A shared block
+    counts once per application, and a tied table once per multiplication.
     """
     time = model.dims.seq_len
     ids = torch.zeros(1, time, dtype=torch.long, device="meta")
@@ -61,7 +68,7 @@ def flops_per_token(model: GPT) -> int:
 
 
 def by_slot(model: GPT) -> dict[str, int]:
-    """Parameters under each config path of the model's first level, each once."""
+    """Numbers of parameters by the first level of their config path; a shared parameter counts once."""
     count: Counter[str] = Counter()
     for name, p in named_tensors(model).items():
         count[".".join(name.split(".")[:2])] += p.numel()
@@ -69,20 +76,22 @@ def by_slot(model: GPT) -> dict[str, int]:
 
 
 def account(config: Config) -> Account:
-    """The account of one resolved configuration; `payload_bytes` has every quantizer of conf/quant and `chosen`, this
-    configuration's.
+    """The cost of a configuration. `payload_bytes` has every choice of conf/quant, and `chosen` for the configured one.
+
+    Raises ConfigError.
     """
     model = build_model(config.model)
     tensors = named_tensors(model)
     frozen = frozen_by(model, config)
     total = sum(p.numel() for p in tensors.values())
-    held = sum(tensors[name].numel() for name in frozen)
+    frozen_count = sum(tensors[name].numel() for name in frozen)
     roles: Counter[str] = Counter()
     for name, role in chosen_roles(model, config.optim.role_of).items():
         roles[role] += tensors[name].numel()
-    made = {
+    quantizers = {
         name: make("quant", node) for name, node in [*quantizer_choices(plain_config(config)), ("chosen", config.quant)]
     }
     shapes = {name: tuple(t.shape) for name, t in packed_state(model).items()}
-    payload = {name: sum(q.payload_bytes(n, shape) for n, shape in shapes.items()) for name, q in made.items()}
-    return Account(total, total - held, held, by_slot(model), dict(roles), flops_per_token(model), payload)
+    payload = {name: sum(q.payload_bytes(n, shape) for n, shape in shapes.items()) for name, q in quantizers.items()}
+    trainable, flops = total - frozen_count, flops_per_token(model)
+    return Account(total, trainable, frozen_count, by_slot(model), dict(roles), flops, payload)

@@ -1,4 +1,4 @@
-"""The packed model: from a trained model to one file, and from that file alone to a fresh model."""
+"""The packed model: written from a trained model, and loaded into a new model from the file alone."""
 
 import hashlib
 from collections.abc import Mapping
@@ -23,12 +23,12 @@ from pgolf.quant.encoding import decode
 from pgolf.slots import Encoded, Quantizer
 
 SHOWN = 5  # problems in a message
-CAP_BYTES = 16_000_000  # decimal, code and packed model together
+CAP_BYTES = 16_000_000  # limit for the code and the packed model together (decimal megabytes)
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A packed model read back."""
+    """A model loaded from a packed file. section: the section `model` of its configuration."""
 
     model: GPT
     section: ModelConfig
@@ -37,25 +37,30 @@ class Artifact:
 
 
 def packed_state(model: nn.Module) -> dict[str, Tensor]:
-    """Everything that the file must hold, under config paths."""
+    """All tensors of a model that are packed, by config path."""
     return {f"{ROOT}.{name}": tensor.detach() for name, tensor in model.state_dict().items()}
 
 
 def encode_state(model: nn.Module, quantizer: Quantizer) -> dict[str, Encoded]:
+    """The packed tensors of a model, by config path."""
     return {name: quantizer.encode(name, tensor.cpu()) for name, tensor in packed_state(model).items()}
 
 
 def pack(model: nn.Module, section: ModelConfig, tokenizer: Path, quantizer: Quantizer, path: Path) -> int:
-    """Quantize, compress and write a model. Returns the file's bytes; the same state gives the same bytes."""
+    """Quantize, compress and write a model. Returns the size of the file in bytes.
+
+    section: of the model's configuration. tokenizer: the file whose hash is stored. Equal weights give equal files.
+    Raises OSError.
+    """
     header = {"model": asdict(section), "tokenizer_sha256": hashlib.sha256(tokenizer.read_bytes()).hexdigest()}
     return write_container(path, header, encode_state(model, quantizer), quantizer.codec, quantizer.level)
 
 
 def section_problems(section: Any) -> list[str]:
-    """What keeps the `model` section of a stranger's file from being one: keys, types, classes and numbers."""
+    """Problems of the section `model` of an untrusted file: its keys, types, classes and numbers."""
     hints = get_type_hints(ModelConfig)
     if not isinstance(section, dict) or section.keys() != hints.keys():
-        return ["model: has other keys than a model section"]
+        return ["model: its keys are not those of a model section"]
     if problems := list(type_problems(section, "model")):
         return problems
     slots = {f"model.{key}": section[key] for key, hint in hints.items() if hint is Any}
@@ -66,22 +71,23 @@ def section_problems(section: Any) -> list[str]:
 
 
 def check_counts(section: Mapping[str, Any], encoded: Mapping[str, Encoded]) -> None:
-    """No count in the description may exceed what the tensors can fill: building it would take for ever. Raises
-    ArtifactError.
+    """Raise ArtifactError if a number in a section exceeds what the tensors can fill.
+
+    Building such a model could take very long.
     """
     most = max((side for e in encoded.values() for side in e.shape), default=0)
     slots = [node for node in section.values() if isinstance(node, Mapping)]
     for slot in [*slots, *(s for node in slots for s in node.values() if isinstance(s, Mapping))]:
         for key, value in slot.items():
             if isinstance(value, int) and value > most:
-                raise ArtifactError(f"describes a model that its tensors do not fill ({key}={value})")
+                raise ArtifactError(f"its tensors are too few for the model that it describes ({key}={value})")
     for key in ("layers", "unique_blocks"):
         if section[key] > len(encoded):
-            raise ArtifactError(f"describes a model that its tensors do not fill ({key}={section[key]})")
+            raise ArtifactError(f"its tensors are too few for the model that it describes ({key}={section[key]})")
 
 
-def built(section: ModelConfig) -> GPT:
-    """The model of a stranger's section. Raises ArtifactError for numbers that a class of it does not take."""
+def build_untrusted(section: ModelConfig) -> GPT:
+    """The model of a section of an untrusted file. Raises ArtifactError if a class rejects a number."""
     try:
         return build_model(section)
     except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:
@@ -90,7 +96,7 @@ def built(section: ModelConfig) -> GPT:
 
 
 def unpack(path: Path, device: torch.device) -> Artifact:
-    """A fresh model built from the file alone, in fp32. Raises ArtifactError and nothing else."""
+    """A new model from a packed file alone, in fp32, on a device. Raises ArtifactError."""
     header, encoded = read_container(path)
     try:
         if header.keys() != {"model", "tokenizer_sha256"} or not isinstance(header["tokenizer_sha256"], str):
@@ -100,14 +106,14 @@ def unpack(path: Path, device: torch.device) -> Artifact:
             raise ArtifactError("describes a model that cannot be built. " + "; ".join(problems[:SHOWN]))
         check_counts(section, encoded)
         config = ModelConfig(**section)
-        model = built(config)
+        model = build_untrusted(config)
         tensors = packed_state(model)
-        differ = sorted(set(tensors) ^ set(encoded)) or [
+        differing = sorted(set(tensors) ^ set(encoded)) or [
             name for name, t in tensors.items() if tuple(t.shape) != encoded[name].shape
         ]
-        if differ:
+        if differing:
             raise ArtifactError(
-                f"its tensors are not those of the model that it describes ({', '.join(differ[:SHOWN])})"
+                f"its tensors are not those of the model that it describes ({', '.join(differing[:SHOWN])})"
             )
         model.load_state_dict({name.removeprefix(f"{ROOT}."): decode(encoded[name]) for name in tensors}, assign=True)
     except ArtifactError as error:

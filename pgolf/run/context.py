@@ -1,4 +1,4 @@
-"""What the parts of one run share: its configuration, its corpus, how it is evaluated, and its ranks."""
+"""The objects that the parts of one run share: its configuration, ranks, corpus and evaluation."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from pgolf.machine.ranks import Ranks
 
 @dataclass(frozen=True)
 class RunContext:
-    """config: checked, every `auto` decided. stream: the training batches of the corpus."""
+    """The shared objects of one run. config: checked, every `auto` decided. stream: the training batches."""
 
     config: Config
     ranks: Ranks

@@ -1,5 +1,6 @@
-"""One run, from a resolved configuration to its record: train, score, pack, load the packed file into a fresh model,
-score that.
+"""Executes one run, from a resolved configuration to its record.
+
+The steps are: train, score, pack, load the packed file into a new model, and score that model.
 """
 
 import time
@@ -39,9 +40,9 @@ from pgolf.records.record import STATE, write_record
 from pgolf.run.account import Account, account
 from pgolf.run.context import RunContext, open_context
 from pgolf.run.finish import ERROR, finish_run
-from pgolf.run.provenance import CodeSums, code_fields, code_sums, loaded_code, record_head
+from pgolf.run.provenance import CodeHashes, code_fields, code_hashes, loaded_code, record_head
 from pgolf.run.record import measured_fields, summary
-from pgolf.run.trained import TrainedModel, keep_trained, take_trained
+from pgolf.run.trained import TrainedModel, load_trained, save_trained
 from pgolf.training.checkpoint import FOLDER, Checkpoints
 from pgolf.training.defects import Bf16Masters
 from pgolf.training.gradient_watch import GradientWatch
@@ -49,28 +50,28 @@ from pgolf.training.loop import LoopSettings, Training, train
 from pgolf.training.runlog import RunLog
 
 WRITING = ".writing.lock"
-# What must be unchanged for a run to go on from its checkpoint.
+# Fields of a record that must be unchanged for a run to resume from its checkpoint.
 KEY = ("fingerprint", "seed", "code_files", "versions.torch")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a record says before anything is measured, and the source files behind it."""
+    """head: the fields of a record that are known before anything is measured. code: hashes of the source files."""
 
     head: Mapping[str, Any]
-    code: CodeSums
+    code: CodeHashes
 
 
 def execute(config: Config, folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Run in this process (one rank of it under torchrun) and leave the record. Resumes from a checkpoint, if any.
+    """Execute a run in this process, which is one rank of it under torchrun. Returns the record, and writes it.
 
-    config: every `auto` decided. identity: study, arm, overrides, fingerprint and choices, as they stand in the record.
-    Whatever goes wrong is recorded, with the traceback in error.txt, and not raised; KeyboardInterrupt is recorded and
-    raised. Raises OSError where the folder cannot be written.
+    The run resumes from its checkpoint, if there is one. config: every `auto` decided. identity: study, arm, overrides,
+    fingerprint and choices, for the record. Errors are recorded, with the traceback in error.txt, and not raised.
+    KeyboardInterrupt is recorded and raised. Raises OSError if the folder cannot be written.
     """
     torch.set_num_threads(config.train.cpu_threads)
     torch.use_deterministic_algorithms(config.device == "cpu")
-    device, code = torch.device(config.device), code_sums(loaded_code())
+    device, code = torch.device(config.device), code_hashes(loaded_code())
     with (
         interruptible(),
         joined_ranks(device) as ranks,
@@ -99,28 +100,32 @@ def execute(config: Config, folder: Path, identity: Mapping[str, Any]) -> dict[s
 
 @contextmanager
 def writer_of(folder: Path, ranks: Ranks) -> Iterator[None]:
-    """One process writes in a run folder; a second one waits. What a killed one left half-written is removed."""
+    """A context in which no other process writes to a run folder: a second process waits.
+
+    Partly written files of killed processes are removed at the start. Only the first rank holds the lock.
+    """
     if not ranks.is_first:
         yield
         return
     with locked(folder / WRITING):
-        for place in (folder, folder / FOLDER):
-            files.remove_partials(place)
+        for parent in (folder, folder / FOLDER):
+            files.remove_partials(parent)
         yield
 
 
 def describe_error(error: BaseException, folder: Path) -> str:
-    """An exception in a line: ours as they are, those of the file system by file and reason. folder: where the error
-    names no file.
-    """
+    """An exception in one line. folder: named if an error of the file system does not name a file."""
     if isinstance(error, OSError) and error.strerror:
         return files.describe_os_error(error, folder)
     return str(error) if isinstance(error, PgolfError) else f"{type(error).__name__}: {error}"
 
 
 def record_failure(folder: Path, record: dict[str, Any], ranks: Ranks) -> dict[str, Any]:
-    """Keep the traceback of the exception at hand and write the record."""
-    with suppress(OSError):  # the record says as much, and is tried next
+    """Write the traceback of the current exception and, on the first rank, the record. Returns the record.
+
+    Raises OSError if the record cannot be written.
+    """
+    with suppress(OSError):  # the record contains the error too, and is written next
         files.write_lines(
             folder / (ERROR if ranks.is_first else f"error-rank{ranks.rank}.txt"), [traceback.format_exc()]
         )
@@ -130,17 +135,21 @@ def record_failure(folder: Path, record: dict[str, Any], ranks: Ranks) -> dict[s
 
 
 def measure(config: Config, folder: Path, ranks: Ranks, log: RunLog, origin: Origin) -> dict[str, Any]:
-    """Train or take trained weights, score, pack and score again. Returns the measured fields of the record."""
+    """Train a model, or load trained weights; score it, pack it, and score the packed file.
+
+    Returns the measured fields of the record. Raises PgolfError, OSError, KeyboardInterrupt, and what a component
+    raises.
+    """
     began = time.perf_counter()
     context = open_context(config, ranks)
     model, costs, parent = build_model(config.model), account(config), config.train.parent
     with StopRequest() as stop:
         key = {**{name: origin.head[name] for name in KEY}, "data_sha": context.corpus.data_sha}
 
-        def asked() -> bool:
+        def must_stop() -> bool:
             return stop.asked if ranks.world == 1 else ranks.any(stop.asked, context.device)
 
-        keeper = Checkpoints(key, log, asked, every_s=config.launch.checkpoint_s)
+        keeper = Checkpoints(key, log, must_stop, every_s=config.launch.checkpoint_s)
         if keeper.step is None:
             log.say(start_line(context, costs))
             log.event("start", parameters=costs.total, prepare_s=round(time.perf_counter() - began, 3))
@@ -150,16 +159,17 @@ def measure(config: Config, folder: Path, ranks: Ranks, log: RunLog, origin: Ori
         if parent is None:
             trained = train_model(context, model, log, keeper)
         else:
-            trained = take_trained(Path(parent), model, context.device)
+            trained = load_trained(Path(parent), model, context.device)
     if ranks.is_first and config.launch.keep_weights and parent is None:
-        trained = keep_trained(folder, model, trained)
+        trained = save_trained(folder, model, trained)
     finish = finish_run(context, model, trained, folder, log)
     sources = {*loaded_code(), *trained.code_files}
-    code = code_fields({**code_sums(sources), **origin.code})  # what was loaded at the start is what ran
+    code = code_fields({**code_hashes(sources), **origin.code})  # the hashes taken at the start are valid
     return {**measured_fields(context, costs, trained.trace, finish, code), **trained.origin}
 
 
 def start_line(context: RunContext, costs: Account) -> str:
+    """The first line of a log: model, corpus and machine."""
     corpus, config = context.corpus, context.config
     return (
         f"{costs.total:,} parameters ({costs.frozen:,} frozen), {corpus.corpus.name}: "
@@ -169,7 +179,7 @@ def start_line(context: RunContext, costs: Account) -> str:
 
 
 def train_model(context: RunContext, model: GPT, log: RunLog, keeper: Checkpoints) -> TrainedModel:
-    """Draw the initial weights and train them; the model has the trained weights afterwards."""
+    """Draw the initial weights of a model and train it in place. Returns the trace and the average of the weights."""
     config, ranks = context.config, context.ranks
     start_weights(model, config.model, config.seed, context.device)
     optimizers, averaging = build_optimizers(model, config, ranks), build_averaging(config.optim)
@@ -182,12 +192,12 @@ def train_model(context: RunContext, model: GPT, log: RunLog, keeper: Checkpoint
 
 
 def make_training(context: RunContext, model: GPT, optimizers: OptimizersByRole, averaging: Averaging) -> Training:
-    """Everything that the training loop needs, as the configuration has it."""
+    """The input of the training loop, from a configuration."""
     config, corpus = context.config, context.corpus
     tensors, roles = named_tensors(model), chosen_roles(model, config.optim.role_of)
     budget, defects = build_budget(config.train), config.defects
     trainable = {name: tensors[name] for names in optimizers.names.values() for name in names}
-    tables = [p for name, p in trainable.items() if roles[name] == "embedding"]
+    embeddings = [p for name, p in trainable.items() if roles[name] == "embedding"]
     frozen = sorted(optimizers.frozen) if defects.keep_frozen_gradients else []
     all_optimizers = list(optimizers.optimizers.values())
     return Training(
@@ -202,12 +212,13 @@ def make_training(context: RunContext, model: GPT, optimizers: OptimizersByRole,
         averaging=averaging,
         quantized=FakeQuantized(model, build_fake(config, build_quantizer(config))),
         frozen_with_gradients=[tensors[name] for name in frozen],
-        masters=Bf16Masters(tables, all_optimizers) if defects.bf16_embedding else None,
+        masters=Bf16Masters(embeddings, all_optimizers) if defects.bf16_embedding else None,
         watch=GradientWatch(trainable),
     )
 
 
 def loop_settings(config: Config) -> LoopSettings:
+    """The settings of the training loop. With compilation, there is at least one priming step."""
     train = config.train
     return LoopSettings(
         device=torch.device(config.device),
@@ -216,7 +227,7 @@ def loop_settings(config: Config) -> LoopSettings:
         grad_clip_norm=config.optim.grad_clip_norm,
         log_every=train.log_every,
         val_every=train.val_every,
-        priming_steps=max(train.priming_steps, 1 if train.compile == "on" else 0),  # compilation is not timed
+        priming_steps=max(train.priming_steps, 1 if train.compile == "on" else 0),
         bf16=train.precision == "bf16",
         qat_below=train.qat_below,
     )

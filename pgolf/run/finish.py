@@ -1,4 +1,4 @@
-"""After training: score, average, pack, load the packed file into a fresh model, and score that."""
+"""The steps after training: score, average, pack, load the packed file into a new model, and score that model."""
 
 import time
 from collections.abc import Mapping
@@ -22,7 +22,11 @@ ERROR = "error.txt"
 
 @dataclass(frozen=True)
 class Finish:
-    """What a trained and packed run measured. extra: further scores of the evaluation mode, by name of the field."""
+    """Measurements after training. Times are in seconds.
+
+    averaged_bpb: None without an average. packed: the score of the packed file. extra: further scores of the
+    evaluation, by name of their field in the record.
+    """
 
     live: Score
     averaged_bpb: float | None
@@ -34,17 +38,20 @@ class Finish:
 
 
 def finish_run(context: RunContext, model: GPT, trained: TrainedModel, folder: Path, log: RunLog) -> Finish:
-    """Score the live model, then its average if there is one, pack that, and score what the packed file gives."""
+    """Score the live model, load and score the average if there is one, pack the model, and score the packed file.
+
+    The model has the averaged weights afterwards. Raises OSError, PgolfError.
+    """
     config, evaluation = context.config, context.evaluation
     log.say("scoring the live model")
     began = time.perf_counter()
     live = evaluation(model)
     eval_s = time.perf_counter() - began
-    averaged = None
+    averaged_bpb = None
     if trained.average is not None:
         log.say("scoring the averaged model")
         load_average(model, trained.average)
-        averaged = evaluation(model)
+        averaged_bpb = evaluation(model).bpb
     path, quantizer = folder / ARTIFACT, build_quantizer(config)
     log.say("packing")
     began = time.perf_counter()
@@ -57,7 +64,6 @@ def finish_run(context: RunContext, model: GPT, trained: TrainedModel, folder: P
     fake = build_fake(config, quantizer) if fake_at_eval else None
     fresh = unpack(path, context.device).model
     packed = evaluation(fresh, fake)
-    averaged_bpb = None if averaged is None else averaged.bpb
     times = {"eval_s": round(eval_s, 3), "pack_s": round(pack_s, 3)}
     log.event("final", val_bpb_live=live.bpb, val_bpb_averaged=averaged_bpb, val_bpb=packed.bpb, **times)
     return Finish(live, averaged_bpb, packed, evaluation.extra(fresh, fake), path.stat().st_size, pack_s, eval_s)
@@ -65,7 +71,7 @@ def finish_run(context: RunContext, model: GPT, trained: TrainedModel, folder: P
 
 @torch.no_grad()
 def load_average(model: GPT, average: Mapping[str, torch.Tensor]) -> None:
-    """Put averaged weights in place of the live ones; a frozen tensor has no average and keeps its bytes."""
+    """Replace the live weights of a model by their averages. A frozen tensor has no average and keeps its values."""
     tensors = named_tensors(model)
-    for name, average_of in average.items():
-        tensors[name].copy_(average_of)
+    for name, mean in average.items():
+        tensors[name].copy_(mean)

@@ -1,4 +1,4 @@
-"""What a number came from: code, versions, machine. No torch state is touched."""
+"""The origin of a result: code, versions and machine. Nothing here changes the state of torch."""
 
 import ast
 import hashlib
@@ -20,7 +20,7 @@ from pgolf.records.record import flat
 PACKAGE = Path(__file__).resolve().parents[1]
 LIBRARIES = ("torch", "numpy", "sentencepiece", "zstandard", "hydra-core")
 WORKER = "sweep/worker.py"
-# Commands.
+# Commands, whose source files do not affect a result.
 OTHERS = (
     "train",
     "__main__",
@@ -37,39 +37,38 @@ OTHERS = (
 
 
 def imported_files(start: Iterable[str]) -> set[str]:
-    """Files of the package, relative to it, that some of its files import, directly or through others; themselves
-    included.
+    """Files of the package that the start files import, directly or indirectly, and the start files themselves.
+
+    All names are relative to the package.
     """
-    found, todo = set(), list(start)
+    names, todo = set(), list(start)
     while todo:
         name = todo.pop()
-        if name in found or not (PACKAGE / name).is_file():
+        if name in names or not (PACKAGE / name).is_file():
             continue
-        found.add(name)
+        names.add(name)
         stat = (PACKAGE / name).stat()
         todo += imports_of(name, stat.st_mtime_ns, stat.st_size)
-    return found
+    return names
 
 
 @lru_cache(maxsize=1024)
 def imports_of(name: str, _mtime_ns: int, _size: int) -> tuple[str, ...]:
-    """Files that one file of the package may name in its imports, those that do not exist included; read once while it
-    stays as it is.
-    """
-    named: list[str] = []
+    """Files of the package that one of its files may import; some may not exist. Cached until the file changes."""
+    candidates: list[str] = []
     for node in ast.walk(ast.parse((PACKAGE / name).read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE.name:
             for dotted in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
                 inside = "/".join(dotted.split(".")[1:])
-                named += [f"{inside}.py", f"{inside}/__init__.py".removeprefix("/")]
-    return tuple(named)
+                candidates += [f"{inside}.py", f"{inside}/__init__.py".removeprefix("/")]
+    return tuple(candidates)
 
 
 def loaded_code() -> list[str]:
-    """The source files, relative to the package, that a worker has loaded at this point.
+    """The source files that a worker has loaded at this point, relative to the package.
 
-    A single run trains inside the supervising command; what only a command imports is left out, so that a result has
-    one code_sha and one size however it was started.
+    A single run trains inside the process of a command. Files that only commands import are left out, so that the hash
+    and the size of the code do not depend on how a run was started.
     """
     files = {
         Path(f).resolve()
@@ -81,37 +80,35 @@ def loaded_code() -> list[str]:
     return sorted((loaded | {WORKER}) - (imported_files(f"{name}.py" for name in OTHERS) - workers))
 
 
-CodeSums = Mapping[str, tuple[str, int]]
+CodeHashes = Mapping[str, tuple[str, int]]
 
 
-def code_sums(files: Iterable[str]) -> CodeSums:
+def code_hashes(files: Iterable[str]) -> CodeHashes:
     """{name: (sha256, bytes)} of source files, named relative to the package. A missing file counts as empty."""
     contents = {name: path.read_bytes() if (path := PACKAGE / name).is_file() else b"" for name in sorted(files)}
     return {name: (hashlib.sha256(content).hexdigest(), len(content)) for name, content in contents.items()}
 
 
-def code_fields(sums: CodeSums) -> dict[str, Any]:
-    """The code of a run as its record has it: one sum, its size, and a short sum a file."""
-    whole = hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
-    size = sum(size for _, size in sums.values())
+def code_fields(hashes: CodeHashes) -> dict[str, Any]:
+    """Fields of a record about the code: one hash, the size in bytes, and a short hash per file."""
+    whole = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+    size = sum(size for _, size in hashes.values())
     return {
         "code_sha": whole,
         "code_bytes": size,
-        "code_files": [f"{name} {sha[:SHORT]}" for name, (sha, _) in sums.items()],
+        "code_files": [f"{name} {sha[:SHORT]}" for name, (sha, _) in hashes.items()],
     }
 
 
 def changed_code(code_files: Iterable[str]) -> list[str]:
-    """Which files of a record's `code_files` are not what they were."""
-    noted = dict(str(line).rpartition(" ")[::2] for line in code_files)
-    now = code_sums(noted)
-    return [name for name in noted if now[name][0][:SHORT] != noted[name]]
+    """Names of the files that have changed since a record was written. code_files: its field of that name."""
+    before = dict(str(line).rpartition(" ")[::2] for line in code_files)
+    now = code_hashes(before)
+    return [name for name in before if now[name][0][:SHORT] != before[name]]
 
 
 def tree_sha(*folders: Path) -> str:
-    """SHA-256 over the sources and configurations below some folders: what a sweep must find unchanged from its first
-    job to its last.
-    """
+    """SHA-256 of the names and contents of all Python and YAML files below some folders."""
     digest = hashlib.sha256()
     for folder in folders:
         for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".yaml") and p.is_file()):
@@ -122,21 +119,21 @@ def tree_sha(*folders: Path) -> str:
 
 
 def git(*words: str) -> str | None:
-    """What git says in the folder of the package; None where it refuses or is not there."""
+    """The output of a git command in the folder of the package; None if it fails or git is not installed."""
     try:
-        done = subprocess.run(["git", "-C", str(PACKAGE), *words], capture_output=True, timeout=10, check=True)
+        result = subprocess.run(["git", "-C", str(PACKAGE), *words], capture_output=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.decode("utf-8", errors="replace").strip()
+    return result.stdout.decode("utf-8", errors="replace").strip()
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of the checkout that holds the package, whether anything there is uncommitted, and a SHA-256 of that; None
-    without a checkout.
+    """Fields of a record: the commit of the checkout, whether it has uncommitted changes, and a SHA-256 of these.
 
-    The sum covers `git diff HEAD` and the contents of untracked files that are not ignored.
+    The hash covers `git diff HEAD` and the contents of untracked files that are not ignored. All fields are None if the
+    package is not part of a checkout.
     """
-    # Installed, inside somebody else's checkout perhaps.
+    # An installed package may lie inside another checkout.
     if git("ls-files", "--error-unmatch", str(Path(__file__).resolve())) is None:
         return {"git_sha": None, "git_dirty": None, "git_diff_sha": None}
     top = Path(git("rev-parse", "--show-toplevel") or ".")
@@ -158,18 +155,18 @@ def git_state() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and of the libraries that touch the numbers."""
-    found: dict[str, str | None] = {"versions.python": platform.python_version()}
+    """Versions of Python and of the libraries that affect results; None for a library that is not installed."""
+    fields: dict[str, str | None] = {"versions.python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[f"versions.{name}"] = version(name)
+            fields[f"versions.{name}"] = version(name)
         except PackageNotFoundError:
-            found[f"versions.{name}"] = None
-    return found
+            fields[f"versions.{name}"] = None
+    return fields
 
 
 def machine_limits() -> dict[str, Any]:
-    """CPU cores and bytes of memory that this process may use, and what decided each. They belong to no fingerprint."""
+    """Limits of this process: CPU cores, bytes of memory, and the source of each limit. No part of a fingerprint."""
     cpu, memory = cpu_limit(), memory_limit()
     return {
         "limits.cpu_cores": cpu.amount,
@@ -180,9 +177,7 @@ def machine_limits() -> dict[str, Any]:
 
 
 def record_head(config: Config, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record says of a run however it ended: which one it is, its configuration, code, versions, device and
-    threads.
-    """
+    """Fields of a record that are known before a run starts: identity, configuration, versions and machine."""
     return {
         **identity,
         "seed": config.seed,

@@ -19,7 +19,7 @@ from pgolf.training.loop import Trace
 def measured_fields(
     context: RunContext, costs: Account, trace: Trace, finish: Finish, code: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The measured fields of a record. code: the fields about source files."""
+    """The measured fields of a record. code: the fields about the source files, from `code_fields`."""
     config, corpus, train = context.config, context.corpus, context.config.train
     tokens = trace.steps * train.batch_tokens
     total_bytes = finish.model_bytes + code["code_bytes"]
@@ -64,31 +64,33 @@ def measured_fields(
     }
 
 
-def shown(value: float | None, form: str = ".4f") -> str:
-    """A number of a record, which holds null for one that was not finite."""
+def decimal(value: float | None, form: str = ".4f") -> str:
+    """A number of a record as text. None, which replaces a number that is not finite, is `not finite`."""
     return "not finite" if value is None else format(value, form)
 
 
 def summary(record: Mapping[str, Any], folder: Path) -> str:
-    """A run in a few lines."""
+    """A finished run in a few lines, from its record."""
     if record["status"] != "ok":
         return f"{record['status']}: {record['error']}\n  traceback: {folder / ERROR}"
     cap = "under" if record["under_cap"] else "OVER"
     return "\n".join(
         [
-            f"val bpb   {shown(record['val_bpb'])} from the packed file, {shown(record['val_bpb_live'])} live"
+            f"val bpb   {decimal(record['val_bpb'])} from the packed file, {decimal(record['val_bpb_live'])} live"
             f"  ({record['val_targets']:,} targets, {record['eval_mode']})",
             f"bytes     {record['total_bytes']:,} = {record['model_bytes']:,} model + {record['code_bytes']:,} code, "
             f"{cap} the cap of {record['cap_bytes']:,}",
             f"training  {record['steps']:,} steps, {record['tokens']:,} tokens in {record['train_s']:.1f} s, "
-            f"{shown(record['tokens_per_s'], ',.0f')} tokens/s",
+            f"{decimal(record['tokens_per_s'], ',.0f')} tokens/s",
             f"record    {folder / RECORD}",
         ]
     )
 
 
 def one_line(record: Mapping[str, Any]) -> str:
-    """A run in a line."""
+    """A finished run in one line, from its record."""
     if record["status"] != "ok":
         return f"{record['status']}: {record['error']}"
-    return f"val_bpb {shown(record['val_bpb'])}, {record['total_bytes']:,} bytes, {record['train_s']:.1f} s of training"
+    return (
+        f"val_bpb {decimal(record['val_bpb'])}, {record['total_bytes']:,} bytes, {record['train_s']:.1f} s of training"
+    )

@@ -1,4 +1,4 @@
-"""A trained model at the door of its ending: as the loop left it, or as another run left it on disk."""
+"""A trained model, ready to be scored and packed: from this run's loop, or loaded from another run."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,11 @@ from pgolf.training.loop import Trace
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What the ending needs beside the model: the trace, the average where there is one, and, for another run's
-    weights, whose they are and the source files that made them."""
+    """The results of training beside the model itself.
+
+    average: averaged weights, if any. origin: fields of the record about the weights. code_files: for weights of
+    another run, the names of the source files that trained them.
+    """
 
     trace: Trace
     average: Mapping[str, Tensor] | None
@@ -30,53 +33,52 @@ class TrainedModel:
 
 
 def weights_sha(folder: Path) -> str:
-    """SHA-256 of the weights that a run left. Raises PgolfError where there are none."""
+    """SHA-256 of the weights in a run folder. Raises PgolfError if they cannot be read."""
     try:
         files = [folder / WEIGHTS, *([folder / AVERAGED] if (folder / AVERAGED).exists() else [])]
         return hashlib.sha256(
             b"".join(hashlib.sha256(read_regular(path, MAX_STATE_BYTES)).digest() for path in files)
         ).hexdigest()
     except ValueError as error:
-        raise PgolfError(f"train.from: {folder / FOLDER}: a file of weights cannot be read, for {error}") from None
+        raise PgolfError(f"train.from: {folder / FOLDER}: a file of weights cannot be read, because {error}") from None
     except OSError as error:
         remedy = "Train that run again with launch.keep_weights=true launch.rerun=true"
         raise PgolfError(f"train.from: {folder / WEIGHTS} cannot be read ({error.strerror}). {remedy}") from None
 
 
-def keep_trained(folder: Path, model: GPT, trained: TrainedModel) -> TrainedModel:
-    """Leave live and averaged weights in the run folder, and their hash for its record. Raises OSError."""
+def save_trained(folder: Path, model: GPT, trained: TrainedModel) -> TrainedModel:
+    """Save live and averaged weights in the run folder. Returns `trained` with their hash. Raises OSError."""
     save_weights(folder, WEIGHTS, named_tensors(model))
     if trained.average is not None:
         save_weights(folder, AVERAGED, trained.average)
     return replace(trained, origin={"weights_sha": weights_sha(folder)})
 
 
-def described(weights: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    """Shape and type of each tensor."""
+def shapes_and_types(weights: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
     return {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()}
 
 
-def take_trained(parent: Path, model: GPT, device: torch.device) -> TrainedModel:
-    """Give a model on the meta device the weights of another run; its record says how they were trained. Raises
-    PgolfError.
+def load_trained(parent: Path, model: GPT, device: torch.device) -> TrainedModel:
+    """Load the weights of another run into a model on the meta device. parent: the folder of that run.
+
+    Returns the results of its training, from its record. Raises PgolfError.
     """
     record = read_record(parent)
     if record is None or record["status"] != "ok":
-        raise PgolfError(f"train.from: {parent} holds no finished run. Run it first")
+        raise PgolfError(f"train.from: {parent} contains no finished run. Run it first")
     sha = weights_sha(parent)
     if record.get("weights_sha") not in (None, sha):  # older records have none
         raise DamagedFile(
             parent / FOLDER,
-            "does not hold the weights that its run left",
+            "does not contain the weights of its run",
             "Train that run again with launch.rerun=true",
         )
     model.to_empty(device=device)
     tensors, live = named_tensors(model), load_weights(parent, WEIGHTS)
     average = load_weights(parent, AVERAGED) if (parent / AVERAGED).exists() else None
-    alike = described(live) == described(tensors) and (
-        average is None or described(average).items() <= described(tensors).items()
-    )
-    if not alike:
+    expected = shapes_and_types(tensors)
+    has_average = average is None or shapes_and_types(average).items() <= expected.items()
+    if shapes_and_types(live) != expected or not has_average:
         raise PgolfError(
             f"train.from: the weights of {parent} are not those of this model. Train that run again with "
             "launch.rerun=true"

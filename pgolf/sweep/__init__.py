@@ -1,1 +1,1 @@
-"""Many runs: what has run, what remains, and the jobs that run it."""
+"""Many runs: their states, the plan of a sweep, and the jobs that a launcher starts."""

@@ -1,4 +1,4 @@
-"""`launch.dry_run=true`: for every run its costs, an estimate of its time, and what this machine lacks for it."""
+"""`launch.dry_run=true`: prints the cost of every run, an estimate of its time, and missing resources."""
 
 import sys
 import time
@@ -15,22 +15,24 @@ from pgolf.config.schema import Config
 from pgolf.errors import PgolfError
 from pgolf.records.record import RECORD
 from pgolf.run.account import Account, account
-from pgolf.run.memory import Memory, estimates, in_words
+from pgolf.run.memory import Memory, estimates, memory_text
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import State
-from pgolf.sweep.sweep import counted, each_once, minutes, record_or_none
+from pgolf.sweep.sweep import count_text, duration_text, record_or_none, unique_runs
 
-LOOKED_AT = 50  # earlier runs whose speed is asked for
-GUESS = 0.5  # of a plain matrix product's speed that training reaches; only where no earlier run tells
-MATRIX = 512
+MOST_RECORDS = 50  # earlier runs that are read for their speed
+EFFICIENCY = 0.5  # assumed speed of training relative to a plain matrix product, if there is no earlier run
+MATRIX = 512  # rows and columns of that product
 
 
 def flops_per_s(out: Path, device: str, threads: int) -> tuple[float, str]:
-    """Training FLOPs a second of earlier runs below `out` on this device at this thread count, or a guess; and which it
-    is.
+    """(training FLOPs per second, the source of this number in words).
+
+    The median of earlier runs below `out` with the same device and number of threads; without such runs an estimate
+    from the speed of a matrix product.
     """
-    found = []
-    for path in list(out.glob(f"*/*/seed*/{RECORD}"))[-LOOKED_AT:]:
+    speeds = []
+    for path in list(out.glob(f"*/*/seed*/{RECORD}"))[-MOST_RECORDS:]:
         record = record_or_none(path.parent)
         if (
             record
@@ -38,34 +40,36 @@ def flops_per_s(out: Path, device: str, threads: int) -> tuple[float, str]:
             and record["threads"] == threads
             and (record["device"] == "cpu") == (device == "cpu")
         ):
-            found.append(record["flops_per_token"] * record["tokens"] / (record["train_s"] + record["eval_s"]))
-    if found:
-        return median(found), f"from the speed of {len(found)} earlier run{'s' if len(found) > 1 else ''}"
+            speeds.append(record["flops_per_token"] * record["tokens"] / (record["train_s"] + record["eval_s"]))
+    if speeds:
+        return median(speeds), f"from the speed of {count_text(len(speeds), 'earlier run')}"
     a = torch.ones(MATRIX, MATRIX, device=device)
     _ = float((a @ a).sum())
     began, times = time.perf_counter(), 20
     for _number in range(times):
         a = a @ a * (1 / MATRIX)
     _ = float(a.sum())
-    return GUESS * times * 2 * MATRIX**3 / (time.perf_counter() - began), "a guess from the speed of a matrix product"
+    speed = EFFICIENCY * times * 2 * MATRIX**3 / (time.perf_counter() - began)
+    return speed, "a rough estimate from the speed of a matrix product"
 
 
 def duration(config: Config, costs: Account, rate: float) -> tuple[float, str]:
-    """(seconds of training of one run, the same in words): from its FLOPs, or from a budget in seconds, with the steps
-    that fit into it here.
+    """(seconds of training of one run, the same in words). rate: training FLOPs per second.
+
+    For a budget in seconds, the words give the number of steps that fit into it.
     """
     budget, step_s = build_budget(config.train), costs.flops_per_token * config.train.batch_tokens / rate
     if budget.steps is None:
         steps = budget.limit_s / step_s
         digits = 0 if steps >= 10 else 1
-        return budget.limit_s, f"stops after {minutes(budget.limit_s)}, about {steps:,.{digits}f} steps here"
-    return step_s * budget.steps, f"about {minutes(step_s * budget.steps)}"
+        return budget.limit_s, f"stops after {duration_text(budget.limit_s)}, about {steps:,.{digits}f} steps here"
+    return step_s * budget.steps, f"about {duration_text(step_s * budget.steps)}"
 
 
-def too_large(config: Config, estimated: Mapping[str, Memory]) -> list[str]:
-    """A problem where the estimated memory exceeds that of this machine."""
+def memory_problems(config: Config, by_precision: Mapping[str, Memory]) -> list[str]:
+    """One problem if the estimated memory exceeds that of this machine."""
     available, precision = device_memory_bytes(config.device), config.train.precision
-    needed = estimated[precision].total * (1 if config.device == "cuda" else config.launch.nproc)
+    needed = by_precision[precision].total * (1 if config.device == "cuda" else config.launch.nproc)
     if available is None or needed <= available:
         return []
     return [
@@ -74,29 +78,29 @@ def too_large(config: Config, estimated: Mapping[str, Memory]) -> list[str]:
     ]
 
 
-def absent_data(config: Config) -> list[str]:
-    """What a corpus would have to fetch first."""
+def data_problems(config: Config) -> list[str]:
+    """One problem if the corpus must be downloaded first."""
     try:
-        ask = getattr(build_data(config), "absent", None)
+        describe_absence = getattr(build_data(config), "absent", None)
     except PgolfError:
         return []
-    absent = ask() if ask else None
-    return [absent] if absent else []
+    problem = describe_absence() if describe_absence else None
+    return [problem] if problem else []
 
 
-def dry_run(composed: Sequence[ComposedRun], runs: Sequence[Run], states: Sequence[State]) -> None:
-    """Print what would run; nothing is started or written. composed: the same runs, `auto` not decided."""
-    first, repeated = each_once(runs)
-    print("\n".join([f"{counted(len(first), 'run')} in {runs[0].plan_folder}; nothing is started", *repeated]))
+def dry_run(undecided: Sequence[ComposedRun], runs: Sequence[Run], states: Sequence[State]) -> None:
+    """Print what would run. Nothing is started or written. undecided: the same runs, before `auto` was decided."""
+    first, repeated = unique_runs(runs)
+    print("\n".join([f"{count_text(len(first), 'run')} in {runs[0].plan_folder}; nothing is started", *repeated]))
     rates: dict[tuple[str, int], tuple[float, str]] = {}
-    known: dict[str, tuple[Account, dict[str, Memory]]] = {}  # of an arm, whatever its seeds
+    by_arm: dict[str, tuple[Account, dict[str, Memory]]] = {}  # the seeds of an arm share the costs
     total_s, sources, warnings = 0.0, set(), list[str]()
     for number, position in enumerate(first, 1):
-        config, asked, state = runs[position].config, composed[position].config, states[position]
-        arm = repr([asked.model, asked.optim, asked.defects, asked.quant, asked.train, asked.launch])
-        if arm not in known:
-            known[arm] = account(config), estimates(asked)
-        costs, memory = known[arm]
+        config, original, state = runs[position].config, undecided[position].config, states[position]
+        sections = (original.model, original.optim, original.defects, original.quant, original.train, original.launch)
+        if (arm := repr(sections)) not in by_arm:
+            by_arm[arm] = account(config), estimates(original)
+        costs, memory = by_arm[arm]
         machine = (config.device if torch.cuda.is_available() else "cpu", config.train.cpu_threads)
         if machine not in rates:
             rates[machine] = flops_per_s(Path(config.paths.out).expanduser(), *machine)
@@ -108,9 +112,9 @@ def dry_run(composed: Sequence[ComposedRun], runs: Sequence[Run], states: Sequen
         size = f"{costs.total:,} parameters ({costs.frozen:,} frozen)"
         packed = f"{costs.payload_bytes['chosen']:,} bytes before compression"
         label = f"{number}/{len(first)}  {runs[position].label}"
-        print(f"{label}: {size}, {packed}, memory {in_words(memory)}, {time_text}; {state.why}")
-        warnings += [*composed[position].unavailable, *too_large(config, memory), *absent_data(config)]
+        print(f"{label}: {size}, {packed}, memory {memory_text(memory)}, {time_text}; {state.why}")
+        warnings += [*undecided[position].unavailable, *memory_problems(config, memory), *data_problems(config)]
     print("memory per process: weights, gradients, optimizer, averages, tensors of one micro-batch; not compiled")
-    print(f"about {minutes(total_s)} of training in all, one after another ({'; '.join(sorted(sources))})")
+    print(f"about {duration_text(total_s)} of training in total, one run after another ({'; '.join(sorted(sources))})")
     for warning in dict.fromkeys(warnings):
-        print(f"warning: this machine cannot run it as it is. {warning}", file=sys.stderr)
+        print(f"warning: this machine cannot run this yet. {warning}", file=sys.stderr)

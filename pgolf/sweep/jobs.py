@@ -1,4 +1,4 @@
-"""One job of a launcher: a run that is found finished, resumed or run, in this process or in a worker's."""
+"""One job of a launcher: executes or resumes one run, unless it has finished. The run may be a process of its own."""
 
 import os
 import signal
@@ -32,23 +32,26 @@ from pgolf.sweep.state import lock_run_folder, plan_run, state_of
 from pgolf.sweep.sweep import reason_to_stop, sweep_of
 from pgolf.training.checkpoint import clear
 
-JOB = "run"  # key of a job's configuration that has the text of its run
+JOB = "run"  # the key in the configuration of a job under which its run stands, as text
 
 
 def run_job_text(cfg: DictConfig) -> float:
-    """One job, as Hydra's launcher calls it, perhaps in another process. cfg: the text of a run under JOB.
+    """One job, called by Hydra's launcher, perhaps in another process. cfg: contains a run as text, under JOB.
 
-    Returns val_bpb, or NaN where the run did not end well.
+    Returns val_bpb, or NaN if the run failed.
     """
     started_in = OmegaConf.to_container(HydraConfig.get().runtime, resolve=False)["cwd"]  # type: ignore[index,call-overload]
     return run_as_job(Run.from_json(cfg[JOB]), in_sweep=HydraConfig.get().mode == RunMode.MULTIRUN, cwd=started_in)
 
 
 def run_composed(cfg: DictConfig) -> float:
-    """One job of a sweeper that chooses values on the way: its configuration is checked only now. As `run_job_text`."""
+    """One job of a sweeper that chooses values during the sweep. Its configuration is checked only now.
+
+    Returns val_bpb, or NaN if the configuration is invalid or the run failed.
+    """
     register()
     hydra_config = HydraConfig.get()
-    overrides: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)  # as typed: ${seed} stays
+    overrides: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)  # as typed, ${seed} too
     started_in = OmegaConf.to_container(hydra_config.runtime, resolve=False)["cwd"]  # type: ignore[index,call-overload]
     choices = {str(group): choice for group, choice in hydra_config.runtime.choices.items()}
     try:
@@ -61,13 +64,13 @@ def run_composed(cfg: DictConfig) -> float:
 
 
 def run_as_job(run: Run, *, in_sweep: bool, cwd: str) -> float:
-    """Run it unless its sweep has stopped. An error of the user or the file system costs this run and no other.
+    """Execute a run unless its sweep has stopped. PgolfError and OSError are printed, so that they stop no other run.
 
-    cwd: where the command was started. Returns val_bpb, or NaN.
+    cwd: the folder in which the command was started. Returns val_bpb, or NaN if the run failed or was not started.
     """
     if in_sweep and os.getcwd() != cwd:
         os.chdir(cwd)
-    die_with_parent()  # a launcher's own process ends with the command that started it
+    die_with_parent()  # a process of a launcher ends with the command that started it
     try:
         sweep = sweep_of(run) if in_sweep else None
         if sweep is not None and reason_to_stop(sweep, run.plan_folder) is not None:
@@ -83,13 +86,16 @@ def run_as_job(run: Run, *, in_sweep: bool, cwd: str) -> float:
 
 
 def run_once(run: Run, *, in_sweep: bool, quiet: bool = False, since: float | None = None) -> Mapping[str, Any]:
-    """Run, resume or find the record. quiet: the sweep reports how it ended. since: as for `state_of`."""
+    """Execute or resume a run, or return its record if it has finished. Returns the record.
+
+    quiet: print nothing, since the sweep reports the result. since: as for `state_of`. Raises PgolfError, OSError.
+    """
     with lock_run_folder(run.folder, run.label):
         state = state_of(run, since)
         if state.record is not None:
             if not quiet:
-                again = "launch.rerun=true runs it again"
-                print(f"{run.label}: {state.why} ({again})\n{summary(state.record, run.folder)}", flush=True)
+                remedy = "launch.rerun=true runs it again"
+                print(f"{run.label}: {state.why} ({remedy})\n{summary(state.record, run.folder)}", flush=True)
             return state.record
         if state.kind == "continue":
             clear_failure(run.folder)
@@ -108,7 +114,10 @@ def run_once(run: Run, *, in_sweep: bool, quiet: bool = False, since: float | No
 
 
 def run_saved(saved: SavedRun, folder: Path) -> dict[str, Any]:
-    """Run a saved configuration as a process in a folder of its own."""
+    """Execute a saved configuration as a process that writes to `folder`. Returns the record.
+
+    Raises PgolfError, OSError.
+    """
     run = Run(saved.config, saved.identity, folder, f"{saved.identity['arm']} seed={saved.config.seed}")
     with lock_run_folder(folder, run.label):
         return run_process(run, quiet=False)
@@ -125,8 +134,8 @@ def clear_failure(folder: Path) -> None:
 
 
 def run_process(run: Run, *, quiet: bool) -> dict[str, Any]:
-    """Start the worker and wait for it. A worker that ends without a record gets one here."""
-    # The error stream is not kept in the folder, whose disk may be full.
+    """Start a worker for a run and wait for it. If it leaves no record, one is written here. Returns the record."""
+    # The error stream goes to a temporary file, since the disk of the run folder may be full.
     with TemporaryFile() as errors, pinned(run.config.gpus_per_run, visible_devices()) as pins:
         environment = {"OMP_NUM_THREADS": run.config.train.threads, **pins}
         code = wait(start_worker(run.folder, run.config.launch.nproc, environment, quiet=quiet, errors=errors))
@@ -137,20 +146,20 @@ def run_process(run: Run, *, quiet: bool) -> dict[str, Any]:
 
 
 def record_crash(run: Run, code: int, output: str) -> dict[str, Any]:
-    """The record of a worker that ended without one. output: its error stream.
+    """Write and return the record of a run whose worker left none. code: its exit code. output: its error stream.
 
-    Raises PgolfError where the record cannot be written.
+    Raises PgolfError if the record cannot be written.
     """
     how = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
     last = output.strip().splitlines()[-1:] if code > 0 else []
-    refused = code == REFUSED and bool(last)  # its last line says what is wrong
-    error = last[0] if refused else ": ".join([f"the worker {how} before it left a record", *last])
-    with suppress(OSError):  # the record says as much, and is tried next
+    is_refusal = code == REFUSED and bool(last)  # the last line is the error message of the worker
+    error = last[0] if is_refusal else ": ".join([f"the worker {how} before it left a record", *last])
+    with suppress(OSError):  # the record contains the error too, and is written next
         write_lines(run.folder / ERROR, [f"the worker {how}\n{output}"])
     try:
         write_record(run.folder, {"status": "failed", "error": error, **record_head(run.config, run.identity)})
-    except OSError as refusal:
-        raise PgolfError(error if refused else f"{unwritten(refusal, run.folder / RECORD)}\n  {error}") from None
+    except OSError as cause:
+        raise PgolfError(error if is_refusal else f"{unwritten(cause, run.folder / RECORD)}\n  {error}") from None
     record = read_record(run.folder)
     assert record is not None
     return record

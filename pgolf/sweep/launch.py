@@ -1,8 +1,8 @@
-"""How checked runs reach Hydra's launcher: each job gets one run as text and composes nothing.
+"""Passes checked runs to Hydra's launcher. Each job gets one run as text and composes nothing.
 
-A launcher asks its config loader for the configuration of each job, from a list of overrides. Here that list has one
-entry, the run itself. So what has been checked is what runs, in this process or in one that joblib, submitit or Ray
-starts.
+A launcher requests the configuration of each job from its config loader, with a list of overrides. Here this list has
+one entry, the run itself. Therefore exactly the checked configuration runs, in this process or in a process of joblib,
+submitit or Ray.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from pgolf.sweep.runs import Run
 
 
 class RunLoader:
-    """Takes the place of Hydra's config loader: gives a job the options of Hydra and the text of its run."""
+    """Replaces Hydra's config loader. The configuration of a job has Hydra's options and the text of its run."""
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The configuration of one job. sweep_overrides: one entry, `JOB=<text of the run>`."""
@@ -32,8 +32,11 @@ class RunLoader:
         return job
 
 
-def prepared(whole: DictConfig, mode: RunMode) -> tuple[DictConfig, HydraContext]:
-    """Hydra's options for jobs, its logging configured. whole: a composed configuration with Hydra's section."""
+def prepare_hydra(whole: DictConfig, mode: RunMode) -> tuple[DictConfig, HydraContext]:
+    """(configuration for all jobs, context of a launcher). Configures the logging of Hydra.
+
+    whole: a configuration with the section `hydra`.
+    """
     register()
     setup_globals()
     master = whole.copy()
@@ -44,26 +47,29 @@ def prepared(whole: DictConfig, mode: RunMode) -> tuple[DictConfig, HydraContext
     return master, HydraContext(config_loader=loader, callbacks=Callbacks(master))
 
 
-def entry_of(run: Run) -> list[str]:
+def job_overrides(run: Run) -> list[str]:
     """The overrides of a job, for `RunLoader`."""
     return [f"{JOB}={run.to_json()}"]
 
 
 def launch_one(run: Run, whole: DictConfig) -> None:
-    """Run in this process, with Hydra's logging and environment. Raises what the run raises."""
-    master, context = prepared(whole, RunMode.RUN)
-    config = RunLoader().load_sweep_config(master, entry_of(run))
+    """Execute a run in this process, with the logging and environment of Hydra. Raises the exception of the run."""
+    master, context = prepare_hydra(whole, RunMode.RUN)
+    config = RunLoader().load_sweep_config(master, job_overrides(run))
     _ = run_job(run_job_text, config, "hydra.run.dir", None, context).return_value
 
 
 def launch_all(runs: Sequence[Run], whole: DictConfig) -> None:
-    """Let the chosen launcher run each as a job, in batches of hydra.sweeper.max_batch_size. Raises what it raises."""
-    master, context = prepared(whole, RunMode.MULTIRUN)
+    """Start each run as a job of the chosen launcher, in batches of hydra.sweeper.max_batch_size.
+
+    Raises the exceptions of the launcher and of the jobs.
+    """
+    master, context = prepare_hydra(whole, RunMode.MULTIRUN)
     context.callbacks.on_multirun_start(config=master, config_name=CONFIG_NAME)
     launcher = Plugins.instance().instantiate_launcher(context, run_job_text, master)
     size = master.hydra.sweeper.get("max_batch_size") or len(runs)
     for start in range(0, len(runs), size):
-        batch = [entry_of(run) for run in runs[start : start + size]]
+        batch = [job_overrides(run) for run in runs[start : start + size]]
         for job in launcher.launch(batch, initial_job_idx=start):
-            _ = job.return_value  # raises what ended the job
+            _ = job.return_value  # raises the exception of a failed job
     context.callbacks.on_multirun_end(config=master, config_name=CONFIG_NAME)

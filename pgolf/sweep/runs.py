@@ -1,4 +1,4 @@
-"""A run of a command: its checked configuration, its identity and its folder, also as text for a launcher's job."""
+"""A run of a command: its checked configuration, identity and folder. It can be converted to text for a job."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from pgolf.records.plan import PlannedCell
 
 @dataclass(frozen=True)
 class Run:
-    """One configuration with one seed. config: every `auto` decided. identity: what its record says of it."""
+    """One configuration with one seed. config: every `auto` decided. identity: as `identify`. label: for messages."""
 
     config: Config
     identity: Mapping[str, Any]
@@ -21,17 +21,17 @@ class Run:
 
     @property
     def plan_folder(self) -> Path:
-        """The folder of its study, which has the sweep plan."""
+        """The folder of the study, which contains the sweep plan."""
         return Path(self.config.paths.out).expanduser() / str(self.identity["study"])
 
     def entry(self) -> PlannedCell:
-        """Its entry in the sweep plan."""
+        """The entry of the run in the sweep plan."""
         inside = self.folder.relative_to(self.plan_folder).as_posix()
         identity = self.identity
         return PlannedCell(identity["study"], identity["arm"], self.config.seed, identity["fingerprint"], inside)
 
     def to_json(self) -> str:
-        """All of it as one line of text, which `from_json` reads."""
+        """The whole run as one line of JSON."""
         return json.dumps([plain_config(self.config), dict(self.identity), str(self.folder), self.label])
 
     @staticmethod

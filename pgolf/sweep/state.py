@@ -1,4 +1,4 @@
-"""A run of a command, and what is to be done about it: nothing, resuming from a checkpoint, or running it."""
+"""The state of a run: finished, to be resumed from a checkpoint, or to be run, with the reason."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ from pgolf.slots import Corpus
 from pgolf.sweep.runs import Run
 from pgolf.training.checkpoint import read_state
 
-SHOWN = 4  # names in a reason before the rest is counted
+SHOWN = 4  # names in a reason; the others are counted
 
 
 class Reason(Enum):
@@ -32,14 +32,14 @@ class Reason(Enum):
     NEW = "not run yet"
     DONE = "already run"
     RESUMES = "continues at step"
-    AGAIN = "again"  # a record or a checkpoint exists and does not count
-    FROM_START = "from the start"  # a checkpoint exists and does not fit
+    AGAIN = "again"  # there is a record that does not count
+    FROM_START = "from the start"  # there is a checkpoint that cannot be used
     REFUSED = "cannot be run"
 
 
 @dataclass(frozen=True)
 class State:
-    """What is to be done about a run, and why. detail: the rest of the reason. record: the finished one, if any."""
+    """What to do with a run, and why. detail: completes the reason. record: of a finished run."""
 
     kind: Literal["done", "continue", "run", "refused"]
     reason: Reason
@@ -48,32 +48,31 @@ class State:
 
     @property
     def why(self) -> str:
-        """The reason as a user reads it."""
+        """The reason as text for the user."""
         colon = "" if self.reason is Reason.RESUMES else ":"
         return f"{self.reason.value}{colon} {self.detail}" if self.detail else self.reason.value
 
     @property
     def is_news(self) -> bool:
-        """Whether a user wants to be told: the run is neither new nor finished."""
+        """Whether the reason is worth a message: the run is neither new nor finished."""
         return self.reason in (Reason.RESUMES, Reason.AGAIN, Reason.FROM_START)
 
 
 def plan_run(composed: ComposedRun, *, in_sweep: bool) -> Run:
-    """The run of a composed configuration: every `auto` decided, identified, with its folder."""
+    """The run of a composed configuration, with every `auto` decided. Raises ConfigError, DamagedFile."""
     config = decide_auto(composed.config, in_sweep=in_sweep)
-    config = replace(config, study=StudyConfig(config.study.name, config.study.arm))  # study.json has the rest
-    identity = identify(composed.composed, composed.overrides, composed.choices, in_sweep=in_sweep)
+    config = replace(config, study=StudyConfig(config.study.name, config.study.arm))  # the rest is in study.json
+    identity = identify(composed.cfg, composed.overrides, composed.choices, in_sweep=in_sweep)
     return Run(config, identity, run_folder(config, identity), f"{identity['arm']} seed={config.seed}")
 
 
 def state_of(run: Run, since: float | None = None) -> State:
-    """What is to be done about a run.
+    """What to do with a run, from the record and the checkpoint in its folder.
 
-    since: under launch.rerun=true, Unix seconds from which on a record counts as run again; None where none does.
-    Raises PgolfError where the folder holds a damaged record or that of another configuration, unless
-    launch.rerun=true archives it.
+    since: with launch.rerun=true, the time in Unix seconds from which on a record counts as repeated; None: no record
+    does. Raises PgolfError for a damaged record, or the record of another run, unless launch.rerun=true archives it.
     """
-    asked_again = State("run", Reason.AGAIN, "launch.rerun=true")
+    rerun = State("run", Reason.AGAIN, "launch.rerun=true")
     try:
         record = read_record(run.folder)
         if record is not None:
@@ -81,10 +80,10 @@ def state_of(run: Run, since: float | None = None) -> State:
     except PgolfError:
         if not run.config.launch.rerun:
             raise
-        return asked_again
+        return rerun
     if record is not None and record["status"] in FINISHED:
         if run.config.launch.rerun and (since is None or record["ended_at"] < since):
-            return asked_again
+            return rerun
         changed = changes(record, run.config, any_code=run.config.launch.keep_older_code)
         return State("run", Reason.AGAIN, changed) if changed else State("done", Reason.DONE, record=record)
     if (checkpoint := read_state(run.folder)) is not None:
@@ -99,17 +98,17 @@ def state_of(run: Run, since: float | None = None) -> State:
 
 
 def checkpoint_changes(key: Mapping[str, Any], run: Run) -> str | None:
-    """Why a run cannot go on from a checkpoint with this key; None if it can."""
+    """Why a run cannot resume from a checkpoint with this key; None if it can."""
     if (key.get("seed"), key.get("fingerprint")) != (run.config.seed, run.identity["fingerprint"]):
         return "its checkpoint belongs to another configuration"
     changed = changes(key, run.config, any_code=False)
     if changed is None and key["versions.torch"] != versions()["versions.torch"]:
-        return f"its checkpoint was made by torch {key['versions.torch']}"
+        return f"its checkpoint was written by torch {key['versions.torch']}"
     return changed
 
 
 def refuse_foreign(record: Mapping[str, Any], run: Run) -> None:
-    """Raise PgolfError for the record of another run."""
+    """Raise PgolfError if a record in a run folder belongs to another run."""
     for name, own in (("fingerprint", run.identity["fingerprint"]), ("seed", run.config.seed)):
         if record.get(name) != own:
             raise PgolfError(
@@ -118,25 +117,29 @@ def refuse_foreign(record: Mapping[str, Any], run: Run) -> None:
             )
 
 
-def changes(noted: Mapping[str, Any], config: Config, *, any_code: bool) -> str | None:
-    """What has changed since a record or checkpoint was written; None if nothing has. noted: its fields."""
-    code = [] if any_code else changed_code(noted["code_files"])
+def changes(before: Mapping[str, Any], config: Config, *, any_code: bool) -> str | None:
+    """What has changed since a record or checkpoint was written; None if nothing has.
+
+    before: its fields. any_code: ignore changes of the code. Raises PgolfError.
+    """
+    code = [] if any_code else changed_code(before["code_files"])
     if code:
-        return f"code changed ({shown(code)})"
-    if "data_sha" in noted and known_data_sha(build_data(config).prepare()) != noted["data_sha"]:
+        return f"code changed ({first_names(code)})"
+    if "data_sha" in before and cached_data_sha(build_data(config).prepare()) != before["data_sha"]:
         return "data changed"
-    if "from.weights_sha" in noted and weights_sha(Path(config.train.parent or "")) != noted["from.weights_sha"]:
+    if "from.weights_sha" in before and weights_sha(Path(config.train.parent or "")) != before["from.weights_sha"]:
         return "the weights at train.from changed"
     return None
 
 
-def shown(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
+    """`a, b, c, d and 3 more`."""
     rest = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def known_data_sha(corpus: Corpus) -> str:
-    """The corpus's identity, read once for unchanged files."""
+def cached_data_sha(corpus: Corpus) -> str:
+    """The hash of a corpus. Cached until one of its files changes."""
     files = (*corpus.train_shards, *corpus.val_shards, corpus.tokenizer)
     return _data_sha(corpus, tuple((path.stat().st_mtime_ns, path.stat().st_size) for path in files))
 
@@ -147,8 +150,9 @@ def _data_sha(corpus: Corpus, files: tuple[tuple[int, int], ...]) -> str:
 
 
 def other_configuration(run: Run) -> str | None:
-    """How the configuration differs from that of a finished run of the same arm and seed: a default or a rule has
-    changed since. None if there is no such run.
+    """How a configuration differs from that of a finished run with the same arm and seed; None if there is none.
+
+    Such a run exists if a default value has changed since then.
     """
     here = flat({k: v for k, v in decisive(plain_config(run.config)).items() if k != "seed"}, "config")
     for folder in sorted(run.folder.parent.glob(f"seed{run.config.seed}-*")):
@@ -161,16 +165,16 @@ def other_configuration(run: Run) -> str | None:
         there = {key: value for key, value in record.items() if key.startswith("config.")}
         differing = [key for key in sorted(here.keys() | there.keys()) if here.get(key) != there.get(key)]
         differences = [f"{key.removeprefix('config.')} {there.get(key)} -> {here.get(key)}" for key in differing]
-        what = shown(differences) or "a setting that its record does not show"
-        return f"configuration changed since {folder.name} ({what})"
+        detail = first_names(differences) or "an option that its record does not contain"
+        return f"configuration changed since {folder.name} ({detail})"
     return None
 
 
 @contextmanager
 def lock_run_folder(folder: Path, label: str) -> Iterator[None]:
-    """Hold the lock of a run folder, made where it is missing. Waits, and says so, while another process has it.
+    """A context that holds the lock of a run folder, which is created if missing.
 
-    Raises OSError, PgolfError.
+    Waits while another process holds the lock, and prints a line about it. Raises OSError, PgolfError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / LOCK, lambda: print(f"{label}: another process runs it; waiting", flush=True)):

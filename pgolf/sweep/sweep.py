@@ -1,4 +1,4 @@
-"""A sweep as a whole: its plan on disk, when it must stop, the lines about runs that end, and what is left."""
+"""A sweep as a whole: its plan on disk, the reasons to stop it, its progress lines, and its exit code."""
 
 import sys
 import threading
@@ -21,20 +21,22 @@ from pgolf.run.record import one_line
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import Reason, State, state_of
 
-POLL_S = 0.3
-LISTED = 20
+POLL_S = 0.3  # seconds between two looks for new records
+LISTED = 20  # lines of a list; the others are counted
 CODE_CHANGED = "the code or conf/ changed since the sweep started"
 FAILED_FAST = "a run failed, and launch.fail_fast=true"
 
 
 def code_now() -> str:
-    """One hash over the sources of the package and the configuration."""
+    """A hash of the source files of the package and the configuration."""
     return tree_sha(PACKAGE, conf_dir())
 
 
 def as_sweep(runs: Sequence[Run]) -> list[Run]:
-    """The runs with labels that say what differs between them. Runs that resolve alike share the folder of the first,
-    under whatever arm, and so run once.
+    """The runs of a sweep, with labels that show only the overrides in which they differ.
+
+    Runs with the same resolved configuration share the folder of the first one, even as different arms, and so are
+    executed once.
     """
     first: dict[tuple[Path, str, int], Path] = {}
     common = set.intersection(*(set(run.identity["overrides"]) for run in runs))
@@ -47,9 +49,9 @@ def as_sweep(runs: Sequence[Run]) -> list[Run]:
 
 
 def rerun_since(command: Sequence[str], runs: Sequence[Run]) -> float | None:
-    """Under launch.rerun=true, the time in Unix seconds from which on records count as run again, otherwise None.
+    """With launch.rerun=true, the time in Unix seconds from which on records count as repeated; otherwise None.
 
-    It is when the same command was first given, if that has not finished.
+    If the same command was given before and has not finished, it is the start time of that command, otherwise now.
     """
     if not runs[0].config.launch.rerun:
         return None
@@ -63,7 +65,10 @@ def rerun_since(command: Sequence[str], runs: Sequence[Run]) -> float | None:
 
 
 def write_plan(command: Sequence[str], runs: Sequence[Run], since: float | None) -> None:
-    """Note every run before the first one starts. since: from `rerun_since`. Raises PgolfError, OSError."""
+    """Add all runs to the sweep plan, before the first one starts. since: from `rerun_since`.
+
+    Raises PgolfError, OSError.
+    """
     by_study: dict[Path, list[Run]] = {}
     for run in runs:
         by_study.setdefault(run.plan_folder, []).append(run)
@@ -74,7 +79,7 @@ def write_plan(command: Sequence[str], runs: Sequence[Run], since: float | None)
 
 
 def sweep_of(run: Run) -> Sweep | None:
-    """The latest planned sweep that has a run; None if no plan names it."""
+    """The latest sweep in the plan that contains a run; None if there is none. Raises PgolfError."""
     own = run.entry()
     key = (own.arm, own.seed, own.fingerprint)
     for sweep in sorted(read_plan(run.plan_folder), key=lambda sweep: -sweep.started_at):
@@ -84,7 +89,7 @@ def sweep_of(run: Run) -> Sweep | None:
 
 
 def reason_to_stop(sweep: Sweep, folder: Path) -> str | None:
-    """Why no other run of a sweep may start; None if one may. folder: of the plan."""
+    """The reason why no other run of a sweep may start; None if there is none. folder: of the plan."""
     if code_now() != sweep.code_sha:
         return CODE_CHANGED
     if sweep.fail_fast:
@@ -103,19 +108,20 @@ def record_or_none(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def counted(number: int, noun: str) -> str:
+def count_text(number: int, noun: str) -> str:
     """`1 run`, `2 runs`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def minutes(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
+    """`45 s`, `10 min`, `3.5 h` or `12 days`."""
     if seconds < 5400:
         return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:,.0f} days"
 
 
-def each_once(runs: Sequence[Run]) -> tuple[list[int], list[str]]:
-    """(positions of the first run per folder, a line per folder that several runs share)."""
+def unique_runs(runs: Sequence[Run]) -> tuple[list[int], list[str]]:
+    """(positions of the first run of each folder, one line per folder that several runs share)."""
     sharing: dict[Path, list[int]] = {}
     for position, run in enumerate(runs):
         sharing.setdefault(run.folder, []).append(position)
@@ -130,14 +136,14 @@ def each_once(runs: Sequence[Run]) -> tuple[list[int], list[str]]:
 
 
 def announce(runs: Sequence[Run], states: Sequence[State]) -> None:
-    """Print what will be done, and why for runs that are neither new nor finished."""
-    first, lines = each_once(runs)
+    """Print how many runs will be executed, and the reason for each run that is neither new nor finished."""
+    first, lines = unique_runs(runs)
     unique = [(runs[position], states[position]) for position in first]
     count = Counter(state.kind for _, state in unique)
     others = f"{count['continue']} to continue, " if count["continue"] else ""
     others += f"{count['refused']} that cannot be run, " if count["refused"] else ""
     print(
-        f"{counted(len(unique), 'run')} in {runs[0].plan_folder}: {count['done']} already run, "
+        f"{count_text(len(unique), 'run')} in {runs[0].plan_folder}: {count['done']} already run, "
         f"{others}{count['run']} to run"
     )
     lines += [f"  {run.label}: {state.why}" for run, state in unique if state.is_news]
@@ -147,15 +153,16 @@ def announce(runs: Sequence[Run], states: Sequence[State]) -> None:
 
 
 class Reporter:
-    """While entered, prints a line for every run of a sweep that ends, whichever process runs it, with an estimate of
-    the remaining time.
+    """A context that prints one line whenever a run of a sweep ends, with an estimate of the remaining time.
+
+    A thread watches the records, so it does not matter which process executes a run.
     """
 
     def __init__(self, runs: Sequence[Run], states: Sequence[State]):
         pairs = zip(runs, states, strict=True)
         self.waiting = {run.folder: run for run, state in pairs if state.kind not in ("done", "refused")}
         self.total = len({run.folder for run in runs})
-        self.known = {folder: record_mtime(folder) for folder in self.waiting}
+        self.times = {folder: record_mtime(folder) for folder in self.waiting}  # of the records seen so far
         self.started, self.finished = time.monotonic(), 0
         self.end = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
@@ -172,30 +179,32 @@ class Reporter:
         self.look()
 
     def watch(self) -> None:
+        """Look for new records until the sweep ends."""
         while not self.end.wait(POLL_S):
             self.look()
 
     def look(self) -> None:
+        """Print a line for every record that is new since the last look. Interrupted runs get none."""
         times = {folder: record_mtime(folder) for folder in self.waiting}
-        ended = [(now, folder) for folder, now in times.items() if now and now != self.known[folder]]
+        ended = [(now, folder) for folder, now in times.items() if now and now != self.times[folder]]
         for now, folder in sorted(ended):
             record = record_or_none(folder)
             if record is None:
                 continue
-            self.known[folder] = now
+            self.times[folder] = now
             if record["status"] == "interrupted":
                 continue
             run = self.waiting.pop(folder)
             self.finished += 1
             left_s = (time.monotonic() - self.started) / self.finished * len(self.waiting)
-            about = f"; about {minutes(left_s)} left" if self.waiting else ""
+            about = f"; about {duration_text(left_s)} left" if self.waiting else ""
             number = f"[{self.total - len(self.waiting)}/{self.total}]"
             with suppress(OSError):  # a closed pipe does not end the sweep
                 print(f"{number} {run.label}: {one_line(record)}{about}", flush=True)
 
 
 def record_mtime(folder: Path) -> int:
-    """When a record was written, in nanoseconds; 0 if there is none."""
+    """The modification time of a record in nanoseconds; 0 if there is no record."""
     try:
         return (folder / RECORD).stat().st_mtime_ns
     except OSError:
@@ -203,7 +212,7 @@ def record_mtime(folder: Path) -> int:
 
 
 def close(runs: Sequence[Run]) -> int:
-    """After the last run: list failures and what is left. Returns the exit code: 0 if every run ended well, else 1."""
+    """Print the failed runs and those that are left. Returns the exit code: 0 if every run succeeded, else 1."""
     failures, left = [], []
     unique = list({run.folder: run for run in runs}.values())
     for run in unique:
@@ -232,7 +241,7 @@ def close(runs: Sequence[Run]) -> int:
 
 
 def states_of(runs: Sequence[Run], since: float | None = None) -> list[State]:
-    """What is to be done about each run. A folder that cannot be used costs its own run alone."""
+    """The state of each run. An unusable folder affects only its own run. since: as for `state_of`."""
     states = []
     for run in runs:
         try:

@@ -1,6 +1,6 @@
-"""`python -m pgolf.sweep.worker RUN_DIR [--ranks N]`: runs the saved configuration of one run folder.
+"""`python -m pgolf.sweep.worker RUN_DIR [--ranks N]`: execute the saved configuration of a run folder.
 
-With --ranks, as N ranks under torchrun.
+pgolf.train starts it for each run of a sweep. With --ranks, N processes share the run, under torchrun.
 """
 
 import os
@@ -19,49 +19,48 @@ from pgolf.run.execute import execute
 
 
 def unfinished(folder: Path, ranks: int) -> SavedRun:
-    """The configuration to run as so many ranks.
+    """The saved configuration of a run that has not finished. ranks: the number of its processes.
 
-    Raises PgolfError for a folder that pgolf.train did not make or that holds a finished run, and for what this machine
-    cannot run.
+    Raises PgolfError if the folder is not a run folder, if the run has finished, and if this machine cannot execute it.
     """
     saved = load_saved(folder)
-    known = read_record(folder)
-    if known is not None and known["status"] in FINISHED:
+    record = read_record(folder)
+    if record is not None and record["status"] in FINISHED:
         raise ConfigError(
-            f"{folder}: holds a finished run. `python -m pgolf.rerun {folder}` runs it once more beside it"
+            f"{folder}: contains a finished run. `python -m pgolf.rerun {folder}` repeats it in a new folder"
         )
-    asked = replace(saved.config, launch=replace(saved.config.launch, nproc=ranks))
-    if problems := machine_shortages(asked):
-        raise ConfigError(*(problem.replace("launch.nproc", "--ranks") for problem in problems))
+    config = replace(saved.config, launch=replace(saved.config.launch, nproc=ranks))
+    if problems := machine_shortages(config, ranks_option="--ranks"):
+        raise ConfigError(*problems)
     return saved
 
 
 def work(folder: Path, saved: SavedRun) -> int:
-    """Run it in this process. Returns the exit code."""
+    """Execute the run in this process. Returns the exit code."""
     return OK if execute(saved.config, folder, saved.identity)["status"] == "ok" else FAILED
 
 
 def start_ranks(folder: Path, ranks: int) -> int:
-    """torchrun's agent in this process; each rank is a worker of its own."""
+    """Execute the run with torchrun, which starts one worker process per rank. Returns the exit code."""
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
     try:
         torchrun(["--standalone", f"--nproc-per-node={ranks}", "-m", "pgolf.sweep.worker", str(folder)])
     except ChildFailedError:
-        return 1
-    return 0
+        return FAILED
+    return OK
 
 
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.sweep.worker", description=__doc__)
-    parser.add_argument("folder", type=place, metavar="RUN_DIR")
-    parser.add_argument("--ranks", type=int, default=1, help="processes of the run (1)")
+    parser.add_argument("folder", type=place, metavar="RUN_DIR", help="a run folder of pgolf.train")
+    parser.add_argument("--ranks", type=int, default=1, help="number of processes of the run (default: 1)")
     args = parser.parse_args(arguments)
     if args.ranks < 1:
         raise ConfigError(f"--ranks: must be 1 or more ({args.ranks})")
     if not args.folder.is_dir():
-        raise ConfigError(f"{args.folder}: is not a run folder. Give a folder that pgolf.train made")
+        raise ConfigError(f"{args.folder}: is not a run folder. Give a folder that pgolf.train wrote")
     die_with_parent()
     saved = unfinished(args.folder, args.ranks)
     if args.ranks > 1 and "WORLD_SIZE" not in os.environ:
@@ -70,7 +69,7 @@ def command(arguments: list[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 when the record is ok, 1 when it is not, 2 without a usable folder, 130 when interrupted."""
+    """The command; returns the exit code: 0 ok, 1 the run failed, 2 refused, 130 interrupted."""
     return run(command, arguments)
 
 

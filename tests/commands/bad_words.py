@@ -1,6 +1,6 @@
-"""Bad command lines of pgolf.train that are refused before anything is composed, and how the refusal begins."""
+"""Invalid command lines of pgolf.train that are refused before composing, and the start of each message."""
 
-WORDS = {  # what is no override at all
+WORDS = {  # arguments that are not overrides
     "": "''",
     " ": " :",
     "seed": "seed: is not an override",
@@ -84,17 +84,17 @@ FLAGS = {
     "--info x": "python -m pgolf.train: --info: no such choice (x).",
     "-i seed=1": "python -m pgolf.train: --info: no such choice (seed=1).",
     "-p": "python -m pgolf.train: --package: expected one argument",
-    "--package model": "--package: says how --cfg prints",
-    "--resolve": "--resolve: says how --cfg prints",
+    "--package model": "--package: works only with --cfg. Give --cfg job too",
+    "--resolve": "--resolve: works only with --cfg. Give --cfg job too",
     "-sc": "--shell-completion: needs install=SHELL",
     "-sc x": "--shell-completion: needs install=SHELL",
     "-sc install=tcsh": "--shell-completion: needs install=SHELL",
     "-sc query=bash": "--shell-completion: needs install=SHELL",
     "--config-name x": "--config-name: is not used by pgolf",
-    "--config-path x": "--config-path: is not supported",
+    "--config-path x": "--config-path: is not used by pgolf (x). Name a folder of your own config groups",
     "--config-dir x": "--config-dir: is not a folder (x). Name a folder of config groups",
     "-cd": "python -m pgolf.train: --config-dir: expected one argument",
-    "--experimental-rerun x": "--experimental-rerun: is not used by pgolf. python -m pgolf.rerun",
+    "--experimental-rerun x": "--experimental-rerun: is not used by pgolf (x). python -m pgolf.rerun",
     "--run --multirun": "--run: cannot be given together with --multirun",
     "--multirun --cfg job": "--multirun: cannot be given together with --cfg",
     "--cfg job --package nope": "--package: no such section (nope)",
@@ -111,7 +111,7 @@ HYDRA = {
     "hydra.job.name=x": "hydra.job.name: is not used (x).",
     "~hydra.run.dir": "hydra.run.dir: is not used (deleted).",
     "--multirun hydra.sweep.dir=a,b": "hydra.sweep.dir: is not used (a,b).",
-    "hydra.searchpath=[x]": "hydra.searchpath: is not supported. Name a folder of config groups of your own with "
+    "hydra.searchpath=[x]": "hydra.searchpath: is not supported ([x]). Name a folder of your own config groups with "
     "--config-dir",
     "+hydra.searchpath=[file:///x]": "hydra.searchpath: is not supported",
     "hydra.nope=1": "hydra.nope: is not used by pgolf (1). Used are",
@@ -124,11 +124,11 @@ HYDRA = {
     "hydra/launcher=nope": "hydra/launcher: no such choice (nope).",
     "hydra/sweeper=nope": "hydra/sweeper: no such choice (nope).",
     "hydra/launcher=submitit_slurm": "hydra/launcher: submitit_slurm is not installed.",
-    "hydra.launcher._target_=os.system": "hydra.launcher._target_: is not to be set by itself",
-    "hydra.sweeper._target_=os.system": "hydra.sweeper._target_: is not to be set by itself",
-    "hydra.launcher=null": "hydra.launcher: is not to be set as a whole (null). Choose with hydra/launcher=NAME",
-    "--multirun seed=1,2 hydra.sweeper=null": "hydra.sweeper: is not to be set as a whole (null).",
-    "~hydra.launcher": "hydra.launcher: is not to be set as a whole (deleted).",
+    "hydra.launcher._target_=os.system": "hydra.launcher._target_: cannot be set directly",
+    "hydra.sweeper._target_=os.system": "hydra.sweeper._target_: cannot be set directly",
+    "hydra.launcher=null": "hydra.launcher: cannot be set as a whole (null). Choose with hydra/launcher=NAME",
+    "--multirun seed=1,2 hydra.sweeper=null": "hydra.sweeper: cannot be set as a whole (null).",
+    "~hydra.launcher": "hydra.launcher: cannot be set as a whole (deleted).",
     "hydra/job_logging=nope": "hydra/job_logging: no such choice (nope).",
 }
 
@@ -211,5 +211,5 @@ NUMBERS = {
     "--multirun seed=range(3,1)": "seed: sweeps over no value (range(3,1))",
     "--multirun seed=range(1,3,-1)": "seed: sweeps over no value",
     "seed=range(3,1)": "seed: sweeps over no value",
-    "--multirun seed=glob(*)": "seed: glob chooses among the choices of a group",
+    "--multirun seed=glob(*)": "seed: glob works only for config groups",
 }

@@ -1,4 +1,4 @@
-"""Bad arguments of the commands beside pgolf.train: one line, exit code 2, nothing on disk, no traceback."""
+"""Invalid arguments of all commands except pgolf.train: one line, exit code 2, nothing on disk, no traceback."""
 
 import importlib
 import os
@@ -9,7 +9,7 @@ import pytest
 from made_records import study_of
 
 WITH_OVERRIDES = ("params", "bench", "data prepare", "data verify")
-OVERRIDES = {  # words of pgolf.train, taken by other commands too
+OVERRIDES = {  # overrides of pgolf.train, which other commands accept too
     "": "'': is not an override",
     "=1": "=1: has no key",
     "seed='": "seed: cannot be read (')",
@@ -146,7 +146,7 @@ LINES += [
 
 
 @pytest.mark.parametrize(("name", "line", "said"), LINES, ids=lambda text: ascii(text)[1:40])
-def test_one_line_says_what_is_wrong(
+def test_one_line_names_the_problem(
     name: str,
     line: list[str],
     said: str,

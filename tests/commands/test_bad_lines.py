@@ -1,4 +1,4 @@
-"""Bad command lines of pgolf.train: what is said, exit code 2, nothing on disk, no traceback, at once."""
+"""Invalid command lines of pgolf.train: the message, exit code 2, nothing on disk, no traceback, within seconds."""
 
 import os
 import time
@@ -21,7 +21,7 @@ LINES |= {
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: ascii(" ".join(line))[1:60])
-def test_one_line_says_what_is_wrong(
+def test_one_line_names_the_problem(
     line: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Every mistake of a command line: what is said, exit code 2, nothing on disk."""
+"""Mistakes on a command line: the message, exit code 2, nothing on disk."""
 
 import os
 import re
@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from pgolf import train
-from pgolf.config.expansion import as_sweep_of_one
+from pgolf.config.expansion import sweep_of_one
 from pgolf.config.preflight import preflight
 
 
 def refuse(argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run the command in an empty folder; assert exit code 2 and an empty folder after; return what it said."""
+    """Run the command in an empty folder; assert exit code 2 and that the folder stays empty; return the message."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PGOLF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "argv", ["pgolf.train", *argv])
@@ -53,7 +53,7 @@ CASES = {
     "train.steps=0": ["train.steps:", "(0)", "from 1 to 2,147,483,647"],
     "seed=1,2": ["seed:", "(1,2)", "--multirun"],
     "model.head=mos": ["model.head:", "(mos)", "config group", "model/head=mos"],
-    "model.head.rank=8": ["model.head.rank:", "(8)", "model.head has no options as chosen"],
+    "model.head.rank=8": ["model.head.rank:", "(8)", "The chosen model.head has no options"],
     "model.width=100": ["model.heads:", "model.width=100"],
     "study=higher_rank_heads arm=T0_tied": ["arm:", "(T0_tied)", "Did you mean higher_rank_heads/T0_tied?"],
     "model/head=null": ["model/head:", "no such choice"],
@@ -69,7 +69,7 @@ CASES = {
     "arm=low_rank_q/Q0_full": ["arm: belongs to study=low_rank_q", "Write study=low_rank_q arm=low_rank_q/Q0_full"],
     "study=albert_embedding arm=albert_embedding/V512_full data=fineweb": [
         "data: the arm",
-        "is about data=docs (fineweb)",
+        "requires data=docs (fineweb)",
         "Leave data= out",
     ],
     "optim.frozen=[model.haed]": ["optim.frozen:", "(model.haed)", "pgolf.params --names"],
@@ -113,7 +113,7 @@ def test_a_mistake_is_named(
         assert part in said, said
 
 
-def test_cuda_is_refused_where_there_is_none(
+def test_cuda_is_refused_without_a_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import torch
@@ -147,12 +147,12 @@ def test_a_glob_sweeps_over_a_group(
 def test_a_value_of_a_swept_choice_is_swept_with_it() -> None:
     given = ["model/head=factorized,mos", "model.head.rank=8", "seed=1,2", "hydra.verbose=false", "paths.out='a b'"]
     deferred = preflight(given, multirun=True).deferred
-    swept = {text: new for text in deferred if (new := as_sweep_of_one(text)) != text}
+    swept = {text: new for text in deferred if (new := sweep_of_one(text)) != text}
     assert swept == {"model.head.rank=8": "model.head.rank=choice(8)", "paths.out='a b'": "paths.out=choice('a b')"}
     assert preflight(["model/head=factorized", "model.head.rank=8", "seed=1,2"], multirun=True).deferred == ()
 
 
-def test_one_bad_cell_stops_the_sweep(
+def test_one_invalid_run_stops_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["--multirun", "model/head=factorized", "model.head.rank=4,8,12,4000"]
@@ -162,7 +162,7 @@ def test_one_bad_cell_stops_the_sweep(
     assert "in 1 of 4 runs" in said
 
 
-def test_all_problems_come_at_once(
+def test_all_problems_are_reported_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refuse(["model.heads=3", "train.batch_tokens=1000", "launch.checkpoint_s=-1"], tmp_path, monkeypatch, capsys)

@@ -38,7 +38,7 @@ Capture = pytest.CaptureFixture[str]
         (ConfigError("k: " + "v" * 5000 + " end"), REFUSED, None),
     ],
 )
-def test_what_stops_a_command_is_told_alike(
+def test_all_commands_report_errors_in_the_same_way(
     error: BaseException, code: int, said: list[str] | None, capsys: Capture
 ) -> None:
     def command(_: list[str]) -> int:
@@ -54,7 +54,7 @@ def test_what_stops_a_command_is_told_alike(
         assert lines == said
 
 
-def test_a_defect_of_ours_keeps_its_traceback() -> None:
+def test_a_bug_keeps_its_traceback() -> None:
     def command(_: list[str]) -> int:
         raise AssertionError("impossible")
 
@@ -114,7 +114,7 @@ def test_a_launcher_chosen_in_a_study_is_used(tmp_path: Path, monkeypatch: pytes
     line = preflight(["study=mine", "hydra.launcher.speed=4"], multirun=True)
     assert line.whole.hydra.launcher._target_ == basic
     assert line.whole.hydra.launcher.speed == 4
-    assert line.runs[0].composed.study.name == "mine"
+    assert line.runs[0].cfg.study.name == "mine"
 
 
 def python(*words: str, cwd: Path, **settings: object) -> "subprocess.CompletedProcess[str]":
@@ -159,7 +159,7 @@ def test_hydras_own_help(main_of: Callable[..., tuple[int, str, str]]) -> None:
     assert err == ""
 
 
-def test_a_reader_that_goes_away_costs_no_file(tmp_path: Path) -> None:
+def test_a_closed_pipe_prevents_no_file(tmp_path: Path) -> None:
     study = study_of(tmp_path, {f"arm{n}": [2.0, 2.1, 2.2] for n in range(40)})
     with subprocess.Popen(
         [sys.executable, "-m", "pgolf.aggregate", str(study)], stdout=subprocess.PIPE, stderr=subprocess.PIPE

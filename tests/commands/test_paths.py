@@ -1,4 +1,4 @@
-"""Names with any character that a file system allows, in options that name files and folders."""
+"""Paths with any character that a file system allows, in options that hold paths."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from pgolf.config.compose import plain, save
 from pgolf.config.identity import arm_name
-from pgolf.config.path_values import PATHS, parsed_or_none, quoted
+from pgolf.config.path_values import PATHS, parse_or_none, quote_paths
 from pgolf.config.preflight import compose_one, preflight
 from pgolf.data.shard_files import _matches
 from pgolf.machine.plain import read_yaml
@@ -72,8 +72,8 @@ TO_BE_MADE = [name for name in NAMES if not re.search(r"\$\{|^ | $|\\\\|,|choice
 
 
 def value_of(text: str) -> object:
-    """What a configuration holds once it has taken the override."""
-    override = parsed_or_none(text)
+    """The value in a configuration after an override."""
+    override = parse_or_none(text)
     assert override is not None, text
     made = OmegaConf.create({"value": None})
     made.value = override.value()
@@ -81,23 +81,23 @@ def value_of(text: str) -> object:
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_a_name_that_exists_is_taken_as_it_stands(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_name_is_taken_literally(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).mkdir()
     for key in PATHS:
         for value in (name, f"{name}/below.txt", str(tmp_path / name)):
-            (word,) = quoted([f"{key}={value}"])
+            (word,) = quote_paths([f"{key}={value}"])
             assert value_of(word) == value
-            assert quoted([word]) == [word], "once is enough"
+            assert quote_paths([word]) == [word], "once is enough"
     saved = {"path": name, "list": [name], name: 1e-3}
     save(saved, tmp_path / "config.yaml")
     assert read_yaml(tmp_path / "config.yaml") == saved
 
 
 @pytest.mark.parametrize("name", TO_BE_MADE, ids=ascii)
-def test_a_name_to_be_made_is_taken_as_it_stands(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_of_a_new_folder_is_taken_literally(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert value_of(quoted([f"paths.out={name}"])[0]) == name
+    assert value_of(quote_paths([f"paths.out={name}"])[0]) == name
 
 
 def test_other_values_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,12 +113,15 @@ def test_other_values_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.Monke
         "--multirun",
     ]
     words += ["paths.out=${oc.env:HOME}", "train.from=choice(a,b)"]
-    assert quoted(words) == words
-    assert quoted(["data.path=a.txt,b.txt", "data.path=a,b.txt"]) == ["data.path=a.txt,b.txt", "data.path='a,b.txt'"]
-    assert quoted(["data.path=é,b c,d", "data.extra=a b"]) == ["data.path='é','b c',d", "data.extra=a b"]
-    assert quoted(["+data.x=a,b.txt", "data.x=é"]) == ["+data.x=a,b.txt", "data.x=é"]
+    assert quote_paths(words) == words
+    assert quote_paths(["data.path=a.txt,b.txt", "data.path=a,b.txt"]) == [
+        "data.path=a.txt,b.txt",
+        "data.path='a,b.txt'",
+    ]
+    assert quote_paths(["data.path=é,b c,d", "data.extra=a b"]) == ["data.path='é','b c',d", "data.extra=a b"]
+    assert quote_paths(["+data.x=a,b.txt", "data.x=é"]) == ["+data.x=a,b.txt", "data.x=é"]
     (tmp_path / "é").write_text("")
-    assert quoted(["data.x=é"]) == ["data.x='é'"]
+    assert quote_paths(["data.x=é"]) == ["data.x='é'"]
 
 
 def test_a_composed_configuration_has_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,13 +129,13 @@ def test_a_composed_configuration_has_the_name(tmp_path: Path, monkeypatch: pyte
     home.mkdir()
     monkeypatch.chdir(home)
     (home / "文 [1]'.txt").write_text("words\n" * 1000)
-    cell = compose_one(["data=text", f"data.path={home}/文 [1]'.txt", f"paths.out={home}/ö&ut"])
-    config = plain(cell.composed)
+    run = compose_one(["data=text", f"data.path={home}/文 [1]'.txt", f"paths.out={home}/ö&ut"])
+    config = plain(run.cfg)
     assert config["data"]["path"] == f"{home}/文 [1]'.txt"
     assert config["paths"]["out"] == f"{home}/ö&ut"
-    assert arm_name(cell.overrides) == "data.path=文_1_.txt,data=text"
-    swept = preflight(["data=text", "data.path=文 [1]'.txt,./文 [1]'.txt"], multirun=True).runs
-    assert [plain(cell.composed)["data"]["path"] for cell in swept] == ["文 [1]'.txt", "./文 [1]'.txt"]
+    assert arm_name(run.overrides) == "data.path=文_1_.txt,data=text"
+    runs = preflight(["data=text", "data.path=文 [1]'.txt,./文 [1]'.txt"], multirun=True).runs
+    assert [plain(run.cfg)["data"]["path"] for run in runs] == ["文 [1]'.txt", "./文 [1]'.txt"]
 
 
 def test_an_arm_of_a_long_name_in_any_alphabet_is_a_folder(tmp_path: Path) -> None:

@@ -1,6 +1,4 @@
-"""Files of every kind, damaged or hostile, through every command that reads them: refused or read, and nothing that
-they name is run.
-"""
+"""Damaged and hostile files of every kind, with every command that reads them: refused or read, but never executed."""
 
 import importlib.util
 import itertools
@@ -55,7 +53,7 @@ def test_damaged_files_are_refused_or_read_and_nothing_else(fuzz: ModuleType, wo
 
 
 def hostile(content: bytes, kind: str, marker: str, mutations: ModuleType) -> list[bytes]:
-    """Copies of a sound file with something at each of its keys that would make the folder `marker`, if it were run."""
+    """Copies of a valid file with code at each of its keys that would create the folder `marker` if executed."""
     texts: list[bytes] = []
     if kind in ("record", "plan", "study", "manifest"):
         sound = json.loads(content)

@@ -1,4 +1,4 @@
-"""A slot's keys are checked against the signature of its class, each problem with its path, value and remedy."""
+"""The keys of a slot are checked against the signature of its class. Each problem has a path, a value and a remedy."""
 
 import importlib
 from collections.abc import Mapping
@@ -93,7 +93,7 @@ def test_a_good_node_has_no_problems():
         ("limit", True, "a whole number or null"),
     ],
 )
-def test_a_wrong_type_is_told_with_what_is_needed(key, value, need):
+def test_a_wrong_type_is_reported_with_the_right_one(key, value, need):
     assert problems(**{key: value}) == [f"model.thing.{key}: needs {need} ({value})"]
 
 
@@ -105,7 +105,7 @@ def test_a_wrong_container_is_refused(key, value):
     assert problem.startswith(f"model.thing.{key}: needs ")
 
 
-def test_an_unknown_key_is_told_with_a_suggestion_and_what_exists():
+def test_an_unknown_key_is_reported_with_a_suggestion_and_all_keys():
     (problem,) = problems(rnak=5)
     assert problem == (
         "model.thing.rnak: no such key (5). Did you mean rank? Thing takes rank, lr, order, path, nesterov, names, "
@@ -117,12 +117,12 @@ def test_an_unknown_key_is_told_with_a_suggestion_and_what_exists():
     assert none == "model.thing.rank: no such key (1). Plain takes no keys"
 
 
-def test_a_runtime_argument_is_no_key():
+def test_a_runtime_argument_is_not_a_key():
     (problem,) = problems(dims=3)
     assert problem.startswith("model.thing.dims: no such key (3).")
 
 
-def test_missing_keys_are_told():
+def test_missing_keys_are_reported():
     node = {key: value for key, value in GOOD.items() if key not in ("rank", "order")}
     assert bind("model.thing", node) == [
         f"model.thing.{key}: is missing. Give it as +model.thing.{key}=..." for key in ("rank", "order")
@@ -131,7 +131,7 @@ def test_missing_keys_are_told():
     assert bind("x", {"_target_": WithDefault, "_partial_": True}) == []
 
 
-def test_all_problems_come_at_once():
+def test_all_problems_are_reported_at_once():
     assert len(problems(rank="x", lr="y", bogus=1, path="???")) == 4
 
 
@@ -160,7 +160,7 @@ def test_a_key_of_any_type_takes_any_value():
         "Thing.",
     ],
 )
-def test_a_class_that_no_yaml_of_the_slot_names_is_refused_and_not_imported(target, monkeypatch):
+def test_an_untrusted_class_is_refused_and_not_imported(target, monkeypatch):
     monkeypatch.setattr(importlib, "import_module", lambda name: pytest.fail(f"imported {name}"))
     (problem,) = bind("model.mlp", {**GOOD, "_target_": target})
     assert problem.startswith(f"model.mlp._target_: cannot be used ({target}). ")
@@ -168,7 +168,7 @@ def test_a_class_that_no_yaml_of_the_slot_names_is_refused_and_not_imported(targ
         locate("model.mlp", target)
 
 
-def test_the_classes_of_a_slot_are_those_of_its_yamls(tmp_path, monkeypatch):
+def test_the_trusted_classes_are_those_in_the_yaml_files_of_a_slot(tmp_path, monkeypatch):
     assert trusted_targets("optim.roles.head") == {"pgolf.optim.muon.Muon", "pgolf.optim.adam.Adam"}
     assert trusted_targets("model.side_inputs.mine") == {
         f"pgolf.nn.side_inputs.{module}.{name}"
@@ -190,7 +190,7 @@ def test_the_classes_of_a_slot_are_those_of_its_yamls(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("target", [3, None, ["a"]])
-def test_a_target_that_is_no_text_is_told(target):
+def test_a_target_that_is_not_text_is_refused(target):
     (problem,) = problems(_target_=target)
     assert problem.startswith("model.thing._target_: ")
 
@@ -202,7 +202,7 @@ def test_partial_must_be_true(partial):
 
 
 @pytest.mark.parametrize("node", [None, "full", 3, ["a"], {}, {"rank": 3}])
-def test_what_is_no_component_is_told(node):
+def test_a_value_that_is_not_a_component_is_refused(node):
     (problem,) = bind("model.thing", node)
     assert problem.startswith(f"model.thing: not a component ({node}).")
 
@@ -243,7 +243,7 @@ def test_fits(value, hint, holds):
     assert fits(value, hint) is holds
 
 
-def test_wanted_speaks_a_users_words():
+def test_wanted_describes_types_in_words():
     assert wanted(int | None) == "a whole number or null"
     assert wanted(float | None) == "a number or null"
     assert wanted(Literal["a", "b"]) == "one of a, b"

@@ -1,6 +1,4 @@
-"""A folder of config groups of one's own: its choices are found and its classes are trusted, in every process of a
-sweep.
-"""
+"""A folder of user-defined config groups: its choices are available and its classes are trusted."""
 
 from pathlib import Path
 
@@ -11,9 +9,7 @@ from pgolf.config.preflight import preflight
 from pgolf.errors import ConfigError
 
 
-def test_a_choice_of_ones_own_is_found_only_in_the_folder_that_was_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_user_defined_choice_is_used_only_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     group = tmp_path / "conf" / "model" / "head"
     group.mkdir(parents=True)
     (tmp_path / "own_head.py").write_text("from pgolf.nn.head.tied import Tied\n\n\nclass Own(Tied):\n    pass\n")

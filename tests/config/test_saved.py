@@ -1,4 +1,4 @@
-"""The configuration of a run folder is plain data of the schema, or refused before anything is built."""
+"""The configuration of a run folder is valid plain data, or it is refused before anything is built."""
 
 import os
 from pathlib import Path
@@ -35,7 +35,7 @@ def folder_of(tmp_path: Path, config: dict[str, Any]) -> Path:
     return tmp_path
 
 
-def test_what_was_saved_is_read_as_it_was(good: dict[str, Any], tmp_path: Path) -> None:
+def test_a_saved_configuration_is_read_unchanged(good: dict[str, Any], tmp_path: Path) -> None:
     saved = load_saved(folder_of(tmp_path, good))
     assert {**plain_config(saved.config), "run": saved.identity} == good
     assert load_saved(tmp_path, PathsConfig("x", "y")).config.paths == PathsConfig("x", "y")
@@ -83,7 +83,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("path", HOSTILE)
-def test_what_a_strangers_file_names_is_refused_and_not_run(
+def test_an_untrusted_file_is_refused_and_runs_nothing(
     path: str, good: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -94,7 +94,7 @@ def test_what_a_strangers_file_names_is_refused_and_not_run(
 
 
 @pytest.mark.parametrize("config", [None, [], "text", 3, {}, {"run": RUN}])
-def test_what_is_not_a_configuration_at_all(config: Any) -> None:
+def test_other_data_than_a_configuration_is_refused(config: Any) -> None:
     assert problems_of_saved(config)
 
 
@@ -126,6 +126,6 @@ def test_more_ranks_than_cores_are_refused(
     ranks: str, good: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert worker.main([str(folder_of(tmp_path, good)), "--ranks", ranks]) == 2
-    first, *_ = capsys.readouterr().err.strip().splitlines()  # the second, if any, is the memory of so many
+    first, *_ = capsys.readouterr().err.strip().splitlines()  # a second line may report the memory
     assert first.startswith("--ranks: this machine has")
     assert os.listdir(tmp_path) == ["config.yaml"]

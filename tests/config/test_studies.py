@@ -1,4 +1,4 @@
-"""Every study composes, describes itself without contradiction, and its arms are what their names say."""
+"""Every study can be composed, its description is consistent, and its arms match their names."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from pgolf.config.compose import CONFIG_NAME, composer
 from pgolf.config.folders import conf_dir
 from pgolf.config.preflight import preflight
 from pgolf.config.schema import plain_config
-from pgolf.config.study import described
+from pgolf.config.study import describe_study
 from pgolf.errors import ConfigError
 from pgolf.run.account import account
 from tiny import composed_config, resolved
@@ -26,7 +26,7 @@ ARMS = [(study, path.stem) for study in STUDIES for path in sorted((Path(conf_di
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_describes_itself(name: str, scale: str) -> None:
     section = resolved(f"study={name}", f"scale={scale}")["study"]
-    study = described(section, scale)
+    study = describe_study(section, scale)
     assert study.name == (name if scale == "cpu" else f"{name}-{scale}"), "sizes never share a folder"
     assert study.question.endswith("?")
     assert study.smallest_effect_bpb > 0
@@ -58,10 +58,10 @@ def test_the_command_has_every_arm_and_three_seeds(name: str) -> None:
     assert set(hydra.sweeper.params.arm.split(",")) == {f"{name}/{arm}" for study, arm in ARMS if study == name}
 
 
-def test_the_command_line_beats_the_study() -> None:
+def test_the_command_line_replaces_keys_of_the_study() -> None:
     arms = "arm=higher_rank_heads/T0_tied,higher_rank_heads/T6_simplex_d4"
     line = preflight(["study=higher_rank_heads", "seed=7", arms], multirun=False)
-    assert [(run.composed.study.arm, run.composed.seed) for run in line.runs] == [("T0_tied", 7), ("T6_simplex_d4", 7)]
+    assert [(run.cfg.study.arm, run.cfg.seed) for run in line.runs] == [("T0_tied", 7), ("T6_simplex_d4", 7)]
     assert set(line.replaced_sweep_keys) == {"seed", "arm"}
 
 
@@ -83,7 +83,7 @@ def test_mistakes_are_named(argv: list[str], said: str) -> None:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_published_arms_have_their_published_parameters(name: str) -> None:
-    study = described(resolved(f"study={name}")["study"], "cpu")
+    study = describe_study(resolved(f"study={name}")["study"], "cpu")
     for arm, row in study.published.items():
         config = composed_config(f"study={name}", f"arm={name}/{arm}", "scale=published")
         assert sum(p.numel() for p in build_model(config.model).parameters()) == row["params.total"]

@@ -1,4 +1,4 @@
-"""The account against real models, closed formulas and the published counts."""
+"""The computed costs against real models, closed formulas and published numbers."""
 
 from dataclasses import replace
 

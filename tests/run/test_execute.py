@@ -1,4 +1,4 @@
-"""One run from command to record, and what the next command of the same configuration does."""
+"""One run, from the command to the record."""
 
 import json
 import math
@@ -67,7 +67,7 @@ def test_same_seed_same_numbers_and_bytes(train_here: Train, tiny: list[str], tm
     assert a.name.split("-")[1] == c.name.split("-")[1], "the fingerprint holds no seed"
 
 
-def test_frozen_weights_keep_their_bytes_and_stand_in_the_record(
+def test_frozen_weights_keep_their_bytes_and_are_counted_in_the_record(
     train_here: Train, tiny: list[str], tmp_path: Path
 ) -> None:
     untied = [*tiny, "model/head=untied", "model.head.zero_up=false", "quant=none"]

@@ -1,4 +1,4 @@
-"""The memory estimate against what torch's profiler sees of the real thing, and against real optimizers."""
+"""The memory estimate against torch's profiler on a real model, and against real optimizers."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from pgolf.config.build import build_model, build_optimizers, start_weights
 from pgolf.config.memory_floor import memory_floor_bytes
 from pgolf.config.schema import Config
 from pgolf.machine.ranks import Ranks
-from pgolf.run.memory import activation_bytes, estimates, in_words, memory
+from pgolf.run.memory import activation_bytes, estimates, memory, memory_text
 from tiny import composed_config
 
 SMALL = ("train.seq_len=128", "train.batch_tokens=1024", "train.micro_batches=2")
@@ -76,7 +76,7 @@ def test_bf16_takes_less_and_a_longer_micro_batch_more():
     assert activation_bytes(longer, bf16=False) == pytest.approx(2 * activation_bytes(config, bf16=False), rel=0.1)
 
 
-def test_gradients_of_earlier_micro_batches_are_there_all_along():
+def test_gradients_of_earlier_micro_batches_are_counted():
     """A wide model on few tokens: what one micro-batch holds beside the gradients is less than what the second does."""
     wide = ("model.width=256", "train.batch_tokens=256")
     one, two = (
@@ -89,12 +89,12 @@ def test_gradients_of_earlier_micro_batches_are_there_all_along():
 def test_a_deep_model_is_counted_at_once_and_without_activations():
     costs = estimates(config_of("model.width=65536", "model.layers=256", "model.heads=512", "train.precision=fp32"))
     assert costs["fp32"].activations == 0
-    assert in_words(costs).startswith("at least ")
+    assert memory_text(costs).startswith("at least ")
 
 
-def test_in_words_speaks_of_the_precision_that_was_asked_for():
-    assert in_words(estimates(config_of("train.precision=fp32", "model.layers=2"))).endswith(" GB in fp32")
-    assert " GB in fp32, " in in_words(estimates(config_of("model.layers=2")))
+def test_memory_text_names_the_configured_precision():
+    assert memory_text(estimates(config_of("train.precision=fp32", "model.layers=2"))).endswith(" GB in fp32")
+    assert " GB in fp32, " in memory_text(estimates(config_of("model.layers=2")))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_the_floor_is_below_the_estimate_and_near_it(overrides):
 
 
 @pytest.mark.parametrize("size", ["model.width=1000000", "model.layers=100000000", "model.width=1000000000000"])
-def test_a_model_that_no_memory_holds_is_refused_unbuilt(size):
+def test_a_model_beyond_the_memory_is_refused_quickly(size):
     config = config_of(size, "model.heads=4", "train.threads=1")
     began = time.perf_counter()
     (line,) = [line for line in shortages(config) if line.startswith("model:")]

@@ -1,4 +1,4 @@
-"""A run that is stopped goes on from its checkpoint to the same numbers."""
+"""A stopped run resumes from its checkpoint and gives the same numbers."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ def start(tmp_path: Path, argv: list[str]) -> "subprocess.Popen[str]":
 
 
 def wait_for_checkpoint(folder: Path, steps: int, seconds: float = 90) -> int:
-    """Wait until some run below has a checkpoint of so many steps; which step it is."""
+    """Wait until a run below `folder` has a checkpoint of at least `steps` steps. Returns its step."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         for path in folder.rglob("state.pt"):
@@ -46,7 +46,7 @@ def wait_for_checkpoint(folder: Path, steps: int, seconds: float = 90) -> int:
 
 
 def numbers(record: dict[str, Any]) -> dict[str, Any]:
-    """What must be the same in two runs of one configuration."""
+    """The fields that must be equal in two runs of one configuration."""
     clocked = ("_s", "_ms_median", "ended_at", "peak_mem_bytes", "overrides")
     return {key: value for key, value in record.items() if not key.endswith(clocked)}
 
@@ -88,13 +88,13 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
     assert read_record(run) is not None
 
 
-def test_a_damaged_checkpoint_begins_anew(
+def test_a_run_with_a_damaged_checkpoint_starts_from_the_beginning(
     train_here: Train, tiny: list[str], tmp_path: Path, killed: tuple[Path, int]
 ) -> None:
     shutil.copytree(killed[0], tmp_path, dirs_exist_ok=True)
     (state,) = tmp_path.rglob("state.pt")
     state.write_bytes(state.read_bytes()[:1000])
-    (state.parents[1] / ".result.json.1.partial").touch()  # as a kill in the midst of writing leaves it
+    (state.parents[1] / ".result.json.1.partial").touch()  # as after a kill during writing
     assert train_here([*tiny, *SLOW]) == 0
     ((run, record),) = records(tmp_path)
     assert record["status"] == "ok"
@@ -146,7 +146,7 @@ def test_a_worker_ends_with_its_supervisor(tiny: list[str], tmp_path: Path) -> N
 
 
 def processes(root: int) -> list[tuple[int, str]]:
-    """(pid, command) of everything below a process."""
+    """(pid, command) of all workers below a process."""
     listed = subprocess.run(
         ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
     ).stdout.splitlines()[1:]

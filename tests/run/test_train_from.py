@@ -17,9 +17,7 @@ Train = Callable[[list[str]], int]
 
 @pytest.fixture(scope="module")
 def parents(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
-    """An arm's folder with two seeds, trained with an average, a side input and published numbers that follow the
-    width.
-    """
+    """The folder of an arm with two seeds, trained with an average and packed with settings that follow the width."""
     root = tmp_path_factory.mktemp("parents")
     argv = [
         "model/head=factorized",
@@ -82,8 +80,8 @@ def test_what_the_parent_decides_is_refused(
     assert "train.steps:" in said
     assert "optim.roles.head.lr:" in said
     said = refusal(train_here, capsys, f"train.from={parents}", "quant.level=3", "eval.max_targets=9", cache)
-    assert "quant.level: changes a choice that is not made. Choose too, as in quant=NAME quant.level=..." in said
-    assert "eval.max_targets: changes a choice that is not made" in said
+    assert "quant.level: needs a choice of its group too. Choose one, as in quant=NAME quant.level=..." in said
+    assert "eval.max_targets: needs a choice of its group too" in said
     said = refusal(train_here, capsys, f"train.from={parents}", "seed=7", cache)
     assert "has no finished run of seed 7" in said
     assert "seed1-" in said
@@ -123,7 +121,7 @@ def test_other_weights_at_the_parent_run_the_child_again(
         assert "again: the weights at train.from changed" in capsys.readouterr().out
         (run / "result.json").write_bytes(changed[run / "result.json"])
         assert train_here([*argv, "launch.rerun=true"]) == 1
-        assert "checkpoint: does not hold the weights that its run left" in capsys.readouterr().err
+        assert "checkpoint: does not contain the weights of its run" in capsys.readouterr().err
     finally:
         for path, content in changed.items():
             path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""What the command makes of what a launcher raises."""
+"""How pgolf.train handles exceptions of a launcher."""
 
 import errno
 from collections.abc import Callable, Sequence
@@ -34,27 +34,25 @@ def launch_that_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launc
 
 
 def test_a_disk_that_refuses_hydra_is_named(launch_that_raises: Launch, tmp_path: Path) -> None:
-    """Hydra writes a file of its own before the first job; its error names no file."""
+    """Hydra writes a file before the first job; an OSError about it does not name the file."""
     with pytest.raises(PgolfError, match=rf"^no space left on /.* \({tmp_path}/adhoc\)$"):
         launch_that_raises(OSError(errno.ENOSPC, "No space left on device"), "basic")
 
 
-def test_a_job_that_was_killed_is_told_in_a_line(
-    launch_that_raises: Launch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_killed_job_is_reported_in_one_line(launch_that_raises: Launch, capsys: pytest.CaptureFixture[str]) -> None:
     launch_that_raises(BrokenProcessPool("A process was\nterminated"), "joblib")
-    said = "concurrent: a job did not end by itself (BrokenProcessPool: A process was terminated)\n"
+    said = "concurrent: a job ended abnormally (BrokenProcessPool: A process was terminated)\n"
     assert capsys.readouterr().err == said
 
 
-def test_an_interrupt_says_that_jobs_of_a_scheduler_go_on(
+def test_an_interrupt_reports_that_jobs_of_a_scheduler_continue(
     launch_that_raises: Launch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         launch_that_raises(KeyboardInterrupt(), "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher")
-    assert capsys.readouterr().err == "jobs that submitit was given go on; the same command waits for them\n"
+    assert capsys.readouterr().err == "jobs that submitit has started continue; the same command waits for them\n"
 
 
-def test_a_fault_of_ours_is_raised(launch_that_raises: Launch) -> None:
+def test_a_bug_is_raised(launch_that_raises: Launch) -> None:
     with pytest.raises(ZeroDivisionError):
         launch_that_raises(ZeroDivisionError(), "basic")

@@ -1,4 +1,4 @@
-"""What a tokenizer or corpus contradicts is refused before a sweep starts anything."""
+"""A corpus or tokenizer that does not match the configuration is refused before a sweep starts anything."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What the next command of a configuration does about what it finds in its run folder, and why."""
+"""What the next command of a configuration does, depending on the content of its run folder."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def test_a_long_name_of_an_arm_is_cut_by_bytes() -> None:
 
 
 def change(folder: Path, **fields: Any) -> None:
-    """Edit a record as some other history would have left it; a value that is a function gets the old one."""
+    """Change fields of a record. A value that is a function is applied to the old value."""
     path = folder / "result.json"
     record = json.loads(path.read_text())
     for key, value in fields.items():
@@ -37,7 +37,7 @@ def change(folder: Path, **fields: Any) -> None:
 def ran(
     train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture
 ) -> Callable[..., tuple[Path, dict[str, Any]]]:
-    """Run the tiny configuration (again); its only folder and record."""
+    """A function that runs the tiny configuration, and returns its only run folder and record."""
 
     def run(*more: str, code: int = 0) -> tuple[Path, dict[str, Any]]:
         assert train_here([*tiny, "train.steps=6", *more]) == code
@@ -47,7 +47,7 @@ def ran(
     return run
 
 
-def test_what_is_done_about_what_is_found(ran: Callable[..., Any], capsys: Capture) -> None:
+def test_the_state_follows_from_the_run_folder(ran: Callable[..., Any], capsys: Capture) -> None:
     folder, first = ran()
     says_where_it_comes_from(first)
     capsys.readouterr()
@@ -138,7 +138,7 @@ def test_a_changed_default_is_named(ran: Callable[..., Any], tmp_path: Path, cap
     )
 
 
-def test_a_folder_has_one_holder(tmp_path: Path) -> None:
+def test_a_run_folder_is_locked_once(tmp_path: Path) -> None:
     from pgolf.status import is_held
 
     with lock_run_folder(tmp_path / "run", "label"):

@@ -1,4 +1,4 @@
-"""Sweeps: every job a process of its own, whatever happens to one costs one row, and every cell is run once."""
+"""Sweeps: each run is a process of its own, a failure affects only its own run, and each run is executed once."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def of_steps(tiny: list[str], steps: int) -> list[str]:
     return [*(text for text in tiny if not text.startswith("train.steps=")), f"train.steps={steps}"]
 
 
-def test_a_sweep_runs_every_cell(
+def test_a_sweep_executes_every_run(
     train_here: Train, main_of: MainOf, tiny: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
     sweep = ["quant=none,int8_zlib", "--multirun", *tiny, "train.steps=4", "train.threads=auto"]
@@ -78,7 +78,7 @@ def test_status_names_what_it_was_given(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "elsewhere: holds no sweep" in capsys.readouterr().err
 
 
-def test_a_bad_job_costs_one_row(
+def test_a_failing_job_affects_only_its_own_run(
     train_here: Train, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     (tmp_path / "bad.py").write_text(BAD)
@@ -119,7 +119,7 @@ def test_a_bad_job_costs_one_row(
     assert said.count("failed:") == 1, "after the first failure no other run starts"
 
 
-def test_a_rerun_is_one_run_a_cell_and_goes_on_where_it_was_stopped(
+def test_a_rerun_repeats_each_run_once_and_resumes(
     train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
     options = of_steps(tiny, 4)
@@ -173,7 +173,7 @@ def test_odd_sweeps(train_here: Train, tiny: list[str], tmp_path: Path, capsys: 
     assert len(list(records(tmp_path / "a" / "mine"))) == len(list(records(tmp_path / "b" / "mine"))) == 1
 
 
-def test_two_sweeps_at_once_run_each_cell_once(train_here: Train, tiny: list[str], tmp_path: Path) -> None:
+def test_two_sweeps_at_once_execute_each_run_once(train_here: Train, tiny: list[str], tmp_path: Path) -> None:
     argv = ["--multirun", "seed=1,2", *tiny, "train.steps=12"]
     with start(argv, tmp_path) as other:
         wait_for(lambda: list(tmp_path.rglob("sweep.json")), "the other sweep has not begun")
