@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pgolf.config.binding import RESERVED, locate
-from pgolf.config.resolvers import BLOCK_PARTS, planned_steps
-from pgolf.config.schema import Config, ModelConfig, OptimConfig, TrainConfig
+from pgolf.config.resolvers import planned_steps
+from pgolf.config.schema import BLOCK_PARTS, Config, ModelConfig, OptimConfig, TrainConfig
 from pgolf.data.loaded import LoadedCorpus
 from pgolf.errors import ConfigError, OptionError, UnavailableHere, UnavailableOption
 from pgolf.eval.evaluator import Evaluation

@@ -47,13 +47,13 @@ def path_problems(config: Config) -> Iterator[str]:
                 ". is this folder"
             )
             return
-    place = Path(config.paths.out).expanduser().absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        yield f"paths.out: {place} is not a folder ({config.paths.out}). Name another place"
-    elif not os.access(place, os.W_OK | os.X_OK) or not takes_folders(place):
-        yield f"paths.out: cannot write to {place} ({config.paths.out}). Name another place"
+    parent = Path(config.paths.out).expanduser().absolute()
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    if not parent.is_dir():
+        yield f"paths.out: {parent} is not a folder ({config.paths.out}). Name another folder"
+    elif not os.access(parent, os.W_OK | os.X_OK) or not accepts_folders(parent):
+        yield f"paths.out: cannot write to {parent} ({config.paths.out}). Name another folder"
 
 
 def path_value(config: Config, path: str) -> Any:
@@ -63,15 +63,15 @@ def path_value(config: Config, path: str) -> Any:
     return node.get(key) if isinstance(node, Mapping) else getattr(node, key)
 
 
-def takes_folders(place: Path) -> bool:
+def accepts_folders(folder: Path) -> bool:
     """Whether folders can be created in a folder that `os.access` says is writable.
 
     Virtual file systems such as /proc refuse it even to root. They have no blocks, so only there a folder is created
     and removed as a test.
     """
     try:
-        if os.statvfs(place).f_blocks == 0:
-            os.rmdir(mkdtemp(dir=place))
+        if os.statvfs(folder).f_blocks == 0:
+            os.rmdir(mkdtemp(dir=folder))
     except OSError:
         return False
     return True

@@ -89,7 +89,7 @@ def inherit(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         raise ConfigError(
             f"train.from: {parent} kept no weights. Train it again with launch.keep_weights=true launch.rerun=true"
         )
-    # A copy without the types of the schema, which would not allow to replace slots.
+    # A copy without the types of the schema, whose slots cannot be replaced.
     child = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))
     assert isinstance(child, DictConfig)
     for section in ("model", "optim", "data", "defects", *(s for s in OWN if s not in own_groups)):

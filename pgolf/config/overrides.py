@@ -102,19 +102,19 @@ def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
         return [f"{group}: takes one choice ({value_text(override)}). Choices: {', '.join(choices)}"]
     if override.is_add() or override.is_force_add():
         plus = "++" if override.is_force_add() else "+"
-        return [f"{plus}{group}: is chosen without {plus} ({flat[0]}). Write {group}={flat[0]}"]
+        return [f"{plus}{group}: cannot be chosen with {plus} ({flat[0]}). Write {group}={flat[0]}"]
     if override.is_delete():
         return [f"~{group}: cannot be left out. Choose one of {', '.join(choices)}"]
     if override.package is not None and override.package not in slot_paths():
         near = suggest(override.package, slot_paths())
-        return [f"{group}@{override.package}: no such place for a choice ({flat[0]}).{near}"]
+        return [f"{group}@{override.package}: no such slot ({flat[0]}).{near}"]
     if group == LAUNCHER and (extras := [str(v) for v in flat if str(v) in EXTRAS and str(v) not in choices]):
         return [f"{group}: {name} is not installed. Run pip install 'pgolf[{EXTRAS[name]}]'" for name in extras]
     return [no_such_choice(group, str(value), choices) for value in flat if str(value) not in choices]
 
 
 def no_such_choice(group: str, value: str, choices: list[str]) -> str:
-    """The problem of an unknown choice, with a suggestion. For an arm, the choices listed are those of its study."""
+    """The problem of an unknown choice, with a suggestion. For an arm, it lists the arms of the same study."""
     siblings = [choice for choice in choices if "/" in value and choice.startswith(f"{value.rpartition('/')[0]}/")]
     arms = [choice for choice in choices if choice.endswith(f"/{value}")]  # the value is an arm without its study
     near = f" Did you mean {' or '.join(arms)}?" if arms else suggest(value, choices)

@@ -74,19 +74,19 @@ def preflight(arguments: Sequence[str], *, multirun: bool, check_machine: bool =
         checks = (group_problems, key_refusals, value_problems)
         raise_if([problem for o in overrides for check in checks for problem in check(o, loader)])
         check_keys(arguments, overrides, loader)
-        fixed = [(a, o) for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]
-        whole, deferred = compose_fixed(fixed, loader)
+        unswept = [(a, o) for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]
+        whole, deferred = compose_unswept(unswept, loader)
         in_sweep = multirun or whole.hydra.mode == RunMode.MULTIRUN
         if in_sweep:
-            expanded = sweep_runs(arguments, overrides, whole.hydra, loader, most_runs(whole))
+            all_overrides = sweep_runs(arguments, overrides, whole.hydra, loader, most_runs(whole))
         else:
             sweeps = [o for o in overrides if o.is_sweep_override()]
             remedy = "Add --multirun to sweep over them"
             raise_if([f"{o.key_or_group}: more than one value ({value_text(o)}). {remedy}" for o in sweeps])
-            expanded = [list(arguments)]
-        if not expanded:
+            all_overrides = [list(arguments)]
+        if not all_overrides:
             raise ConfigError(f"--multirun: no run is selected ({' '.join(arguments)}). Check the ranges and globs")
-        runs = check_runs(expanded, loader, check_machine=check_machine)
+        runs = check_runs(all_overrides, loader, check_machine=check_machine)
         return CommandLine(
             tuple(replace(run, unavailable=(*unavailable, *run.unavailable)) for run in runs),
             in_sweep,
@@ -140,12 +140,14 @@ def check_keys(arguments: Sequence[str], overrides: Sequence[Override], loader: 
     groups = [(text, o) for text, o in zip(arguments, overrides, strict=True) if is_group(o, loader)]
     if len(groups) == len(overrides) or any(o.is_sweep_override() for _, o in groups):
         return
-    base = compose_fixed(groups, loader)[0]
+    base = compose_unswept(groups, loader)[0]
     if not base.hydra.sweeper.get("params"):
         raise_if([p for o in overrides if not is_group(o, loader) for p in key_problems(o, base, loader)])
 
 
-def compose_fixed(fixed: Sequence[tuple[str, Override]], loader: ConfigLoader) -> tuple[DictConfig, tuple[str, ...]]:
+def compose_unswept(
+    unswept: Sequence[tuple[str, Override]], loader: ConfigLoader
+) -> tuple[DictConfig, tuple[str, ...]]:
     """Compose the overrides that are not swept. Returns the configuration and the overrides that were left out.
 
     If the values cannot be composed, only the choices of groups are, and all values are left out. A value may be
@@ -153,11 +155,11 @@ def compose_fixed(fixed: Sequence[tuple[str, Override]], loader: ConfigLoader) -
     `model/head=factorized,mos model.head.rank=8`. Raises ConfigError.
     """
     try:
-        return compose_whole(tuple(text for text, _ in fixed)), ()
+        return compose_whole(tuple(text for text, _ in unswept)), ()
     except (HydraException, OmegaConfBaseException) as error:
-        groups = [(text, o) for text, o in fixed if is_group(o, loader)]
-        if len(groups) < len(fixed):
-            return compose_fixed(groups, loader)[0], tuple(text for text, o in fixed if not is_group(o, loader))
+        groups = [(text, o) for text, o in unswept if is_group(o, loader)]
+        if len(groups) < len(unswept):
+            return compose_unswept(groups, loader)[0], tuple(text for text, o in unswept if not is_group(o, loader))
         raise ConfigError(describe_hydra_error(error)) from None
     except (AssertionError, AttributeError, TypeError, ValueError, RecursionError) as error:
         reason = str(error).partition("\n")[0]
@@ -175,21 +177,21 @@ class CheckResult:
     run: ComposedRun | None = None
 
 
-def check_runs(expanded: list[list[str]], loader: ConfigLoader, *, check_machine: bool) -> list[ComposedRun]:
+def check_runs(all_overrides: list[list[str]], loader: ConfigLoader, *, check_machine: bool) -> list[ComposedRun]:
     """Compose and check the runs; the seeds of one arm are checked once. Raises ConfigError with all problems."""
     runs: list[ComposedRun] = []
     cache = CompositionCache()
-    checked: dict[tuple[str, ...], CheckResult] = {}
+    results: dict[tuple[str, ...], CheckResult] = {}
     where: dict[str, list[int]] = {}
-    for number, arguments in enumerate(expanded):
+    for number, arguments in enumerate(all_overrides):
         if number == MANY_RUNS and not where:
-            print(f"{len(expanded):,} runs; each is checked before the first starts", file=sys.stderr, flush=True)
+            print(f"{len(all_overrides):,} runs; each is checked before the first starts", file=sys.stderr, flush=True)
         own_seed = any(text.startswith("train.from=") for text in arguments)  # each seed has its own parent
         but_seed = tuple(text for text in arguments if own_seed or not text.startswith("seed="))
-        is_first = but_seed not in checked
+        is_first = but_seed not in results
         if is_first:
-            checked[but_seed] = check_run(arguments, loader, cache)
-        result = checked[but_seed]
+            results[but_seed] = check_run(arguments, loader, cache)
+        result = results[but_seed]
         if result.run is not None:
             run = result.run if is_first else compose_run(arguments, loader, cache)
             runs.append(replace(run, unavailable=tuple(result.unavailable)))
@@ -198,9 +200,9 @@ def check_runs(expanded: list[list[str]], loader: ConfigLoader, *, check_machine
     lines: list[str] = []
     for problem, numbers in where.items():
         lines.append(problem)
-        if len(expanded) > 1 and len(numbers) < len(expanded):
-            first = " ".join(expanded[numbers[0]])
-            lines.append(f"  in {len(numbers)} of {len(expanded)} runs, the first: {first}")
+        if len(all_overrides) > 1 and len(numbers) < len(all_overrides):
+            first = " ".join(all_overrides[numbers[0]])
+            lines.append(f"  in {len(numbers)} of {len(all_overrides)} runs, the first: {first}")
     raise_if(lines)
     return runs
 

@@ -9,8 +9,6 @@ from pgolf.config import schema
 from pgolf.config.folders import cache_dir
 from pgolf.config.sources import parse_files_once
 
-BLOCK_PARTS = ("q_proj", "attention", "mlp")  # the parts of a model that hold the matrices of its blocks
-
 
 def planned_steps(train: Any) -> int | None:
     """The number of steps of a budget in steps or tokens; None for a budget in seconds."""
@@ -63,7 +61,7 @@ def trained_head(*, _root_: Any) -> bool:
 def edge_blocks(*, _root_: Any) -> list[str]:
     """Prefixes of the parameter names of the first and the last unique block."""
     last = int(_root_.model.unique_blocks) - 1
-    return [f"model.{part}.{i}" for i in sorted({0, last}) for part in BLOCK_PARTS]
+    return [f"model.{part}.{i}" for i in sorted({0, last}) for part in schema.BLOCK_PARTS]
 
 
 def choose(key: Any, values: Any) -> Any:

@@ -11,6 +11,8 @@ from typing import Any, TypeVar, get_type_hints
 T = TypeVar("T")
 MISSING: Any = "???"  # OmegaConf's mark for a value that must be given; this module does not import OmegaConf
 
+BLOCK_PARTS = ("q_proj", "attention", "mlp")  # the parts of a model that hold the matrices of its blocks
+
 
 @dataclass
 class ModelConfig:

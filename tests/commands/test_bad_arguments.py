@@ -137,19 +137,19 @@ ARGUMENTS = {
 }
 
 PLACES = {"data": "data.__main__", "worker": "sweep.worker"}  # commands inside a folder
-LINES = [(name, line.split(), said) for name, table in ARGUMENTS.items() for line, said in table.items()]
+LINES = [(name, line.split(), message) for name, table in ARGUMENTS.items() for line, message in table.items()]
 LINES += [
-    (name.split()[0], [*name.split()[1:], line], said.replace("{}", name.split()[0]))
+    (name.split()[0], [*name.split()[1:], line], message.replace("{}", name.split()[0]))
     for name in WITH_OVERRIDES
-    for line, said in OVERRIDES.items()
+    for line, message in OVERRIDES.items()
 ]
 
 
-@pytest.mark.parametrize(("name", "line", "said"), LINES, ids=lambda text: ascii(text)[1:40])
+@pytest.mark.parametrize(("name", "line", "message"), LINES, ids=lambda text: ascii(text)[1:40])
 def test_one_line_names_the_problem(
     name: str,
     line: list[str],
-    said: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -168,5 +168,5 @@ def test_one_line_names_the_problem(
     out, err = capsys.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 1, err
-    assert err.removeprefix(f"{tmp_path}/").startswith(said), err
+    assert err.removeprefix(f"{tmp_path}/").startswith(message), err
     assert err[:-1].isprintable()

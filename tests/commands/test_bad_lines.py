@@ -12,11 +12,11 @@ from pgolf import train
 
 MOST_S = 10
 
-LINES = {**{(word,): said for word, said in WORDS.items()}}
+LINES = {**{(word,): message for word, message in WORDS.items()}}
 LINES |= {
-    tuple(line.split()): said
+    tuple(line.split()): message
     for table in (FLAGS, HYDRA, GROUPS, NUMBERS, VALUES, PAIRS, SWEEPS)
-    for line, said in table.items()
+    for line, message in table.items()
 }
 
 
@@ -31,14 +31,14 @@ def test_one_line_names_the_problem(
     assert train.main(list(line)) == 2
     assert time.monotonic() - began < MOST_S
     assert os.listdir(tmp_path) == []
-    out, said = capsys.readouterr()
+    out, message = capsys.readouterr()
     assert out == ""
-    lines = said.splitlines()
-    assert said.endswith("\n")
-    assert len(lines) == LINES[line].count("\n") + 1, said
+    lines = message.splitlines()
+    assert message.endswith("\n")
+    assert len(lines) == LINES[line].count("\n") + 1, message
     assert all(text.isprintable() and len(text) <= 1000 for text in lines)
-    assert all(text.startswith(start) for text, start in zip(lines, LINES[line].split("\n"), strict=True)), said
-    assert "Error" not in said or "raised while resolving" in said, f"no exception's name: {said}"
+    assert all(text.startswith(start) for text, start in zip(lines, LINES[line].split("\n"), strict=True)), message
+    assert "Error" not in message or "raised while resolving" in message, f"no exception's name: {message}"
 
 
 def test_there_are_many() -> None:

@@ -13,10 +13,10 @@ def test_two_models_take_turns(tiny: list[str]) -> None:
     assert first["steps"] == second["steps"] == 3
     assert first["packed_bytes"] > second["packed_bytes"]
     assert first["tokens_per_s"] == pytest.approx(256 / first["step_ms_median"] * 1000)
-    estimate = results["step_time_ratio"]
-    assert estimate["median"] > 0
-    assert estimate["low"] is None, "three steps give no interval"
-    assert "second / first step time" in results_text(results)
+    found = made["step_time_ratio"]
+    assert found["median"] > 0
+    assert found["low"] is None, "three steps give no interval"
+    assert "second / first step time" in results_text(made)
 
 
 def test_the_ratio_is_of_pairs() -> None:
@@ -25,8 +25,8 @@ def test_the_ratio_is_of_pairs() -> None:
     assert ratio(list(2 * times), list(times)) == pytest.approx((2.0, 2.0, 2.0))
 
 
-def test_the_interval_accounts_for_correlated_neighbours() -> None:
-    """The median of correlated ratios is less precise than that of the same number of independent ratios."""
+def test_the_interval_knows_that_neighbouring_pairs_are_alike() -> None:
+    """Ratios that drift together: their median is told less exactly than by as many independent ones."""
     rng, widths = np.random.default_rng(1), {}
     for name, phi in (("independent", 0.0), ("alike", 0.8)):
         found = []

@@ -1,4 +1,4 @@
-"""Every study can be composed, its description is consistent, and its arms match their names."""
+"""Every study composes, describes itself without contradiction, and its arms are what their names say."""
 
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def test_the_command_has_every_arm_and_three_seeds(name: str) -> None:
     assert set(hydra.sweeper.params.arm.split(",")) == {f"{name}/{arm}" for study, arm in ARMS if study == name}
 
 
-def test_the_command_line_replaces_keys_of_the_study() -> None:
+def test_the_command_line_beats_the_study() -> None:
     arms = "arm=higher_rank_heads/T0_tied,higher_rank_heads/T6_simplex_d4"
     line = preflight(["study=higher_rank_heads", "seed=7", arms], multirun=False)
     assert [(run.cfg.study.arm, run.cfg.seed) for run in line.runs] == [("T0_tied", 7), ("T6_simplex_d4", 7)]

@@ -1,4 +1,4 @@
-"""The computed costs against real models, closed formulas and published numbers."""
+"""The account against real models, closed formulas and the published counts."""
 
 from dataclasses import replace
 

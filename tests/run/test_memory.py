@@ -1,4 +1,4 @@
-"""The memory estimate against torch's profiler on a real model, and against real optimizers."""
+"""The memory estimate against what torch's profiler sees of the real thing, and against real optimizers."""
 
 import re
 import time
@@ -76,7 +76,7 @@ def test_bf16_takes_less_and_a_longer_micro_batch_more():
     assert activation_bytes(longer, bf16=False) == pytest.approx(2 * activation_bytes(config, bf16=False), rel=0.1)
 
 
-def test_gradients_of_earlier_micro_batches_are_counted():
+def test_gradients_of_earlier_micro_batches_are_there_all_along():
     """A wide model on few tokens: what one micro-batch holds beside the gradients is less than what the second does."""
     wide = ("model.width=256", "train.batch_tokens=256")
     one, two = (
@@ -110,7 +110,7 @@ def test_the_floor_is_below_the_estimate_and_near_it(overrides):
 
 
 @pytest.mark.parametrize("size", ["model.width=1000000", "model.layers=100000000", "model.width=1000000000000"])
-def test_a_model_beyond_the_memory_is_refused_quickly(size):
+def test_a_model_that_no_memory_holds_is_refused_unbuilt(size):
     config = config_of(size, "model.heads=4", "train.threads=1")
     began = time.perf_counter()
     (line,) = [line for line in shortages(config) if line.startswith("model:")]

@@ -1,4 +1,4 @@
-"""Two gloo ranks give the same result as one rank that accumulates gradients."""
+"""Two gloo ranks give what one rank with accumulation gives."""
 
 import math
 from collections.abc import Callable

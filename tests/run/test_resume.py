@@ -1,4 +1,4 @@
-"""A stopped run resumes from its checkpoint and gives the same numbers."""
+"""A run that is stopped goes on from its checkpoint to the same numbers."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ def start(tmp_path: Path, argv: list[str]) -> "subprocess.Popen[str]":
 
 
 def wait_for_checkpoint(folder: Path, steps: int, seconds: float = 90) -> int:
-    """Wait until a run below `folder` has a checkpoint of at least `steps` steps. Returns its step."""
+    """Wait until some run below has a checkpoint of so many steps; which step it is."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         for path in folder.rglob("state.pt"):
@@ -46,7 +46,7 @@ def wait_for_checkpoint(folder: Path, steps: int, seconds: float = 90) -> int:
 
 
 def numbers(record: dict[str, Any]) -> dict[str, Any]:
-    """The fields that must be equal in two runs of one configuration."""
+    """What must be the same in two runs of one configuration."""
     clocked = ("_s", "_ms_median", "ended_at", "peak_mem_bytes", "overrides")
     return {key: value for key, value in record.items() if not key.endswith(clocked)}
 
@@ -94,7 +94,7 @@ def test_a_run_with_a_damaged_checkpoint_starts_from_the_beginning(
     shutil.copytree(killed[0], tmp_path, dirs_exist_ok=True)
     (state,) = tmp_path.rglob("state.pt")
     state.write_bytes(state.read_bytes()[:1000])
-    (state.parents[1] / ".result.json.1.partial").touch()  # as after a kill during writing
+    (state.parents[1] / ".result.json.1.partial").touch()  # as a kill in the midst of writing leaves it
     assert train_here([*tiny, *SLOW]) == 0
     ((run, record),) = records(tmp_path)
     assert record["status"] == "ok"
@@ -146,7 +146,7 @@ def test_a_worker_ends_with_its_supervisor(tiny: list[str], tmp_path: Path) -> N
 
 
 def processes(root: int) -> list[tuple[int, str]]:
-    """(pid, command) of all workers below a process."""
+    """(pid, command) of everything below a process."""
     listed = subprocess.run(
         ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
     ).stdout.splitlines()[1:]

@@ -1,4 +1,4 @@
-"""Every published stack, from its name to its record, corrected and with the defects of its published run."""
+"""Every published stack, from its name to its record, right and with the faults of its published run."""
 
 import math
 import sys
@@ -23,7 +23,7 @@ STRIDE = {"pr215": ["eval.stride=8"], "pr908": ["eval.stride=8"]}
 
 
 class Runs:
-    """Folder and record of each run by its label. A run is executed at its first use, once for all test processes."""
+    """Folder and record of each run by its label, made when first asked for, once for all test processes."""
 
     def __init__(self, workshop: Path, tiny: list[str]):
         self.root, self.tiny = workshop / "stacks", tiny

@@ -41,8 +41,8 @@ def test_a_disk_that_refuses_hydra_is_named(launch_that_raises: Launch, tmp_path
 
 def test_a_killed_job_is_reported_in_one_line(launch_that_raises: Launch, capsys: pytest.CaptureFixture[str]) -> None:
     launch_that_raises(BrokenProcessPool("A process was\nterminated"), "joblib")
-    said = "concurrent: a job ended abnormally (BrokenProcessPool: A process was terminated)\n"
-    assert capsys.readouterr().err == said
+    message = "concurrent: a job ended abnormally (BrokenProcessPool: A process was terminated)\n"
+    assert capsys.readouterr().err == message
 
 
 def test_an_interrupt_reports_that_jobs_of_a_scheduler_continue(

@@ -58,7 +58,7 @@ def test_nothing_is_started(
     given = ["data.train_glob=train.bin", "data.val_glob=val.bin", "data.tokenizer=t.model", "paths.cache=cache", *more]
     monkeypatch.setattr(sys, "argv", ["pgolf.train", *SWEEP, *given])
     assert train.main() == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert len(said.splitlines()) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
     assert not os.path.exists("out")

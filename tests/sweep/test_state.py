@@ -52,9 +52,9 @@ def test_the_state_follows_from_the_run_folder(ran: Callable[..., Any], capsys: 
     says_where_it_comes_from(first)
     capsys.readouterr()
     assert ran() == (folder, first)
-    said = capsys.readouterr().out
-    assert "already run (launch.rerun=true runs it again)" in said
-    assert f"{first['val_bpb']:.4f}" in said
+    message = capsys.readouterr().out
+    assert "already run (launch.rerun=true runs it again)" in message
+    assert f"{first['val_bpb']:.4f}" in message
     _, again = ran("launch.rerun=true")
     assert read_record(folder / "earlier-1") == first
     assert again["val_bpb"] == first["val_bpb"]

@@ -1,4 +1,4 @@
-"""Sweeps: each run is a process of its own, a failure affects only its own run, and each run is executed once."""
+"""Sweeps: every job a process of its own, whatever happens to one costs one row, and every cell is run once."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def test_status_names_what_it_was_given(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "elsewhere: holds no sweep" in capsys.readouterr().err
 
 
-def test_a_failing_job_affects_only_its_own_run(
+def test_a_bad_job_costs_one_row(
     train_here: Train, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     (tmp_path / "bad.py").write_text(BAD)
@@ -119,7 +119,7 @@ def test_a_failing_job_affects_only_its_own_run(
     assert said.count("failed:") == 1, "after the first failure no other run starts"
 
 
-def test_a_rerun_repeats_each_run_once_and_resumes(
+def test_a_rerun_is_one_run_a_cell_and_goes_on_where_it_was_stopped(
     train_here: Train, tiny: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
     options = of_steps(tiny, 4)

@@ -1,4 +1,6 @@
-"""Each defect of a published run, in a real run: its effect, and that the effect is absent without the defect."""
+"""Each fault of a published run, switched on in a real run: what it does, and that without it nothing of the kind
+happens.
+"""
 
 import math
 from dataclasses import replace
