@@ -27,7 +27,7 @@ from pgolf.config.build import (
     build_quantizer,
     start_weights,
 )
-from pgolf.config.preflight import compose_one
+from pgolf.config.command_line import compose_one
 from pgolf.errors import ConfigError
 from pgolf.machine.precision import synchronise
 from pgolf.machine.ranks import Ranks

@@ -15,7 +15,7 @@ import torch
 from pgolf.command import Parser, place, run
 from pgolf.config.auto import decide_auto
 from pgolf.config.build import build_data, build_evaluation, build_fake, build_quantizer
-from pgolf.config.preflight import compose_one
+from pgolf.config.command_line import compose_one
 from pgolf.data.loaded import load_corpus
 from pgolf.errors import DataError
 from pgolf.machine.ranks import Ranks

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from pgolf.command import Parser, run
 from pgolf.config.build import build_model, frozen_by
-from pgolf.config.preflight import compose_one
+from pgolf.config.command_line import compose_one
 from pgolf.errors import ConfigError
 from pgolf.nn.naming import named_tensors
 from pgolf.optim.roles import chosen_roles

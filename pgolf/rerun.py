@@ -17,11 +17,9 @@ from pgolf.config.saved import load_saved, save_run
 from pgolf.config.schema import PathsConfig
 from pgolf.errors import ConfigError
 from pgolf.machine.files import folder_for
+from pgolf.records.fields import RERUN_COMPARED, RERUN_EXPLAINS
 from pgolf.records.record import read_record
 from pgolf.sweep.jobs import run_saved
-
-COMPARED = ("val_bpb_live", "val_bpb_averaged", "val_bpb", "val_nats", "val_targets", "model_bytes", "steps")
-EXPLAINS = ("code_sha", "data_sha", "device", "threads", "versions.python", "versions.torch", "versions.numpy")
 
 
 def new_folder(run: Path) -> Path:
@@ -57,10 +55,12 @@ def verdict(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> tuple[bool
     """(whether the numbers are the same, lines about the comparison). Without an old record, whether the run is ok."""
     if old is None or old["status"] != "ok" or new["status"] != "ok":
         return new["status"] == "ok", ["there is no finished record to compare with"] if new["status"] == "ok" else []
-    differences = [f"{key:<18} {old.get(key)} -> {new.get(key)}" for key in COMPARED if old.get(key) != new.get(key)]
+    differences = [
+        f"{key:<18} {old.get(key)} -> {new.get(key)}" for key in RERUN_COMPARED if old.get(key) != new.get(key)
+    ]
     if not differences:
-        return True, [f"the same numbers: {', '.join(key for key in COMPARED if new.get(key) is not None)}"]
-    causes = [f"{key:<18} {old.get(key)} -> {new.get(key)}" for key in EXPLAINS if old.get(key) != new.get(key)]
+        return True, [f"the same numbers: {', '.join(key for key in RERUN_COMPARED if new.get(key) is not None)}"]
+    causes = [f"{key:<18} {old.get(key)} -> {new.get(key)}" for key in RERUN_EXPLAINS if old.get(key) != new.get(key)]
     return False, [
         "different numbers:",
         *differences,

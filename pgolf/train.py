@@ -17,6 +17,7 @@ from hydra._internal.utils import _run_hydra, get_args_parser
 from rich.console import Console
 
 from pgolf.command import OK, Parser, run
+from pgolf.config.command_line import CommandLine, preflight
 from pgolf.config.compose import CONFIG_NAME
 from pgolf.config.corpora import check_corpora
 from pgolf.config.expansion import sweep_of_one
@@ -24,7 +25,6 @@ from pgolf.config.folders import CONFIG_DIR, conf_dir, config_folders
 from pgolf.config.help import help_text
 from pgolf.config.overrides import OWN_CONF
 from pgolf.config.path_values import quote_paths
-from pgolf.config.preflight import CommandLine, preflight
 from pgolf.config.resolvers import register
 from pgolf.config.study import study_of
 from pgolf.errors import ConfigError, PgolfError

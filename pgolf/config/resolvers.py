@@ -84,7 +84,7 @@ def head_dim(*, _root_: Any) -> int:
 
 
 def register() -> None:
-    """Make the schema, the resolvers and the source of files known to Hydra and OmegaConf. Repeated calls are harmless."""
+    """Register the schema, the resolvers and the source of YAML files with Hydra and OmegaConf. Safe to repeat."""
     parse_files_once()
     store = ConfigStore.instance()
     store.store(name="base_config", node=schema.Config)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgolf.config.compose import plain
-from pgolf.config.composition import ComposedRun
+from pgolf.config.composed_run import ComposedRun
 from pgolf.errors import ConfigError
 from pgolf.study.description import ADHOC, Study, study_folder, study_from
 

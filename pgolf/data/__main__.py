@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pgolf.command import Parser, run
 from pgolf.config.build import build_data
-from pgolf.config.preflight import compose_one
+from pgolf.config.command_line import compose_one
 from pgolf.data.checks import describe, verify
 
 

@@ -10,7 +10,7 @@ import torch
 
 from pgolf.config.auto import device_memory_bytes
 from pgolf.config.build import build_budget, build_data
-from pgolf.config.composition import ComposedRun
+from pgolf.config.composed_run import ComposedRun
 from pgolf.config.schema import Config
 from pgolf.errors import PgolfError
 from pgolf.records.record import RECORD

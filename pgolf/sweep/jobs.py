@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pgolf.command import REFUSED
-from pgolf.config.composition import ComposedRun
+from pgolf.config.composed_run import ComposedRun
 from pgolf.config.inherit import inherit
 from pgolf.config.resolvers import register
 from pgolf.config.saved import SavedRun, save_run

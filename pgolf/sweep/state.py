@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pgolf.config.auto import decide_auto
 from pgolf.config.build import build_data
-from pgolf.config.composition import ComposedRun
+from pgolf.config.composed_run import ComposedRun
 from pgolf.config.identity import decisive, identify, run_folder
 from pgolf.config.schema import Config, StudyConfig, plain_config
 from pgolf.data.loaded import data_sha256

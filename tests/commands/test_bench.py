@@ -13,10 +13,10 @@ def test_two_models_take_turns(tiny: list[str]) -> None:
     assert first["steps"] == second["steps"] == 3
     assert first["packed_bytes"] > second["packed_bytes"]
     assert first["tokens_per_s"] == pytest.approx(256 / first["step_ms_median"] * 1000)
-    found = made["step_time_ratio"]
+    found = results["step_time_ratio"]
     assert found["median"] > 0
     assert found["low"] is None, "three steps give no interval"
-    assert "second / first step time" in results_text(made)
+    assert "second / first step time" in results_text(results)
 
 
 def test_the_ratio_is_of_pairs() -> None:

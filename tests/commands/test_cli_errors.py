@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pgolf import train
+from pgolf.config.command_line import preflight
 from pgolf.config.expansion import sweep_of_one
-from pgolf.config.preflight import preflight
 
 
 def refuse(argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:

@@ -14,8 +14,8 @@ from rich.console import Console
 from made_records import put, record, study_of
 from pgolf import status, train
 from pgolf.command import FAILED, INTERRUPTED, OK, REFUSED, Parser, run
+from pgolf.config.command_line import preflight
 from pgolf.config.folders import conf_dir
-from pgolf.config.preflight import preflight
 from pgolf.errors import ConfigError, DataError
 
 Capture = pytest.CaptureFixture[str]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from pgolf.config.command_line import compose_one, preflight
 from pgolf.config.compose import plain, save
 from pgolf.config.identity import arm_name
 from pgolf.config.path_values import PATHS, parse_or_none, quote_paths
-from pgolf.config.preflight import compose_one, preflight
 from pgolf.data.shard_files import _matches
 from pgolf.machine.plain import read_yaml
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from pgolf.config.command_line import preflight
 from pgolf.config.folders import CONFIG_DIR
-from pgolf.config.preflight import preflight
 from pgolf.errors import ConfigError
 
 

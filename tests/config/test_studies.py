@@ -8,9 +8,9 @@ from hydra.types import RunMode
 
 from pgolf.config.build import build_model, frozen_by
 from pgolf.config.checks import problems_of
+from pgolf.config.command_line import preflight
 from pgolf.config.compose import CONFIG_NAME, composer
 from pgolf.config.folders import conf_dir
-from pgolf.config.preflight import preflight
 from pgolf.config.schema import plain_config
 from pgolf.config.study import describe_study
 from pgolf.errors import ConfigError

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from pgolf import train
-from pgolf.config.preflight import CommandLine
+from pgolf.config.command_line import CommandLine
 from pgolf.config.schema import Config, PathsConfig
 from pgolf.errors import PgolfError
 from pgolf.sweep.runs import Run

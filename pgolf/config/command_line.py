@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pgolf.config.auto import shortages
 from pgolf.config.checks import problems_of
 from pgolf.config.compose import composer, plain
-from pgolf.config.composition import ComposedRun, CompositionCache, compose_run, compose_whole, parse, raise_if
+from pgolf.config.composed_run import ComposedRun, CompositionCache, compose_run, compose_whole, parse, raise_if
 from pgolf.config.expansion import is_basic, replaced_sweep_keys, sweep_runs, value_problems
 from pgolf.config.identity import with_seed_mark
 from pgolf.config.overrides import (
