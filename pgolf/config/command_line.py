@@ -155,7 +155,7 @@ def compose_unswept(
     `model/head=factorized,mos model.head.rank=8`. Raises ConfigError.
     """
     try:
-        return compose_whole(tuple(text for text, _ in unswept)), ()
+        return compose_whole(unswept, loader), ()
     except (HydraException, OmegaConfBaseException) as error:
         groups = [(text, o) for text, o in unswept if is_group(o, loader)]
         if len(groups) < len(unswept):
