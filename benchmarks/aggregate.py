@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pgolf.records.plan import PlannedCell, Sweep, add_to_plan
+from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
 from pgolf.records.record import write_record
 
 PER_STUDY = 100  # arms per study
@@ -81,7 +81,7 @@ def record(study: str, arm: str, number: int, seed: int, keys: int, draw: random
 def make(root: Path, records: int, seeds: int, keys: int) -> None:
     """Write run folders with records, and the plan of each study, below `root`."""
     draw = random.Random(0)
-    cells: dict[str, list[PlannedCell]] = {}
+    cells: dict[str, list[PlannedRun]] = {}
     for number in range(records // seeds):
         study, arm = f"study{number // PER_STUDY}", f"head=mos,model.head.rank={number}"
         for seed in range(1, seeds + 1):
@@ -89,7 +89,7 @@ def make(root: Path, records: int, seeds: int, keys: int) -> None:
             name = f"{arm}/seed{seed}-{str(row['fingerprint'])[:8]}"
             (root / study / name).mkdir(parents=True)
             write_record(root / study / name, row)
-            cells.setdefault(study, []).append(PlannedCell(study, arm, seed, str(row["fingerprint"]), name))
+            cells.setdefault(study, []).append(PlannedRun(study, arm, seed, str(row["fingerprint"]), name))
     for study, planned in cells.items():
         add_to_plan(root / study, Sweep((study,), 0.0, "b" * 64, False, tuple(planned)))
 

@@ -44,7 +44,7 @@ from pgolf.config.schema import PathsConfig
 from pgolf.data.loaded import load_corpus
 from pgolf.data.text import Text
 from pgolf.errors import PgolfError
-from pgolf.records.plan import PlannedCell, Sweep, add_to_plan
+from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
 from pgolf.records.record import read_record
 from pgolf.run.artifact import unpack
 from pgolf.run.trained import load_trained
@@ -95,7 +95,7 @@ def make_world(root: Path, seeds: Sequence[int] = (1, 2)) -> None:
         }
         (folder / "checkpoint" / "state.pt").write_bytes(state_bytes(state))
         place = str(folder.relative_to(study))
-        cells.append(PlannedCell("adhoc", record["arm"], record["seed"], record["fingerprint"], place))
+        cells.append(PlannedRun("adhoc", record["arm"], record["seed"], record["fingerprint"], place))
     add_to_plan(study, Sweep(("model/head=tied,factorized", "seed=1,2"), time.time(), "0" * 64, False, tuple(cells)))
     family = FamilyPlan("heads", "two heads", "tied", ("tied", "factorized"))
     write_study(

@@ -21,7 +21,7 @@ from pgolf.machine.files import open_regular
 from pgolf.machine.locks import acquire
 from pgolf.pages.formats import clean
 from pgolf.records.metrics import event_of
-from pgolf.records.plan import PLAN, PlannedCell, Sweep, planned_cells, read_plan
+from pgolf.records.plan import PLAN, PlannedRun, Sweep, planned_runs, read_plan
 from pgolf.records.record import LOCK, METRICS, STATE, read_record
 
 TAIL_BYTES = 20_000
@@ -89,7 +89,7 @@ def state_of(folder: Path) -> dict[str, Any]:
     return {"state": "interrupted" if record is not None else "waiting", "note": ""}
 
 
-def left_s(sweeps: list[Sweep], states: Mapping[PlannedCell, Mapping[str, Any]]) -> float | None:
+def left_s(sweeps: list[Sweep], states: Mapping[PlannedRun, Mapping[str, Any]]) -> float | None:
     """Seconds that the latest sweep still needs at its speed so far; None if that cannot be estimated."""
     if not sweeps:
         return None
@@ -113,28 +113,27 @@ def studies(folder: Path) -> list[Path]:
 
 
 def report(folder: Path) -> dict[str, Any]:
-    """The plan of one study with the state of each cell, for --json."""
+    """The plan of one study with the state of each run, for --json. `cells` are its runs."""
     sweeps = read_plan(folder)
-    states = {cell: state_of(folder / cell.folder) for cell in planned_cells(sweeps)}
-    cells = [
-        {"arm": cell.arm, "seed": cell.seed, "folder": str(folder / cell.folder), **state}
-        for cell, state in states.items()
+    states = {run: state_of(folder / run.folder) for run in planned_runs(sweeps)}
+    runs = [
+        {"arm": run.arm, "seed": run.seed, "folder": str(folder / run.folder), **state} for run, state in states.items()
     ]
     count = dict(Counter(state["state"] for state in states.values()))
-    return {"study": str(folder), "at": time.time(), "count": count, "left_s": left_s(sweeps, states), "cells": cells}
+    return {"study": str(folder), "at": time.time(), "count": count, "left_s": left_s(sweeps, states), "cells": runs}
 
 
 def show(study: Mapping[str, Any], console: Console) -> None:
     count = ", ".join(f"{number} {state}" for state, number in sorted(study["count"].items()))
     rest = "" if study["left_s"] is None else f"; about {study['left_s'] / 60:.0f} min left"
-    title = f"{clean(study['study'])}: {len(study['cells'])} cells: {count}{rest}"
+    title = f"{clean(study['study'])}: {len(study['cells'])} runs: {count}{rest}"
     table = Table(title=Text(title), title_justify="left")
     for column in ("arm", "seed", "state", "val bpb", ""):
         table.add_column(column, justify="right" if column in ("seed", "val bpb") else "left", overflow="fold")
-    for cell in study["cells"]:
-        bpb = "" if cell.get("val_bpb") is None else f"{cell['val_bpb']:.4f}"
-        state = Text(cell["state"], style=STYLES[cell["state"]])
-        table.add_row(Text(clean(cell["arm"])), Text(clean(str(cell["seed"]))), state, bpb, Text(clean(cell["note"])))
+    for row in study["cells"]:
+        bpb = "" if row.get("val_bpb") is None else f"{row['val_bpb']:.4f}"
+        state = Text(row["state"], style=STYLES[row["state"]])
+        table.add_row(Text(clean(row["arm"])), Text(clean(str(row["seed"]))), state, bpb, Text(clean(row["note"])))
     console.print(table)
 
 

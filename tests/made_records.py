@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pgolf.records.plan import PlannedCell, Sweep, add_to_plan
+from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
 from pgolf.records.record import write_record
 from pgolf.records.rows import collect
 from pgolf.study.description import FamilyPlan, Study, write_study
@@ -125,9 +125,7 @@ def put(study: Path, fields: Mapping[str, Any], folder: str | None = None) -> Pa
 def plan(study: Path, arms: Sequence[str], seeds: Sequence[int], command: str = "sweep") -> None:
     """Plan arms x seeds, seeds first."""
     cells = [
-        PlannedCell(study.name, arm, seed, fingerprint_of(arm), cell_folder(arm, seed))
-        for seed in seeds
-        for arm in arms
+        PlannedRun(study.name, arm, seed, fingerprint_of(arm), cell_folder(arm, seed)) for seed in seeds for arm in arms
     ]
     add_to_plan(study, Sweep((command,), 0.0, "c0de", False, tuple(cells)))
 

@@ -189,7 +189,7 @@ TABLE: dict[str, tuple[Field, ...]] = {
     "Rows of results.jsonl": (
         Field("row_version", COUNT, "", "version of the row's format", Needed.ROW),
         Field("folder", TEXT, "", "run folder, relative to the folder that was read", Needed.ROW),
-        Field("planned", PLACES, "", "planned cells that the run answers; [] for none, null where no plan is known",
+        Field("planned", PLACES, "", "planned runs that the run answers; [] for none, null where no plan is known",
               Needed.ROW),
     ),
 }

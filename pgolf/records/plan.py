@@ -1,4 +1,4 @@
-"""The plan of a study: `sweep.json` in its folder lists every planned cell, so that a missing run can be reported.
+"""The plan of a study: `sweep.json` in its folder lists every planned run, so that a missing run can be reported.
 
 Sweeps with different overrides have one entry each. A sweep with the same overrides replaces its earlier entry.
 """
@@ -20,7 +20,7 @@ REMEDY = "Move the file; the next sweep writes it again"
 
 
 @dataclass(frozen=True)
-class PlannedCell:
+class PlannedRun:
     """One planned run. folder: relative to the plan's folder. Cells with the same resolved configuration share one
     folder, under several arms.
     """
@@ -34,7 +34,7 @@ class PlannedCell:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The cells of one command.
+    """The runs of one command, under the key `cells` of the file.
 
     command: its overrides. started_at: Unix time in seconds. code_sha: hash of the package's sources at the start.
     rerun_since: with launch.rerun=true, the Unix time at which the first such command started. A run that ended later
@@ -45,7 +45,7 @@ class Sweep:
     started_at: float
     code_sha: str
     fail_fast: bool
-    cells: tuple[PlannedCell, ...]
+    cells: tuple[PlannedRun, ...]
     rerun_since: float | None = None
 
 
@@ -66,7 +66,7 @@ def read_plan(folder: Path) -> list[Sweep]:
             raise ValueError(f"its schema is {plan.schema_version}, not {PLAN_SCHEMA}")
         for cell in (cell for sweep in plan.sweeps for cell in sweep.cells):
             if not is_inside(cell.folder):
-                raise ValueError(f"a cell's folder lies outside the plan's folder ({cell.folder!r:.60})")
+                raise ValueError(f"the folder of a run lies outside the plan's folder ({cell.folder!r:.60})")
     except FileNotFoundError:
         return []
     except ValueError as error:
@@ -82,6 +82,6 @@ def add_to_plan(folder: Path, sweep: Sweep) -> None:
         write_lines(folder / PLAN, [json.dumps(asdict(Plan(PLAN_SCHEMA, sweeps))) + "\n"])
 
 
-def planned_cells(sweeps: Sequence[Sweep]) -> list[PlannedCell]:
-    """Every cell once, in the order of the sweeps."""
+def planned_runs(sweeps: Sequence[Sweep]) -> list[PlannedRun]:
+    """Every planned run once, in the order of the sweeps."""
     return list(dict.fromkeys(cell for sweep in sweeps for cell in sweep.cells))

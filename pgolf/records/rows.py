@@ -1,11 +1,11 @@
-"""Run folders -> rows: one row per run, failed ones included, and one row per planned cell without a record.
+"""Run folders -> rows: one row per run, failed ones included, and one row per planned run without a record.
 
 A row is the run's record with three more fields: `row_version`, `folder` (relative to the folder that was read) and
 `planned`. A row without a valid record has a `status` that no run writes: missing, damaged (not readable or not valid)
 or foreign (valid, but the record of another run).
 
-planned: None where no plan is known. Otherwise a list with one [arm, sweep, position] per planned cell that the run
-answers. It is empty for a run that is not in the current plan. sweep and position count the sweeps and the cells of the
+planned: None where no plan is known. Otherwise a list with one [arm, sweep, position] per planned run that the run
+answers. It is empty for a run that is not in the current plan. sweep and position count the sweeps and the runs of the
 study's plan.
 """
 
@@ -22,7 +22,7 @@ from pgolf.machine.files import folder_for, read_regular, unwritten, write_lines
 from pgolf.machine.plain import parse_json
 from pgolf.records.contradictions import RUN_NAME
 from pgolf.records.fields import ROW_VERSION, SCHEMA_VERSION
-from pgolf.records.plan import PLAN, PlannedCell, read_plan
+from pgolf.records.plan import PLAN, PlannedRun, read_plan
 from pgolf.records.record import MAX_RECORD_BYTES, RECORD, read_record
 from pgolf.records.validation import checked_row, row_problem
 
@@ -35,7 +35,7 @@ DEEPEST = 6
 MAX_ROWS_BYTES = 2**30
 
 Row = dict[str, Any]
-Places = dict[Path, list[tuple[PlannedCell, int, int]]]  # run folder -> its planned cells, each with sweep and position
+Places = dict[Path, list[tuple[PlannedRun, int, int]]]  # run folder -> its planned runs, each with sweep and position
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def walk(folder: Path, warnings: list[str], depth: int = 0) -> Iterator[tuple[Pa
 
 
 def read_plans(folders: Iterable[Path], warnings: list[str]) -> tuple[Places, set[Path]]:
-    """The planned cells by run folder, and the study folders with a plan. A damaged plan becomes a warning."""
+    """The planned runs by run folder, and the study folders with a plan. A damaged plan becomes a warning."""
     places: Places = {}
     planning = set()
     position = 0
@@ -137,7 +137,7 @@ def read_plans(folders: Iterable[Path], warnings: list[str]) -> tuple[Places, se
         try:
             sweeps = read_plan(folder)
         except PgolfError as error:
-            warnings.append(f"{error}. Missing cells cannot be detected")
+            warnings.append(f"{error}. Missing runs cannot be detected")
             continue
         planning.add(folder)
         for number, sweep in enumerate(sweeps):
@@ -147,16 +147,16 @@ def read_plans(folders: Iterable[Path], warnings: list[str]) -> tuple[Places, se
     return places, planning
 
 
-def row_of(folder: Path, root: Path, cells: list[tuple[PlannedCell, int, int]], planning: set[Path]) -> Row | None:
+def row_of(folder: Path, root: Path, runs: list[tuple[PlannedRun, int, int]], planning: set[Path]) -> Row | None:
     """The row of one run folder; None for an unplanned folder without a record."""
-    has_plan = cells or any(parent in planning for parent in folder.parents)
+    has_plan = runs or any(parent in planning for parent in folder.parents)
     place = {
         "folder": "." if folder == root else str(folder).removeprefix(f"{root}{os.sep}"),
-        "planned": [[c.arm, sweep, at] for c, sweep, at in cells] if has_plan else None,
+        "planned": [[c.arm, sweep, at] for c, sweep, at in runs] if has_plan else None,
     }
     match = RUN_NAME.fullmatch(folder.name)
-    if cells:
-        identity: Row = {key: getattr(cells[0][0], key) for key in ("study", "arm", "seed", "fingerprint")}
+    if runs:
+        identity: Row = {key: getattr(runs[0][0], key) for key in ("study", "arm", "seed", "fingerprint")}
     else:
         seed, short = (int(match[1]), match[2]) if match else (None, "")
         identity = {"study": folder.parent.parent.name, "arm": folder.parent.name, "seed": seed, "fingerprint": short}
@@ -166,12 +166,12 @@ def row_of(folder: Path, root: Path, cells: list[tuple[PlannedCell, int, int]], 
     except PgolfError as error:
         return {**without, "status": "damaged", "error": str(error)}
     if record is None:
-        if not cells:
+        if not runs:
             return None
         has_started = any((folder / name).exists() for name in RUN_FILES)
         reason = "started, but has no record" if has_started else "not started"
         return {**without, "status": "missing", "error": reason}
-    mismatch = identity_mismatch(record, identity, planned=bool(cells))
+    mismatch = identity_mismatch(record, identity, planned=bool(runs))
     if mismatch:
         return {**without, "status": "foreign", "error": f"{folder / RECORD}: {mismatch}. Move the file"}
     return {"row_version": ROW_VERSION, **record, **place}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pgolf.config.schema import Config, plain_config, typed_config
-from pgolf.records.plan import PlannedCell
+from pgolf.records.plan import PlannedRun
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Run:
         """The folder of the study, which contains the sweep plan."""
         return Path(self.config.paths.out).expanduser() / str(self.identity["study"])
 
-    def entry(self) -> PlannedCell:
+    def entry(self) -> PlannedRun:
         """The entry of the run in the sweep plan."""
         inside = self.folder.relative_to(self.plan_folder).as_posix()
         identity = self.identity
-        return PlannedCell(identity["study"], identity["arm"], self.config.seed, identity["fingerprint"], inside)
+        return PlannedRun(identity["study"], identity["arm"], self.config.seed, identity["fingerprint"], inside)
 
     def to_json(self) -> str:
         """The whole run as one line of JSON."""

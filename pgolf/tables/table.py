@@ -289,8 +289,8 @@ def warnings_of(groups: Sequence[Group], tables: Sequence[FamilyTable]) -> list[
     cells = {(g.study, row["folder"]): row["status"] for g in groups for row in g.rows if row["planned"]}
     unscored = sum(status != "ok" for status in cells.values())
     if unscored:
-        lines.insert(0, f"{unscored} of {len(cells)} planned cells have no ok record")
+        lines.insert(0, f"{unscored} of {len(cells)} planned runs have no ok record")
     without_plan = sorted({g.study for g in groups if g.planned is None})
     if without_plan:
-        lines.append(f"no plan (sweep.json) for {', '.join(without_plan)}: missing cells cannot be detected")
+        lines.append(f"no plan (sweep.json) for {', '.join(without_plan)}: missing runs cannot be detected")
     return lines

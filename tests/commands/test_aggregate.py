@@ -139,7 +139,7 @@ def test_only_failures_still_make_a_table(tmp_path: Path, monkeypatch: pytest.Mo
     put(study, failed("tied", 1))
     assert run(monkeypatch, study) == 0
     text = (study / "table.md").read_text()
-    assert "4 of 4 planned cells have no ok record" in text
+    assert "4 of 4 planned runs have no ok record" in text
     assert "tied fell over" in text
 
 

@@ -84,7 +84,7 @@ def test_names_are_shown_as_text(tmp_path: Path, capsys: Capture) -> None:
     said = capsys.readouterr().out
     assert "[red]arm[/]" in said
     assert "[/red] [bold]x" in said
-    assert "[/] [0m: 1 cells" in said
+    assert "[/] [0m: 1 runs" in said
     assert "\x1b" not in said
 
 

@@ -278,7 +278,7 @@ def test_the_line_of_a_family_is_drawn_through_its_arms_alone(tmp_path: Path) ->
 
 def test_far_worse_arms_stand_at_the_edge() -> None:
     assert off_scale([2.0, 2.1, 2.05, 9.0]) == 9.0
-    assert off_scale([2.0, 2.1, 2.05]) is None, "one of three is no outlier"
+    assert off_scale([2.0, 2.1, 2.05]) is None, "one of three is not an outlier"
     assert off_scale([2.0, 2.1, 2.05, 2.2]) is None
     assert off_scale([1.0, 2.1, 2.05, 2.2]) is None, "a far better arm is the result"
     key = ("s", "a", "f")

@@ -34,7 +34,7 @@ def test_warnings_come_first(tmp_path: Path) -> None:
     result = page(report_of(study))
     assert result[0].kind is SectionKind.WARNINGS
     assert result[0].heading == "Warnings"
-    assert "1 of 9 planned cells have no ok record" in result[0].lines
+    assert "1 of 9 planned runs have no ok record" in result[0].lines
     assert page(report_of(study_of(tmp_path / "b", SCORES)))[0].lines == ("none",)
 
 

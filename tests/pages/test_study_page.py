@@ -12,7 +12,7 @@ from made_records import fingerprint_of, plan, put, record
 from pgolf.errors import PgolfError
 from pgolf.pages.aggregation import aggregate, write_tables
 from pgolf.pages.study import as_published, bytes_saved, scores_by_phase, scores_by_stage
-from pgolf.records.plan import PlannedCell, Sweep, add_to_plan
+from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
 from pgolf.records.rows import ROWS
 from pgolf.study.description import Claim, ClaimTest, FamilyPlan, Study, read_study, study_from, write_study
 from pgolf.study.tradeoff import against_the_line, interpolate_bytes, line_rows
@@ -197,7 +197,7 @@ def test_each_sweep_is_held_against_its_own_baseline(tmp_path: Path) -> None:
             size = 300_000 if arm == "base" else 330_000
             result = record(arm, seed, bpb - 1, model_bytes=200_000, total_bytes=size, val_bpb_live=bpb - 1)
             result |= {"study": "heads", "fingerprint": arm[0] * 16, "choices.scale": "cpu"}
-            cells.append(PlannedCell("heads", arm, seed, result["fingerprint"], f"{arm}/seed{seed}-{arm[0] * 8}"))
+            cells.append(PlannedRun("heads", arm, seed, result["fingerprint"], f"{arm}/seed{seed}-{arm[0] * 8}"))
             put(folder, result)
     add_to_plan(folder, Sweep(("again",), 1.0, "c0de", False, tuple(cells)))
     result = aggregate(folder)

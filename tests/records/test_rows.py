@@ -1,4 +1,4 @@
-"""Every run and every planned cell is a row. Nothing damaged is dropped without a warning."""
+"""Every run and every planned run is a row. Nothing damaged is dropped without a warning."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from made_records import STUDY, cell_folder, damage, failed, fingerprint_of, plan, put, record, study_of
 from pgolf.errors import PgolfError
-from pgolf.records.plan import PlannedCell, Sweep, add_to_plan
+from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
 from pgolf.records.rows import collect, frame, row_lines, write_out
 
 SCORES = {"tied": [2.0, 2.1], "mos": [1.9, 2.05]}
@@ -138,7 +138,7 @@ def test_runs_that_no_sweep_plans(tmp_path: Path) -> None:
 
 def test_one_run_under_two_names_is_one_row(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"tied": [2.0]})
-    cell = PlannedCell(STUDY, "default", 1, fingerprint_of("tied"), cell_folder("tied", 1))
+    cell = PlannedRun(STUDY, "default", 1, fingerprint_of("tied"), cell_folder("tied", 1))
     add_to_plan(study, Sweep(("other",), 1.0, "c0de", False, (cell,)))
     (row,) = collect(study).rows
     assert row["planned"] == [["tied", 0, 0], ["default", 1, 1]]

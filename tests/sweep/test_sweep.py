@@ -14,7 +14,7 @@ import pytest
 
 from pgolf import status
 from pgolf.config.folders import CONFIG_DIR, conf_dir
-from pgolf.records.plan import planned_cells, read_plan
+from pgolf.records.plan import planned_runs, read_plan
 from pgolf.records.validation import record_problem
 from run_folders import records
 
@@ -65,7 +65,7 @@ def test_a_sweep_executes_every_run(
     assert "left" in lines[1]
     assert train_here(sweep) == 0
     assert "2 already run, 0 to run" in capsys.readouterr().out
-    planned = planned_cells(read_plan(tmp_path / "multirun" / "adhoc"))
+    planned = planned_runs(read_plan(tmp_path / "multirun" / "adhoc"))
     assert {(cell.arm, cell.fingerprint) for cell in planned} == {(r["arm"], r["fingerprint"]) for r in found}
     (told,) = json.loads(main_of(status, "--json")[1])
     assert told["count"] == {"ok": 2}
@@ -128,7 +128,7 @@ def test_a_rerun_is_one_run_a_cell_and_goes_on_where_it_was_stopped(
     capsys.readouterr()
     assert train_here(sweep) == 0
     assert "1 already run, 0 to run" in capsys.readouterr().out
-    planned = planned_cells(read_plan(tmp_path / "multirun" / "adhoc"))
+    planned = planned_runs(read_plan(tmp_path / "multirun" / "adhoc"))
     assert len({cell.arm for cell in planned}) == 2, "cells that resolve alike run once, under two names"
     assert len({cell.folder for cell in planned}) == 1
     assert train_here([*sweep, "launch.rerun=true"]) == 0

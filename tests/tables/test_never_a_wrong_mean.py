@@ -150,7 +150,7 @@ def test_a_mean_is_never_silently_wrong(cells: list[tuple[str, float]]) -> None:
             if arm != "old":
                 check(row, events[arm], good[arm])
         unscored = sum(event in BAD and event != "scoreless" for found in events.values() for _, event in found)
-        assert (report.warnings[:1] == (f"{unscored} of 12 planned cells have no ok record",)) == (unscored > 0)
+        assert (report.warnings[:1] == (f"{unscored} of 12 planned runs have no ok record",)) == (unscored > 0)
         write_rows(Path(name) / "rows.jsonl", collect(study).rows)
         again = tabulate(collect(Path(name) / "rows.jsonl"))
         for write in (csv_text, lambda r: markdown(page(r)), lambda r: latex(page(r))):

@@ -21,7 +21,7 @@ from made_records import (
     texts,
 )
 from pgolf.errors import PgolfError
-from pgolf.records.plan import PlannedCell, Sweep, add_to_plan
+from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
 from pgolf.records.rows import collect
 from pgolf.tables.caveats import RefusalKind
 from pgolf.tables.stats import holm
@@ -198,7 +198,7 @@ def test_few_seeds_and_unfinished_cells_are_marked(tmp_path: Path) -> None:
     assert row.sd_bpb is None
     for message in ("n = 1, fewer than 3", "seed 2 failed", "seed 3 diverged", "seed 4 missing"):
         assert message in texts(row)
-    assert report.warnings[0] == "5 of 12 planned cells have no ok record"
+    assert report.warnings[0] == "5 of 12 planned runs have no ok record"
     assert {(run.label, run.seed, run.status, run.error) for run in report.unscored} >= {
         ("mos", 2, "failed", "mos fell over"),
         ("mos", 4, "missing", "not started"),
@@ -239,7 +239,7 @@ def test_duplicates_that_agree_count_once_and_others_not_at_all(tmp_path: Path) 
 def test_identical_arms_are_marked_and_are_one_hypothesis(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"tied": TIED, "mos": MOS})
     cells = [
-        PlannedCell(STUDY, alias, s, fingerprint_of(arm), cell_folder(arm, s))
+        PlannedRun(STUDY, alias, s, fingerprint_of(arm), cell_folder(arm, s))
         for s in (1, 2, 3)
         for alias, arm in (("also", "mos"), ("plain", "tied"))
     ]
@@ -372,7 +372,7 @@ def test_a_baseline_of_several_configurations_is_taken_from_the_same_sweep(tmp_p
             mark = f"{number}{fingerprint_of(arm)[1:]}"
             for seed, bpb in enumerate(values, 1):
                 put(study, record(arm, seed, bpb - number, fingerprint=mark, budget__steps=steps))
-                cells.append(PlannedCell(STUDY, arm, seed, mark, f"{arm}/seed{seed}-{mark[:8]}"))
+                cells.append(PlannedRun(STUDY, arm, seed, mark, f"{arm}/seed{seed}-{mark[:8]}"))
         add_to_plan(study, Sweep((f"train.steps={steps}",), float(number), "c0de", False, tuple(cells)))
     compared = [row for row in report_of(study).families[0].rows if not row.is_baseline]
     assert len(compared) == 2
@@ -397,7 +397,7 @@ def test_a_study_without_a_plan_says_that_missing_cells_are_unknown(tmp_path: Pa
     study = study_of(tmp_path, SCORES)
     (study / "sweep.json").unlink()
     report = report_of(study)
-    assert report.warnings == (f"no plan (sweep.json) for {STUDY}: missing cells cannot be detected",)
+    assert report.warnings == (f"no plan (sweep.json) for {STUDY}: missing runs cannot be detected",)
     assert report.families[0].rows[0].label == "low", "without a plan, by name"
 
 
