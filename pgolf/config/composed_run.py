@@ -1,5 +1,6 @@
 """Composes the runs of a command line, each distinct configuration once."""
 
+import os
 import pickle
 import re
 from collections.abc import Sequence
@@ -82,7 +83,7 @@ def compose_whole(pairs: Sequence[tuple[str, Override]], loader: ConfigLoader) -
     """
     is_choice = [is_group(override, loader) or is_hydras(override) for _, override in pairs]
     choices = tuple(text for (text, _), chosen in zip(pairs, is_choice, strict=True) if chosen)
-    cfg: DictConfig = pickle.loads(_composed_choices(choices, conf_stamp()))
+    cfg: DictConfig = pickle.loads(_composed_choices(choices, (os.getcwd(), *conf_stamp())))
     values = [override for (_, override), chosen in zip(pairs, is_choice, strict=True) if not chosen]
     ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
     return cfg
@@ -90,7 +91,7 @@ def compose_whole(pairs: Sequence[tuple[str, Override]], loader: ConfigLoader) -
 
 @lru_cache(maxsize=64)
 def _composed_choices(choices: tuple[str, ...], _stamp: tuple[object, ...]) -> bytes:
-    """A composed configuration, pickled: a copy of it is needed each time."""
+    """A composed configuration, pickled: a copy of it is needed each time. It names the current folder."""
     return pickle.dumps(compose(CONFIG_NAME, list(choices), return_hydra_config=True))
 
 

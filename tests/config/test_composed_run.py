@@ -1,5 +1,7 @@
 """Values set on a copy of composed choices give what Hydra composes from both at once."""
 
+from pathlib import Path
+
 import pytest
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
@@ -20,7 +22,10 @@ LINES = [
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_it_is_what_hydra_composes(line: str) -> None:
+def test_it_is_what_hydra_composes(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with composer():
+        compose_whole([], GlobalHydra.instance().config_loader())
+    monkeypatch.chdir(tmp_path)  # what was composed elsewhere is not used here
     words = [word.strip("'") for word in line.split()]
     with composer():
         loader = GlobalHydra.instance().config_loader()
