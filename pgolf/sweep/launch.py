@@ -5,6 +5,7 @@ one entry, the run itself. Therefore exactly the checked configuration runs, in 
 submitit or Ray.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ class RunLoader:
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The configuration of one job. sweep_overrides: one entry, `JOB=<text of the run>`."""
         (entry,) = sweep_overrides
-        job = master_config.copy()
+        job = copy.deepcopy(master_config)
         with open_dict(job):
             job[JOB] = literal(entry.removeprefix(f"{JOB}="))
         return job
@@ -39,9 +40,10 @@ def prepare_hydra(whole: DictConfig, mode: RunMode) -> tuple[DictConfig, HydraCo
     """
     register()
     setup_globals()
-    master = whole.copy()
+    master = copy.deepcopy(whole)
     with open_dict(master):
         master.hydra.mode = mode
+        master.hydra.sweep.dir = str(master.hydra.sweep.dir)  # resolved: another process may not know the resolvers
     configure_log(master.hydra.hydra_logging, master.hydra.verbose)
     loader: Any = RunLoader()
     return master, HydraContext(config_loader=loader, callbacks=Callbacks(master))
