@@ -18,7 +18,15 @@ from omegaconf.errors import OmegaConfBaseException
 from pgolf.config.auto import shortages
 from pgolf.config.checks import problems_of
 from pgolf.config.compose import composer, plain
-from pgolf.config.composed_run import ComposedRun, CompositionCache, compose_run, compose_whole, parse, raise_if
+from pgolf.config.composed_run import (
+    ComposedRun,
+    CompositionCache,
+    compose_run,
+    compose_whole,
+    is_hydras,
+    parse,
+    raise_if,
+)
 from pgolf.config.expansion import is_basic, replaced_sweep_keys, sweep_runs, value_problems
 from pgolf.config.identity import with_seed_mark
 from pgolf.config.overrides import (
@@ -78,6 +86,7 @@ def preflight(arguments: Sequence[str], *, multirun: bool, check_machine: bool =
         whole, deferred = compose_unswept(unswept, loader)
         in_sweep = multirun or whole.hydra.mode == RunMode.MULTIRUN
         if in_sweep:
+            check_batch_size(whole)
             all_overrides = sweep_runs(arguments, overrides, whole.hydra, loader, most_runs(whole))
         else:
             sweeps = [o for o in overrides if o.is_sweep_override()]
@@ -95,6 +104,13 @@ def preflight(arguments: Sequence[str], *, multirun: bool, check_machine: bool =
             replaced_sweep_keys(overrides, whole.hydra),
             deferred,
         )
+
+
+def check_batch_size(whole: DictConfig) -> None:
+    """Raise ConfigError for a hydra.sweeper.max_batch_size that makes no batch."""
+    size = whole.hydra.sweeper.get("max_batch_size")
+    if isinstance(size, int) and size < 1:
+        raise ConfigError(f"hydra.sweeper.max_batch_size: must be 1 or more, or null ({size})")
 
 
 def most_runs(whole: DictConfig) -> int:
@@ -150,16 +166,16 @@ def compose_unswept(
 ) -> tuple[DictConfig, tuple[str, ...]]:
     """Compose the overrides that are not swept. Returns the configuration and the overrides that were left out.
 
-    If the values cannot be composed, only the choices of groups are, and all values are left out. A value may be
-    invalid, which the checks of each run report more precisely. Or it may need a swept choice, as in
+    If the values cannot be composed, only choices and options of Hydra are. All other values are left out. A value may
+    be invalid, which the checks of each run report more precisely. Or it may need a swept choice, as in
     `model/head=factorized,mos model.head.rank=8`. Raises ConfigError.
     """
     try:
         return compose_whole(unswept, loader), ()
     except (HydraException, OmegaConfBaseException) as error:
-        groups = [(text, o) for text, o in unswept if is_group(o, loader)]
-        if len(groups) < len(unswept):
-            return compose_unswept(groups, loader)[0], tuple(text for text, o in unswept if not is_group(o, loader))
+        kept = [(text, o) for text, o in unswept if is_group(o, loader) or is_hydras(o)]
+        if len(kept) < len(unswept):
+            return compose_unswept(kept, loader)[0], tuple(text for text, o in unswept if (text, o) not in kept)
         raise ConfigError(describe_hydra_error(error)) from None
     except (AssertionError, AttributeError, TypeError, ValueError, RecursionError) as error:
         reason = str(error).partition("\n")[0]

@@ -7,7 +7,6 @@ from omegaconf import OmegaConf
 
 from pgolf.config import schema
 from pgolf.config.folders import cache_dir
-from pgolf.config.sources import parse_files_once
 
 
 def planned_steps(train: Any) -> int | None:
@@ -84,8 +83,7 @@ def head_dim(*, _root_: Any) -> int:
 
 
 def register() -> None:
-    """Register the schema, the resolvers and the source of YAML files with Hydra and OmegaConf. Safe to repeat."""
-    parse_files_once()
+    """Register the schema with Hydra and the resolvers with OmegaConf. Safe to repeat."""
     store = ConfigStore.instance()
     store.store(name="base_config", node=schema.Config)
     scales = (scale_steps, scale_width, scale_area, scale_head_dim, scale_decay)

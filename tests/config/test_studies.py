@@ -124,3 +124,13 @@ def test_the_overrides_of_a_run_are_as_typed_without_those_of_hydra():
     assert [run.overrides for run in line.runs] == [
         (f"model/head={head}", "data.shuffle_seed=${seed}") for head in ("tied", "mos")
     ]
+
+
+def test_options_of_hydra_are_kept_where_a_value_needs_a_swept_choice():
+    """A value of a swept choice cannot be composed before the sweep; the launcher's options can."""
+    typed = ["model/head=factorized,mos", "model.head.rank=8", "hydra.verbose=true", "hydra.sweeper.max_batch_size=1"]
+    line = preflight(typed, multirun=True)
+    assert line.deferred == ("model.head.rank=8",)
+    assert (line.whole.hydra.verbose, line.whole.hydra.sweeper.max_batch_size) == (True, 1)
+    with pytest.raises(ConfigError, match=r"hydra\.sweeper\.max_batch_size: must be 1 or more, or null \(-1\)"):
+        preflight(["seed=1,2", "hydra.sweeper.max_batch_size=-1"], multirun=True)
