@@ -5,7 +5,6 @@ tests/docs/test_reference.py fails while the committed page is not what this scr
 
 import re
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -19,7 +18,7 @@ from pgolf.config.binding import annotations
 from pgolf.config.compose import CONFIG_NAME, composer
 from pgolf.config.folders import conf_dir
 from pgolf.config.help import FILES, Option, groups, header, read_options
-from pgolf.config.ranges import RANGES
+from pgolf.config.ranges import range_of
 from pgolf.machine.typed import wanted
 
 PAGE = Path(__file__).resolve().with_name("configuration.md")
@@ -135,7 +134,7 @@ def type_of(dotted: str, class_hints: dict[str, Any]) -> str:
     text = "" if hint is Any else words(hint)
     if hint is str and name in WORD_OR_NUMBER:
         text = "auto or a whole number"
-    low_high = RANGES.get(dotted) or next((found for name, found in RANGES.items() if fnmatchcase(dotted, name)), None)
+    low_high = range_of(dotted)
     return cell(f"{text}, {low_high[0]:,} to {low_high[1]:,}" if text and low_high else text)
 
 

@@ -36,17 +36,21 @@ RANGES: dict[str, tuple[int, int]] = {
     "launch.nproc": (1, 4_096),
     "launch.gpus_per_job": (0, 4_096),
     "launch.most_runs": (1, 100_000),
+    "hydra.sweeper.max_batch_size": (1, MOST),
 }
 FREE = ("study",)  # sections whose numbers are published values, without a range
+
+
+def range_of(path: str) -> tuple[int, int] | None:
+    """(lowest, highest) value of the option at a path; None for an option without a range of its own."""
+    return RANGES.get(path) or next((limits for name, limits in RANGES.items() if fnmatchcase(path, name)), None)
 
 
 def range_problem(path: str, value: Any) -> str | None:
     """The problem of a whole number at a path that is out of its range; None for any other value."""
     if not isinstance(value, int) or isinstance(value, bool):
         return None
-    low, high = RANGES.get(path) or next(
-        (limits for pattern, limits in RANGES.items() if fnmatchcase(path, pattern)), (-MOST, MOST)
-    )
+    low, high = range_of(path) or (-MOST, MOST)
     if low <= value <= high:
         return None
     text = str(value) if abs(value) < 10**30 else f"a number of {int(value.bit_length() * math.log10(2)) + 1:,} digits"
