@@ -42,6 +42,7 @@ from pgolf.config.overrides import (
     value_text,
 )
 from pgolf.config.path_values import quote_paths
+from pgolf.config.ranges import range_problem
 from pgolf.errors import ConfigError, PgolfError
 
 MANY_RUNS = 50  # beyond this number, the checks take so long that they are announced
@@ -86,7 +87,7 @@ def preflight(arguments: Sequence[str], *, multirun: bool, check_machine: bool =
         whole, deferred = compose_unswept(unswept, loader)
         in_sweep = multirun or whole.hydra.mode == RunMode.MULTIRUN
         if in_sweep:
-            check_batch_size(whole)
+            raise_if(batch_problems(whole))
             all_overrides = sweep_runs(arguments, overrides, whole.hydra, loader, most_runs(whole))
         else:
             sweeps = [o for o in overrides if o.is_sweep_override()]
@@ -106,11 +107,10 @@ def preflight(arguments: Sequence[str], *, multirun: bool, check_machine: bool =
         )
 
 
-def check_batch_size(whole: DictConfig) -> None:
-    """Raise ConfigError for a hydra.sweeper.max_batch_size that makes no batch."""
-    size = whole.hydra.sweeper.get("max_batch_size")
-    if isinstance(size, int) and size < 1:
-        raise ConfigError(f"hydra.sweeper.max_batch_size: must be 1 or more, or null ({size})")
+def batch_problems(whole: DictConfig) -> list[str]:
+    """Problems of hydra.sweeper.max_batch_size, which a YAML file may set too."""
+    problem = range_problem("hydra.sweeper.max_batch_size", whole.hydra.sweeper.get("max_batch_size"))
+    return [] if problem is None else [problem]
 
 
 def most_runs(whole: DictConfig) -> int:
@@ -227,9 +227,8 @@ def check_run(arguments: Sequence[str], loader: ConfigLoader, cache: Composition
     """Compose and check one run. Raises nothing."""
     try:
         run = compose_run(arguments, loader, cache)
-        resolved = plain(run.cfg)
         plain(with_seed_mark(run.cfg))  # the fingerprint needs it, so it must resolve too
-        if problems := [*arm_problems(run), *problems_of(resolved)]:
+        if problems := [*arm_problems(run), *problems_of(run.resolved)]:
             return CheckResult(problems)
         return CheckResult([], shortages(run.config), run)
     except ConfigError as error:

@@ -1,12 +1,12 @@
 """Composes a configuration with Hydra and converts it to plain data."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -33,12 +33,6 @@ def composer() -> Iterator[None]:
                 path.prepend("pgolf", f"file://{folder}", anchor="schema")
             loader.repository.initialize_sources(path)  # the repository reads the search path only at its creation
         yield
-
-
-def compose_config(overrides: Sequence[str]) -> DictConfig:
-    """The configuration of command-line overrides. Raises the exceptions of Hydra and OmegaConf."""
-    with composer():
-        return compose(CONFIG_NAME, list(overrides))
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import pickle
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from hydra import compose
@@ -29,19 +29,27 @@ from pgolf.errors import ConfigError
 class ComposedRun:
     """One run of a command line.
 
-    overrides: as typed, without those of Hydra itself. cfg: the configuration, `auto` not yet decided.
-    choices: {config group: choice}. unavailable: problems of this configuration on this machine alone.
+    overrides: as typed, without those of Hydra itself. cfg: the configuration, `auto` not yet decided. resolved: the
+    same in plain containers. choices: {config group: choice}. unavailable: problems of this configuration on this
+    machine alone.
     """
 
     overrides: tuple[str, ...]
     cfg: DictConfig
+    resolved: dict[str, Any]
     choices: dict[str, Any]
     unavailable: tuple[str, ...] = ()
 
-    @cached_property
+    @property
     def config(self) -> Config:
         """The checked configuration as dataclasses, `auto` not yet decided."""
-        return typed_config(plain(self.cfg))
+        return typed_config(self.resolved)
+
+
+def composed_run(overrides: Sequence[str], cfg: DictConfig, choices: dict[str, Any]) -> ComposedRun:
+    """The run of a composed configuration, with the sections of `train.from`, if it is set. Raises ConfigError."""
+    inherited = inherit(cfg, overrides)
+    return ComposedRun(tuple(overrides), inherited, plain(inherited), choices)
 
 
 @dataclass
@@ -83,9 +91,14 @@ def compose_whole(pairs: Sequence[tuple[str, Override]], loader: ConfigLoader) -
     """
     is_choice = [is_group(override, loader) or is_hydras(override) for _, override in pairs]
     choices = tuple(text for (text, _), chosen in zip(pairs, is_choice, strict=True) if chosen)
-    cfg: DictConfig = pickle.loads(_composed_choices(choices, (os.getcwd(), *conf_stamp())))
     values = [override for (_, override), chosen in zip(pairs, is_choice, strict=True) if not chosen]
-    ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
+    return with_values(_composed_choices(choices, (os.getcwd(), *conf_stamp())), values)
+
+
+def with_values(pickled: bytes, values: Sequence[Override]) -> DictConfig:
+    """A copy of a pickled configuration in which values are set. Raises the exceptions of Hydra and OmegaConf."""
+    cfg: DictConfig = pickle.loads(pickled)
+    ConfigLoaderImpl._apply_overrides_to_config(list(values), cfg)
     return cfg
 
 
@@ -123,6 +136,6 @@ def compose_run(arguments: Sequence[str], loader: ConfigLoader, cache: Compositi
                 del cfg["hydra"]
             cache.complete[but_seed] = cfg.copy(), choices
         own = tuple(text for text, o in pairs if not is_hydras(o))
-        return ComposedRun(own, inherit(cfg, own), choices)
+        return composed_run(own, cfg, choices)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(describe_hydra_error(error)) from None

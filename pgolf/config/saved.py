@@ -76,10 +76,9 @@ def problems_of_saved(config: Any) -> list[str]:
     run = config.get("run")
     if not isinstance(run, dict):
         return ["it has no section `run`"]
-    problems = identity_problems(run) + section_types({key: value for key, value in config.items() if key != "run"})
-    if problems:
-        return problems
     whole = {key: value for key, value in config.items() if key != "run"}
+    if problems := identity_problems(run) + section_types(whole):
+        return problems
     if config["launch"].get("gpus_per_job") == 0:  # the value of `auto` on a CPU, which is not a valid option
         whole["launch"] = {**config["launch"], "gpus_per_job": "auto"}
     whole["study"] = dict.fromkeys(get_type_hints(StudyConfig)) | config["study"]  # the rest is in study.json

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pgolf.config.compose import plain
 from pgolf.config.composed_run import ComposedRun
 from pgolf.errors import ConfigError
 from pgolf.study.description import ADHOC, Study, study_folder, study_from
@@ -11,7 +10,7 @@ from pgolf.study.description import ADHOC, Study, study_folder, study_from
 
 def study_of(run: ComposedRun) -> Study | None:
     """The study of a run; None if it belongs to none. Raises ConfigError for an invalid description."""
-    section = plain(run.cfg)["study"]
+    section = run.resolved["study"]
     if section["name"] == ADHOC or not section["families"]:  # a study.name without a description
         return None
     return describe_study(section, str(run.choices["scale"]))

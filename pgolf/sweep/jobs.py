@@ -14,8 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pgolf.command import REFUSED
-from pgolf.config.composed_run import ComposedRun
-from pgolf.config.inherit import inherit
+from pgolf.config.composed_run import composed_run
 from pgolf.config.resolvers import register
 from pgolf.config.saved import SavedRun, save_run
 from pgolf.errors import PgolfError
@@ -40,8 +39,7 @@ def run_job_text(cfg: DictConfig) -> float:
 
     Returns val_bpb, or NaN if the run failed.
     """
-    started_in = OmegaConf.to_container(HydraConfig.get().runtime, resolve=False)["cwd"]  # type: ignore[index,call-overload]
-    return run_as_job(Run.from_json(cfg[JOB]), in_sweep=HydraConfig.get().mode == RunMode.MULTIRUN, cwd=started_in)
+    return run_as_job(Run.from_json(cfg[JOB]), in_sweep=HydraConfig.get().mode == RunMode.MULTIRUN)
 
 
 def run_composed(cfg: DictConfig) -> float:
@@ -52,24 +50,24 @@ def run_composed(cfg: DictConfig) -> float:
     register()
     hydra_config = HydraConfig.get()
     overrides: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)  # as typed, ${seed} too
-    started_in = OmegaConf.to_container(hydra_config.runtime, resolve=False)["cwd"]  # type: ignore[index,call-overload]
     choices = {str(group): choice for group, choice in hydra_config.runtime.choices.items()}
     try:
-        composed = ComposedRun(tuple(overrides), inherit(cfg, overrides), choices)
-        run = plan_run(composed, in_sweep=True)
+        run = plan_run(composed_run(overrides, cfg, choices), in_sweep=True)
     except (PgolfError, OSError) as error:
         print(f"{describe_error(error, Path())}\n  in {' '.join(overrides)}", file=sys.stderr, flush=True)
         return float("nan")
-    return run_as_job(run, in_sweep=True, cwd=started_in)
+    return run_as_job(run, in_sweep=True)
 
 
-def run_as_job(run: Run, *, in_sweep: bool, cwd: str) -> float:
-    """Execute a run unless its sweep has stopped. PgolfError and OSError are printed, so that they stop no other run.
+def run_as_job(run: Run, *, in_sweep: bool) -> float:
+    """Execute a run unless its sweep has stopped, in the folder in which the command was started.
 
-    cwd: the folder in which the command was started. Returns val_bpb, or NaN if the run failed or was not started.
+    PgolfError and OSError are printed, so that they stop no other run. Returns val_bpb, or NaN if the run failed or was
+    not started.
     """
-    if in_sweep and os.getcwd() != cwd:
-        os.chdir(cwd)
+    runtime: Any = OmegaConf.to_container(HydraConfig.get().runtime, resolve=False)  # a name may look like `${x}`
+    if in_sweep and os.getcwd() != runtime["cwd"]:
+        os.chdir(runtime["cwd"])
     die_with_parent()  # a process of a launcher ends with the command that started it
     try:
         sweep = sweep_of(run) if in_sweep else None

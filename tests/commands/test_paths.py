@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from pgolf.config.command_line import compose_one, preflight
-from pgolf.config.compose import plain, save
+from pgolf.config.compose import save
 from pgolf.config.identity import arm_name
 from pgolf.config.path_values import PATHS, parse_or_none, quote_paths
 from pgolf.data.shard_files import _matches
@@ -130,12 +130,12 @@ def test_a_composed_configuration_has_the_name(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(home)
     (home / "文 [1]'.txt").write_text("words\n" * 1000)
     run = compose_one(["data=text", f"data.path={home}/文 [1]'.txt", f"paths.out={home}/ö&ut"])
-    config = plain(run.cfg)
+    config = run.resolved
     assert config["data"]["path"] == f"{home}/文 [1]'.txt"
     assert config["paths"]["out"] == f"{home}/ö&ut"
     assert arm_name(run.overrides) == "data.path=文_1_.txt,data=text"
     runs = preflight(["data=text", "data.path=文 [1]'.txt,./文 [1]'.txt"], multirun=True).runs
-    assert [plain(run.cfg)["data"]["path"] for run in runs] == ["文 [1]'.txt", "./文 [1]'.txt"]
+    assert [run.resolved["data"]["path"] for run in runs] == ["文 [1]'.txt", "./文 [1]'.txt"]
 
 
 def test_an_arm_of_a_long_name_in_any_alphabet_is_a_folder(tmp_path: Path) -> None:

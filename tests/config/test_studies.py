@@ -132,5 +132,5 @@ def test_options_of_hydra_are_kept_where_a_value_needs_a_swept_choice():
     line = preflight(typed, multirun=True)
     assert line.deferred == ("model.head.rank=8",)
     assert (line.whole.hydra.verbose, line.whole.hydra.sweeper.max_batch_size) == (True, 1)
-    with pytest.raises(ConfigError, match=r"hydra\.sweeper\.max_batch_size: must be 1 or more, or null \(-1\)"):
+    with pytest.raises(ConfigError, match=r"hydra\.sweeper\.max_batch_size: must be from 1 to 2,147,483,647 \(-1\)"):
         preflight(["seed=1,2", "hydra.sweeper.max_batch_size=-1"], multirun=True)
