@@ -2,7 +2,7 @@
 
 A variant is one class, one YAML file and one test. Its constructor is `(runtime arguments, *, hyperparameters)`. The
 YAML file holds `_target_`, `_partial_: true` and every hyperparameter; the build layer supplies the runtime arguments.
-There is no registry.
+Nothing is registered.
 
 Shapes: B batch, T time, D model width, H query heads, G key-value heads, K head dim, V vocabulary.
 """

@@ -38,9 +38,7 @@ def decide_auto(config: Config, *, in_sweep: bool) -> Config:
         precision = "bf16" if native else "fp32"
     if gpus == "auto":
         gpus = str(launch.nproc if device == "cuda" else 0)
-    parent = train.parent
-    train = replace(train, threads=str(int(threads)), compile=compiled, precision=precision)
-    setattr(train, "from", parent)  # `replace` does not copy this field
+    train = train.changed(threads=str(int(threads)), compile=compiled, precision=precision)
     return replace(config, device=device, train=train, launch=replace(launch, gpus_per_job=gpus))
 
 

@@ -5,7 +5,7 @@ class.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar, get_type_hints
 
 T = TypeVar("T")
@@ -93,6 +93,12 @@ class TrainConfig:
         """The value of `from`: a run folder whose weights are taken, or None to train."""
         parent: str | None = getattr(self, "from")
         return parent
+
+    def changed(self, **values: Any) -> "TrainConfig":
+        """A copy with other values. `dataclasses.replace` alone would leave out `from`."""
+        copy = replace(self, **values)
+        setattr(copy, "from", self.parent)
+        return copy
 
     @property
     def cpu_threads(self) -> int:
@@ -231,10 +237,11 @@ def typed_section(cls: type[T], prefix: str, node: Mapping[str, Any]) -> T:
         path = f"{prefix}.{key}".removeprefix(".")
         inner = SECTIONS.get(path)
         values[key] = str(value) if path in DECIDED else value if inner is None else typed_section(inner, path, value)
-    parent = {key: values.pop(key) for key in ("from",) if key in values}
+    has_parent = "from" in values
+    parent = values.pop("from", None)
     section = cls(**values)
-    for key, value in parent.items():
-        setattr(section, key, value)
+    if has_parent:
+        setattr(section, "from", parent)
     return section
 
 

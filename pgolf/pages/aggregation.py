@@ -50,7 +50,7 @@ def aggregate(
 ) -> StudyResults:
     """Read runs and compute their tables and verdicts.
 
-    settings: by default the test and the smallest effect of the study; with others there are no verdicts. Raises
+    settings: by default the test and the smallest effect of the study; others give no verdicts. Raises
     PgolfError.
     """
     collected = collect(source)

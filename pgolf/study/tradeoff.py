@@ -39,7 +39,7 @@ def unfit(arm: str, row: ArmRow | None) -> str | None:
 
 
 def line_rows(table: FamilyTable, line: Sequence[str]) -> tuple[list[ArmRow], list[str]]:
-    """(rows of the line's arms, reasons why there is no line)."""
+    """(rows of the line's arms, reasons why they do not form a line)."""
     rows = {arm: row_of(arm, table) for arm in line}
     reasons = [reason for arm, row in rows.items() if (reason := unfit(arm, row))]
     return [row for row in rows.values() if row is not None], reasons

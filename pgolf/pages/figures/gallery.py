@@ -191,7 +191,7 @@ def sized(results: StudyResults, scored: Sequence[Part], looks: Looks) -> Exhibi
 
 
 def joined_points(part: Part, line: Sequence[str], arms: Sequence[Sized]) -> list[Sized]:
-    """The points of a family's line, by bytes; empty if there is no line."""
+    """The points of a family's line, by bytes; empty without a line."""
     rows, reasons = line_rows(part.table, line)
     keys = {key_of(row.group) for row in rows}
     by_place = {(p.total_bytes, p.bpb): p for p in arms if p.key in keys}
