@@ -24,12 +24,12 @@ from pgolf.config.ranges import range_problems
 from pgolf.config.schema import Config, ModelConfig, slot_paths, typed_config
 from pgolf.config.sections import Resolved, endless_numbers, node_at, section_problems
 from pgolf.errors import ConfigError, PgolfError, UnavailableHere, suggest
+from pgolf.machine.files import LONGEST_NAME
 from pgolf.machine.limits import cores
 from pgolf.nn.naming import named_tensors
 from pgolf.slots import Role
 
 LONGEST_FOLDER = 180  # bytes of the name of a study or arm; a file system allows 255, and a scale may be added
-LONGEST_NAME = 255  # bytes of one part of a path
 
 
 def path_problems(config: Config) -> Iterator[str]:

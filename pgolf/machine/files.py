@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path, PurePath
 
+LONGEST_NAME = 255  # bytes of one part of a path that file systems allow
+LONGEST_PATH = 2_000  # bytes of a path from a file; Linux allows 4,095 with the folder that it lies in
 MAX_FILE_BYTES = 64 * 2**20
 PARTIAL = ".partial"
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -106,9 +108,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a path from a file stays below its folder: relative, without `..`, and not the folder itself."""
+    """Whether a path from a file can lie below its folder: relative, without `..`, not the folder itself, and not
+    longer than file systems allow.
+    """
     parts = PurePath(name).parts
-    return bool(parts) and not PurePath(name).is_absolute() and ".." not in parts and "\0" not in name
+    fits = len(os.fsencode(name)) <= LONGEST_PATH and all(len(os.fsencode(part)) <= LONGEST_NAME for part in parts)
+    return bool(parts) and not PurePath(name).is_absolute() and ".." not in parts and "\0" not in name and fits
 
 
 def read_regular(path: Path, most_bytes: int = MAX_FILE_BYTES) -> bytes:

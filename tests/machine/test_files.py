@@ -8,6 +8,7 @@ import pytest
 
 from pgolf.machine.files import (
     describe_os_error,
+    is_inside,
     read_regular,
     remove_partials,
     root_of,
@@ -67,3 +68,14 @@ def test_temporary_files_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     remove_partials(tmp_path)
     assert sorted(os.listdir(tmp_path)) == [".lock", "a.partial"]
+
+
+@pytest.mark.parametrize("name", ["a", "a/b", "é" * 127, "a/" * 900 + "b"])
+def test_a_path_below_its_folder(name: str, tmp_path: Path) -> None:
+    assert is_inside(name)
+    assert not (tmp_path / name).exists()  # the file system can be asked
+
+
+@pytest.mark.parametrize("name", ["", ".", "/etc/passwd", "../x", "a/../../x", "a\0", "é" * 128, "a/" * 1500 + "b"])
+def test_a_path_that_cannot_lie_below_its_folder(name: str) -> None:
+    assert not is_inside(name)

@@ -23,7 +23,7 @@ from pgolf.data.progress import say
 from pgolf.data.shards import file_sha256
 from pgolf.errors import DamagedFile, DataError
 from pgolf.machine import locks
-from pgolf.machine.files import FULL, describe_os_error, write_lines
+from pgolf.machine.files import FULL, describe_os_error, is_inside, write_lines
 from pgolf.machine.plain import read_json
 from pgolf.machine.typed import typed
 
@@ -142,7 +142,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         manifest = typed(Manifest, read_json(path))
-        outside = [name for name in manifest.files if PurePath(name).name != name]
+        outside = [name for name in manifest.files if PurePath(name).name != name or not is_inside(name)]
         if outside:
             raise ValueError(f"it names files outside its own folder ({outside[0]!r:.60})")
     except FileNotFoundError:

@@ -159,3 +159,13 @@ def test_stamps(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     stamp(tmp_path / "file", KEY)  # it cannot be recorded, so the check is repeated
     assert not is_stamped(tmp_path / "file", KEY)
+
+
+@pytest.mark.parametrize("name", ["../tokens.bin", "/etc/passwd", "a/tokens.bin", "9" * 300])
+def test_a_manifest_that_names_a_file_elsewhere_or_none_at_all(name: str, tmp_path: Path) -> None:
+    """A name that no file system allows must not reach it: asking for the file would raise OSError."""
+    folder = prepare_entry(tmp_path, "demo", KEY, _make).folder
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"tokens.bin"', f'"{name}"'))
+    with pytest.raises(DataError, match="damaged: it names files outside its own folder"):
+        open_entry(folder)
