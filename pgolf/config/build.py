@@ -22,6 +22,7 @@ from pgolf.nn.primitives import InitScheme, initialise
 from pgolf.optim.averaging import Averaging
 from pgolf.optim.roles import check_coverage, chosen_roles, frozen_names
 from pgolf.optim.schedules import Budget
+from pgolf.optim.start import leave_compiler_unimported
 from pgolf.quant.fake import Fake
 from pgolf.quant.rowwise import Rowwise
 from pgolf.slots import ROLES, Data, Dims, EvalMode, Quantizer, Role
@@ -162,6 +163,13 @@ def trainable_by_role(model: nn.Module, config: Config) -> dict[Role, list[str]]
     return names_by_role(model, frozen_by(model, config), config.optim.role_of)
 
 
+def make_optimizer(optim: OptimConfig, role: Role, tensors: Sequence[Tensor], ranks: Ranks) -> torch.optim.Optimizer:
+    """The optimizer of a role over its tensors. Raises ConfigError."""
+    leave_compiler_unimported()
+    optimizer: torch.optim.Optimizer = make(f"optim.roles.{role}", getattr(optim.roles, role), tensors, ranks)
+    return optimizer
+
+
 def build_optimizers(model: nn.Module, config: Config, ranks: Ranks) -> OptimizersByRole:
     """One optimizer per role. Frozen parameters need no gradient from now on, except with the defect that keeps it.
 
@@ -175,8 +183,7 @@ def build_optimizers(model: nn.Module, config: Config, ranks: Ranks) -> Optimize
     for name in frozen:
         tensors[name].requires_grad_(config.defects.keep_frozen_gradients)
     optimizers = {
-        role: make(f"optim.roles.{role}", getattr(optim.roles, role), [tensors[name] for name in names], ranks)
-        for role, names in groups.items()
+        role: make_optimizer(optim, role, [tensors[name] for name in names], ranks) for role, names in groups.items()
     }
     return OptimizersByRole(optimizers, groups, frozen)
 
@@ -190,12 +197,7 @@ def check_optimizer_settings(optim: OptimConfig, shapes: Mapping[Role, Sequence[
     for role in ROLES:
         dims = {len(shape) for shape in shapes.get(role, [])} or {2}
         try:
-            make(
-                f"optim.roles.{role}",
-                getattr(optim.roles, role),
-                [torch.zeros([2] * n, requires_grad=True) for n in sorted(dims)],
-                Ranks(),
-            )
+            make_optimizer(optim, role, [torch.zeros([2] * n, requires_grad=True) for n in sorted(dims)], Ranks())
         except ConfigError as error:
             problems += error.problems
         except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:

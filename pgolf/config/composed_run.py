@@ -18,7 +18,7 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from pgolf.config.compose import CONFIG_NAME, plain
-from pgolf.config.folders import conf_stamp
+from pgolf.config.folders import conf_stamp, config_folders
 from pgolf.config.inherit import inherit
 from pgolf.config.overrides import describe_hydra_error, grammar_problem, is_group, key_problems
 from pgolf.config.schema import Config, typed_config
@@ -92,7 +92,9 @@ def compose_whole(pairs: Sequence[tuple[str, Override]], loader: ConfigLoader) -
     is_choice = [is_group(override, loader) or is_hydras(override) for _, override in pairs]
     choices = tuple(text for (text, _), chosen in zip(pairs, is_choice, strict=True) if chosen)
     values = [override for (_, override), chosen in zip(pairs, is_choice, strict=True) if not chosen]
-    return with_values(_composed_choices(choices, (os.getcwd(), *conf_stamp())), values)
+    cfg = with_values(_composed_choices(choices, (*config_folders(), *conf_stamp())), values)
+    cfg.hydra.runtime.cwd = os.getcwd()  # the cache may be from another folder
+    return cfg
 
 
 def with_values(pickled: bytes, values: Sequence[Override]) -> DictConfig:
@@ -104,7 +106,7 @@ def with_values(pickled: bytes, values: Sequence[Override]) -> DictConfig:
 
 @lru_cache(maxsize=64)
 def _composed_choices(choices: tuple[str, ...], _stamp: tuple[object, ...]) -> bytes:
-    """A composed configuration, pickled: a copy of it is needed each time. It names the current folder."""
+    """A composed configuration, pickled: a copy of it is needed each time."""
     return pickle.dumps(compose(CONFIG_NAME, list(choices), return_hydra_config=True))
 
 

@@ -4,12 +4,23 @@ Shapes: B batch, T time, D model width, H heads, K head dim, V vocabulary.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pgolf.errors import require
+
+
+def draw(weight: Tensor, init: Callable[..., Tensor], **options: float) -> None:
+    """Draw initial values with a function of torch.nn.init. Without memory, on the meta device, there are none to draw:
+    torch would only import its compiler, which takes a second.
+    """
+    if not weight.is_meta:
+        init(weight, **options)
 
 
 class Linear(nn.Linear):
@@ -26,18 +37,20 @@ class Linear(nn.Linear):
         if self.zero:
             nn.init.zeros_(self.weight)
         else:
-            nn.init.uniform_(self.weight, -(self.in_features**-0.5), self.in_features**-0.5)
+            bound = self.in_features**-0.5
+            draw(self.weight, nn.init.uniform_, a=-bound, b=bound)
 
 
 class Table(nn.Embedding):
-    """Lookup table; the weight [rows, width] is drawn from N(0, std^2)."""
+    """Lookup table; the weight [rows, width] is drawn from N(0, std^2). A negative std raises OptionError."""
 
     def __init__(self, rows: int, width: int, *, std: float):
+        require(std >= 0, "init_std", std, "choose 0 or more")
         self.std = std
         super().__init__(rows, width)
 
     def reset_parameters(self) -> None:
-        nn.init.normal_(self.weight, std=self.std)
+        draw(self.weight, nn.init.normal_, std=self.std)
 
 
 def rms_norm(x: Tensor) -> Tensor:
@@ -114,13 +127,18 @@ class InitScheme:
 DEFAULT_INIT = InitScheme()
 
 
+def allocate(model: nn.Module, device: torch.device) -> None:
+    """Give a model that was built on the meta device memory, as `to_empty` does, which would import sympy."""
+    model._apply(lambda t: torch.empty(t.shape, dtype=t.dtype, device=device))
+
+
 def initialise(model: nn.Module, seed: int, device: torch.device, scheme: InitScheme = DEFAULT_INIT) -> None:
     """Allocate a model that was built on the meta device, draw its initial weights, and move it to `device`.
 
     Each module that owns parameters draws them in `reset_parameters` from a CPU generator seeded by (seed, module
     name). So arms of one study share the weights that they have in common, bit for bit, on any device.
     """
-    model.to_empty(device="cpu")
+    allocate(model, torch.device("cpu"))
     with torch.random.fork_rng(devices=[]):
         for name, module in model.named_modules():
             if (
@@ -130,7 +148,7 @@ def initialise(model: nn.Module, seed: int, device: torch.device, scheme: InitSc
                 continue
             reset = getattr(module, "reset_parameters", None)
             assert reset is not None, f"{name}: {type(module).__name__} owns tensors but has no reset_parameters()"
-            torch.manual_seed(seed_of(seed, name))
+            torch.default_generator.manual_seed(seed_of(seed, name))
             reset()
             scheme.apply(module)
     model.to(device)

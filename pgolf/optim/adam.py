@@ -1,12 +1,15 @@
 """Adam with decoupled weight decay: torch's AdamW."""
 
 from collections.abc import Iterable
+from inspect import unwrap
 
 import torch
 from torch import Tensor
 
 from pgolf.errors import require
 from pgolf.machine.ranks import Ranks
+
+UNDECORATED_STEP = unwrap(torch.optim.AdamW.step)
 
 
 class Adam(torch.optim.AdamW):
@@ -35,3 +38,8 @@ class Adam(torch.optim.AdamW):
         super().__init__(
             params, lr=lr, betas=(float(beta1), float(beta2)), eps=eps, weight_decay=weight_decay, fused=True
         )
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """torch's step, without the decorator that only tells torch's compiler where to stop and so imports it."""
+        UNDECORATED_STEP(self)

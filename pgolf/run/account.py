@@ -1,4 +1,4 @@
-"""The cost of a configuration, computed on the meta device: parameters, FLOPs per token, and packed bytes."""
+"""The cost of a configuration, computed without allocating its weights: parameters, FLOPs per token, packed bytes."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from pgolf.config.build import build_model, frozen_by, make
 from pgolf.config.compose import quantizer_choices
@@ -16,6 +18,8 @@ from pgolf.nn.gpt import GPT
 from pgolf.nn.naming import named_tensors
 from pgolf.optim.roles import chosen_roles
 from pgolf.run.artifact import packed_state
+
+SHORT = 4  # tokens
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,26 @@ class Account:
     payload_bytes: dict[str, int]
 
 
-class WithoutAttention(TorchFunctionMode):
+class ProductFlops(TorchDispatchMode):
+    """Counts the FLOPs of matrix products and convolutions, by torch's own formulas."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here; to skip torch's compiler, torch would import it, which takes a second
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+class AttentionFlops(TorchFunctionMode):
     """Counts the FLOPs of causal attention by a formula, and hides attention from other counters."""
 
     def __init__(self) -> None:
@@ -53,18 +76,30 @@ class WithoutAttention(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def forward_flops(model: GPT, time: int) -> int:
+    """FLOPs of the forward pass over one sequence, counted on weights that are all zero and take no memory."""
+    weights = {
+        name: torch.zeros((), dtype=t.dtype).expand(t.shape)
+        for name, t in (*model.named_parameters(), *model.named_buffers())
+    }
+    ids = torch.zeros(1, time, dtype=torch.long)
+    attention, products = AttentionFlops(), ProductFlops()
+    with torch.no_grad(), products, attention:
+        functional_call(model, weights, (ids, ids))
+    return attention.flops + products.flops
+
+
 def flops_per_token(model: GPT) -> int:
     """Training FLOPs per token at the context of training: three times those of the forward pass.
 
     That is 6 per weight of a matrix product plus 6 heads head_dim T per layer for causal attention. A shared block
-    counts once per application, and a tied table once per multiplication.
+    counts once per application, and a tied table once per multiplication. The FLOPs of T tokens are a T + b T^2; two
+    short sequences give a and b.
     """
-    time = model.dims.seq_len
-    ids = torch.zeros(1, time, dtype=torch.long, device="meta")
-    attention, counter = WithoutAttention(), FlopCounterMode(display=False)
-    with torch.no_grad(), counter, attention:
-        model(ids, ids)
-    return 3 * (counter.get_total_flops() + attention.flops) // time
+    short, double = forward_flops(model, SHORT), forward_flops(model, 2 * SHORT)
+    square = (double - 2 * short) // (2 * SHORT**2)
+    linear = (short - square * SHORT**2) // SHORT
+    return 3 * (linear + square * model.dims.seq_len)
 
 
 def by_slot(model: GPT) -> dict[str, int]:

@@ -70,7 +70,10 @@ def execute(config: Config, folder: Path, identity: Mapping[str, Any]) -> dict[s
     KeyboardInterrupt is recorded and raised. Raises OSError if the folder cannot be written.
     """
     torch.set_num_threads(config.train.cpu_threads)
-    torch.use_deterministic_algorithms(config.device == "cpu")
+    if config.train.compile == "on":
+        torch.use_deterministic_algorithms(config.device == "cpu")
+    else:  # the same without the import of torch's compiler
+        torch.set_deterministic_debug_mode("error" if config.device == "cpu" else "default")
     device, code = torch.device(config.device), code_hashes(loaded_code())
     with (
         interruptible(),

@@ -13,6 +13,7 @@ from pgolf.errors import DamagedFile, PgolfError
 from pgolf.machine.files import read_regular
 from pgolf.nn.gpt import GPT
 from pgolf.nn.naming import named_tensors
+from pgolf.nn.primitives import allocate
 from pgolf.records.record import read_record
 from pgolf.training.checkpoint import AVERAGED, FOLDER, MAX_STATE_BYTES, WEIGHTS, load_weights, save_weights
 from pgolf.training.loop import Trace
@@ -73,7 +74,7 @@ def load_trained(parent: Path, model: GPT, device: torch.device) -> TrainedModel
             "does not contain the weights of its run",
             "Train that run again with launch.rerun=true",
         )
-    model.to_empty(device=device)
+    allocate(model, device)
     tensors, live = named_tensors(model), load_weights(parent, WEIGHTS)
     average = load_weights(parent, AVERAGED) if (parent / AVERAGED).exists() else None
     expected = shapes_and_types(tensors)

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,3 +120,17 @@ def test_evaluate_needs_the_file_alone(
     assert code == 2
     assert str(moved) in err
     assert "Traceback" not in err
+
+
+def test_a_run_leaves_torchs_compiler_unimported(tiny: list[str], tmp_path: Path) -> None:
+    """torch imports its compiler, which takes a second, in many calls that compile nothing."""
+    code = """if True:
+        import sys
+        from pgolf.train import main
+        main(sys.argv[1:])
+        print({"torch._dynamo", "sympy"} & {*sys.modules})
+    """
+    words = [sys.executable, "-c", code, *tiny, "train.steps=6", "train.val_every=3"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()", done.stderr
+    assert [record["status"] for _, record in records(tmp_path)] == ["ok"]

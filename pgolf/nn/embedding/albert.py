@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from pgolf.nn.primitives import Linear, Table
+from pgolf.nn.primitives import Linear, Table, draw
 from pgolf.slots import Dims
 
 
@@ -10,7 +10,7 @@ class Orthogonal(Linear):
     """A linear map whose shorter side starts orthonormal."""
 
     def reset_parameters(self) -> None:
-        nn.init.orthogonal_(self.weight)
+        draw(self.weight, nn.init.orthogonal_)
 
 
 class Albert(nn.Module):
