@@ -35,6 +35,7 @@ OTHERS = (
     "bench",
     "evaluate",
     "data/__main__",
+    "sweep/server",
 )
 
 
