@@ -26,13 +26,7 @@ ORDER = (
     ("sweep",),
 )
 COMMANDS = ("train", "status", "rerun", "params", "bench", "evaluate", "aggregate", "report", "compare")
-ENTRIES = (
-    *COMMANDS,
-    "data.__main__",
-    "sweep.worker",
-    "sweep.server",
-    "__main__",
-)  # what `python -m` starts; imported by nobody
+ENTRIES = (*COMMANDS, "data.__main__", "sweep.worker", "__main__")  # what `python -m` starts; imported by nobody
 NO_TORCH = ("records", "tables", "study", "pages")
 HYDRA = ("config", "sweep", *COMMANDS)
 HYDRA_LIBRARIES = {"hydra", "omegaconf"}
@@ -109,7 +103,7 @@ def faults(name: str, imported: set[str]) -> list[str]:
     """What a module imports although it must not. imported: names inside pgolf."""
     found = []
     for other in sorted(imported):
-        if other in ENTRIES and (name, other) != ("sweep.server", "sweep.worker"):  # its jobs are workers
+        if other in ENTRIES:
             found.append(f"{name} imports the command {other}")
         elif name and rank(other) >= rank(name) and other.split(".")[0] != name.split(".")[0]:
             found.append(f"{name} imports {other}, which does not come before it")

@@ -5,6 +5,7 @@ one thread and has computed nothing, so that a fork of it is safe; where that do
 """
 
 import atexit
+import gc
 import json
 import os
 import select
@@ -124,6 +125,8 @@ def start_forked(
 def serve(control: socket.socket, job: Callable[[list[str]], int]) -> None:
     """Fork a process per request until the client ends. job: the command, from its arguments to the exit code."""
     die_with_parent()
+    gc.collect()
+    gc.freeze()  # what has been imported stays in memory that all jobs share
     wake, wakes = socket.socketpair()
     for end in (wake, wakes):
         end.setblocking(False)

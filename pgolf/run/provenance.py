@@ -35,7 +35,6 @@ OTHERS = (
     "bench",
     "evaluate",
     "data/__main__",
-    "sweep/server",
 )
 
 

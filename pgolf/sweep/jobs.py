@@ -149,7 +149,7 @@ def run_process(run: Run, *, quiet: bool) -> dict[str, Any]:
 
 def forked_worker(run: Run, environment: Mapping[str, str], errors: IO[bytes]) -> ForkedProcess | None:
     """A worker of a sweep as a fork of the server of this process. None where a fork is not safe."""
-    server = [sys.executable, "-m", "pgolf.sweep.server"]
+    server = [sys.executable, "-m", "pgolf.sweep.worker", "--serve"]
     return start_forked(server, [str(run.folder)], {**os.environ, **environment}, errors)
 
 
