@@ -60,9 +60,7 @@ def start_server(descriptor: int) -> int:
     try:
         control = socket.socket(fileno=descriptor)
     except (OSError, ValueError, OverflowError):
-        raise ConfigError(
-            f"--serve: is not a socket of pgolf.train ({descriptor}). Give a run folder instead"
-        ) from None
+        raise ConfigError(f"--serve: is not a socket ({descriptor}). Give a run folder instead") from None
     with control:
         serve(control, main)
     return OK
