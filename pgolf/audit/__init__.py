@@ -1,0 +1,9 @@
+"""Checks that execute a language model and its training instead of reading their source.
+
+Each function takes plain callables, tensors or arrays of any trainer and returns a `Report`; reports add up. Nothing
+here imports Hydra or a model of pgolf. The code that is audited runs in this process: audit only code that you trust.
+"""
+
+from pgolf.audit.report import AuditError, Check, Report, Verdict
+
+__all__ = ["AuditError", "Check", "Report", "Verdict"]
