@@ -1,7 +1,7 @@
 """The result depends on the row alone: not on earlier calls, other rows, their order or the batch size."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -15,13 +15,13 @@ ROWS = 4  # rows of a batch
 class Repeats:
     """Differences, in nats, of calls with one input: straight after one another, and with other data in between.
 
-    limit: what later comparisons of one shape may differ by: 0 if the calls gave equal bits. unstable: why such
+    tolerance: what the order of the arithmetic explains. limit: what later comparisons of one shape may differ by: 0 if the calls gave equal bits. unstable: why such
     comparisons show nothing, empty if they do.
     """
 
     straight: Change
     between: Change
-    tolerance: Tolerance
+    tolerance: Tolerance = field(default=Tolerance(0.0, ""))
 
     @property
     def noise(self) -> float:
@@ -47,14 +47,14 @@ class Repeats:
         return f"identical calls differ by {self.noise:.1e} nats, so {self.limit:.1e} is allowed"
 
 
-def repeats(probe: Probe, inputs: Inputs, length: int, tolerance: Tolerance) -> Repeats:
+def repeats(probe: Probe, inputs: Inputs, length: int) -> Repeats:
     """Call with one input [1, T] four times, the last time after two calls with other data."""
     ids = inputs.ids(1, length)
     probe(ids)
     base, again = probe(ids), probe(ids)
     for _ in range(2):
         probe(inputs.ids(1, length))
-    return Repeats(largest_change(base, again), largest_change(base, probe(ids)), tolerance)
+    return Repeats(largest_change(base, again), largest_change(base, probe(ids)))
 
 
 def other_rows(probe: Probe, inputs: Inputs, length: int, limit: float, label: str, tally: Tally) -> None:

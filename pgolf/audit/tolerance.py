@@ -113,7 +113,8 @@ def shape_tolerance(
 
     eps * sqrt(T) * (1 + max|logp|), plus how strongly the function amplifies rounding. With the model's weights that
     is measured: each weight is rounded at random by one eps, and the largest change counts ROUNDING_SAFETY times.
-    Without them it is taken as WITHOUT_WEIGHTS roundings.
+    Without them it is taken as WITHOUT_WEIGHTS roundings. Pass no model if identical calls differ: that difference
+    would be taken for rounding.
     """
     base, eps, length = call(ids_BT), torch.finfo(dtype).eps, ids_BT.size(1)
     size = eps * math.sqrt(length) * (1 + largest_finite(base))
