@@ -168,7 +168,7 @@ def _checks(subject: Subject, redraws: int) -> Iterator[Check]:
 
 
 def _tolerance(subject: Subject, length: int, noise: float) -> Tolerance:
-    """For other batch sizes and lengths, with the weights as they are. noise: by which identical calls differ, in nats."""
+    """For other batch sizes and lengths, with the weights as they are. noise: nats by which identical calls differ."""
     odd = subject.inputs.ids(ODD_BATCH, length)
     try:
         dtype = arithmetic_of(subject.probe, odd)
@@ -277,10 +277,10 @@ def _state(subject: Subject, repeats: state.Repeats) -> Iterator[Check]:
     for name, test, lengths in tests:
         tally = Tally(reason=repeats.unstable)
         for length in lengths if not repeats.unstable else ():
-            tolerance = _tolerance(subject, length, repeats.noise)
             with _refusals(tally):
+                tolerance = _tolerance(subject, length, repeats.noise)
+                tally.notes = [_text(tolerance)]
                 test(subject.probe, subject.inputs, length, tolerance, tally)
-            tally.notes = [_text(tolerance)]
         yield tally.check("state", name, "given weights; differences below the tolerance are not seen")
 
 

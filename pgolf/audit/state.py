@@ -15,8 +15,8 @@ ROWS = 4  # rows of a batch
 class Repeats:
     """Differences, in nats, of calls with one input: straight after one another, and with other data in between.
 
-    tolerance: what the order of the arithmetic explains. limit: what later comparisons of one shape may differ by: 0 if the calls gave equal bits. unstable: why such
-    comparisons show nothing, empty if they do.
+    tolerance: what the order of the arithmetic explains. limit: what later comparisons of one shape may differ by, 0 if
+    the calls gave equal bits. unstable: why such comparisons show nothing, empty if they do.
     """
 
     straight: Change

@@ -19,8 +19,8 @@ LIMITS = {
     "owned": "the optimizers that were passed, at the end of the steps",
     "gradient": "a gradient for one row of a table counts for the whole table; a gradient that neither autograd nor an "
     "optimizer handles is not seen",
-    "moves": "the steps of this audit only, which trained the model and restore nothing; a parameter counts as moved if "
-    "one of its entries did",
+    "moves": "the steps of this audit only, which trained the model: nothing is restored; a parameter counts as moved "
+    "if one of its entries did",
     "frozen": "the steps of this audit only",
     "rate": "the steps of this audit only: the end of a schedule is not seen",
     "average": "the steps of this audit only: a window that opens later is not seen",
