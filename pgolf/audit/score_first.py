@@ -13,11 +13,9 @@ from pgolf.errors import OptionError, require
 
 RULE = "score first"
 Result = TypeVar("Result")
-CUTS = 4  # places after which all tokens are changed
+CUT_CALLS = 3  # calls of `scored`; the text is cut inside each of them and after it
 LIMIT_DECLARED = "positions as the evaluation declares them"
-LIMIT_EXECUTED = (
-    f"{CUTS} cuts of one text; tokens that the evaluation does not take from `recorder.tokens` stay the same"
-)
+LIMIT_EXECUTED = "one text and a few cuts; tokens that do not come from `recorder.tokens` stay the same"
 ORDER = "no step sees a token before it is scored"
 ONCE = "no token is scored again after a step saw it"
 DECLARED = "every step of the watched optimizers declares its tokens"
@@ -32,7 +30,7 @@ class Recorder:
     `scorer` and `step` wrap functions that do the same. `watch` counts the steps of an optimizer.
     """
 
-    cut: int | None = None
+    cut: int | None = None  # tokens after it are replaced
     steps: int = 0
     length: int | None = None
     scores: dict[int, float] = field(default_factory=dict)
@@ -40,6 +38,7 @@ class Recorder:
     again: list[tuple[int, int]] = field(default_factory=list)  # (step, position) scored after this step saw it
     undeclared: int = 0
     watched: int = 0
+    _calls: list[list[int]] = field(default_factory=list)  # positions of the calls of `scored`
     _scored: set[int] = field(default_factory=set)
     _trained: dict[int, int] = field(default_factory=dict)
     _handles: list[Any] = field(default_factory=list)
@@ -49,9 +48,9 @@ class Recorder:
 
         Call it once per evaluation, before anything uses the text.
         """
-        fits = isinstance(ids_N, Tensor) and ids_N.dim() == 1 and not ids_N.is_floating_point() and len(ids_N) > CUTS
+        fits = isinstance(ids_N, Tensor) and ids_N.dim() == 1 and not ids_N.is_floating_point() and len(ids_N) > 1
         shown = list(ids_N.shape) if isinstance(ids_N, Tensor) else type(ids_N).__name__
-        require(fits, "ids_N", shown, f"pass a tensor of integers [N] with more than {CUTS} tokens")
+        require(fits, "ids_N", shown, "pass a tensor of integers [N] with two tokens or more")
         require(vocab_size >= 2, "vocab_size", vocab_size, "choose the number of token ids, 2 or more")
         require(self.length in (None, len(ids_N)), "ids_N", shown, "call `tokens` once per evaluation")
         self.length = len(ids_N)
@@ -69,6 +68,7 @@ class Recorder:
         values = None if nats is None else [float(x) for x in torch.as_tensor(nats).detach().flatten().tolist()]
         if values is not None and len(values) != len(found):
             raise OptionError("nats", f"{len(values)} scores", f"pass one score for each of the {len(found)} positions")
+        self._calls.append(found)
         for n, position in enumerate(found):
             if position in self._trained:
                 self.again.append((self._trained[position], position))
@@ -223,8 +223,8 @@ def _executed(evaluate: Callable[[Recorder], object], first: Recorder) -> Check:
         reason = f"two evaluations of one text differ by {noise:.3g} nats: begin each one anew, without random numbers"
         return Check(RULE, EXECUTED, Verdict.NOT_CHECKED, reason, LIMIT_EXECUTED)
     worst, where, cut_of, later = noise * NOISE_SAFETY, -1, -1, 0.0
-    for n in range(1, CUTS + 1):
-        cut = n * (first.length - 1) // (CUTS + 1)
+    cuts = _cuts(first, first.length)
+    for cut in cuts:
         changed = _run(evaluate, cut).scores
         size, position = _difference(first.scores, changed, cut)
         later = max(later, _difference(first.scores, changed, first.length)[0])
@@ -238,10 +238,29 @@ def _executed(evaluate: Callable[[Recorder], object], first: Recorder) -> Check:
         size_or_none = worst if worst < float("inf") else None
         data = {"cut": cut_of, "position": where, "size": size_or_none}
         return Check(RULE, EXECUTED, Verdict.FAIL, evidence, LIMIT_EXECUTED, data)
+    if not cuts:
+        return Check(RULE, EXECUTED, Verdict.NOT_CHECKED, "no tokens follow the scored ones", LIMIT_EXECUTED)
     if later == 0:
         reason = "other tokens change no score at all: the evaluation does not use the text of `recorder.tokens`"
         return Check(RULE, EXECUTED, Verdict.NOT_CHECKED, reason, LIMIT_EXECUTED)
-    return Check(RULE, EXECUTED, Verdict.PASS, f"{CUTS} cuts of {first.length} tokens; {exact}", LIMIT_EXECUTED)
+    return Check(
+        RULE,
+        EXECUTED,
+        Verdict.PASS,
+        f"cuts after tokens {', '.join(map(str, cuts))} of {first.length}; {exact}",
+        LIMIT_EXECUTED,
+    )
+
+
+def _cuts(seen: Recorder, length: int) -> list[int]:
+    """Positions in the middle and at the end of the first, the middle and the last call of `scored`.
+
+    Training on the tokens of a call before it shows with a cut inside the call, reading ahead with a cut at its end.
+    """
+    calls = [sorted(call) for call in seen._calls if call]
+    chosen = {n * (len(calls) - 1) // (CUT_CALLS - 1) for n in range(CUT_CALLS)}
+    cuts = {call[at] for call in (calls[n] for n in chosen) for at in ((len(call) - 1) // 2, -1)}
+    return sorted(cut for cut in cuts if 0 <= cut < length - 1)
 
 
 def _difference(a: dict[int, float], b: dict[int, float], last: int) -> tuple[float, int]:
