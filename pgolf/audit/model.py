@@ -28,7 +28,7 @@ LIMITS = {
     "one": RANDOM_INPUTS,
     "all": RANDOM_INPUTS,
     "gradient": "embedding lookups only; hashes of ids and comparisons of ids have no gradient",
-    "documents": "one start per input; a start that is no token of the input cannot be seen",
+    "documents": "random inputs of up to three documents; a start that is no token of the input cannot be seen",
     "sums": "the inputs of the other checks only",
     "target": f"{RANDOM_INPUTS}; a target that reaches the function another way is not seen",
     "rows": f"batches of {state.ROWS} rows",
@@ -90,9 +90,9 @@ def model(
     The function runs in the mode it is in: call `model.eval()` before. Cost: about 200 calls per kind of weights.
     Raises OptionError for arguments that make no sense, and where logp refuses inputs of the given lengths.
     """
-    sizes = _checked(logp, vocab_size, document_start, model, embed, lengths, redraws)
+    sizes = _checked(logp, vocab_size, document_start, model, embed, lengths, redraws, seed)
     first = next(model.parameters(), None) if model is not None else None
-    place = torch.device(device) if device is not None else first.device if first is not None else torch.device("cpu")
+    place = _device(device if device is not None else first.device if first is not None else "cpu")
     subject = Subject(
         Probe(logp, place),
         Inputs(vocab_size, document_start, seed),
@@ -117,6 +117,7 @@ def _checked(
     embed: Sequence[str] | None,
     lengths: Sequence[int],
     redraws: int,
+    seed: int,
 ) -> tuple[int, ...]:
     """The lengths in order, after all arguments were checked."""
     require(callable(logp), "logp", logp, "pass a function ids[B, T] -> log-probabilities [B, T, V]")
@@ -128,6 +129,7 @@ def _checked(
     valid = listed and len(lengths) > 0 and all(_whole(n, SHORTEST) for n in lengths)
     require(valid, "lengths", lengths, f"choose one or more numbers of tokens, {SHORTEST} or more")
     require(_whole(redraws, 0), "redraws", redraws, "choose 0 or more")
+    require(_whole(seed, 0), "seed", seed, "choose a whole number, 0 or more")
     if embed is not None:
         require(isinstance(module, nn.Module), "embed", embed, "pass the module that has these parts as `model`")
         known = [name for name, _ in module.named_modules()] if isinstance(module, nn.Module) else []
@@ -135,6 +137,13 @@ def _checked(
         for name in embed:
             require(name in known, "embed", name, f"name a module of `model`.{suggest(name, known)}")
     return tuple(sorted(set(lengths)))
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError):
+        raise OptionError("device", device, "name a device of torch, such as cpu or cuda") from None
 
 
 def _whole(value: object, least: int) -> bool:

@@ -67,10 +67,10 @@ def training(
     require(isinstance(steps, int) and steps >= 1, "steps", steps, "choose 1 or more")
     require(isinstance(most_steps, int) and most_steps >= steps, "most_steps", most_steps, f"choose {steps} or more")
     require(averaging is None or callable(averaging), "averaging", averaging, "pass a function or None")
-    parameters = dict(model.named_parameters())
+    parameters = {name: p for name, p in model.named_parameters() if p.numel()}
     require(len(parameters) > 0, "model", type(model).__name__, "pass a module that has parameters")
     still = _frozen(model, frozen)
-    trainable = {name: p for name, p in parameters.items() if id(p) not in still and p.numel()}
+    trainable = {name: p for name, p in parameters.items() if id(p) not in still}
     before = {name: p.detach().clone() for name, p in parameters.items()}
     seen, previous, taken = _Seen(), None, 0
     with _hooks(trainable.values(), owners, seen):

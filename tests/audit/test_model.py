@@ -197,6 +197,37 @@ def test_weights_buffers_and_random_state_are_restored(last):
     assert model.training
 
 
+def test_small_differences_of_identical_calls_are_allowed_and_mentioned():
+    """As on a GPU whose sums have no fixed order. A leak that is larger is still seen."""
+    model, generator = SmallGPT(), torch.Generator().manual_seed(1)
+
+    def noisy(ids, leak=0.0):
+        logp = model(ids) + 1e-6 * (torch.rand(*ids.shape, VOCAB, generator=generator) - 0.5)
+        logp[:, 2, 0] += leak * (ids[:, 5] % 2)
+        return logp
+
+    report = audit.model(noisy, vocab_size=VOCAB, model=model, lengths=(12,), redraws=1)
+    assert not report.failed, str(report)
+    (check,) = (c for c in report if c.name == "one later token changes nothing (given weights)")
+    assert "identical calls differ by" in check.evidence
+    report = audit.model(lambda ids: noisy(ids, 1e-5), vocab_size=VOCAB, lengths=(12,))
+    assert "one later token changes nothing (given weights)" in {c.name for c in report.failed}
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_compiled_function_can_be_audited(backend):
+    model = SmallGPT()
+    compiled = torch.compile(model, backend=backend, dynamic=True)
+    report = audit.model(compiled, vocab_size=VOCAB, model=model, lengths=(12,), redraws=1)
+    assert not report.failed, str(report)
+
+
+def test_inference_mode_can_be_audited():
+    model = SmallGPT()
+    report = audit.model(torch.inference_mode()(model.forward), vocab_size=VOCAB, model=model, lengths=(12,))
+    assert not report.failed, str(report)
+
+
 def test_a_fixed_length_and_batch_are_not_blamed():
     model = SmallGPT()
 
@@ -241,6 +272,8 @@ def test_the_largest_change_knows_infinities():
         ({"lengths": 16}, "lengths: cannot be 16"),
         ({"lengths": (3,)}, "lengths: cannot be"),
         ({"redraws": -1}, "redraws: cannot be -1"),
+        ({"seed": "one"}, "seed: cannot be 'one'; choose a whole number"),
+        ({"device": "gpu 1"}, "device: cannot be 'gpu 1'; name a device of torch"),
         ({"embed": ["table"]}, "pass the module that has these parts as `model`"),
         ({"embed": ["tabel"], "model": SmallGPT()}, "Did you mean table?"),
         ({"embed": "table", "model": SmallGPT()}, "pass a list of names"),

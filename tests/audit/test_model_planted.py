@@ -42,6 +42,13 @@ class AttentionAcrossDocuments(SmallGPT):
         return super().mask(ids_BT, layer)
 
 
+class AttentionToEverySecondDocument(SmallGPT):
+    def mask(self, ids_BT, layer):
+        document = (ids_BT == 1).cumsum(1) % 2
+        self.documents = False
+        return super().mask(ids_BT, layer) & (document[:, None, :, None] == document[:, None, None, :])
+
+
 class UnnormalisedMixture(SmallGPT):
     def add_parts(self):
         self.second = nn.Linear(WIDTH, VOCAB)
@@ -188,7 +195,7 @@ def test_a_planted_defect_is_found_by_its_check(planted, named):
     report.to_json()
 
 
-@pytest.mark.parametrize("planted", [SmearAcrossDocuments, AttentionAcrossDocuments])
+@pytest.mark.parametrize("planted", [SmearAcrossDocuments, AttentionAcrossDocuments, AttentionToEverySecondDocument])
 def test_what_crosses_a_document_start_is_found(planted):
     model = planted(documents=True).eval()
     report = audit.model(model, vocab_size=VOCAB, document_start=1, model=model, redraws=1)
