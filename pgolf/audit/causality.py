@@ -15,7 +15,7 @@ from pgolf.audit.tolerance import Change, largest_change
 
 EVERY = 32  # up to this length every position is tested
 SAMPLED = 8  # positions of longer inputs, beside the ends and the middle
-DRAWS = 2  # replacements of one token
+DRAWS_EVERY, DRAWS_SAMPLED = 4, 2  # replacements of one token, in short inputs and in longer ones
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def perturb(probe: Probe, inputs: Inputs, length: int, limit: float, label: str,
     base, place = probe(ids), torch.arange(length)
     for t in inputs.positions(length, EVERY, SAMPLED):
         here = f"{label}, length {length}: after a change of"
-        for _ in range(DRAWS):
+        for _ in range(DRAWS_EVERY if length <= EVERY else DRAWS_SAMPLED):
             result = probe(inputs.other(ids, place == t + 1))
             numbers = {"length": length, "changed": t + 1}
             change = largest_change(base[:, : t + 1], result[:, : t + 1])
