@@ -88,7 +88,8 @@ def model(
     position is tested. device: of the ids, by default that of the model's first parameter.
 
     The function runs in the mode it is in: call `model.eval()` before. Cost: 100 to 200 calls per kind of weights.
-    Models below a few million weights are audited faster with `torch.set_num_threads(1)`. Raises OptionError for arguments that make no sense, and where logp refuses inputs of the given lengths.
+    Models below a few million weights are audited faster with `torch.set_num_threads(1)`. Raises OptionError
+    for arguments that make no sense, and where logp refuses inputs of the given lengths.
     """
     sizes = _checked(logp, vocab_size, document_start, model, embed, lengths, redraws, seed)
     first = next(model.parameters(), None) if model is not None else None
