@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "pgolf"
 ORDER = (
     ("errors",),
     ("slots",),
+    ("audit",),
     ("machine",),
     ("command",),
     ("records",),
