@@ -6,6 +6,7 @@ from pathlib import Path
 from pgolf.errors import ConfigError
 
 CONFIG_DIR = "PGOLF_CONFIG_DIR"
+OWN_CONF = "Name a folder of your own config groups with --config-dir FOLDER"  # the remedy of errors
 
 
 def conf_dir() -> Path:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from pgolf.config.binding import RESERVED
+from pgolf.config.folders import OWN_CONF
 from pgolf.config.schema import SECTIONS, slot_paths
 from pgolf.errors import suggest
 
@@ -33,7 +34,6 @@ OUTPUT_KEYS = (  # replaced by paths.out, study.name and study.arm
 CHOSEN_SECTIONS = ("hydra.launcher", "hydra.sweeper")  # sections that are chosen from a config group of Hydra
 CLASSES = ("hydra.launcher._target_", "hydra.sweeper._target_")
 SEARCH_PATH = "hydra.searchpath"
-OWN_CONF = "Name a folder of your own config groups with --config-dir FOLDER"
 MULTIPLE = "side_inputs"  # the group that allows several choices
 ARM, STUDY = "arm", "study"
 LAUNCHER = "hydra/launcher"

@@ -9,6 +9,7 @@ from bad_values import PAIRS, SWEEPS, VALUES
 from bad_words import FLAGS, GROUPS, HYDRA, NUMBERS, WORDS
 
 from pgolf import train
+from pgolf.sweep import launching
 
 MOST_S = 10
 
@@ -26,7 +27,7 @@ def test_one_line_names_the_problem(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PGOLF_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(train, "launch", lambda *_: pytest.fail("it was taken, and would run"))
+    monkeypatch.setattr(launching, "launch", lambda *_: pytest.fail("it was taken, and would run"))
     began = time.monotonic()
     assert train.main(list(line)) == 2
     assert time.monotonic() - began < MOST_S

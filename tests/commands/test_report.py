@@ -313,11 +313,13 @@ def test_commands_without_torch_hydra_or_pyplot() -> None:
     code = """if True:
         import sys, pgolf.status
         print([name for name in ("torch", "hydra", "scipy", "numpy") if name in sys.modules])
+        import pgolf.train
+        print([name for name in ("torch", "scipy", "numpy") if name in sys.modules])
         import pgolf.report
-        print([name for name in ("torch", "hydra", "matplotlib.pyplot", "pandas") if name in sys.modules])
+        print([name for name in ("torch", "matplotlib.pyplot", "pandas") if name in sys.modules])
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n[]\n"
+    assert done.stdout == "[]\n[]\n[]\n"
 
 
 def test_elements() -> None:

@@ -1,0 +1,175 @@
+"""Executes a checked command line of pgolf.train: its runs by Hydra's launchers, or what Hydra itself can do."""
+
+import io
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from pathlib import Path
+
+from hydra._internal.utils import _run_hydra, get_args_parser
+from rich.console import Console
+
+from pgolf.command import OK
+from pgolf.config.command_line import CommandLine, preflight
+from pgolf.config.compose import CONFIG_NAME
+from pgolf.config.corpora import check_corpora
+from pgolf.config.expansion import sweep_of_one
+from pgolf.config.folders import conf_dir, config_folders
+from pgolf.config.path_values import quote_paths
+from pgolf.config.resolvers import register
+from pgolf.config.study import study_of
+from pgolf.errors import ConfigError, PgolfError
+from pgolf.machine.files import describe_os_error
+from pgolf.machine.processes import PARENT
+from pgolf.study.description import write_study
+from pgolf.sweep.dry_run import dry_run
+from pgolf.sweep.jobs import run_composed
+from pgolf.sweep.launch import launch_all, launch_one
+from pgolf.sweep.runs import Run
+from pgolf.sweep.state import plan_run, state_of
+from pgolf.sweep.sweep import Reporter, announce, as_sweep, close, rerun_since, states_of, write_plan
+
+HYDRA_FULL_ERROR = "HYDRA_FULL_ERROR"
+LAUNCHERS = ("joblib", "submitit", "ray", "concurrent")  # packages whose exceptions are about jobs of a launcher
+LONGEST_REASON = 200  # characters of an exception in a message
+
+
+def execute(args: Namespace) -> int:
+    """Do what the flags and overrides of pgolf.train say. Returns the exit code. Raises PgolfError, OSError."""
+    overrides = quote_paths(args.overrides)
+    if args.hydra_help or args.shell_completion:
+        run_hydra(args, overrides)
+        return OK
+    line = preflight(overrides, multirun=args.multirun)
+    if args.package is not None:
+        print_section(args, overrides)
+    elif args.cfg or args.info:
+        run_hydra(args, overrides)
+    elif not line.is_enumerated:
+        return launch_other_sweeper(line, args, overrides)
+    else:
+        return launch(line, overrides)
+    return OK
+
+
+def run_hydra(args: Namespace, overrides: Sequence[str]) -> None:
+    """Let Hydra execute the command: print a configuration, complete a word, or sweep with another sweeper.
+
+    Raises every exception. By default Hydra would print a traceback and exit.
+    """
+    register()
+    own = config_folders()[1:]
+    request = Namespace(**{**vars(args), "overrides": list(overrides), "config_dir": str(own[0]) if own else None})
+    before = os.environ.get(HYDRA_FULL_ERROR)
+    os.environ[HYDRA_FULL_ERROR] = "1"
+    try:
+        _run_hydra(request, get_args_parser(), run_composed, str(conf_dir()), CONFIG_NAME)
+    finally:
+        if before is None:
+            del os.environ[HYDRA_FULL_ERROR]
+        else:
+            os.environ[HYDRA_FULL_ERROR] = before
+
+
+def run_jobs(runs: Sequence[Run], line: CommandLine) -> None:
+    """Start the runs as jobs of Hydra's launcher. Raises PgolfError for an error of the file system, KeyboardInterrupt.
+
+    An exception of the library of the launcher, for example about a killed job, is printed in one line. The records of
+    the runs have the details.
+    """
+    launcher = str(line.whole.hydra.launcher._target_)
+    if "joblib" in launcher:
+        os.environ[PARENT] = str(os.getpid())  # the processes of joblib end with this process
+    try:
+        launch_all(runs, line.whole)
+    except OSError as error:  # of a file that Hydra writes to the folder of the sweep
+        raise PgolfError(describe_os_error(error, runs[0].plan_folder)) from None
+    except KeyboardInterrupt:
+        if "submitit" in launcher:
+            print("jobs that submitit has started continue; the same command waits for them", file=sys.stderr)
+        raise
+    except Exception as error:
+        package = type(error).__module__.split(".")[0]
+        if package not in LAUNCHERS:
+            raise
+        reason = " ".join(str(error).split())[:LONGEST_REASON]
+        print(f"{package}: a job ended abnormally ({type(error).__name__}: {reason})", file=sys.stderr)
+
+
+def launch(line: CommandLine, command: Sequence[str]) -> int:
+    """Execute the runs that are missing, failed or changed. command: the overrides as typed. Returns the exit code.
+
+    Raises PgolfError, OSError, KeyboardInterrupt.
+    """
+    runs = [plan_run(run, in_sweep=line.in_sweep) for run in line.runs]
+    if line.in_sweep:
+        runs = as_sweep(runs)
+    since = rerun_since(command, runs) if line.in_sweep else None
+    states = states_of(runs, since) if line.in_sweep else [state_of(runs[0])]
+    if runs[0].config.launch.dry_run:
+        dry_run(line.runs, runs, states)
+        return OK
+    check_corpora([run.config for run, state in zip(runs, states, strict=True) if state.kind != "done"])
+    if not line.in_sweep:
+        launch_one(runs[0], line.whole)
+        return close(runs)
+    study = study_of(line.runs[0])
+    if study is not None:
+        write_study(runs[0].plan_folder, study)
+    write_plan(command, runs, since)
+    announce(runs, states)
+    try:
+        with Reporter(runs, states):
+            run_jobs(runs, line)
+    finally:
+        code = close(runs)
+    if study is not None:
+        show_study(runs[0].plan_folder)
+    elif code == OK:
+        print(f"python -m pgolf.aggregate {runs[0].plan_folder} makes a table of them")
+    return code
+
+
+def launch_other_sweeper(line: CommandLine, args: Namespace, overrides: Sequence[str]) -> int:
+    """Let another sweeper than Hydra's basic sweeper choose and compose the runs. Returns the exit code.
+
+    Keys of the command line replace those that a study sweeps. Hydra first composes the overrides that are not swept,
+    so a value that needs a swept choice becomes a sweep over that one value.
+    """
+    if line.runs[0].cfg.launch.dry_run:
+        runs = [plan_run(run, in_sweep=True) for run in line.runs]
+        dry_run(line.runs, runs, states_of(runs))
+        return OK
+    check_corpora([plan_run(line.runs[0], in_sweep=True).config])
+    words = [sweep_of_one(text) if text in line.deferred else text for text in overrides]
+    run_hydra(args, [*words, *(f"~hydra.sweeper.params.{key}" for key in line.replaced_sweep_keys)])
+    return OK
+
+
+def show_study(folder: Path) -> None:
+    """Write and print the tables of a study, after its runs. folder: of the study. Raises PgolfError, OSError."""
+    from pgolf.pages.aggregation import FILES, WIDE, aggregate, write_tables
+    from pgolf.pages.formats import show
+
+    results = aggregate(folder)
+    show(results.sections(), Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
+    for warning in write_tables(results, folder):
+        print(warning)
+    print(f"written: {folder}/{{{', '.join(FILES)}}}; python -m pgolf.report {folder} makes a page of it")
+
+
+def print_section(args: Namespace, overrides: Sequence[str]) -> None:
+    """Print the section of the configuration at --package. Raises ConfigError if there is none."""
+    output = io.StringIO()
+    try:
+        with redirect_stderr(output):
+            run_hydra(args, overrides)
+    except SystemExit as end:
+        if end.code:
+            raise ConfigError(
+                f"--package: no such section ({args.package}). Name one that --cfg prints, such as model.head"
+            ) from None
+        raise
+    print(output.getvalue(), end="", file=sys.stderr)
