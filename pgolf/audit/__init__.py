@@ -4,8 +4,9 @@ Each function takes plain callables, tensors or arrays of any trainer and return
 here imports Hydra or a model of pgolf. The code that is audited runs in this process: audit only code that you trust.
 """
 
+from pgolf.audit.coverage import windows
 from pgolf.audit.data import split
 from pgolf.audit.report import AuditError, Check, Report, Verdict
-from pgolf.audit.score import byte_table, windows
+from pgolf.audit.score import byte_table
 
 __all__ = ["AuditError", "Check", "Report", "Verdict", "byte_table", "split", "windows"]
