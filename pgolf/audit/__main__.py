@@ -6,7 +6,7 @@ stranger's: reading them runs nothing that they name. Nothing is written, except
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pgolf.audit.report import Verdict
@@ -18,17 +18,19 @@ from pgolf.records.record import RECORD
 from pgolf.run.auditing.whole import Audited, audit_artifact, audit_run, audit_sweep
 
 
-def audited(path: Path) -> list[Audited]:
-    """What the audit of a path found: one entry, or one per run of a sweep. Raises PgolfError."""
+def audited(path: Path) -> Iterator[Audited]:
+    """What the audit of a path finds: one entry, or one per run of a sweep, as it comes. Raises PgolfError."""
     if path.is_file():
-        return [Audited(path, audit_artifact(path))]
-    if (path / PLAN).is_file():
-        return list(audit_sweep(path))
-    if (path / RECORD).is_file() or (path / CONFIG).is_file():
-        return [Audited(path, audit_run(path))]
-    raise ConfigError(
-        f"{path}: is neither a run folder ({RECORD}), a packed file nor a study's folder ({PLAN}). Give one of these"
-    )
+        yield Audited(path, audit_artifact(path))
+    elif (path / PLAN).is_file():
+        yield from audit_sweep(path)
+    elif (path / RECORD).is_file() or (path / CONFIG).is_file():
+        yield Audited(path, audit_run(path))
+    else:
+        raise ConfigError(
+            f"{path}: is neither a run folder ({RECORD}), a packed file nor a study's folder ({PLAN}). Give one of "
+            "these"
+        )
 
 
 def is_broken(found: Audited, *, strict: bool) -> bool:
@@ -57,12 +59,14 @@ def command(arguments: list[str]) -> int:
     parser.add_argument("--strict", action="store_true", help="exit code 1 also if something could not be checked")
     args = parser.parse_args(arguments)
     is_sweep = args.path.is_dir() and (args.path / PLAN).is_file()
-    found = audited(args.path)
+    found = []
+    for each in audited(args.path):
+        found.append(each)
+        if not args.json:
+            print(line_of(each, args.path) if is_sweep else each.report, flush=True)
     if args.json:
         print(json.dumps([each.to_dict() for each in found], indent=1, allow_nan=False))
-    else:
-        print(*(line_of(each, args.path) if is_sweep else each.report for each in found), sep="\n")
-    if found and all(each.report is None for each in found):
+    if all(each.report is None for each in found):
         return REFUSED
     return FAILED if any(is_broken(each, strict=args.strict) for each in found) else OK
 

@@ -22,7 +22,7 @@ def windows(plan: Iterable[Any], n_targets: int) -> Report:
     """
     if not isinstance(n_targets, int) or n_targets < 1:
         raise PgolfError(f"n_targets: needs a whole number of 1 or more ({n_targets!r}). Give the number of targets")
-    times = np.zeros(n_targets, dtype=np.int64)
+    times = np.zeros(n_targets, dtype=np.int32)
     outside: list[int] = []
     reversed_spans: list[tuple[int, int]] = []
     passes = total = 0
