@@ -1,7 +1,8 @@
 """`python -m pgolf.audit RUN|ARTIFACT|SWEEP [--json] [--strict]`: is a run what it claims to be? Rule by rule.
 
 RUN is a finished run folder, ARTIFACT a packed file, SWEEP the folder of a study with its plan. The files may be a
-stranger's: reading them runs nothing that they name. Nothing is written, except a missing corpus into the cache.
+stranger's: reading them runs nothing that they name. Nothing is written, and no corpus is prepared or
+downloaded: what needs a corpus that is not in the cache is not checked.
 """
 
 import json

@@ -314,6 +314,14 @@ def test_what_needs_the_corpus_is_not_checked_without_it(
     assert "gone.txt" in report.of(NOT_CHECKED)[0].evidence
 
 
+def test_no_corpus_is_prepared_for_a_run(run: Path, workshop: Path) -> None:
+    before = sorted((workshop / "cache").iterdir())
+    change_config(run, "data", vocab_size=385)
+    change_config(run, "model", vocab_size=385)
+    assert "is not in the cache. Prepare it with" in open_subject(run).no_corpus
+    assert sorted((workshop / "cache").iterdir()) == before
+
+
 def test_another_corpus_is_not_compared(run: Path) -> None:
     change(run / "result.json", data_sha="0" * 64)
     assert "the corpus here is another one" in open_subject(run).no_corpus

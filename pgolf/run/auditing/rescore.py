@@ -15,12 +15,11 @@ from typing import Any
 import torch
 
 from pgolf.command import Parser, place, run
-from pgolf.config.build import build_data, build_evaluation, build_fake, build_quantizer
-from pgolf.data.loaded import load_corpus
+from pgolf.config.build import build_evaluation, build_fake, build_quantizer
 from pgolf.errors import DataError
 from pgolf.machine.ranks import Ranks
 from pgolf.run.artifact import unpack
-from pgolf.run.auditing.subject import read_saved
+from pgolf.run.auditing.subject import cached_corpus, read_saved
 from pgolf.run.finish import ARTIFACT
 
 
@@ -31,7 +30,7 @@ def rescore(folder: Path) -> dict[str, Any]:
     config = replace(config, device=device)
     torch.set_num_threads(config.train.cpu_threads)
     artifact = unpack(folder / ARTIFACT, torch.device(device))
-    corpus = load_corpus(build_data(config).prepare())
+    corpus = cached_corpus(config)
     if corpus.tokenizer_sha != artifact.tokenizer_sha256:
         raise DataError(f"{folder / ARTIFACT}: was packed with another tokenizer than the corpus has")
     evaluation = build_evaluation(replace(config, model=artifact.section), corpus, Ranks())

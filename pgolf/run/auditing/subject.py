@@ -13,6 +13,7 @@ from pgolf.config.folders import cache_dir
 from pgolf.config.saved import SavedRun, load_saved
 from pgolf.config.schema import Config, PathsConfig
 from pgolf.data.loaded import LoadedCorpus, load_corpus
+from pgolf.data.prepare.cache import nothing_new
 from pgolf.data.tokenizer import load_tokenizer
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.quant.container import read_container
@@ -70,14 +71,16 @@ def open_subject(folder: Path) -> Subject:
     return Subject(folder, saved, record, events, problems, artifact, read_container(path)[1], found, reason)
 
 
+def cached_corpus(config: Config) -> LoadedCorpus:
+    """The corpus of a configuration, if it is in the cache. Raises PgolfError if it would have to be made."""
+    with nothing_new():
+        return load_corpus(build_data(config).prepare())
+
+
 def open_corpus(config: Config, record: Mapping[str, Any]) -> LoadedCorpus | str:
-    """The corpus of a run, or the reason why it cannot be used. Nothing is downloaded."""
+    """The corpus of a run, or the reason why it cannot be used. A stranger's file makes and downloads nothing."""
     try:
-        data = build_data(config)
-        absent = getattr(data, "absent", None)
-        if absent is not None and (reason := absent()) is not None:
-            return str(reason)
-        corpus = load_corpus(data.prepare())
+        corpus = cached_corpus(config)
     except PgolfError as error:
         return f"the corpus cannot be opened: {' '.join(str(error).split())}"
     if corpus.data_sha != record["data_sha"]:
