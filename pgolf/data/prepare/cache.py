@@ -35,7 +35,7 @@ _MAY_CREATE = ContextVar("may_create", default=True)
 
 @contextmanager
 def nothing_new() -> Iterator[None]:
-    """A context in which no corpus is prepared or downloaded: one that is not in the cache is refused with DataError."""
+    """A context in which no corpus is prepared or downloaded; DataError if it is not in the cache."""
     token = _MAY_CREATE.set(False)
     try:
         yield
