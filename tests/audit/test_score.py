@@ -209,6 +209,17 @@ def test_planted_plans(plan: Any, names: list[str], evidence: str) -> None:
     assert any(evidence in check.evidence for check in report), str(report)
 
 
+def test_the_published_sliding_windows_that_score_their_tail_again() -> None:
+    """Windows of 1,024 every 64 targets, of which those near the end are cut and score the last 64 once more."""
+    length, stride, targets = 1024, 64, 20 * 1024
+    stops = (min(start + length, targets) for start in range(stride, targets - stride + 1, stride))
+    plan = [(0, length), *((stop - stride, stop) for stop in stops)]
+    never, twice, padding = windows(plan, targets)
+    assert (never.verdict, twice.verdict, padding.verdict) == (Verdict.PASS, Verdict.FAIL, Verdict.PASS)
+    assert (twice.data["repeated"], twice.data["extra_scores"]) == (64, 960)  # as in the published log
+    assert "up to 16" in twice.evidence
+
+
 @pytest.mark.parametrize(
     ("plan", "targets", "message"),
     [

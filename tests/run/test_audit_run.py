@@ -16,6 +16,8 @@ import yaml
 from pgolf import train
 from pgolf.audit import Check, Report, Verdict
 from pgolf.config.build import build_model, build_quantizer, start_weights
+from pgolf.data.prepare.cache import nothing_new
+from pgolf.data.prepare.hub import HubFolder
 from pgolf.errors import PgolfError
 from pgolf.eval.plain import Plain
 from pgolf.nn.naming import named_tensors
@@ -130,6 +132,14 @@ def test_a_log_of_another_run(run: Path, file: str, pattern: str, text: str) -> 
     check = records.one_number_check(open_subject(run))
     assert check.verdict == FAIL
     assert f"in {file}" in check.evidence
+
+
+def test_a_damaged_line_of_the_log_is_not_checked(run: Path) -> None:
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"event": "train", "step"\n')
+    check = records.one_number_check(open_subject(run))
+    assert check.verdict == NOT_CHECKED
+    assert "it is not JSON" in check.evidence
 
 
 def test_a_missing_log_is_not_checked(run: Path) -> None:
@@ -253,6 +263,14 @@ def test_training_outside_the_clock(run: Path, edit: Callable[[dict[str, Any]], 
     assert evidence in check.evidence
 
 
+def test_steps_that_are_longer_than_the_clock(run: Path) -> None:
+    record = json.loads((run / "result.json").read_text())
+    change(run / "result.json", step_ms_median=record["train_s"] * 1000 / 24 * 2.5)
+    check = training.clock_check(open_subject(run))
+    assert check.verdict == FAIL
+    assert "24 steps took" in check.evidence
+
+
 @pytest.mark.parametrize(("over", "verdict"), [(0, PASS), (1, FAIL)])
 def test_one_byte_over_the_cap(run: Path, over: int, verdict: Verdict) -> None:
     code = CAP_BYTES + over - (run / ARTIFACT).stat().st_size
@@ -312,6 +330,23 @@ def test_what_needs_the_corpus_is_not_checked_without_it(
     names = [check.name for check in report.of(NOT_CHECKED)]
     assert names == [scores.ALONE, scores.FAKE_OFF, scores.PLAN, scores.BYTES, training.SPLIT]
     assert "gone.txt" in report.of(NOT_CHECKED)[0].evidence
+
+
+def test_nothing_is_downloaded_for_a_run(tmp_path: Path) -> None:
+    hub = HubFolder(tmp_path / "hub", "someone/something", "main")
+    with nothing_new(), pytest.raises(PgolfError, match=r"manifest.json: is not in the cache"):
+        hub.fetch("manifest.json", lambda path: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_of_another_run_are_audited_there(runs: Runs, workshop: Path, tmp_path: Path) -> None:
+    words = [f"train.from={runs()}", f"paths.out={tmp_path}", f"paths.cache={workshop / 'cache'}"]
+    assert train.main(words) == 0
+    ((folder, _),) = records_below(tmp_path)
+    report = everything(folder)
+    assert not report.failed, str(report)
+    unseen = {training.OWNED, training.MOVED, training.RATES, training.AVERAGE, training.CLOCK, records.SAME_WEIGHTS}
+    assert {check.name for check in report.of(NOT_CHECKED)} == unseen
 
 
 def test_no_corpus_is_prepared_for_a_run(run: Path, workshop: Path) -> None:

@@ -42,7 +42,8 @@ def record_checks(subject: Subject) -> Report:
 
 def one_number_check(subject: Subject) -> Check:
     """Whether result.json, the event `final` of metrics.jsonl and the last lines of train.log have the same scores."""
-    record, problems = subject.record, list(subject.log_problems)
+    record: Mapping[str, Any] = subject.record
+    problems: list[str] = []
     finals = [event for event in subject.events if event["event"] == "final"]
     sources = ["result.json"]
     if finals:
@@ -63,8 +64,9 @@ def one_number_check(subject: Subject) -> Check:
     evidence = f"val_bpb {record['val_bpb']} in {', '.join(sources)}"
     if problems:
         return Check(RULE, ONE_NUMBER, Verdict.FAIL, "; ".join(problems[:SHOWN]), limits)
-    if len(sources) < 3:
-        return Check(RULE, ONE_NUMBER, Verdict.NOT_CHECKED, f"{evidence}; another file has no final score", limits)
+    if subject.log_problems or len(sources) < 3:
+        reason = subject.log_problems[0] if subject.log_problems else "another file has no final score"
+        return Check(RULE, ONE_NUMBER, Verdict.NOT_CHECKED, f"{evidence}; {reason}", limits)
     return Check(RULE, ONE_NUMBER, Verdict.PASS, evidence, limits)
 
 
