@@ -64,7 +64,8 @@ def command(arguments: list[str]) -> int:
     for each in audited(args.path):
         found.append(each)
         if not args.json:
-            print(line_of(each, args.path) if is_sweep else each.report, flush=True)
+            text = line_of(each, args.path) if is_sweep else str(each.report)
+            print(*map(one_line, text.split("\n")), sep="\n", flush=True)
     if args.json:
         print(json.dumps([each.to_dict() for each in found], indent=1, allow_nan=False))
     if all(each.report is None for each in found):

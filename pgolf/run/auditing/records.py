@@ -18,7 +18,7 @@ from pgolf.nn.primitives import initialise
 from pgolf.run.artifact import CAP_BYTES, encode_state
 from pgolf.run.auditing.subject import Subject
 from pgolf.run.finish import load_average
-from pgolf.run.trained import weights_sha
+from pgolf.run.trained import shapes_and_types, weights_sha
 from pgolf.slots import Encoded
 from pgolf.training.checkpoint import AVERAGED, WEIGHTS, load_weights
 from pgolf.training.runlog import LOG
@@ -100,8 +100,8 @@ def same_weights_check(subject: Subject) -> Check:
     model = build_model(subject.config.model)
     initialise(model, 0, torch.device("cpu"))
     tensors = named_tensors(model)
-    whole, partly = shapes(live), shapes(average)
-    if whole != shapes(tensors) or not partly.items() <= whole.items():
+    whole, partly = shapes_and_types(live), shapes_and_types(average)
+    if whole != shapes_and_types(tensors) or not partly.items() <= whole.items():
         return Check(RULE, SAME_WEIGHTS, Verdict.FAIL, f"{WEIGHTS} is not of the model of the run", limits)
     load_average(model, {**live, **average})
     try:
@@ -118,20 +118,22 @@ def same_weights_check(subject: Subject) -> Check:
     return Check(RULE, SAME_WEIGHTS, Verdict.FAIL if problems else Verdict.PASS, evidence + more, limits)
 
 
-def shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(t.shape) for name, t in tensors.items()}
-
-
 def differing(ours: Mapping[str, Encoded], packed: Mapping[str, Encoded]) -> dict[str, str]:
     """The tensors whose packed arrays differ, each with how many values do."""
     found = {}
     for name in sorted({*ours, *packed}):
         a, b = ours.get(name), packed.get(name)
-        if a is None or b is None or (a.scheme, a.shape, a.bits) != (b.scheme, b.shape, b.bits):
+        if a is None or b is None or layout(a) != layout(b):
             found[name] = "is packed in another way"
         elif count := sum(int(np.sum(a.arrays[key] != b.arrays[key])) for key in a.arrays):
             found[name] = f"{count:,} of {sum(array.size for array in a.arrays.values()):,} values differ"
     return found
+
+
+def layout(encoded: Encoded) -> tuple[object, ...]:
+    """Everything of a packed tensor but its values."""
+    arrays = {key: (array.shape, array.dtype) for key, array in encoded.arrays.items()}
+    return encoded.scheme, encoded.shape, encoded.bits, arrays
 
 
 def same_model_check(subject: Subject) -> Check:

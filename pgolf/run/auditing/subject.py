@@ -52,18 +52,18 @@ class Subject:
         return load_tokenizer(self.corpus.corpus.tokenizer)
 
 
-def read_saved(folder: Path) -> SavedRun:
-    """The saved configuration of a run, with the cache of this machine. Raises PgolfError."""
-    return load_saved(folder, PathsConfig(str(folder.absolute()), cache_dir()))
+def read_saved(folder: Path, cache: str | None = None) -> SavedRun:
+    """The saved configuration of a run. cache: replaces its cache folder; None: the user's. Raises PgolfError."""
+    return load_saved(folder, PathsConfig(str(folder.absolute()), cache or cache_dir()))
 
 
-def open_subject(folder: Path) -> Subject:
-    """The run in a folder. Raises PgolfError if it has not finished, or if one of its files cannot be read."""
+def open_subject(folder: Path, cache: str | None = None) -> Subject:
+    """The run in a folder. cache: as for `read_saved`. Raises PgolfError if it has not finished or cannot be read."""
     record = read_record(folder)
     if record is None or record["status"] != "ok":
         state = "it has no record" if record is None else f"its status is {record['status']}"
         raise ConfigError(f"{folder}: is not a finished run, {state}. Only a finished run can be audited")
-    saved, path = read_saved(folder), folder / ARTIFACT
+    saved, path = read_saved(folder, cache), folder / ARTIFACT
     artifact = unpack(path, torch.device("cpu"))
     events, problems = read_metrics(folder)
     corpus = open_corpus(saved.config, record)

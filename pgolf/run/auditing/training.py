@@ -23,8 +23,10 @@ from pgolf.nn.naming import named_tensors
 from pgolf.optim.averaging import NoAveraging
 from pgolf.optim.roles import frozen_names
 from pgolf.quant.encoding import decode
+from pgolf.records.kinds import is_number
 from pgolf.records.metrics import Event
 from pgolf.run.auditing.subject import Subject
+from pgolf.run.trained import shapes_and_types
 from pgolf.training.checkpoint import WEIGHTS, load_weights
 
 RULE = "training"
@@ -35,6 +37,7 @@ AVERAGE = "the average has no snapshots at learning rate zero"
 CLOCK = "no training ran outside the clock"
 SPLIT = "no window of 64 validation tokens is in the training tokens"
 MOST_SPLIT_TOKENS = 200_000_000
+MOST_STEPS = 1_000_000
 MOST_ZERO = 0.5  # share of the steps
 SHOWN = 6  # names in one line of evidence
 ROUNDING_S = 0.002  # the log has milliseconds
@@ -67,15 +70,8 @@ def training_checks(subject: Subject) -> Report:
         reason = f"the weights were trained in another run ({subject.record.get('from.folder')}). Audit that run"
         names = (OWNED, MOVED, RATES, AVERAGE, CLOCK)
         return Report(tuple(Check(RULE, name, Verdict.NOT_CHECKED, reason) for name in names)) + split_checks(subject)
-    scales = rates(subject)
-    checks = (
-        owned_check(subject, initial),
-        moved_check(subject, initial),
-        rates_check(subject, scales),
-        average_check(subject, scales),
-        clock_check(subject),
-    )
-    return Report(checks) + split_checks(subject)
+    first = (owned_check(subject, initial), moved_check(subject, initial))
+    return Report((*first, *schedule_checks(subject), clock_check(subject))) + split_checks(subject)
 
 
 def listed(names: Iterable[str]) -> str:
@@ -112,7 +108,7 @@ def moved_check(subject: Subject, initial: Initial) -> Check:
         after, source = load_weights(subject.folder, WEIGHTS), WEIGHTS
     except PgolfError:
         after, source = packed_weights(subject), "the packed file"
-    if {name: t.shape for name, t in after.items()} != {name: t.shape for name, t in before.items()}:
+    if shapes_and_types(after) != shapes_and_types(before):
         return Check(RULE, MOVED, Verdict.FAIL, f"{source} does not have the parameters of the model")
     coarse = source != WEIGHTS
     if coarse:
@@ -164,7 +160,17 @@ def rates(subject: Subject) -> list[float]:
 def logged_steps(subject: Subject) -> list[Event]:
     """The training events of the log that have a step, a time and a scale."""
     keys = ("step", "elapsed_s", "lr_scale", "step_ms")
-    return [e for e in subject.events if e["event"] == "train" and all(e.get(key) is not None for key in keys)]
+    return [e for e in subject.events if e["event"] == "train" and all(is_number(e.get(key)) for key in keys)]
+
+
+def schedule_checks(subject: Subject) -> tuple[Check, Check]:
+    """The checks that execute the schedule, step by step."""
+    steps = subject.record["steps"]
+    if steps > MOST_STEPS:
+        reason = f"the record has {steps:,} steps; at most {MOST_STEPS:,} are executed"
+        return Check(RULE, RATES, Verdict.NOT_CHECKED, reason), Check(RULE, AVERAGE, Verdict.NOT_CHECKED, reason)
+    scales = rates(subject)
+    return rates_check(subject, scales), average_check(subject, scales)
 
 
 def rates_check(subject: Subject, scales: list[float]) -> Check:
