@@ -51,7 +51,7 @@ AIMS = ("starting", "composing", "worker starting", "training", "checkpointing",
 # Longest random delay of a kill within a phase, in seconds.
 RANDOM_S = {"starting": 0.5, "composing": 0.3, "worker starting": 1.5, "training": 2.0, "scoring": 0.05}
 LOOK_S = 0.3  # between two listings of processes, which take too long for a phase of milliseconds
-PATIENCE_S = 60.0  # after which a kill happens in any phase
+PATIENCE_S = 15.0  # after which a kill happens in any phase; less than a sweep takes, or the kill would wait for ever
 ENDING_S = 120.0  # that a scheduler's jobs have to end after the last command
 MOST_COMMANDS = 8  # that are given after the last kill
 

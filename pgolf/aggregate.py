@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from pgolf.command import OK, Parser, place, run
+from pgolf.machine.one_line import clean
 from pgolf.pages.aggregation import FILES, WIDE, aggregate, output_path, write_tables
-from pgolf.pages.formats import clean, show
+from pgolf.pages.formats import show
 from pgolf.pages.options import add_comparison_options, fraction, not_negative, settings_of
 from pgolf.tables.text import SectionKind
 

@@ -22,7 +22,7 @@ from pgolf.config.build import (
 from pgolf.config.path_values import PATHS
 from pgolf.config.ranges import range_problems
 from pgolf.config.schema import Config, ModelConfig, slot_paths, typed_config
-from pgolf.config.sections import Resolved, endless_numbers, node_at, section_problems
+from pgolf.config.sections import Resolved, endless_numbers, node_at, odd_keys, section_problems
 from pgolf.errors import ConfigError, PgolfError, UnavailableHere, suggest
 from pgolf.machine.files import LONGEST_NAME
 from pgolf.machine.limits import cores
@@ -250,7 +250,7 @@ def structure_problems(config: Resolved) -> list[str]:
             problems += bind(path, node_at(config, path))
         elif path.rpartition(".")[2] in (node_at(config, path.rpartition(".")[0]) or {}):
             problems.append(f"{path}: no component is chosen (null). Choose one of its config group")
-    return problems or [*endless_numbers(config), *range_problems(config)]
+    return problems or [*odd_keys(config), *endless_numbers(config), *range_problems(config)]
 
 
 def problems_of(resolved: Resolved) -> list[str]:

@@ -93,7 +93,7 @@ def preflight(arguments: Sequence[str], *, multirun: bool, check_machine: bool =
             sweeps = [o for o in overrides if o.is_sweep_override()]
             remedy = "Add --multirun to sweep over them"
             raise_if([f"{o.key_or_group}: more than one value ({value_text(o)}). {remedy}" for o in sweeps])
-            all_overrides = [list(arguments)]
+            all_overrides = [list({o.get_key_element(): text for text, o in unswept}.values())]  # the last of each key
         if not all_overrides:
             raise ConfigError(f"--multirun: no run is selected ({' '.join(arguments)}). Check the ranges and globs")
         runs = check_runs(all_overrides, loader, check_machine=check_machine)

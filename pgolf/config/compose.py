@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pgolf.config.folders import conf_dir, config_folders
+from pgolf.config.quick_hydra import quick_hydra
 from pgolf.config.resolvers import register
 from pgolf.errors import ConfigError
 from pgolf.machine.files import write_whole
@@ -25,7 +27,7 @@ def composer() -> Iterator[None]:
     """A context in which Hydra's `compose` reads pgolf's config folders. Hydra's global state is cleared before."""
     register()
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="pgolf"):
+    with quick_hydra(), initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="pgolf"):
         if own := config_folders()[1:]:
             loader: Any = GlobalHydra.instance().config_loader()
             path = loader.get_search_path()
@@ -64,7 +66,13 @@ def quantizer_choices(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[
     register()  # a worker has not registered the resolvers: its own configuration is resolved already
     whole = OmegaConf.create(literal(config))
     for path in sorted(Path(conf_dir() / "quant").glob("*.yaml")):
-        whole.quant = OmegaConf.load(path)
+        whole.quant = _loaded(path, path.stat().st_mtime_ns)
         resolved = OmegaConf.to_container(whole.quant, resolve=True)
         assert isinstance(resolved, dict)
         yield path.stem, {str(key): value for key, value in resolved.items()}
+
+
+@lru_cache(maxsize=64)
+def _loaded(path: Path, _modified_ns: int) -> Any:
+    """A YAML file; OmegaConf copies it where it is assigned. Another modification time is another file."""
+    return OmegaConf.load(path)

@@ -49,6 +49,15 @@ def type_problems(section: Resolved, prefix: str, decided: Mapping[str, Any] | N
             yield f"{name}: needs {wanted(hint)} ({section[key]!r:.60})"
 
 
+def odd_keys(config: Resolved, prefix: str = "") -> Iterator[str]:
+    """Problems of all keys that are not text: JSON would turn them into text between the check and the run."""
+    for key, value in config.items():
+        if not isinstance(key, str):
+            yield f"{prefix[:-1]}: has a key that is not text ({key!r}). Write it in quotes"
+        elif isinstance(value, Mapping):
+            yield from odd_keys(value, f"{prefix}{key}.")
+
+
 def endless_numbers(config: Resolved, prefix: str = "") -> Iterator[str]:
     """Problems of all floats of a configuration that are infinite or NaN."""
     for key, value in config.items():

@@ -10,13 +10,22 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 PARENT = "PGOLF_PARENT"  # id of the process that started this one and must outlive it
 PR_SET_PDEATHSIG = 1
 GRACE_S = 30.0  # time that a stopped worker has to save its state and write its record
 
-Process = subprocess.Popen[bytes]
+
+class Process(Protocol):
+    """A process that was started: `subprocess.Popen`, or a fork."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, sig: int) -> None: ...
 
 
 def die_with_parent() -> None:

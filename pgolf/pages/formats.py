@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pgolf.machine.one_line import clean
 from pgolf.pages.sections import Scoring, comparable_nats, notes, score_titles, scoring
 from pgolf.tables.stats import TTest
 from pgolf.tables.table import ArmRow, FamilyTable, Tables
@@ -30,21 +31,10 @@ LATEX = {
     "[": "{[}",  # after the end of a row a bare bracket would be an optional argument
     "]": "{]}",
 }
-# Lone surrogates, noncharacters, direction marks and invisible characters.
-INVISIBLE = re.compile(
-    "[\ud800-\udfff\ufffe\uffff\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
-)
 ENTITY = re.compile(r"&(?=#?\w+;)")
 BLOCK = re.compile(r"^(#|[+-](?= |$)|[-=]+$|\d+(?=[.)]( |$)))")  # the beginnings of Markdown blocks
 FORMULA = "=+-@\t\r\uff1d\uff0b\uff0d\uff20"  # a spreadsheet evaluates a cell that begins with one of these
 PLAIN_NUMBER = re.compile(r"[+-]?(\d[\d,]*\.?\d*|\.\d+)([eE][+-]?\d+)?")
-
-
-def clean(text: str) -> str:
-    """A text as one line without control characters, lone surrogates and invisible characters."""
-    if text.isprintable():
-        return text
-    return re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", INVISIBLE.sub("?", text)).strip()
 
 
 def markdown_text(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import IO, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -19,6 +19,7 @@ from pgolf.config.resolvers import register
 from pgolf.config.saved import SavedRun, save_run
 from pgolf.errors import PgolfError
 from pgolf.machine.files import unwritten, write_lines
+from pgolf.machine.forks import ForkedProcess, start_forked
 from pgolf.machine.gpus import pinned, visible_devices
 from pgolf.machine.processes import die_with_parent, start_worker, wait
 from pgolf.records.record import OF_A_FAILURE, RECORD, read_record, set_aside, write_record
@@ -146,11 +147,20 @@ def run_process(run: Run, *, quiet: bool) -> dict[str, Any]:
     # The error stream goes to a temporary file, since the disk of the run folder may be full.
     with TemporaryFile() as errors, pinned(run.config.gpus_per_run, visible_devices()) as pins:
         environment = {"OMP_NUM_THREADS": run.config.train.threads, **pins}
-        code = wait(start_worker(run.folder, run.config.launch.nproc, environment, quiet=quiet, errors=errors))
+        worker = forked_worker(run, environment, errors) if quiet and run.config.launch.nproc == 1 else None
+        code = wait(
+            worker or start_worker(run.folder, run.config.launch.nproc, environment, quiet=quiet, errors=errors)
+        )
         errors.seek(0)
         output = errors.read().decode("utf-8", errors="replace")
     record = read_record(run.folder)
     return record_crash(run, code, output) if record is None else record
+
+
+def forked_worker(run: Run, environment: Mapping[str, str], errors: IO[bytes]) -> ForkedProcess | None:
+    """A worker of a sweep as a fork of the server of this process. None where a fork is not safe."""
+    server = [sys.executable, "-m", "pgolf.sweep.worker", "--serve"]
+    return start_forked(server, [str(run.folder)], {**os.environ, **environment}, errors)
 
 
 def record_crash(run: Run, code: int, output: str) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """`python -m pgolf.sweep.worker RUN_DIR [--ranks N]`: execute the saved configuration of a run folder.
 
-pgolf.train starts it for each run of a sweep. With --ranks, N processes share the run, under torchrun.
+pgolf.train starts it for each run of a sweep. With --ranks, N processes share the run, under torchrun. With --serve
+instead of a folder, it forks a worker per request on a socket, and each starts at once.
 """
 
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +15,7 @@ from pgolf.command import FAILED, OK, Parser, place, run
 from pgolf.config.auto import machine_shortages
 from pgolf.config.saved import SavedRun, load_saved
 from pgolf.errors import ConfigError
+from pgolf.machine.forks import serve
 from pgolf.machine.processes import die_with_parent
 from pgolf.records.record import FINISHED, read_record
 from pgolf.run.execute import execute
@@ -52,11 +55,27 @@ def start_ranks(folder: Path, ranks: int) -> int:
     return OK
 
 
+def start_server(descriptor: int) -> int:
+    """Fork workers until pgolf.train ends. descriptor: of its socket. Returns the exit code. Raises ConfigError."""
+    try:
+        control = socket.socket(fileno=descriptor)
+    except (OSError, ValueError, OverflowError):
+        raise ConfigError(f"--serve: is not a socket ({descriptor}). Give a run folder instead") from None
+    with control:
+        serve(control, main)
+    return OK
+
+
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.sweep.worker", description=__doc__)
-    parser.add_argument("folder", type=place, metavar="RUN_DIR", help="a run folder of pgolf.train")
+    parser.add_argument("folder", type=place, metavar="RUN_DIR", nargs="?", help="a run folder of pgolf.train")
     parser.add_argument("--ranks", type=int, default=1, help="number of processes of the run (default: 1)")
+    parser.add_argument("--serve", type=int, metavar="FD", help="the descriptor of a socket of pgolf.train")
     args = parser.parse_args(arguments)
+    if (args.folder is None) == (args.serve is None):
+        raise ConfigError("RUN_DIR: is missing, or given with --serve. Give a folder that pgolf.train wrote")
+    if args.serve is not None:
+        return start_server(args.serve)
     if args.ranks < 1:
         raise ConfigError(f"--ranks: must be 1 or more ({args.ranks})")
     if not args.folder.is_dir():

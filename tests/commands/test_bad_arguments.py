@@ -72,7 +72,10 @@ ARGUMENTS = {
         "folder --outt x": "python -m pgolf.rerun: --outt x: no such option. Did you mean --out?",
     },
     "worker": {
-        "": "python -m pgolf.sweep.worker: RUN_DIR: is missing",
+        "": "RUN_DIR: is missing",
+        "--serve 0": "--serve: is not a socket (0)",
+        "--serve 99999999999999999999": "--serve: is not a socket (99999999999999999999)",
+        "--serve -1": "--serve: is not a socket (-1)",
         "gone": "gone: is not a run folder",
         "text": "text: is not a run folder",
         "folder": "folder/config.yaml: ",

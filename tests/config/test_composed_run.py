@@ -7,8 +7,11 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from pgolf.config.checks import problems_of
+from pgolf.config.command_line import preflight
 from pgolf.config.compose import CONFIG_NAME, composer
 from pgolf.config.composed_run import compose_whole, parse
+from tiny import resolved
 
 LINES = [
     "",
@@ -35,3 +38,16 @@ def test_it_is_what_hydra_composes(line: str, tmp_path: Path, monkeypatch: pytes
         config.hydra.overrides.task = []  # of values, what is not needed
         config.hydra.job.override_dirname = ""
     assert OmegaConf.to_container(cfg, resolve=False) == OmegaConf.to_container(direct, resolve=False)
+
+
+def test_of_a_key_that_is_given_twice_the_last_counts() -> None:
+    words = ["train.steps=24", "data=docs", "train.steps=4"]
+    single, swept = (preflight(words, multirun=multirun).runs[0] for multirun in (False, True))
+    assert single.overrides == swept.overrides == ("train.steps=4", "data=docs")
+    assert single.cfg.train.steps == 4
+
+
+def test_a_key_that_is_not_text_is_refused() -> None:
+    config = resolved()
+    config["quant"]["rules"]["rest"][1] = 2
+    assert problems_of(config) == ["quant.rules.rest: has a key that is not text (1). Write it in quotes"]

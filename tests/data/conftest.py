@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import sentencepiece
 
+from pgolf.data import docs
 from pgolf.data.docs import Docs
 from pgolf.data.prepare.bpe import train_bpe
 from pgolf.data.tokenizer import tokenizer_from
@@ -63,10 +64,13 @@ def tokenizer(sample_text: str) -> sentencepiece.SentencePieceProcessor:
 
 @pytest.fixture(scope="session")
 def docs_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """The default corpus, made once, also by parallel workers; PGOLF_TEST_CACHE names a cache folder that survives the
-    test session.
+    """The docs corpus of one package (all four take half a minute), made once, also by parallel workers.
+    PGOLF_TEST_CACHE names a cache folder that survives the test session.
     """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     cache_dir = Path(os.environ.get("PGOLF_TEST_CACHE", shared / "docs_cache"))
-    return Docs(cache_dir, vocab_size=1024, val_fraction=0.03, shuffle_seed=1).prepare()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(docs, "PACKAGES", ("numpy",))
+        patch.setattr(docs, "MIN_TEXT_BYTES", 1_000_000)
+        return Docs(cache_dir, vocab_size=1024, val_fraction=0.03, shuffle_seed=1).prepare()

@@ -1,4 +1,4 @@
-"""The default corpus: size, disjointness, exact bytes, and its sources."""
+"""The docs corpus: sizes, disjointness, exact bytes, and its sources."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from pgolf.errors import DataError, OptionError
 from pgolf.slots import Corpus
 
 
-def test_size(docs_corpus: Corpus) -> None:
+def test_sizes(docs_corpus: Corpus) -> None:
     facts = json.loads((docs_corpus.tokenizer.parent / "manifest.json").read_text())["facts"]
-    assert facts["gathered_text_bytes"] >= 8_000_000
-    assert facts["train_text_bytes"] >= 8_000_000
-    assert 90_000 <= facts["val_tokens"] <= 300_000
+    assert 0.8 * facts["gathered_text_bytes"] < facts["train_text_bytes"] < facts["gathered_text_bytes"]
+    assert 0.02 < facts["val_text_bytes"] / facts["gathered_text_bytes"] < 0.04
     assert facts["val_text_bytes"] == docs_corpus.raw_val_bytes
     assert docs_corpus.vocab_size == 1024
-    assert set(facts["versions"]) == {"stdlib", "numpy", "pandas", "torch"}
+    assert set(facts["versions"]) == {"stdlib", "numpy"}, "the topics are from the standard library"
 
 
 def test_no_64_token_window_of_validation_is_in_training(docs_corpus: Corpus) -> None:

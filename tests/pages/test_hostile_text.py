@@ -14,10 +14,11 @@ import pytest
 from rich.console import Console
 
 from made_records import describe, plan, put, record
+from pgolf.machine.one_line import clean
 from pgolf.pages.aggregation import StudyResults, aggregate
 from pgolf.pages.figures.export import svg
 from pgolf.pages.figures.gallery import Exhibit, gallery
-from pgolf.pages.formats import FORMULA, clean, csv_text, latex, markdown, show, spreadsheet_text
+from pgolf.pages.formats import FORMULA, csv_text, latex, markdown, show, spreadsheet_text
 from pgolf.pages.html.document import document
 from pgolf.study.description import Claim, ClaimTest
 from pgolf.tables.text import Grid, Section, SectionKind

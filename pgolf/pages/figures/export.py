@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from pgolf.errors import PgolfError
 from pgolf.machine.files import unwritten, write_whole
+from pgolf.machine.one_line import clean
 from pgolf.pages.figures.style import INK, VARIABLES, quiet
-from pgolf.pages.formats import clean
 
 STYLE = "width: 100%; max-width: 30rem; stroke-linejoin: round; stroke-linecap: butt"
 DPI = 160  # of a PNG: sharp on screens with two pixels per point

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pgolf.machine.one_line import clean
 from pgolf.pages.figures.numbers import Effect, off_scale
 from pgolf.pages.figures.style import FONT, INK, MUTED, RULE, SHADE, WIDTH, Looks, axes, blank, width_of, write, x_title
-from pgolf.pages.formats import clean
 
 ROW, TOP, BOTTOM, RIGHT = 23.0, 24.0, 40.0, 14.0
 BEYOND = 1.0  # intervals reach at most this many spans of the estimates beyond them; wider ones end in an arrow

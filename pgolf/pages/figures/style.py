@@ -19,8 +19,8 @@ from matplotlib.text import Text
 from matplotlib.textpath import TextToPath
 from matplotlib.transforms import Affine2D, Transform
 
+from pgolf.machine.one_line import clean
 from pgolf.pages.figures.numbers import Key
-from pgolf.pages.formats import clean
 
 WIDTH = 420.0  # of every picture: one column on a desktop, the whole width of a phone
 FONT = 11.5  # of all text: 10 pixels on a phone, 13 on a desktop

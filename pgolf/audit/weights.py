@@ -1,0 +1,59 @@
+"""Other weights for a model, for a while: redrawn, or rounded at random. The old ones come back bit by bit."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+def _floating(model: nn.Module) -> list[nn.Parameter]:
+    """The floating parameters, shared ones once."""
+    return [p for p in model.parameters() if p.is_floating_point()]
+
+
+@contextmanager
+def preserved(model: nn.Module | None) -> Iterator[None]:
+    """Restore all parameters, buffers and the random state of the CPU at the end, also after an exception.
+
+    What a module keeps in other attributes is not restored.
+    """
+    modules = list(model.modules()) if model is not None else []
+    buffers = [dict(module._buffers) for module in modules]
+    tensors: list[Tensor] = [*model.parameters(), *model.buffers()] if model is not None else []
+    saved = [tensor.detach().clone() for tensor in tensors]
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            for module, old in zip(modules, buffers, strict=True):
+                module._buffers.update(old)  # a forward pass may have put new tensors there
+            with torch.no_grad():
+                for tensor, values in zip(tensors, saved, strict=True):
+                    tensor.copy_(values)
+
+
+@torch.no_grad()
+def redraw(model: nn.Module, scale: float, seed: int) -> None:
+    """Draw every floating parameter from N(0, s^2), in place.
+
+    s = scale / sqrt(last size) for matrices, so that sums stay of order one; s = scale for vectors and scalars. No
+    path is multiplied by zero, as it is by many initial weights.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in _floating(model):
+        drawn = torch.randn(parameter.shape, generator=generator)
+        std = scale / parameter.size(-1) ** 0.5 if parameter.dim() > 1 else scale
+        parameter.copy_(drawn * std)
+
+
+@contextmanager
+def rounded(model: nn.Module, eps: float, seed: int) -> Iterator[None]:
+    """Multiply every floating weight by 1 + eps z with z from N(0, 1), for a while."""
+    generator = torch.Generator().manual_seed(seed)
+    with preserved(model):
+        with torch.no_grad():
+            for parameter in _floating(model):
+                noise = torch.randn(parameter.shape, generator=generator).to(parameter.device)
+                parameter.copy_(parameter.float() * (1 + eps * noise))
+        yield
