@@ -99,6 +99,16 @@ def test_what_cannot_be_audited_is_refused_in_one_line(
         assert message in line
 
 
+def test_text_of_a_file_is_shown_as_text(runs: tuple[Path, Path], main_of: MainOf, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(runs[0], tmp_path / runs[0].name))
+    record = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps(record | {"eval_mode": "\x1b[31mplain"}))
+    code, out, _ = main_of(audit_command, str(run))
+    assert code == 1
+    assert "\x1b" not in out
+    assert r"\x1b[31mplain" in out
+
+
 def test_a_file_that_names_another_class_is_refused_and_runs_nothing(
     runs: tuple[Path, Path], main_of: MainOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
