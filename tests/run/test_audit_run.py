@@ -362,6 +362,13 @@ def test_another_corpus_is_not_compared(run: Path) -> None:
     assert "the corpus here is another one" in open_subject(run).no_corpus
 
 
+def test_a_run_folder_from_before_the_option_to_audit_is_read(run: Path) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    del config["launch"]["audit"]
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert open_subject(run).config.launch.audit is False
+
+
 def test_unfinished_and_damaged_runs_are_refused(run: Path) -> None:
     content = (run / ARTIFACT).read_bytes()
     (run / ARTIFACT).write_bytes(content + b"x")
