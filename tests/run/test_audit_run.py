@@ -201,7 +201,7 @@ def test_without_kept_weights_equal_floats_fail_and_equal_codes_are_not_checked(
     subject = open_subject(run)
     assert training.moved_check(subject, training.Initial(subject)).verdict == PASS
     coded = next(name for name, encoded in subject.encoded.items() if encoded.scheme == "int")
-    floats = next(name for name, encoded in subject.encoded.items() if encoded.scheme != "int")
+    floats = next(name for name, encoded in subject.encoded.items() if encoded.scheme == "fp32")
     for name, verdict in ((coded, NOT_CHECKED), (floats, FAIL)):
         start = training.as_packed(subject, name, initial(subject)[name])
         arrays = {**subject.encoded}
