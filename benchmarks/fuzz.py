@@ -17,6 +17,7 @@ Exit code 1 if there is a fault. Takes about ten minutes on two cores.
 import argparse
 import contextlib
 import io
+import json
 import multiprocessing
 import os
 import random
@@ -44,9 +45,14 @@ from pgolf.config.schema import PathsConfig
 from pgolf.data.loaded import load_corpus
 from pgolf.data.text import Text
 from pgolf.errors import PgolfError
+from pgolf.records.audits import AUDIT
 from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
 from pgolf.records.record import read_record
 from pgolf.run.artifact import unpack
+from pgolf.run.auditing.records import record_checks
+from pgolf.run.auditing.scores import plan_checks
+from pgolf.run.auditing.subject import open_subject
+from pgolf.run.auditing.training import training_checks
 from pgolf.run.trained import load_trained
 from pgolf.study.description import FamilyPlan, Study, write_study
 from pgolf.training.checkpoint import PARTS, load_weights, read_state, state_bytes
@@ -94,6 +100,8 @@ def make_world(root: Path, seeds: Sequence[int] = (1, 2)) -> None:
             **dict.fromkeys(PARTS[1:]),
         }
         (folder / "checkpoint" / "state.pt").write_bytes(state_bytes(state))
+        check = {"rule": "score", "name": "made for this test", "verdict": "fail"}
+        (folder / AUDIT).write_text(json.dumps([{"path": "", "refusal": None, "checks": [check]}]))
         place = str(folder.relative_to(study))
         cells.append(PlannedRun("adhoc", record["arm"], record["seed"], record["fingerprint"], place))
     add_to_plan(study, Sweep(("model/head=tied,factorized", "seed=1,2"), time.time(), "0" * 64, False, tuple(cells)))
@@ -139,6 +147,10 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
             raise PgolfError("the run starts from the beginning")
         return state
 
+    def audited() -> object:
+        subject = open_subject(run, f"{root}/cache")
+        return plan_checks(subject) + training_checks(subject) + record_checks(subject)
+
     def without_record() -> str:
         (run / "result.json").rename(run / "aside")
         try:
@@ -154,7 +166,8 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
 
     in_study: Readers = {"status": lambda: run_command(status.main, study, "--json"), **of(study)}
     in_pair: Readers = {"compare": lambda: run_command(compare.main, run, other, "--json")}
-    in_record: Readers = {**in_study, **in_pair, "train.from": parent}
+    in_audit: Readers = {"audit": audited}
+    in_record: Readers = {**in_study, **in_pair, **in_audit, "train.from": parent}
     in_text: Readers = {"text": lambda: Text(root / "fresh", path=str(text), **settings).prepare().raw_val_bytes}
     in_rows = of(rows / "results.jsonl")
     in_corpus: Readers = {"corpus": lambda: load_corpus(build_data(config).prepare()).val_text_sha}
@@ -162,23 +175,26 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
         "rerun": lambda: load_saved(run, paths),
         "worker": lambda: load_saved(run),
         "compare": without_record,
+        **in_audit,
     }
     packed_readers: Readers = {
         "unpack": lambda: weight_sum(unpack(packed, cpu).model),
         "evaluate": lambda: run_command(evaluate.main, packed, *of_corpus, "--json"),
+        **in_audit,
     }
     plain, lines = json_damage(marker), json_damage(marker, lines=True)
     return {
         "record": Case(run / "result.json", in_record, json_damage(marker, indent=1)),
         "plan": Case(study / "sweep.json", in_study, plain),
         "study": Case(study / "study.json", of(study), plain),
-        "metrics": Case(run / "metrics.jsonl", {**in_study, **in_pair}, lines),
+        "metrics": Case(run / "metrics.jsonl", {**in_study, **in_pair, **in_audit}, lines),
         "configuration": Case(run / "config.yaml", in_folder, yaml_damage(marker)),
         "rows": Case(rows / "results.jsonl", in_rows, lines),
         "curves": Case(rows / "curves.jsonl", in_rows, lines),
         "artifact": Case(packed, packed_readers, artifact_damage(marker)),
         "checkpoint": Case(run / "checkpoint" / "state.pt", {"continue": going_on}, state_damage(marker)),
-        "weights": Case(run / "checkpoint" / "weights.safetensors", {"train.from": parent}, damaged_bytes),
+        "weights": Case(run / "checkpoint" / "weights.safetensors", {"train.from": parent, **in_audit}, damaged_bytes),
+        "audit": Case(run / AUDIT, of(study), plain),
         "manifest": Case(entry / "manifest.json", in_corpus, plain),
         "tokenizer": Case(entry / "tokenizer.model", in_corpus, damaged_bytes),
         "shard": Case(next(entry.glob("*_val_*.bin")), in_corpus, damaged_bytes),
@@ -191,7 +207,7 @@ def weight_sum(model: torch.nn.Module) -> float:
 
 
 # Slow readers get only every n-th case: figures take a second, composing a configuration a third of a second.
-RARE = {"report": 200, "evaluate": 200, "aggregate": 3}
+RARE = {"report": 200, "evaluate": 200, "aggregate": 3, "audit": 3}
 
 
 class TooSlow(BaseException):

@@ -6,7 +6,19 @@ import sys
 from pgolf.command import REFUSED, one_line, shortened
 from pgolf.errors import suggest
 
-COMMANDS = ("train", "status", "aggregate", "report", "compare", "rerun", "params", "bench", "evaluate", "data")
+COMMANDS = (
+    "train",
+    "status",
+    "aggregate",
+    "report",
+    "compare",
+    "rerun",
+    "params",
+    "bench",
+    "evaluate",
+    "audit",
+    "data",
+)
 USAGE = f"usage: pgolf {{{','.join(COMMANDS)}}} ...   (each is also `python -m pgolf.COMMAND`)"
 
 

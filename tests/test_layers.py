@@ -27,7 +27,13 @@ ORDER = (
     ("sweep",),
 )
 COMMANDS = ("train", "status", "rerun", "params", "bench", "evaluate", "aggregate", "report", "compare")
-ENTRIES = (*COMMANDS, "data.__main__", "sweep.worker", "__main__")  # what `python -m` starts; imported by nobody
+ENTRIES = (
+    *COMMANDS,
+    "audit.__main__",
+    "data.__main__",
+    "sweep.worker",
+    "__main__",
+)  # what `python -m` starts; imported by nobody
 NO_TORCH = ("records", "tables", "study", "pages")
 HYDRA = ("config", "sweep", *COMMANDS)
 HYDRA_LIBRARIES = {"hydra", "omegaconf"}

@@ -4,9 +4,24 @@ Each function takes plain callables, tensors or arrays of any trainer and return
 here imports Hydra or a model of pgolf. The code that is audited runs in this process: audit only code that you trust.
 """
 
+from pgolf.audit.coverage import windows
+from pgolf.audit.data import split
 from pgolf.audit.model import model
 from pgolf.audit.report import AuditError, Check, Report, Verdict
+from pgolf.audit.score import byte_table
 from pgolf.audit.score_first import Recorder, score_first
 from pgolf.audit.training import training
 
-__all__ = ["AuditError", "Check", "Recorder", "Report", "Verdict", "model", "score_first", "training"]
+__all__ = [
+    "AuditError",
+    "Check",
+    "Recorder",
+    "Report",
+    "Verdict",
+    "byte_table",
+    "model",
+    "score_first",
+    "split",
+    "training",
+    "windows",
+]

@@ -55,6 +55,8 @@ def _load(path: Path, _mtime_ns: int, _size: int, paths: tuple[str, str] | None)
         resolved = read_yaml(path, REMEDY)
     except FileNotFoundError:
         raise ConfigError(f"{path}: is missing. {REMEDY}") from None
+    if isinstance(resolved, dict) and isinstance(resolved.get("launch"), dict):
+        resolved["launch"].setdefault("audit", False)  # a run folder of an earlier version has no such option
     if isinstance(resolved, dict) and paths is not None:
         resolved["paths"] = dict(zip(("out", "cache"), paths, strict=True))
     problems = problems_of_saved(resolved)

@@ -125,6 +125,7 @@ class LaunchConfig:
     fail_fast: bool = MISSING  # start no other run of a sweep after the first failure
     checkpoint_s: float | None = MISSING  # seconds between checkpoints; 0: after every step, null: none
     keep_weights: bool = MISSING  # keep the trained weights in the run folder
+    audit: bool = MISSING  # audit a run after it has ended
 
     @property
     def gpus(self) -> int:

@@ -191,6 +191,7 @@ TABLE: dict[str, tuple[Field, ...]] = {
         Field("folder", TEXT, "", "run folder, relative to the folder that was read", Needed.ROW),
         Field("planned", PLACES, "", "planned runs that the run answers; [] for none, null where no plan is known",
               Needed.ROW),
+        Field("audit.broken", TEXTS, "", "rules that the audit of the run found broken; absent without an audit"),
     ),
 }
 # fmt: on

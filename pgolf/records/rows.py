@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pgolf.errors import DamagedFile, PgolfError
 from pgolf.machine.files import folder_for, read_regular, unwritten, write_lines
 from pgolf.machine.plain import parse_json
+from pgolf.records.audits import broken_rules
 from pgolf.records.contradictions import RUN_NAME
 from pgolf.records.fields import ROW_VERSION, SCHEMA_VERSION
 from pgolf.records.plan import PLAN, PlannedRun, read_plan
@@ -174,7 +175,9 @@ def row_of(folder: Path, root: Path, runs: list[tuple[PlannedRun, int, int]], pl
     mismatch = identity_mismatch(record, identity, planned=bool(runs))
     if mismatch:
         return {**without, "status": "foreign", "error": f"{folder / RECORD}: {mismatch}. Move the file"}
-    return {"row_version": ROW_VERSION, **record, **place}
+    broken = broken_rules(folder)
+    audited: Row = {} if broken is None else {"audit.broken": broken}
+    return {"row_version": ROW_VERSION, **record, **place, **audited}
 
 
 def identity_mismatch(record: Mapping[str, Any], identity: Mapping[str, Any], *, planned: bool) -> str | None:

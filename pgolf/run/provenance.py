@@ -34,6 +34,7 @@ OTHERS = (
     "params",
     "bench",
     "evaluate",
+    "audit/__main__",
     "data/__main__",
 )
 

@@ -27,6 +27,7 @@ from pgolf.run.execute import describe_error, execute
 from pgolf.run.finish import ERROR
 from pgolf.run.provenance import record_head
 from pgolf.run.record import one_line, summary
+from pgolf.sweep.audits import audit_once
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import lock_run_folder, plan_run, state_of
 from pgolf.sweep.sweep import reason_to_stop, sweep_of
@@ -85,31 +86,40 @@ def run_as_job(run: Run, *, in_sweep: bool) -> float:
 
 
 def run_once(run: Run, *, in_sweep: bool, quiet: bool = False, since: float | None = None) -> Mapping[str, Any]:
-    """Execute or resume a run, or return its record if it has finished. Returns the record.
+    """Execute or resume a run, or return its record if it has finished; audit it, if asked. Returns the record.
 
     quiet: print nothing, since the sweep reports the result. since: as for `state_of`. Raises PgolfError, OSError.
     """
     with lock_run_folder(run.folder, run.label):
-        state = state_of(run, since)
-        if state.record is not None:
-            if not quiet:
-                remedy = "launch.rerun=true runs it again"
-                print(f"{run.label}: {state.why} ({remedy})\n{summary(state.record, run.folder)}", flush=True)
-            return state.record
-        if state.kind == "continue":
-            clear_failure(run.folder)
-        else:
-            set_aside(run.folder)
-            clear(run.folder)
-        if not quiet and state.is_news:
-            print(f"{run.label}: {state.why}", flush=True)
-        save_run(run.config, run.identity, run.folder)
-        if not in_sweep and run.config.launch.nproc == 1:
-            return execute(run.config, run.folder, run.identity)
-        record = run_process(run, quiet=in_sweep)
-        if in_sweep and not quiet:
-            print(f"{run.label}: {one_line(record)}", flush=True)
+        record = record_of(run, in_sweep=in_sweep, quiet=quiet, since=since)
+        broken = audit_once(run, record["status"])
+        if broken and not quiet:
+            print(*(f"{run.label}: audit: {rule}" for rule in broken), sep="\n", flush=True)
         return record
+
+
+def record_of(run: Run, *, in_sweep: bool, quiet: bool, since: float | None) -> Mapping[str, Any]:
+    """`run_once` without the audit. The caller holds the lock of the run folder."""
+    state = state_of(run, since)
+    if state.record is not None:
+        if not quiet:
+            remedy = "launch.rerun=true runs it again"
+            print(f"{run.label}: {state.why} ({remedy})\n{summary(state.record, run.folder)}", flush=True)
+        return state.record
+    if state.kind == "continue":
+        clear_failure(run.folder)
+    else:
+        set_aside(run.folder)
+        clear(run.folder)
+    if not quiet and state.is_news:
+        print(f"{run.label}: {state.why}", flush=True)
+    save_run(run.config, run.identity, run.folder)
+    if not in_sweep and run.config.launch.nproc == 1:
+        return execute(run.config, run.folder, run.identity)
+    record = run_process(run, quiet=in_sweep)
+    if in_sweep and not quiet:
+        print(f"{run.label}: {one_line(record)}", flush=True)
+    return record
 
 
 def run_saved(saved: SavedRun, folder: Path) -> dict[str, Any]:

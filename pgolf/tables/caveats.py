@@ -27,6 +27,7 @@ class CaveatKind(Enum):
     MIXED_BUDGET = "budget not the same for all seeds of an arm"
     EQUAL_SEEDS = "all seeds of an arm have exactly the same score: does the seed have an effect?"
     RECORD_WARNING = "records with warnings"
+    AUDIT = "runs with a broken rule in their audit"
     UNPLANNED_SEED = "counted seeds that are not in the current sweep plan"
     UNPLANNED = "configurations that are not in the current sweep plan"
     NO_MEAN = "arms whose seeds have no common mean"

@@ -193,7 +193,12 @@ def caveats_of_used(used: Mapping[int, Row]) -> list[Caveat]:
     if len(used) > 1 and len({row["val_bpb"] for row in used.values()}) == 1:
         caveats.append(Caveat(CaveatKind.EQUAL_SEEDS, "all seeds have exactly the same score"))
     warnings = sorted({str(text) for row in used.values() for text in row.get("warnings") or []})
-    return [*caveats, *(Caveat(CaveatKind.RECORD_WARNING, text) for text in warnings)]
+    broken = [(seed, rules) for seed, row in sorted(used.items()) if (rules := row.get("audit.broken"))]
+    return [
+        *caveats,
+        *(Caveat(CaveatKind.RECORD_WARNING, text) for text in warnings),
+        *(Caveat(CaveatKind.AUDIT, f"audit of seed {seed}: {'; '.join(rules)}") for seed, rules in broken),
+    ]
 
 
 def mean_refusal(used: Mapping[int, Row]) -> Refusal | None:

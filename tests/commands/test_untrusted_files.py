@@ -46,7 +46,7 @@ def world(fuzz: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_damaged_files_are_refused_or_read_and_nothing_else(fuzz: ModuleType, world: Path) -> None:
-    counts, faults = fuzz.fuzz(world, cases=300, seed=11)
+    counts, faults = fuzz.fuzz(world, cases=300, seed=15)
     assert faults == []
     assert {kind for kind, _ in counts} == set(fuzz.cases_of(world, "m"))
     assert sum(number for (_, outcome), number in counts.items() if outcome == "refused") > 100

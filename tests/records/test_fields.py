@@ -31,7 +31,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
             patch.setattr(sys, "argv", ["pgolf.train", *argv])
             return train.main()
 
-        assert run(*tiny, "launch.keep_weights=true") == 0
+        assert run(*tiny, "launch.keep_weights=true", "launch.audit=true") == 0
         ((folder, _),) = records(root)
         cache = next(text for text in tiny if text.startswith("paths.cache="))
         assert run(f"train.from={folder}", "eval=plain_and_908", "eval.stride=8", cache) == 0

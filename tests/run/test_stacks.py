@@ -11,6 +11,8 @@ from filelock import FileLock
 
 from pgolf import train
 from pgolf.run.artifact import unpack
+from pgolf.run.auditing import scores, training
+from pgolf.run.auditing.whole import audit_run
 from run_folders import events, records
 from tiny import DEFECTS, STACKS
 
@@ -18,6 +20,13 @@ RUNS = {
     **{stack: () for stack in STACKS},
     **{f"{stack} as published": (f"defects={stack}",) for stack in DEFECTS},
     "pr908 but for QAT at evaluation": ("defects=pr908", "defects.qat_at_eval=false"),
+}
+UNTRAINED = [training.OWNED, training.MOVED]
+FLAGGED = {  # checks that fail; those of the other runs all pass
+    "pr1481 as published": UNTRAINED,
+    "pr470 as published": [training.AVERAGE],
+    "pr908 as published": [scores.FAKE_OFF, scores.ESTIMATE, *UNTRAINED],
+    "pr908 but for QAT at evaluation": [scores.ESTIMATE, *UNTRAINED],
 }
 STRIDE = {"pr215": ["eval.stride=8"], "pr908": ["eval.stride=8"]}
 
@@ -140,3 +149,17 @@ def test_the_file_alone_rebuilds_the_stack(done, label):
         "pr908": ["bigram_residual", "value_embedding"],
     }.get(label.split()[0], [])
     assert model.trunk.rope_bf16_frequencies == (label in ("pr1481 as published", "pr470 as published"))
+
+
+@pytest.mark.parametrize("label", RUNS)
+def test_the_audit_flags_the_faults_of_the_published_run_and_nothing_else(done, label, workshop, monkeypatch):
+    monkeypatch.setenv("PGOLF_CACHE", str(workshop / "cache"))
+    report = audit_run(done[label][0])
+    assert [check.name for check in report.failed] == FLAGGED.get(label, []), str(report)
+    assert report.counts()["not checked"] == 0, str(report)
+    untrained = {
+        "pr1481 as published": "model.embedding.projection.weight",
+        "pr908 as published": "model.side_inputs.value_embedding.table.weight",
+    }
+    if label in untrained:
+        assert all(untrained[label] in check.evidence for check in report.failed if check.rule == "training")

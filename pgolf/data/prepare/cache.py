@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -29,6 +30,23 @@ from pgolf.machine.typed import typed
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
+_MAY_CREATE = ContextVar("may_create", default=True)
+
+
+@contextmanager
+def nothing_new() -> Iterator[None]:
+    """A context in which no corpus is prepared or downloaded; DataError if it is not in the cache."""
+    token = _MAY_CREATE.set(False)
+    try:
+        yield
+    finally:
+        _MAY_CREATE.reset(token)
+
+
+def require_may_create(what: object) -> None:
+    """Raise DataError within `nothing_new`. what: the missing file or folder."""
+    if not _MAY_CREATE.get():
+        raise DataError(f"{what}: is not in the cache. Prepare it with `python -m pgolf.data prepare data=...`")
 
 
 @dataclass(frozen=True)
@@ -75,6 +93,7 @@ def prepare_entry(
     """
     folder = entry_folder(cache_dir, name, key)
     if not folder.exists():
+        require_may_create(folder)
         with locked(folder, f"the {name} corpus"):
             if not folder.exists():
                 _make(folder, name, key, make)

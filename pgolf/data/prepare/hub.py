@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 
-from pgolf.data.prepare.cache import locked, writing
+from pgolf.data.prepare.cache import locked, require_may_create, writing
 from pgolf.data.progress import say
 from pgolf.errors import DamagedFile, DataError
 from pgolf.machine.files import FULL, describe_os_error, write_lines
@@ -52,6 +52,7 @@ class HubFolder:
         path = self.folder / name
         if path.exists() and _passes(check, path):
             return path
+        require_may_create(path)
         with locked(self.folder, f"{self.repo} from the hub"):
             if path.exists() and _passes(check, path):  # another process had the lock and downloaded it
                 return path

@@ -1,0 +1,82 @@
+"""`python -m pgolf.audit RUN|ARTIFACT|SWEEP [--json] [--strict]`: is a run what it claims to be? Rule by rule.
+
+RUN is a finished run folder, ARTIFACT a packed file, SWEEP the folder of a study with its plan. The files may be a
+stranger's: reading them runs nothing that they name. Nothing is written, and no corpus is prepared or
+downloaded: what needs a corpus that is not in the cache is not checked.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pgolf.audit.report import Verdict
+from pgolf.command import FAILED, OK, REFUSED, Parser, one_line, place, run
+from pgolf.config.saved import CONFIG
+from pgolf.errors import ConfigError
+from pgolf.records.plan import PLAN
+from pgolf.records.record import RECORD
+from pgolf.run.auditing.whole import Audited, audit_artifact, audit_run, audit_sweep
+
+
+def audited(path: Path) -> Iterator[Audited]:
+    """What the audit of a path finds: one entry, or one per run of a sweep, as it comes. Raises PgolfError."""
+    if path.is_file():
+        yield Audited(path, audit_artifact(path))
+    elif (path / PLAN).is_file():
+        yield from audit_sweep(path)
+    elif (path / RECORD).is_file() or (path / CONFIG).is_file():
+        yield Audited(path, audit_run(path))
+    else:
+        raise ConfigError(
+            f"{path}: is neither a run folder ({RECORD}), a packed file nor a study's folder ({PLAN}). Give one of "
+            "these"
+        )
+
+
+def is_broken(found: Audited, *, strict: bool) -> bool:
+    """Whether a rule is broken. strict: or something was not checked."""
+    if found.report is None:
+        return strict
+    return bool(found.report.failed) or (strict and bool(found.report.of(Verdict.NOT_CHECKED)))
+
+
+def line_of(found: Audited, folder: Path) -> str:
+    """One run of a sweep: its counts and its failed checks."""
+    name = found.path.relative_to(folder)
+    if found.report is None:
+        return f"{name}: not audited: {one_line(found.refusal)}"
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in found.report.counts().items())
+    failed = [f"  fail: {check.rule}: {check.name}: {one_line(check.evidence)}" for check in found.report.failed]
+    return "\n".join([f"{name}: {counts}", *failed])
+
+
+def command(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m pgolf.audit", description=__doc__)
+    parser.add_argument("path", type=place, help="a run folder, a packed file, or the folder of a study")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON: a list with the path, counts and checks of each"
+    )
+    parser.add_argument("--strict", action="store_true", help="exit code 1 also if something could not be checked")
+    args = parser.parse_args(arguments)
+    is_sweep = args.path.is_dir() and (args.path / PLAN).is_file()
+    found = []
+    for each in audited(args.path):
+        found.append(each)
+        if not args.json:
+            text = line_of(each, args.path) if is_sweep else str(each.report)
+            print(*map(one_line, text.split("\n")), sep="\n", flush=True)
+    if args.json:
+        print(json.dumps([each.to_dict() for each in found], indent=1, allow_nan=False))
+    if all(each.report is None for each in found):
+        return REFUSED
+    return FAILED if any(is_broken(each, strict=args.strict) for each in found) else OK
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code: 0 no rule is broken, 1 one is, 2 refused, 130 interrupted."""
+    return run(command, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""`python -m pgolf.run.auditing.rescore RUN_DIR`: scores the packed file of a run and prints JSON.
+
+The audit starts it as a process of its own, so that nothing but the packed file, the saved configuration and the corpus
+can decide the score. `off` is the score without fake quantization, `on` the one with it, null if the run has none.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pgolf.command import Parser, place, run
+from pgolf.config.build import build_evaluation, build_fake, build_quantizer
+from pgolf.errors import DataError
+from pgolf.machine.ranks import Ranks
+from pgolf.run.artifact import unpack
+from pgolf.run.auditing.subject import cached_corpus, read_saved
+from pgolf.run.finish import ARTIFACT
+
+
+def rescore(folder: Path) -> dict[str, Any]:
+    """{off, on, device, threads}: scores of the packed file of a run. Raises PgolfError."""
+    config = read_saved(folder).config
+    device = config.device if config.device != "cuda" or torch.cuda.is_available() else "cpu"
+    config = replace(config, device=device)
+    torch.set_num_threads(config.train.cpu_threads)
+    artifact = unpack(folder / ARTIFACT, torch.device(device))
+    corpus = cached_corpus(config)
+    if corpus.tokenizer_sha != artifact.tokenizer_sha256:
+        raise DataError(f"{folder / ARTIFACT}: was packed with another tokenizer than the corpus has")
+    evaluation = build_evaluation(replace(config, model=artifact.section), corpus, Ranks())
+    fake = build_fake(config, build_quantizer(config))
+    has_fake = config.train.qat_below is not None or config.defects.qat_at_eval
+    scores: dict[str, Any] = {"on": None}
+    for name, used in (("off", None), ("on", fake)) if has_fake else (("off", None),):
+        score = evaluation(artifact.model, used)
+        fields = {"val_bpb": score.bpb, **evaluation.extra(artifact.model, used)}
+        finite = {key: value if math.isfinite(value) else None for key, value in fields.items()}
+        scores[name] = {**finite, "val_targets": score.targets, "val_bytes": score.bytes}
+    return {**scores, "device": device, "threads": config.train.cpu_threads}
+
+
+def command(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m pgolf.run.auditing.rescore", description=__doc__)
+    parser.add_argument("folder", type=place, metavar="RUN_DIR", help="a run folder of pgolf.train")
+    print(json.dumps(rescore(parser.parse_args(arguments).folder)))
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code: 0 ok, 2 refused."""
+    return run(command, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

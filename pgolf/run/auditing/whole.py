@@ -1,0 +1,92 @@
+"""The audit of a run folder, of a bare packed file, and of a sweep."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pgolf import audit
+from pgolf.audit import Check, Report, Verdict
+from pgolf.errors import PgolfError
+from pgolf.nn.gpt import GPT
+from pgolf.records.plan import planned_runs, read_plan
+from pgolf.run.artifact import CAP_BYTES, unpack
+from pgolf.run.auditing import records, scores, training
+from pgolf.run.auditing.subject import open_subject
+
+LENGTHS = (16, 128)  # tokens of the inputs of the model's checks
+DOCUMENTS = "documents"
+NO_CLAIM = Check(
+    DOCUMENTS,
+    "no document start is claimed to be respected",
+    Verdict.PASS,
+    "attention, gates and hashes of pgolf's models look at earlier documents by design, and no record says otherwise",
+    "whether a document start is crossed is not tested, since it is",
+)
+OF_A_RUN = (
+    *((scores.RULE, name) for name in (scores.ALONE, scores.FAKE_OFF, scores.PLAN, scores.ESTIMATE, scores.BYTES)),
+    *((training.RULE, name) for name in (training.OWNED, training.MOVED, training.RATES, training.AVERAGE)),
+    *((training.RULE, name) for name in (training.CLOCK, training.SPLIT)),
+    *((records.RULE, name) for name in (records.ONE_NUMBER, records.SAME_WEIGHTS, records.SAME_MODEL)),
+)
+
+
+def model_checks(model: GPT) -> Report:
+    """The rules causality, distribution and state of a model in evaluation. Attention crosses document starts."""
+
+    def logp(ids_BT: Tensor) -> Tensor:
+        result: Tensor = model.head.logp(model.hidden(ids_BT))
+        return result
+
+    lengths = sorted({min(length, model.dims.seq_len) for length in LENGTHS})
+    found = audit.model(logp, vocab_size=model.dims.vocab_size, model=model, lengths=lengths)
+    return Report((*(check for check in found if check.rule != DOCUMENTS), NO_CLAIM))
+
+
+def audit_run(folder: Path) -> Report:
+    """Every rule, of a finished run. Raises PgolfError if the run has not finished or cannot be read."""
+    subject = open_subject(folder)
+    return (
+        model_checks(subject.artifact.model)
+        + scores.score_checks(subject)
+        + training.training_checks(subject)
+        + records.record_checks(subject)
+    )
+
+
+def audit_artifact(path: Path) -> Report:
+    """The rules that a packed file alone can show; the others are not checked. Raises PgolfError."""
+    artifact = unpack(path, torch.device("cpu"))
+    reason = "a packed file alone does not show it. Give the run folder"
+    lost = tuple(Check(rule, name, Verdict.NOT_CHECKED, reason) for rule, name in OF_A_RUN)
+    size = artifact.file_bytes
+    evidence = f"{size:,} bytes of the file, without code; the cap is {CAP_BYTES:,}"
+    verdict = Verdict.FAIL if size > CAP_BYTES else Verdict.NOT_CHECKED
+    cap = Check(records.RULE, records.CAP, verdict, evidence, "the code's size is in the record of the run")
+    return model_checks(artifact.model) + Report((*lost, cap))
+
+
+@dataclass(frozen=True)
+class Audited:
+    """One audited path. report: None if it could not be audited, for the reason `refusal`."""
+
+    path: Path
+    report: Report | None
+    refusal: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        found = {"counts": None, "checks": None} if self.report is None else self.report.to_dict()
+        return {"path": str(self.path), "refusal": self.refusal or None, **found}
+
+
+def audit_sweep(folder: Path) -> Iterator[Audited]:
+    """Every planned run of a study's folder, in the order of the plan. Raises PgolfError for a damaged plan."""
+    for name in dict.fromkeys(run.folder for run in planned_runs(read_plan(folder))):
+        try:
+            yield Audited(folder / name, audit_run(folder / name))
+        except PgolfError as error:
+            yield Audited(folder / name, None, " ".join(str(error).split()))
