@@ -8,7 +8,7 @@ Layout, little-endian:
     4       header length n
     16      SHA-256 of the header, truncated
     n       header: canonical JSON {"header": the caller's, "payload": {...}, "tensors": the table of `tensor_table`}
-    rest    payload: all arrays end to end, as one zlib stream, one zstd frame or plain
+    rest    payload: all arrays end to end, as one stream of the codec
 
 Every byte of the file is covered by a checksum. `read_container` does not trust the file: whatever is wrong with it
 raises ArtifactError. Its memory is bounded before anything is decompressed: by the shapes, by MAX_PAYLOAD_BYTES and by
@@ -30,7 +30,7 @@ from pgolf.machine.files import read_regular, unwritten, write_whole
 from pgolf.machine.limits import memory_bytes
 from pgolf.machine.plain import parse_json
 from pgolf.quant.codecs import LEVELS, check_codec, compress, decompress
-from pgolf.quant.tensor_table import MAX_PAYLOAD_BYTES, build_table, check_int, fields_of, parse_table
+from pgolf.quant.tensor_table import MAX_PAYLOAD_BYTES, build_table, check_int, fields_of, parse_table, spans_of
 from pgolf.slots import Encoded
 
 MAGIC = b"\x89pgolf\r\n"
@@ -56,7 +56,8 @@ def write_container(
     except (TypeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"header is not plain JSON ({error})") from None
     entries, payload = build_table(encoded)
-    packed = compress(payload, codec, level)
+    table = parse_table(_from_json(_to_json(entries)), len(payload))
+    packed = compress(payload, codec, level, spans_of(table))
     payload_entry = {
         "codec": codec,
         "level": level,
@@ -136,7 +137,7 @@ def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, Encoded]]:
         raise ArtifactError("payload is damaged or cut (its checksum differs)")
     table = parse_table(entries, check_int("payload bytes", n_bytes, 0, MAX_PAYLOAD_BYTES))
     _check_memory(n_bytes + sum(FP32_BYTES * math.prod(entry.shape) for entry in table.values()))
-    payload = decompress(packed, codec, n_bytes)
+    payload = decompress(packed, codec, n_bytes, spans_of(table))
     return header, {name: entry.read(payload) for name, entry in table.items()}
 
 

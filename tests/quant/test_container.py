@@ -1,5 +1,6 @@
 """The packed file: round trip, deterministic bytes, decoding, and refused input."""
 
+import importlib.util
 import os
 
 import numpy as np
@@ -14,7 +15,9 @@ from pgolf.quant.encoding import decode, uncompressed_bytes
 from pgolf.slots import Encoded
 
 QUICK = settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-CODECS = [("none", 0), ("zlib", 0), ("zlib", 9), ("zstd", 1), ("zstd", 22)]
+CODECS = [("none", 0), ("zlib", 0), ("zlib", 9), ("zstd", 1), ("zstd", 22), ("zstd_best", 22), ("lzma", 0), ("lzma", 9)]
+CODECS += [("entropy", 0), ("entropy", 7)]
+CODECS += [("brotli", 0), ("brotli", 11)] if importlib.util.find_spec("brotli") else []
 HEADER = {"model": {"width": 8, "rope_base": 10000.0, "slots": ["q_proj", None]}, "tokenizer_sha256": "ab" * 16}
 
 
