@@ -31,8 +31,9 @@ LEVELS = {
     "brotli": (0, 11),
     "entropy": (0, 7),
 }
-# Largest expansion. Deflate makes 258 bytes from 2 bits; zstd makes a run of 128 KiB from 4 bytes; brotli makes 16 MiB
-# from 2 bytes. LZMA makes 273 bytes from 14 decisions of at least 0.02 bit. The entropy coder makes 2,839 from a bit.
+# Largest expansion. Deflate makes 258 bytes from 2 bits; zstd makes a run of 128 KiB from 4 bytes. LZMA makes 273 bytes
+# from 14 decisions of at least 0.02 bit. Brotli makes a block of 16 MiB from more than 3 bytes. The entropy coder makes
+# 2,839 bytes from a bit.
 EXPANSION = {
     "none": 1,
     "zlib": 1032,
@@ -42,6 +43,7 @@ EXPANSION = {
     "brotli": 2**23,
     "entropy": 32768,
 }
+HEADER_FILTERS: list[dict[str, Any]] = [{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": 2**18}]
 ZSTD_OTHER_LEVEL = 19
 BROTLI_REMEDY = "the package brotli is missing: python -m pip install 'pgolf[brotli]'"
 
@@ -97,11 +99,7 @@ def decompress(packed: bytes, codec: str, n_bytes: int, spans: Sequence[Span] = 
                 raise ArtifactError("the zstd frame and the header disagree about the payload's length")
             payload = zstandard.ZstdDecompressor().decompress(packed, allow_extra_data=False)
         elif codec == "lzma":
-            reader = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_lzma_filters(n_bytes, 0))
-            payload = reader.decompress(packed, n_bytes + 1)
-            if not reader.eof and reader.needs_input is False:
-                payload += reader.decompress(b"", 1)  # the end marker, or a byte too many
-            whole = reader.eof and not reader.unused_data
+            payload, whole = _unlzma(packed, n_bytes, _lzma_filters(n_bytes, 0))
         elif codec == "brotli":
             payload, whole = _unbrotli(packed, n_bytes)
         elif codec == "entropy":
@@ -126,6 +124,31 @@ def _lzma_filters(n_bytes: int, level: int) -> list[dict[str, Any]]:
     """A raw stream has no header, so that it cannot ask for a large dictionary: the payload's length decides it."""
     dictionary = 1 << min(26, max(12, n_bytes.bit_length()))
     return [{"id": lzma.FILTER_LZMA2, "preset": level, "dict_size": dictionary, "lc": 0, "lp": 0, "pb": 0}]
+
+
+def _unlzma(packed: bytes, n_bytes: int, filters: list[dict[str, Any]]) -> tuple[bytes, bool]:
+    """At most n_bytes + 1 bytes of the content, and whether the stream ends there. Raises LZMAError and EOFError."""
+    reader = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
+    content = reader.decompress(packed, n_bytes + 1)
+    if not reader.eof and not reader.needs_input and len(content) <= n_bytes:
+        content += reader.decompress(b"", 1)  # the end marker, or a byte too many
+    return content, reader.eof and not reader.unused_data
+
+
+def pack_header(text: bytes) -> bytes:
+    """The header of a file whose codec is entropy, as a raw LZMA2 stream."""
+    return lzma.compress(text, lzma.FORMAT_RAW, filters=HEADER_FILTERS)
+
+
+def unpack_header(packed: bytes, most: int) -> bytes:
+    """The header, of `most` bytes at most. Raises ArtifactError for anything else."""
+    try:
+        text, whole = _unlzma(packed, most, HEADER_FILTERS)
+    except (lzma.LZMAError, EOFError, ValueError) as error:
+        raise ArtifactError(f"header is damaged ({error})") from None
+    if not whole or len(text) > most:
+        raise ArtifactError(f"header is cut, has more than {most} bytes, or is followed by something else")
+    return text
 
 
 def _unbrotli(packed: bytes, n_bytes: int) -> tuple[bytes, bool]:

@@ -11,12 +11,14 @@ Shapes: K tables, S = 256 byte values, N symbols, L lanes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pgolf.errors import ArtifactError
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 BITS = 15
 TOTAL = 1 << BITS
 SYMBOLS = 256

@@ -3,11 +3,20 @@
 The rows of a weight matrix have unequal spreads, so that one table for all of them wastes bits. Rows are clustered by
 the table that codes them best (Lloyd's algorithm on code lengths; clusters are split in two until it no longer pays).
 Tables and the choice of each row are part of the stream, and their price is part of that decision. Numbers of more than
-one byte are coded plane by plane: first all first bytes, then all second ones. All arithmetic is in integers.
+one byte are coded plane by plane: first all first bytes, then all second ones. A matrix of single bytes is coded column
+by column where its columns are more unequal than its rows. All arithmetic is in integers, or in floats that hold
+integers exactly.
 
-Stream: number of tables (uint8); the weights of the table of choices (uint8 each); number of entries of the table of
-steps (uint8), then pairs (step, weight); length of the second part (uint32); the second part, a rANS stream of the
-tables as steps from one byte value to the next and of the choices; the third part, a rANS stream of the payload.
+Stream:
+
+    what                                                         type
+    is the array coded by columns: one bit per array             whole bytes
+    number of tables K                                           uint8
+    weights of the table of choices                              K uint8
+    number of entries of the table of steps, and the entries     uint8, then (step, weight) as two uint8
+    length of the next part                                      uint32
+    rANS stream of the tables and of the choices of all rows     the tables as steps from one byte value to the next
+    rANS stream of the payload                                   to the end
 
 A weight is a uint8 q: 0, or (8 + (q - 1) mod 8) * 2^((q - 1) div 8), which has a relative step of at most 1/8.
 
@@ -17,7 +26,8 @@ Shapes: K tables, S = 256 byte values, R rows, N bytes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,6 +38,7 @@ from pgolf.quant.spans import Span
 
 UNIT = 256  # code lengths are counted in 1/256 bit: then the sum over a row is below 2^24, exact in fp32
 UNUSED = 16 * UNIT - 1  # the code length of a byte value that a table lacks, for comparisons
+BLOCK_ROWS = 4000  # rows of counts that are summed at once: below 2^24, exact in fp32
 MAX_LEVEL = 7
 ROUNDS = 3
 STEPS = 17 * 8  # weights in use: the largest is 15 * 2^16
@@ -40,14 +51,13 @@ def pack(payload: bytes, spans: Sequence[Span], level: int) -> bytes:
     """The payload with at most 2^level tables. The spans are its arrays from end to end."""
     if not payload:
         return b""
-    planes, lengths_R = _planes(payload, spans), _row_lengths(spans)
-    rows_N = np.repeat(np.arange(len(lengths_R), dtype=np.int32), lengths_R)
-    counts_RS = _counts(planes, rows_N, len(lengths_R))
-    del rows_N
+    turned = [_by_columns(payload, at, span) for at, span in _placed(spans)]
+    planes, lengths_R = _planes(payload, spans, turned), _row_lengths(spans, turned)
+    counts_RS = _counts(planes, np.repeat(np.arange(len(lengths_R), dtype=np.int32), lengths_R), len(lengths_R))
     choice_R, q_KS = _cluster(counts_RS, level)
     head, meta = _pack_tables(q_KS, choice_R)
     body = rans.encode(planes, np.repeat(choice_R, lengths_R), rans.normalise(WEIGHTS[q_KS]))
-    return head + LENGTH.pack(len(meta)) + meta + body
+    return np.packbits(turned).tobytes() + head + LENGTH.pack(len(meta)) + meta + body
 
 
 def unpack(packed: bytes, spans: Sequence[Span]) -> bytes:
@@ -56,8 +66,12 @@ def unpack(packed: bytes, spans: Sequence[Span]) -> bytes:
         if packed:
             raise ArtifactError("an empty payload has bytes")
         return b""
-    lengths_R = _row_lengths(spans)
     reader = _Reader(packed)
+    bits = np.unpackbits(np.frombuffer(reader.take(-(-len(spans) // 8)), np.uint8), count=len(spans))
+    turned = [bool(bit) for bit in bits]
+    if any(turn and not _is_matrix(span) for turn, span in zip(turned, spans, strict=True)):
+        raise ArtifactError("an array of the entropy-coded payload cannot be coded by columns")
+    lengths_R = _row_lengths(spans, turned)
     n_tables = reader.byte()
     if not 1 <= n_tables <= 1 << MAX_LEVEL:
         raise ArtifactError(f"the entropy-coded payload has {n_tables} tables")
@@ -74,7 +88,7 @@ def unpack(packed: bytes, spans: Sequence[Span]) -> bytes:
     if choice_R.max() >= n_tables:
         raise ArtifactError("a row of the entropy-coded payload has no table")
     planes = rans.decode(reader.rest(), np.repeat(choice_R, lengths_R), _frequencies(q_KS))
-    return _joined(planes, spans)
+    return _joined(planes, spans, turned)
 
 
 class _Reader:
@@ -103,29 +117,51 @@ def _frequencies(q_KS: Array) -> Array:
     return rans.normalise(weights_KS)
 
 
-def _row_lengths(spans: Sequence[Span]) -> Array:
-    return np.array([n for span in spans for n in span.rows() * span.item_bytes], np.int64)
-
-
-def _planes(payload: bytes, spans: Sequence[Span]) -> Array:
-    """The bytes of each span, plane by plane."""
-    data, at = np.frombuffer(payload, np.uint8), 0
-    planes = np.empty(len(data), np.uint8)
+def _placed(spans: Sequence[Span]) -> Iterator[tuple[int, Span]]:
+    """The spans with their offsets."""
+    at = 0
     for span in spans:
-        n = span.item_bytes * span.count
-        planes[at : at + n] = data[at : at + n].reshape(span.count, span.item_bytes).T.ravel()
-        at += n
+        yield at, span
+        at += span.item_bytes * span.count
+
+
+def _is_matrix(span: Span) -> bool:
+    return span.item_bytes == 1 and 1 < span.columns < span.count and span.count % span.columns == 0
+
+
+def _by_columns(payload: bytes, at: int, span: Span) -> bool:
+    """Whether the sums of |code| vary more from column to column than from row to row, relative to their mean."""
+    if not _is_matrix(span):
+        return False
+    sizes = np.abs(np.frombuffer(payload, np.int8, span.count, at).astype(np.int16)).reshape(-1, span.columns)
+    by_row, by_column = (sum(n * n for n in sizes.sum(axis, dtype=np.int64).tolist()) for axis in (1, 0))
+    return by_column * span.columns > by_row * (span.count // span.columns)
+
+
+def _row_lengths(spans: Sequence[Span], turned: Sequence[bool]) -> Array:
+    lengths: list[int] = []
+    for span, turn in zip(spans, turned, strict=True):
+        coded = Span(1, span.count, span.count // span.columns) if turn else span
+        lengths += coded.rows() * span.item_bytes
+    return np.array(lengths, np.int64)
+
+
+def _planes(payload: bytes, spans: Sequence[Span], turned: Sequence[bool]) -> Array:
+    """The bytes in the order of coding: each span plane by plane, or column by column."""
+    data = np.frombuffer(payload, np.uint8)
+    planes = np.empty(len(data), np.uint8)
+    for (at, span), turn in zip(_placed(spans), turned, strict=True):
+        n, width = span.item_bytes * span.count, span.columns if turn else span.item_bytes
+        planes[at : at + n] = data[at : at + n].reshape(-1, width).T.ravel()
     return planes
 
 
-def _joined(planes: Array, spans: Sequence[Span]) -> bytes:
+def _joined(planes: Array, spans: Sequence[Span], turned: Sequence[bool]) -> bytes:
     """Undoes `_planes`."""
-    at = 0
-    for span in spans:
-        n = span.item_bytes * span.count
-        if span.item_bytes > 1:
-            planes[at : at + n] = planes[at : at + n].reshape(span.item_bytes, span.count).T.ravel()
-        at += n
+    for (at, span), turn in zip(_placed(spans), turned, strict=True):
+        n, width = span.item_bytes * span.count, span.columns if turn else span.item_bytes
+        if n and width > 1:
+            planes[at : at + n] = planes[at : at + n].reshape(width, -1).T.ravel()
     return planes.tobytes()
 
 
@@ -145,7 +181,7 @@ def _cluster(counts_RS: Array, level: int) -> tuple[Array, Array]:
     used = counts_RS.any(0)
     counts_RU = np.ascontiguousarray(counts_RS[:, used])
     log2, length_R = rans.log2_table(UNIT), counts_RU.sum(1, dtype=np.int64)
-    choice_R = np.zeros(len(counts_RS), np.int64)
+    choice_R: Array = np.zeros(len(counts_RS), np.int64)
     q_KU = _quantised(counts_RU, choice_R)
     cost_R = _assign(counts_RU, q_KU, choice_R, log2)[1]
     best_bits, best = _bits(cost_R, q_KU), (choice_R, q_KU)
@@ -168,8 +204,12 @@ def _cluster(counts_RS: Array, level: int) -> tuple[Array, Array]:
 def _quantised(counts_RU: Array, choice_R: Array) -> Array:
     """The table of each cluster as q [K, U]. Every cluster has a row."""
     order = choice_R.argsort(kind="stable")
-    starts = np.searchsorted(choice_R[order], np.arange(int(choice_R.max()) + 1))
-    sums = np.add.reduceat(counts_RU[order], starts, axis=0, dtype=np.float64).astype(np.int64)
+    starts = np.searchsorted(choice_R[order], np.arange(int(choice_R.max()) + 2)).tolist()
+    sorted_RU, sums = counts_RU[order], np.zeros((len(starts) - 1, counts_RU.shape[1]), np.int64)
+    for cluster, (first, last) in enumerate(pairwise(starts)):
+        for low in range(first, last, BLOCK_ROWS):
+            block = sorted_RU[low : min(low + BLOCK_ROWS, last)]
+            sums[cluster] += (np.ones(len(block), np.float32) @ block).astype(np.int64)
     target = np.maximum(sums * TOP // sums.max(1, keepdims=True), 8)
     middle = (WEIGHTS[1:STEPS] + WEIGHTS[2 : STEPS + 1]) // 2
     return np.where(sums > 0, 1 + np.searchsorted(middle, target), 0)

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import lzma
 import os
 import struct
 import tracemalloc
@@ -11,7 +12,6 @@ import zlib
 import numpy as np
 import pytest
 import torch
-import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +43,9 @@ def is_state(encoded: dict[str, Encoded]) -> bool:
     )
 
 
+RAW_LZMA2 = [{"id": lzma.FILTER_LZMA2, "dict_size": 2**18}]
+
+
 def forge(header: object, packed: bytes, version: int = 1) -> bytes:
     """A file with correct checksums around any content, written from the format's description, not from its code."""
     text = (
@@ -50,24 +53,27 @@ def forge(header: object, packed: bytes, version: int = 1) -> bytes:
         if isinstance(header, bytes)
         else json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     )
+    if version == 2:
+        text = lzma.compress(text, lzma.FORMAT_RAW, filters=RAW_LZMA2)
     return (
         struct.pack("<8sII", b"\x89pgolf\r\n", version, len(text)) + hashlib.sha256(text).digest()[:16] + text + packed
     )
 
 
 def header_text(blob: bytes) -> bytes:
-    return blob[32 : 32 + struct.unpack_from("<I", blob, 12)[0]]
+    version, n = struct.unpack_from("<II", blob, 8)
+    text = blob[32 : 32 + n]
+    return lzma.decompress(text, lzma.FORMAT_RAW, filters=RAW_LZMA2) if version == 2 else text
 
 
 def parts(blob: bytes) -> tuple[dict, bytes]:
-    text = header_text(blob)
-    return json.loads(text), blob[32 + len(text) :]
+    return json.loads(header_text(blob)), blob[32 + struct.unpack_from("<I", blob, 12)[0] :]
 
 
 def repack(header: dict, packed: bytes) -> bytes:
     """`forge` with the right length and checksum of the payload."""
     header["payload"] |= {"packed_bytes": len(packed), "sha256": hashlib.sha256(packed).hexdigest()[:32]}
-    return forge(header, packed)
+    return forge(header, packed, 2 if header["payload"]["codec"] == "entropy" else 1)
 
 
 @pytest.fixture(scope="module")
@@ -242,8 +248,24 @@ def test_weights_that_are_not_finite_are_refused(folder):
 
 def test_versions_and_codecs_that_are_not_known_are_refused(folder, blob):
     header, packed = parts(blob)
-    refused(folder, forge(header, packed, version=2), "format version 2")
+    refused(folder, forge(header, packed, version=3), "format version 3")
     refused(folder, forge(header | {"payload": header["payload"] | {"codec": "xz"}}, packed), "codec")
+
+
+def test_a_codec_belongs_to_one_version(folder, blob):
+    header, packed = parts(blob)
+    refused(folder, forge(header, packed, version=2), "does not have")
+    entropy = header | {"payload": header["payload"] | {"codec": "entropy", "level": 5}}
+    refused(folder, forge(entropy, packed, version=1), "does not have")
+
+
+def test_a_compressed_header_is_bounded_and_whole(folder):
+    """16 MiB of header at most are made, whatever the stream holds; cut and longer streams are refused."""
+    refused(folder, forge(b'"' + b"x" * 2**25 + b'"', b"", version=2), "more than 16777216 bytes")
+    good = lzma.compress(b"{}", lzma.FORMAT_RAW, filters=RAW_LZMA2)
+    for text in (b"", b"\xff", good[:-1], good + b"\0"):
+        data = struct.pack("<8sII", b"\x89pgolf\r\n", 2, len(text)) + hashlib.sha256(text).digest()[:16] + text
+        refused(folder, data, "header is (damaged|cut)")
 
 
 def zeros_table(n_bytes: int) -> list[dict]:
@@ -268,7 +290,7 @@ def test_a_decompression_bomb_is_refused_without_being_unpacked(folder, codec, d
     data = repack({"header": {}, "payload": about, "tensors": zeros_table(declared)}, packed)
     tracemalloc.start()
     try:
-        refused(folder, data, "hold|length|unpacks to")
+        refused(folder, data, "hold|length|unpacks to|end where")
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
