@@ -13,7 +13,7 @@ Stream:
     is the array coded by columns: one bit per array             whole bytes
     number of tables K                                           uint8
     weights of the table of choices                              K uint8
-    number of entries of the table of steps, and the entries     uint8, then (step, weight) as two uint8
+    entries of the table of steps, their number less one first   uint8, then (step, weight) as two uint8
     length of the next part                                      uint32
     rANS stream of the tables and of the choices of all rows     the tables as steps from one byte value to the next
     rANS stream of the payload                                   to the end
@@ -77,7 +77,7 @@ def unpack(packed: bytes, spans: Sequence[Span]) -> bytes:
         raise ArtifactError(f"the entropy-coded payload has {n_tables} tables")
     q_2S = np.zeros((2, SYMBOLS), np.int64)
     q_2S[1, :n_tables] = np.frombuffer(reader.take(n_tables), np.uint8)
-    pairs = np.frombuffer(reader.take(2 * reader.byte()), np.uint8)
+    pairs = np.frombuffer(reader.take(2 * (reader.byte() + 1)), np.uint8)
     q_2S[0, pairs[::2]] = pairs[1::2]
     meta = reader.take(LENGTH.unpack(reader.take(LENGTH.size))[0])
     n_steps = n_tables * SYMBOLS
@@ -259,7 +259,7 @@ def _pack_tables(q_KS: Array, choice_R: Array) -> tuple[bytes, bytes]:
     q_2S = _quantised(counts_2S, np.arange(2))
     present = q_2S[0].nonzero()[0]
     pairs = np.stack([present, q_2S[0, present]], 1).astype(np.uint8)
-    head = bytes([len(q_KS), *q_2S[1, : len(q_KS)].tolist(), len(present)]) + pairs.tobytes()
+    head = bytes([len(q_KS), *q_2S[1, : len(q_KS)].tolist(), len(present) - 1]) + pairs.tobytes()
     kinds = np.repeat(np.array([0, 1], np.uint8), [len(steps), len(choice_R)])
     symbols = np.concatenate([steps, choice_R.astype(np.uint8)])
     return head, rans.encode(symbols, kinds, rans.normalise(WEIGHTS[q_2S]))

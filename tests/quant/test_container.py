@@ -165,8 +165,8 @@ def test_tensors_that_could_not_be_read_back_are_not_written(tmp_path, name, enc
 @pytest.mark.parametrize(
     ("codec", "level", "key"),
     [
-        ("xz", 1, "codec"), ("zlib", 10, "level"), ("zstd", 0, "level"), ("none", 1, "level"), ("zstd_best", 23, "level"),
-        ("lzma", 10, "level"), ("brotli", 12, "level"), ("entropy", 8, "level"), ("entropy", -1, "level"),
+        ("xz", 1, "codec"), ("zlib", 10, "level"), ("zstd", 0, "level"), ("none", 1, "level"),
+        ("zstd_best", 23, "level"), ("lzma", 10, "level"), ("brotli", 12, "level"), ("entropy", 8, "level"),
     ],
 )  # fmt: skip
 def test_bad_codecs(tmp_path, codec, level, key):
