@@ -4,11 +4,12 @@ Layout, little-endian:
 
     bytes   what
     8       magic
-    4       version
+    4       version: 2 for the codec entropy, 1 for the others
     4       header length n
-    16      SHA-256 of the header, truncated
-    n       header: canonical JSON {"header": the caller's, "payload": {...}, "tensors": the table of `tensor_table`}
-    rest    payload: all arrays end to end, as one zlib stream, one zstd frame or plain
+    16      SHA-256 of the header as it is stored, truncated
+    n       header: canonical JSON {"header": the caller's, "payload": {...}, "tensors": the table of `tensor_table`};
+            in version 2 it is a raw LZMA2 stream
+    rest    payload: all arrays end to end, as one stream of the codec
 
 Every byte of the file is covered by a checksum. `read_container` does not trust the file: whatever is wrong with it
 raises ArtifactError. Its memory is bounded before anything is decompressed: by the shapes, by MAX_PAYLOAD_BYTES and by
@@ -29,12 +30,12 @@ from pgolf.errors import ArtifactError
 from pgolf.machine.files import read_regular, unwritten, write_whole
 from pgolf.machine.limits import memory_bytes
 from pgolf.machine.plain import parse_json
-from pgolf.quant.codecs import LEVELS, check_codec, compress, decompress
-from pgolf.quant.tensor_table import MAX_PAYLOAD_BYTES, build_table, check_int, fields_of, parse_table
+from pgolf.quant.codecs import LEVELS, check_codec, compress, decompress, pack_header, unpack_header
+from pgolf.quant.tensor_table import MAX_PAYLOAD_BYTES, build_table, check_int, fields_of, parse_table, spans_of
 from pgolf.slots import Encoded
 
 MAGIC = b"\x89pgolf\r\n"
-VERSION = 1
+PLAIN, SMALL = 1, 2  # versions: the header as JSON, and compressed
 PREFIX = struct.Struct("<8sII16s")
 MAX_HEADER_BYTES = 2**24
 FP32_BYTES = 4
@@ -56,7 +57,8 @@ def write_container(
     except (TypeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"header is not plain JSON ({error})") from None
     entries, payload = build_table(encoded)
-    packed = compress(payload, codec, level)
+    table = parse_table(_from_json(_to_json(entries)), len(payload))
+    packed = compress(payload, codec, level, spans_of(table))
     payload_entry = {
         "codec": codec,
         "level": level,
@@ -69,8 +71,10 @@ def write_container(
         raise ArtifactError(
             f"{path}: a header of {len(text)} or a payload of {len(payload)} bytes is more than the format holds"
         )
+    version = _version_of(codec)
+    text = pack_header(text) if version == SMALL else text
     try:
-        return write_whole(Path(path), PREFIX.pack(MAGIC, VERSION, len(text), _digest(text)), text, packed)
+        return write_whole(Path(path), PREFIX.pack(MAGIC, version, len(text), _digest(text)), text, packed)
     except OSError as error:
         raise ArtifactError(unwritten(error, Path(path))) from error
 
@@ -116,11 +120,12 @@ def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, Encoded]]:
     if len(data) < PREFIX.size or not data.startswith(MAGIC):
         raise ArtifactError("is not a pgolf artifact (wrong or cut first bytes)")
     _, version, n_header, digest = PREFIX.unpack_from(data)
-    if version != VERSION:
-        raise ArtifactError(f"has format version {version}; this program reads version {VERSION}")
+    if version not in (PLAIN, SMALL):
+        raise ArtifactError(f"has format version {version}; this program reads versions {PLAIN} and {SMALL}")
     text, packed = data[PREFIX.size : PREFIX.size + n_header], data[PREFIX.size + n_header :]
     if n_header > MAX_HEADER_BYTES or len(text) != n_header or _digest(text) != digest:
         raise ArtifactError("header is damaged or cut (its checksum differs)")
+    text = unpack_header(text, MAX_HEADER_BYTES) if version == SMALL else text
     header, payload_entry, entries = fields_of("header", _from_json(text), "header payload tensors")
     settings = fields_of("header payload", payload_entry, "codec level bytes packed_bytes sha256")
     codec, level, n_bytes, n_packed, sha256 = settings
@@ -131,13 +136,19 @@ def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, Encoded]]:
         or not isinstance(entries, list)
     ):
         raise ArtifactError("header lacks a known codec, a model section or a tensor table")
+    if version != _version_of(codec):
+        raise ArtifactError(f"has format version {version}, which the codec {codec} does not have")
     check_int("level", level, *LEVELS[codec])
     if len(packed) != n_packed or _digest(packed).hex() != sha256:
         raise ArtifactError("payload is damaged or cut (its checksum differs)")
     table = parse_table(entries, check_int("payload bytes", n_bytes, 0, MAX_PAYLOAD_BYTES))
     _check_memory(n_bytes + sum(FP32_BYTES * math.prod(entry.shape) for entry in table.values()))
-    payload = decompress(packed, codec, n_bytes)
+    payload = decompress(packed, codec, n_bytes, spans_of(table))
     return header, {name: entry.read(payload) for name, entry in table.items()}
+
+
+def _version_of(codec: str) -> int:
+    return SMALL if codec == "entropy" else PLAIN
 
 
 def _check_memory(needed_bytes: int) -> None:

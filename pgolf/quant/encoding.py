@@ -99,6 +99,25 @@ def uncompressed_bytes(encoded: Mapping[str, Encoded]) -> int:
     return sum(array.nbytes for tensor in encoded.values() for array in tensor.arrays.values())
 
 
+def entropy_of(encoded: Encoded) -> int:
+    """Order-0 bound of a tensor in bytes: what ideal coders with one table per byte plane of each array would need.
+
+    The tables are not counted. A coder that distinguishes rows can need less.
+    """
+    planes = [
+        array.reshape(-1).view(np.uint8).reshape(-1, array.dtype.itemsize)[:, plane]
+        for array in map(np.ascontiguousarray, encoded.arrays.values())
+        for plane in range(array.dtype.itemsize)
+    ]
+    return sum(_entropy_bytes(np.bincount(plane, minlength=256)) for plane in planes)
+
+
+def _entropy_bytes(counts: np.ndarray) -> int:
+    """Bytes of symbols with these counts under an ideal order-0 coder, rounded up."""
+    n = counts[counts > 0].astype(np.float64)
+    return math.ceil(float((n * np.log2(n.sum() / n)).sum()) / 8)
+
+
 def array_shapes(
     name: str, scheme: str, bits: int, shape: tuple[int, ...], arrays: Mapping[str, tuple[str, int]]
 ) -> dict[str, tuple[int, ...]]:

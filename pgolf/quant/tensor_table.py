@@ -17,6 +17,7 @@ import numpy as np
 
 from pgolf.errors import ArtifactError
 from pgolf.quant.encoding import array_shapes, check_values
+from pgolf.quant.spans import Span
 from pgolf.slots import Encoded
 
 MAX_PAYLOAD_BYTES = 2**32
@@ -96,6 +97,16 @@ def parse_table(values: Sequence[object], payload_bytes: int) -> dict[str, Table
         raise ArtifactError("two tensors have one name")
     _check_spans(entries, payload_bytes)
     return table
+
+
+def spans_of(table: Mapping[str, TableEntry]) -> list[Span]:
+    """The arrays in the order of the payload, as the codec entropy needs them."""
+    spans = {}
+    for entry in table.values():
+        for key, (dtype, offset, n_bytes) in entry.arrays.items():
+            size, shape = np.dtype(dtype).itemsize, entry.array_shapes[key]
+            spans[offset, n_bytes] = Span(size, n_bytes // size, shape[-1] if shape else 1)
+    return [span for _, span in sorted(spans.items())]
 
 
 def refuse(what: str, value: object) -> NoReturn:

@@ -1,5 +1,6 @@
 """The packed file: round trip, deterministic bytes, decoding, and refused input."""
 
+import importlib.util
 import os
 
 import numpy as np
@@ -14,7 +15,9 @@ from pgolf.quant.encoding import decode, uncompressed_bytes
 from pgolf.slots import Encoded
 
 QUICK = settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-CODECS = [("none", 0), ("zlib", 0), ("zlib", 9), ("zstd", 1), ("zstd", 22)]
+CODECS = [("none", 0), ("zlib", 0), ("zlib", 9), ("zstd", 1), ("zstd", 22), ("zstd_best", 22), ("lzma", 0), ("lzma", 9)]
+CODECS += [("entropy", 0), ("entropy", 7)]
+CODECS += [("brotli", 0), ("brotli", 11)] if importlib.util.find_spec("brotli") else []
 HEADER = {"model": {"width": 8, "rope_base": 10000.0, "slots": ["q_proj", None]}, "tokenizer_sha256": "ab" * 16}
 
 
@@ -160,8 +163,12 @@ def test_tensors_that_could_not_be_read_back_are_not_written(tmp_path, name, enc
 
 
 @pytest.mark.parametrize(
-    ("codec", "level", "key"), [("xz", 1, "codec"), ("zlib", 10, "level"), ("zstd", 0, "level"), ("none", 1, "level")]
-)
+    ("codec", "level", "key"),
+    [
+        ("xz", 1, "codec"), ("zlib", 10, "level"), ("zstd", 0, "level"), ("none", 1, "level"),
+        ("zstd_best", 23, "level"), ("lzma", 10, "level"), ("brotli", 12, "level"), ("entropy", 8, "level"),
+    ],
+)  # fmt: skip
 def test_bad_codecs(tmp_path, codec, level, key):
     with pytest.raises(OptionError) as caught:
         write_container(tmp_path / "a.pgolf", {}, {}, codec, level)

@@ -1,7 +1,9 @@
 """Packed files that are damaged, cut or forged: reading them raises ArtifactError and does nothing else."""
 
 import hashlib
+import importlib.util
 import json
+import lzma
 import os
 import struct
 import tracemalloc
@@ -10,17 +12,19 @@ import zlib
 import numpy as np
 import pytest
 import torch
-import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgolf.errors import ArtifactError
+from pgolf.quant.codecs import compress
 from pgolf.quant.container import read_container, write_container
 from pgolf.quant.encoding import decode
+from pgolf.quant.spans import Span
 from pgolf.slots import Encoded
 
 QUICK = settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 HEADER = {"model": {"width": 8, "rope_base": 10000.0, "slots": ["q_proj", None]}, "tokenizer_sha256": "ab" * 16}
+CODECS = ["zlib", "zstd", "zstd_best", "lzma", "entropy", *(["brotli"] if importlib.util.find_spec("brotli") else [])]
 CODES = np.random.default_rng(0).integers(-31, 32, (4, 6), dtype=np.int8)
 STATE = {
     "model.mlp.10.fc.weight": Encoded(
@@ -39,6 +43,9 @@ def is_state(encoded: dict[str, Encoded]) -> bool:
     )
 
 
+RAW_LZMA2 = [{"id": lzma.FILTER_LZMA2, "dict_size": 2**18}]
+
+
 def forge(header: object, packed: bytes, version: int = 1) -> bytes:
     """A file with correct checksums around any content, written from the format's description, not from its code."""
     text = (
@@ -46,24 +53,27 @@ def forge(header: object, packed: bytes, version: int = 1) -> bytes:
         if isinstance(header, bytes)
         else json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     )
+    if version == 2:
+        text = lzma.compress(text, lzma.FORMAT_RAW, filters=RAW_LZMA2)
     return (
         struct.pack("<8sII", b"\x89pgolf\r\n", version, len(text)) + hashlib.sha256(text).digest()[:16] + text + packed
     )
 
 
 def header_text(blob: bytes) -> bytes:
-    return blob[32 : 32 + struct.unpack_from("<I", blob, 12)[0]]
+    version, n = struct.unpack_from("<II", blob, 8)
+    text = blob[32 : 32 + n]
+    return lzma.decompress(text, lzma.FORMAT_RAW, filters=RAW_LZMA2) if version == 2 else text
 
 
 def parts(blob: bytes) -> tuple[dict, bytes]:
-    text = header_text(blob)
-    return json.loads(text), blob[32 + len(text) :]
+    return json.loads(header_text(blob)), blob[32 + struct.unpack_from("<I", blob, 12)[0] :]
 
 
 def repack(header: dict, packed: bytes) -> bytes:
     """`forge` with the right length and checksum of the payload."""
     header["payload"] |= {"packed_bytes": len(packed), "sha256": hashlib.sha256(packed).hexdigest()[:32]}
-    return forge(header, packed)
+    return forge(header, packed, 2 if header["payload"]["codec"] == "entropy" else 1)
 
 
 @pytest.fixture(scope="module")
@@ -139,10 +149,10 @@ def test_a_forged_header_is_refused_or_harmless(folder, data):
     assert all(bool(torch.isfinite(decode(tensor)).all()) for tensor in encoded.values())
 
 
-@given(position=st.integers(0, 10**6), value=st.integers(0, 255), codec=st.sampled_from(["zlib", "zstd"]))
+@given(position=st.integers(0, 10**6), value=st.integers(0, 255), codec=st.sampled_from(CODECS))
 @settings(QUICK, max_examples=200)
 def test_a_damaged_stream_with_a_right_checksum_is_refused_or_the_same(folder, position, value, codec):
-    write_container(folder / "good.pgolf", HEADER, STATE, codec, 9)
+    write_container(folder / "good.pgolf", HEADER, STATE, codec, 5)
     header, packed = parts((folder / "good.pgolf").read_bytes())
     position %= len(packed)
     try:
@@ -238,8 +248,24 @@ def test_weights_that_are_not_finite_are_refused(folder):
 
 def test_versions_and_codecs_that_are_not_known_are_refused(folder, blob):
     header, packed = parts(blob)
-    refused(folder, forge(header, packed, version=2), "format version 2")
+    refused(folder, forge(header, packed, version=3), "format version 3")
     refused(folder, forge(header | {"payload": header["payload"] | {"codec": "xz"}}, packed), "codec")
+
+
+def test_a_codec_belongs_to_one_version(folder, blob):
+    header, packed = parts(blob)
+    refused(folder, forge(header, packed, version=2), "does not have")
+    entropy = header | {"payload": header["payload"] | {"codec": "entropy", "level": 5}}
+    refused(folder, forge(entropy, packed, version=1), "does not have")
+
+
+def test_a_compressed_header_is_bounded_and_whole(folder):
+    """16 MiB of header at most are made, whatever the stream holds; cut and longer streams are refused."""
+    refused(folder, forge(b'"' + b"x" * 2**25 + b'"', b"", version=2), "more than 16777216 bytes")
+    good = lzma.compress(b"{}", lzma.FORMAT_RAW, filters=RAW_LZMA2)
+    for text in (b"", b"\xff", good[:-1], good + b"\0"):
+        data = struct.pack("<8sII", b"\x89pgolf\r\n", 2, len(text)) + hashlib.sha256(text).digest()[:16] + text
+        refused(folder, data, "header is (damaged|cut)")
 
 
 def zeros_table(n_bytes: int) -> list[dict]:
@@ -255,31 +281,31 @@ def zeros_table(n_bytes: int) -> list[dict]:
     ]
 
 
-@pytest.mark.parametrize("codec", ["zlib", "zstd"])
+@pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("declared", [10, 2**32])
 def test_a_decompression_bomb_is_refused_without_being_unpacked(folder, codec, declared):
     zeros = bytes(2**25)
-    packed = zlib.compress(zeros, 9) if codec == "zlib" else zstandard.ZstdCompressor(level=19).compress(zeros)
-    about = {"codec": codec, "level": 9, "bytes": declared}
+    packed = compress(zeros, codec, 5, [Span(1, len(zeros), len(zeros))])
+    about = {"codec": codec, "level": 5, "bytes": declared}
     data = repack({"header": {}, "payload": about, "tensors": zeros_table(declared)}, packed)
     tracemalloc.start()
     try:
-        refused(folder, data, "hold|length|unpacks to")
+        refused(folder, data, "hold|length|unpacks to|end where")
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("codec", ["zlib", "zstd"])
+@pytest.mark.parametrize("codec", CODECS)
 def test_nothing_that_compresses_well_is_taken_for_a_bomb(folder, codec):
     state = {"w": Encoded("raw", 8, (2**24,), {"values": np.zeros(2**24, np.int8)})}
-    write_container(folder / "zeros.pgolf", {}, state, codec, 9)
+    write_container(folder / "zeros.pgolf", {}, state, codec, 5)
     assert not decode(read_container(folder / "zeros.pgolf")[1]["w"]).any()
 
 
-@pytest.mark.parametrize("codec", ["zlib", "zstd"])
+@pytest.mark.parametrize("codec", CODECS)
 def test_a_stream_with_something_behind_it_is_refused(folder, codec):
-    write_container(folder / "good.pgolf", HEADER, STATE, codec, 9)
+    write_container(folder / "good.pgolf", HEADER, STATE, codec, 5)
     header, packed = parts((folder / "good.pgolf").read_bytes())
     refused(folder, repack(header, packed + packed))
     refused(folder, repack(header, packed + b"\0"))
