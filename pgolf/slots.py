@@ -97,7 +97,11 @@ class Window:
 
 
 class EvalMode(Protocol):
-    """`eval`, called with (seq_len): a plan of windows over the validation targets."""
+    """`eval`, called with (seq_len): a plan of windows over the validation targets.
+
+    A mode whose windows are longer than seq_len has a number `reach`, too: the positions that a position attends to at
+    most, its own included. It is at most seq_len, so that no offset is new to the model.
+    """
 
     name: str
 

@@ -46,7 +46,7 @@ VARIANTS = {  # folder -> modules of it that are variants; every module of a slo
     "nn.side_inputs": None,
     "optim": ("adam", "muon"),
     "quant": ("rowwise", "unquantized"),
-    "eval": ("plain", "sliding", "plain_and_908"),
+    "eval": ("plain", "sliding", "rolling", "plain_and_908"),
     "data": ("docs", "text", "shard_files", "fineweb"),
 }
 MOST_AT_TOP = 15

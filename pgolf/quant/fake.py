@@ -19,6 +19,6 @@ class FakeQuantized:
     def __init__(self, model: nn.Module, fake: Fake):
         self.model, self.fake = model, fake
 
-    def __call__(self, *arguments: Tensor) -> Tensor:
+    def __call__(self, *arguments: Tensor | int | None) -> Tensor:
         weights = {name: self.fake(f"{ROOT}.{name}", p) for name, p in self.model.named_parameters()}
         return functional_call(self.model, weights, arguments)
