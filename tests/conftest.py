@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -113,6 +114,20 @@ def main_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def audited_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Audits score packed files in this process and look at models with few inputs. A process costs three seconds."""
+    from pgolf.run.auditing import scores, whole
+    from pgolf.run.auditing.rescore import rescore
+
+    def here(subject: Any) -> Any:
+        return subject.no_corpus if subject.corpus is None else rescore(subject.folder)
+
+    monkeypatch.setattr(scores, "fresh_scores", here)
+    monkeypatch.setattr(whole, "LENGTHS", (8,))
+    monkeypatch.setattr(whole, "REDRAWS", 1)
 
 
 @pytest.fixture

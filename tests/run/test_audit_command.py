@@ -1,10 +1,7 @@
 """`python -m pgolf.audit` on a run, a packed file and a sweep: exit codes, output, and files that are refused."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import yaml
 
 from pgolf import train
 from pgolf.audit import __main__ as audit_command
+from pgolf.run.auditing import rescore
 from pgolf.run.auditing.whole import OF_A_RUN
 from run_folders import records
 
@@ -46,6 +44,7 @@ def test_a_run_that_is_what_it_claims(runs: tuple[Path, Path], main_of: MainOf) 
         assert f"pass         {rule}: " in out
 
 
+@pytest.mark.usefixtures("audited_here")
 def test_a_broken_rule_as_text_and_as_json(runs: tuple[Path, Path], main_of: MainOf) -> None:
     code, out, _ = main_of(audit_command, str(runs[1]), "--json")
     ((found),) = json.loads(out)
@@ -57,6 +56,7 @@ def test_a_broken_rule_as_text_and_as_json(runs: tuple[Path, Path], main_of: Mai
     assert all(check["limits"] or check["verdict"] != "fail" for check in found["checks"])
 
 
+@pytest.mark.usefixtures("audited_here")
 def test_a_packed_file_alone(runs: tuple[Path, Path], main_of: MainOf, tmp_path: Path) -> None:
     path = shutil.copy(runs[1] / "artifact.pgolf", tmp_path / "m.pgolf")
     code, out, _ = main_of(audit_command, str(path))
@@ -65,6 +65,7 @@ def test_a_packed_file_alone(runs: tuple[Path, Path], main_of: MainOf, tmp_path:
     assert main_of(audit_command, str(path), "--strict")[0] == 1
 
 
+@pytest.mark.usefixtures("audited_here")
 def test_a_sweep_has_a_line_per_run_and_its_failed_checks(
     sweep: Path, runs: tuple[Path, Path], main_of: MainOf, tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_what_cannot_be_audited_is_refused_in_one_line(
         assert message in line
 
 
+@pytest.mark.usefixtures("audited_here")
 def test_text_of_a_file_is_shown_as_text(runs: tuple[Path, Path], main_of: MainOf, tmp_path: Path) -> None:
     run = Path(shutil.copytree(runs[0], tmp_path / runs[0].name))
     record = json.loads((run / "result.json").read_text())
@@ -125,13 +127,8 @@ def test_a_file_that_names_another_class_is_refused_and_runs_nothing(
         assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_process_that_scores_a_file_refuses_a_folder_without_a_run(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pgolf.run.auditing.rescore", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=dict(os.environ),
-    )
-    assert done.returncode == 2
-    assert "config.yaml: cannot be read" in done.stderr
+def test_the_process_that_scores_a_file_refuses_a_folder_without_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rescore.main([str(tmp_path)]) == 2
+    assert "config.yaml: cannot be read" in capsys.readouterr().err
