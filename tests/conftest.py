@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -118,16 +117,26 @@ def main_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 @pytest.fixture
 def audited_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Audits score packed files in this process and look at models with few inputs. A process costs three seconds."""
-    from pgolf.run.auditing import scores, whole
-    from pgolf.run.auditing.rescore import rescore
+    """Audits start no process."""
+    from audits_here import score_here
 
-    def here(subject: Any) -> Any:
-        return subject.no_corpus if subject.corpus is None else rescore(subject.folder)
+    score_here(monkeypatch)
 
-    monkeypatch.setattr(scores, "fresh_scores", here)
-    monkeypatch.setattr(whole, "LENGTHS", (8,))
-    monkeypatch.setattr(whole, "REDRAWS", 1)
+
+@pytest.fixture(scope="session")
+def audited_sweep(workshop: Path, tiny: list[str]) -> Path:
+    """The folder of a finished sweep of two audited runs; the second has frozen weights. Change only copies of it."""
+    from audits_here import audit_here
+    from pgolf import train
+
+    out = workshop / "audited"
+    small = ["train.steps=8", "train.val_every=0", "eval.max_targets=500", "model/head=untied"]
+    words = [*tiny, *small, "model.head.zero_up=false", "defects.frozen=[],[model.head]", "launch.audit=true"]
+    with FileLock(workshop / "audited.lock"), pytest.MonkeyPatch.context() as patch:
+        if not out.exists():
+            audit_here(patch)
+            assert train.main(["--multirun", *words, f"paths.out={out}"]) == 0
+    return out / "adhoc"
 
 
 @pytest.fixture

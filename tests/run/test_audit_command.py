@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-from pgolf import train
 from pgolf.audit import __main__ as audit_command
 from pgolf.run.auditing import rescore
 from pgolf.run.auditing.whole import OF_A_RUN
@@ -18,24 +17,15 @@ from run_folders import records
 MainOf = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(scope="module")
-def sweep(tiny: list[str], workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished sweep of two runs; the second has frozen weights."""
-    out = tmp_path_factory.mktemp("sweep")
-    small = [*tiny, "train.steps=8", "train.val_every=0", "eval.max_targets=500", "model/head=untied"]
-    arms = "defects.frozen=[],[model.head]"
-    assert train.main(["--multirun", *small, "model.head.zero_up=false", arms, f"paths.out={out}"]) == 0
-    return out / "adhoc"
-
-
 @pytest.fixture
-def runs(sweep: Path, workshop: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+def runs(audited_sweep: Path, workshop: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """Folders of the run without and of the run with frozen weights."""
     monkeypatch.setenv("PGOLF_CACHE", str(workshop / "cache"))
-    clean, frozen = sorted((r["params.frozen"], str(folder)) for folder, r in records(sweep))
+    clean, frozen = sorted((r["params.frozen"], str(folder)) for folder, r in records(audited_sweep))
     return Path(clean[1]), Path(frozen[1])
 
 
+@pytest.mark.usefixtures("audited_here")
 def test_a_run_that_is_what_it_claims(runs: tuple[Path, Path], main_of: MainOf) -> None:
     code, out, err = main_of(audit_command, str(runs[0]), "--strict")
     assert (code, err) == (0, ""), out
@@ -67,14 +57,14 @@ def test_a_packed_file_alone(runs: tuple[Path, Path], main_of: MainOf, tmp_path:
 
 @pytest.mark.usefixtures("audited_here")
 def test_a_sweep_has_a_line_per_run_and_its_failed_checks(
-    sweep: Path, runs: tuple[Path, Path], main_of: MainOf, tmp_path: Path
+    audited_sweep: Path, runs: tuple[Path, Path], main_of: MainOf, tmp_path: Path
 ) -> None:
-    folder = Path(shutil.copytree(sweep, tmp_path / "sweep"))
+    folder = Path(shutil.copytree(audited_sweep, tmp_path / "sweep"))
     code, out, _ = main_of(audit_command, str(folder))
     lines = out.splitlines()
     assert code == 1
     assert [line.startswith("  fail: training: ") for line in lines] == [False, False, True, True]
-    (folder / runs[0].relative_to(sweep) / "result.json").unlink()
+    (folder / runs[0].relative_to(audited_sweep) / "result.json").unlink()
     code, out, _ = main_of(audit_command, str(folder))
     assert code == 1
     assert "not audited: " in out.splitlines()[0]
