@@ -116,6 +116,30 @@ def main_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.fixture
+def audited_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Audits start no process."""
+    from audits_here import score_here
+
+    score_here(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def audited_sweep(workshop: Path, tiny: list[str]) -> Path:
+    """The folder of a finished sweep of two audited runs; the second has frozen weights. Change only copies of it."""
+    from audits_here import audit_here
+    from pgolf import train
+
+    out = workshop / "audited"
+    small = ["train.steps=8", "train.val_every=0", "eval.max_targets=500", "model/head=untied"]
+    words = [*tiny, *small, "model.head.zero_up=false", "defects.frozen=[],[model.head]", "launch.audit=true"]
+    with FileLock(workshop / "audited.lock"), pytest.MonkeyPatch.context() as patch:
+        if not out.exists():
+            audit_here(patch)
+            assert train.main(["--multirun", *words, f"paths.out={out}"]) == 0
+    return out / "adhoc"
+
+
+@pytest.fixture
 def command(tmp_path: Path) -> Command:
     """A module of pgolf as a process of its own in an empty folder."""
 

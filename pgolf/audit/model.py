@@ -288,7 +288,7 @@ def _state(subject: Subject, repeats: state.Repeats) -> Iterator[Check]:
         tally = Tally(reason=repeats.unstable)
         for length in lengths if not repeats.unstable else ():
             with _refusals(tally):
-                tolerance = _tolerance(subject, length, repeats.noise)
+                tolerance = repeats.tolerance if length == lengths[0] else _tolerance(subject, length, repeats.noise)
                 tally.notes = [_text(tolerance)]
                 test(subject.probe, subject.inputs, length, tolerance, tally)
         yield tally.check("state", name, "given weights; differences below the tolerance are not seen")

@@ -67,6 +67,11 @@ class _Activations(TorchDispatchMode):
         super().__init__()
         self.sizes, self.found = sizes, set[torch.dtype]()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """torch would else load its compiler for the first call, which takes two seconds."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         for tensor in out if isinstance(out, tuple | list) else (out,):

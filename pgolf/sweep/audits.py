@@ -4,11 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 from pgolf.command import FAILED, OK
 from pgolf.machine.files import write_lines
 from pgolf.records.audits import AUDIT, broken_rules
 from pgolf.sweep.runs import Run
+
+
+def audit_process(folder: Path, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """The command that audits a run, with more variables of the environment."""
+    words = [sys.executable, "-m", "pgolf.audit", str(folder), "--json"]
+    return subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, **environment})
 
 
 def audit_once(run: Run, status: str) -> list[str]:
@@ -20,13 +28,7 @@ def audit_once(run: Run, status: str) -> list[str]:
         return []
     if not (run.folder / AUDIT).exists():
         environment = {"OMP_NUM_THREADS": run.config.train.threads, "PGOLF_CACHE": run.config.paths.cache}
-        done = subprocess.run(
-            [sys.executable, "-m", "pgolf.audit", str(run.folder), "--json"],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, **environment},
-        )
+        done = audit_process(run.folder, environment)
         lines = done.stderr.strip().splitlines() or [f"the audit ended with exit code {done.returncode}"]
         refused = json.dumps([{"path": str(run.folder), "refusal": lines[-1], "counts": None, "checks": None}])
         write_lines(run.folder / AUDIT, [done.stdout if done.returncode in (OK, FAILED) and done.stdout else refused])

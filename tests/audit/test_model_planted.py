@@ -222,21 +222,21 @@ def test_nothing_else_is_blamed(planted):
 
 def test_a_leak_behind_weights_of_zero_shows_with_redrawn_weights_only():
     model = MaskLeaksAtOneLayer(zero_outputs=True).eval()
-    report = audit.model(model, vocab_size=VOCAB, model=model)
+    report = audit.model(model, vocab_size=VOCAB, model=model, lengths=(12,))
     assert {f"{name} (redrawn weights)" for name in (ONE, ALL, GRADIENT)} <= failed(report)
     assert not any("given" in name for name in failed(report))
-    assert not audit.model(model, vocab_size=VOCAB).failed
+    assert not audit.model(model, vocab_size=VOCAB, lengths=(12,)).failed
 
 
 def test_a_mixture_behind_a_weight_of_zero_shows_with_redrawn_weights_only():
     model = MixtureWeightOfZero().eval()
     nn.init.zeros_(model.weight)
-    assert failed(audit.model(model, vocab_size=VOCAB, model=model)) == {f"{SUMS} (redrawn weights)"}
+    assert failed(audit.model(model, vocab_size=VOCAB, model=model, lengths=(12,))) == {f"{SUMS} (redrawn weights)"}
 
 
 def test_the_evidence_of_a_leak_names_positions_entry_and_size():
     model = TinyLeak().eval()
-    report = audit.model(model, vocab_size=VOCAB, model=model, redraws=0)
+    report = audit.model(model, vocab_size=VOCAB, model=model, lengths=(12,), redraws=0)
     (check,) = (c for c in report.failed if c.name.startswith(ONE))
     assert check.data["changed"] == 9
     assert check.data["position"] >= 4
@@ -264,5 +264,5 @@ def test_results_that_are_no_log_probabilities_end_the_audit(wrong, evidence):
 
 def test_logits_are_no_log_probabilities():
     model = SmallGPT()
-    report = audit.model(lambda ids: model.head(model.hidden(ids)), vocab_size=VOCAB)
+    report = audit.model(lambda ids: model.head(model.hidden(ids)), vocab_size=VOCAB, lengths=(8,))
     assert failed(report) == {f"{SUMS} (given weights)"}

@@ -1,10 +1,7 @@
 """`python -m pgolf.audit` on a run, a packed file and a sweep: exit codes, output, and files that are refused."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,32 +9,23 @@ from typing import Any
 import pytest
 import yaml
 
-from pgolf import train
 from pgolf.audit import __main__ as audit_command
+from pgolf.run.auditing import rescore
 from pgolf.run.auditing.whole import OF_A_RUN
 from run_folders import records
 
 MainOf = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(scope="module")
-def sweep(tiny: list[str], workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished sweep of two runs; the second has frozen weights."""
-    out = tmp_path_factory.mktemp("sweep")
-    small = [*tiny, "train.steps=8", "train.val_every=0", "eval.max_targets=500", "model/head=untied"]
-    arms = "defects.frozen=[],[model.head]"
-    assert train.main(["--multirun", *small, "model.head.zero_up=false", arms, f"paths.out={out}"]) == 0
-    return out / "adhoc"
-
-
 @pytest.fixture
-def runs(sweep: Path, workshop: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+def runs(audited_sweep: Path, workshop: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """Folders of the run without and of the run with frozen weights."""
     monkeypatch.setenv("PGOLF_CACHE", str(workshop / "cache"))
-    clean, frozen = sorted((r["params.frozen"], str(folder)) for folder, r in records(sweep))
+    clean, frozen = sorted((r["params.frozen"], str(folder)) for folder, r in records(audited_sweep))
     return Path(clean[1]), Path(frozen[1])
 
 
+@pytest.mark.usefixtures("audited_here")
 def test_a_run_that_is_what_it_claims(runs: tuple[Path, Path], main_of: MainOf) -> None:
     code, out, err = main_of(audit_command, str(runs[0]), "--strict")
     assert (code, err) == (0, ""), out
@@ -46,6 +34,7 @@ def test_a_run_that_is_what_it_claims(runs: tuple[Path, Path], main_of: MainOf) 
         assert f"pass         {rule}: " in out
 
 
+@pytest.mark.usefixtures("audited_here")
 def test_a_broken_rule_as_text_and_as_json(runs: tuple[Path, Path], main_of: MainOf) -> None:
     code, out, _ = main_of(audit_command, str(runs[1]), "--json")
     ((found),) = json.loads(out)
@@ -57,6 +46,7 @@ def test_a_broken_rule_as_text_and_as_json(runs: tuple[Path, Path], main_of: Mai
     assert all(check["limits"] or check["verdict"] != "fail" for check in found["checks"])
 
 
+@pytest.mark.usefixtures("audited_here")
 def test_a_packed_file_alone(runs: tuple[Path, Path], main_of: MainOf, tmp_path: Path) -> None:
     path = shutil.copy(runs[1] / "artifact.pgolf", tmp_path / "m.pgolf")
     code, out, _ = main_of(audit_command, str(path))
@@ -65,15 +55,16 @@ def test_a_packed_file_alone(runs: tuple[Path, Path], main_of: MainOf, tmp_path:
     assert main_of(audit_command, str(path), "--strict")[0] == 1
 
 
+@pytest.mark.usefixtures("audited_here")
 def test_a_sweep_has_a_line_per_run_and_its_failed_checks(
-    sweep: Path, runs: tuple[Path, Path], main_of: MainOf, tmp_path: Path
+    audited_sweep: Path, runs: tuple[Path, Path], main_of: MainOf, tmp_path: Path
 ) -> None:
-    folder = Path(shutil.copytree(sweep, tmp_path / "sweep"))
+    folder = Path(shutil.copytree(audited_sweep, tmp_path / "sweep"))
     code, out, _ = main_of(audit_command, str(folder))
     lines = out.splitlines()
     assert code == 1
     assert [line.startswith("  fail: training: ") for line in lines] == [False, False, True, True]
-    (folder / runs[0].relative_to(sweep) / "result.json").unlink()
+    (folder / runs[0].relative_to(audited_sweep) / "result.json").unlink()
     code, out, _ = main_of(audit_command, str(folder))
     assert code == 1
     assert "not audited: " in out.splitlines()[0]
@@ -99,6 +90,7 @@ def test_what_cannot_be_audited_is_refused_in_one_line(
         assert message in line
 
 
+@pytest.mark.usefixtures("audited_here")
 def test_text_of_a_file_is_shown_as_text(runs: tuple[Path, Path], main_of: MainOf, tmp_path: Path) -> None:
     run = Path(shutil.copytree(runs[0], tmp_path / runs[0].name))
     record = json.loads((run / "result.json").read_text())
@@ -125,13 +117,8 @@ def test_a_file_that_names_another_class_is_refused_and_runs_nothing(
         assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_process_that_scores_a_file_refuses_a_folder_without_a_run(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pgolf.run.auditing.rescore", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=dict(os.environ),
-    )
-    assert done.returncode == 2
-    assert "config.yaml: cannot be read" in done.stderr
+def test_the_process_that_scores_a_file_refuses_a_folder_without_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rescore.main([str(tmp_path)]) == 2
+    assert "config.yaml: cannot be read" in capsys.readouterr().err

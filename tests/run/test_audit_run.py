@@ -2,20 +2,18 @@
 
 import json
 import re
-import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
+from audits_here import FAULTY, ON_PURPOSE, Runs, change, change_config, copy_of, everything, failed, named
 from pgolf import train
-from pgolf.audit import Check, Report, Verdict
-from pgolf.config.build import build_model, build_quantizer, start_weights
+from pgolf.audit import Report, Verdict
+from pgolf.config.build import build_eval, build_quantizer
 from pgolf.data.prepare.cache import nothing_new
 from pgolf.data.prepare.hub import HubFolder
 from pgolf.errors import PgolfError
@@ -23,73 +21,17 @@ from pgolf.eval.plain import Plain
 from pgolf.nn.naming import named_tensors
 from pgolf.run.artifact import CAP_BYTES, pack
 from pgolf.run.auditing import records, scores, training
+from pgolf.run.auditing.rescore import rescore
 from pgolf.run.auditing.subject import Subject, open_subject
 from pgolf.run.finish import ARTIFACT
 from pgolf.slots import Window
-from pgolf.training.checkpoint import WEIGHTS, load_weights, save_weights
 from run_folders import records as records_below
 
 PASS, FAIL, NOT_CHECKED = Verdict.PASS, Verdict.FAIL, Verdict.NOT_CHECKED
-FAULTY = ["train.qat_below=0.9", "defects.qat_at_eval=true", "defects.qat_block_bits=3"]
-Runs = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def runs(tiny: list[str], workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    """Folders of finished runs of a tiny model, trained once per set of overrides."""
-    patch, root = pytest.MonkeyPatch(), tmp_path_factory.mktemp("runs")
-    patch.setenv("PGOLF_CACHE", str(workshop / "cache"))
-    known: dict[tuple[str, ...], Path] = {}
-
-    def trained(*overrides: str) -> Path:
-        if overrides not in known:
-            out = root / str(len(known))
-            assert train.main([*tiny, "train.val_every=0", *overrides, f"paths.out={out}"]) == 0
-            ((known[overrides], _),) = records_below(out)
-        return known[overrides]
-
-    yield trained
-    patch.undo()
-
-
-@pytest.fixture
-def run(runs: Runs, tmp_path: Path) -> Path:
-    """A copy of the clean run, to be changed."""
-    return copy_of(runs(), tmp_path)
-
-
-def copy_of(folder: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(folder, tmp_path / folder.name))
-
-
-def change(path: Path, **values: Any) -> None:
-    """Change fields of a record."""
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps(record | values))
-
-
-def change_config(folder: Path, section: str, **values: Any) -> None:
-    config = yaml.safe_load((folder / "config.yaml").read_text())
-    config[section] |= values
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-
-
-def failed(report: Report) -> list[str]:
-    return [check.name for check in report.failed]
-
-
-def named(report: Report, name: str) -> Check:
-    (check,) = (check for check in report if check.name == name)
-    return check
-
-
-def everything(folder: Path) -> Report:
-    """All rules except those of the model."""
-    subject = open_subject(folder)
-    return scores.score_checks(subject) + training.training_checks(subject) + records.record_checks(subject)
 
 
 def test_a_clean_run_passes_every_check(runs: Runs) -> None:
+    """With the score of a process of its own."""
     report = everything(runs())
     assert {check.verdict for check in report} == {PASS}, str(report)
     assert "difference +0.0e+00" in named(report, scores.ALONE).evidence
@@ -97,6 +39,7 @@ def test_a_clean_run_passes_every_check(runs: Runs) -> None:
     assert "left out by eval.max_targets=3000" in report.checks[2].evidence
 
 
+@pytest.mark.usefixtures("audited_here")
 def test_a_score_that_is_not_of_the_file(run: Path) -> None:
     record = json.loads((run / "result.json").read_text())
     better = {"val_bpb": record["val_bpb"] * 0.999, "val_nats": record["val_nats"] * 0.999}
@@ -106,6 +49,7 @@ def test_a_score_that_is_not_of_the_file(run: Path) -> None:
     assert str(better["val_bpb"]) in named(report, scores.ALONE).evidence
 
 
+@pytest.mark.usefixtures("audited_here")
 def test_a_file_of_other_weights(run: Path) -> None:
     subject = open_subject(run)
     with torch.no_grad():
@@ -147,128 +91,45 @@ def test_a_missing_log_is_not_checked(run: Path) -> None:
     assert records.one_number_check(open_subject(run)).verdict == NOT_CHECKED
 
 
-def test_fake_quantization_left_on(runs: Runs, tmp_path: Path) -> None:
-    report = everything(runs(*FAULTY))
-    assert failed(report) == [scores.FAKE_OFF]
-    assert "on, by defects.qat_at_eval" in report.failed[0].evidence
+@pytest.fixture(scope="module")
+def reports(runs: Runs) -> dict[str, Report]:
+    """Of a run with every option and of one with all defects at once, audited once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scores, "fresh_scores", lambda subject: rescore(subject.folder))
+        return {"on purpose": everything(runs(*ON_PURPOSE)), "faulty": everything(runs(*FAULTY))}
+
+
+def test_each_defect_fails_its_check_and_no_other(reports: dict[str, Report]) -> None:
+    """That one defect alone fails no other check is asked of the published stacks."""
+    assert failed(reports["faulty"]) == [
+        scores.FAKE_OFF,
+        scores.ESTIMATE,
+        training.OWNED,
+        training.MOVED,
+        training.AVERAGE,
+    ]
+    fake, _, owned, moved, average = reports["faulty"].failed
+    assert "on, by defects.qat_at_eval" in fake.evidence
+    assert "model.head.up.weight" in owned.evidence
+    assert "model.head.up.weight" in moved.evidence
+    assert "8 of 21 snapshots" in average.evidence  # of steps 4..24, those after a step from 16 on
+
+
+def test_a_run_with_every_option_and_no_defect_passes(reports: dict[str, Report]) -> None:
+    report = reports["on purpose"]
+    assert not report.failed, str(report)
+    assert "frozen by optim.frozen: model.head.up.weight" in named(report, training.OWNED).evidence
+    estimate = named(report, scores.ESTIMATE)
+    assert (estimate.verdict, "stands beside it" in estimate.evidence) == (PASS, True)
+
+
+def test_fake_quantization_that_the_configuration_hides(runs: Runs, tmp_path: Path) -> None:
     hidden = copy_of(runs(*FAULTY), tmp_path)
     change_config(hidden, "defects", qat_at_eval=False)
-    check = named(scores.score_checks(open_subject(hidden)), scores.FAKE_OFF)
+    subject = open_subject(hidden)
+    check = scores.fake_check(subject, rescore(hidden))
     assert check.verdict == FAIL
     assert "on, by the score itself" in check.evidence
-
-
-def test_fake_quantization_that_ended_with_training(runs: Runs) -> None:
-    assert not everything(runs("train.qat_below=0.9")).failed
-
-
-def test_weights_in_no_optimizer(runs: Runs) -> None:
-    untied = ("model/head=untied", "model.head.zero_up=false")
-    report = everything(runs(*untied, "defects.frozen=[model.head]"))
-    assert failed(report) == [training.OWNED, training.MOVED]
-    assert all("model.head.up.weight" in check.evidence for check in report.failed)
-    on_purpose = everything(runs(*untied, "optim.frozen=[model.head]"))
-    assert not on_purpose.failed
-    assert "frozen by optim.frozen: model.head.up.weight" in named(on_purpose, training.OWNED).evidence
-
-
-def test_a_record_that_hides_frozen_weights(runs: Runs, tmp_path: Path) -> None:
-    folder = copy_of(runs("optim.frozen=[model.gains]"), tmp_path)
-    record = json.loads((folder / "result.json").read_text())
-    change(folder / "result.json", **{"params.frozen": 0, "params.trained": record["params.total"]})
-    assert "the record has 0 frozen parameters" in training.training_checks(open_subject(folder)).failed[0].evidence
-
-
-def initial(subject: Subject) -> dict[str, torch.Tensor]:
-    model = build_model(subject.config.model)
-    start_weights(model, subject.config.model, subject.config.seed, torch.device("cpu"))
-    return {name: p.detach() for name, p in named_tensors(model).items()}
-
-
-@pytest.mark.parametrize("rounded", [False, True])
-def test_a_weight_that_never_moved(run: Path, *, rounded: bool) -> None:
-    subject = open_subject(run)
-    name, start = next((name, tensor) for name, tensor in initial(subject).items() if "q_proj.1" in name)
-    weights = load_weights(run, WEIGHTS) | {name: start.bfloat16().float() if rounded else start}
-    save_weights(run, WEIGHTS, weights)
-    check = training.moved_check(subject, training.Initial(subject))
-    assert check.verdict == FAIL
-    assert f"at their initial weights: {name}" in check.evidence
-
-
-def test_without_kept_weights_equal_floats_fail_and_equal_codes_are_not_checked(run: Path, runs: Runs) -> None:
-    shutil.rmtree(run / "checkpoint")
-    subject = open_subject(run)
-    assert training.moved_check(subject, training.Initial(subject)).verdict == PASS
-    coded = next(name for name, encoded in subject.encoded.items() if encoded.scheme == "int")
-    floats = next(name for name, encoded in subject.encoded.items() if encoded.scheme == "fp32")
-    for name, verdict in ((coded, NOT_CHECKED), (floats, FAIL)):
-        start = training.as_packed(subject, name, initial(subject)[name])
-        arrays = {**subject.encoded}
-        arrays[name] = build_quantizer(subject.config).encode(name, start)
-        check = training.moved_check(replace(subject, encoded=arrays), training.Initial(subject))
-        assert check.verdict == verdict
-        assert name in check.evidence
-    assert records.same_weights_check(subject).verdict == NOT_CHECKED
-
-
-SWA = ("optim/averaging=swa", "optim.averaging.start_step=4", "optim.averaging.interval_steps=1")
-ENDS_EARLY = ("optim/schedule=step_warmdown", "optim.schedule.start_step=4", "optim.schedule.warmdown_steps=12")
-
-
-def test_snapshots_at_learning_rate_zero(runs: Runs) -> None:
-    report = everything(runs(*SWA, *ENDS_EARLY, "defects.average_zero_lr=true"))
-    assert failed(report) == [training.AVERAGE]
-    assert "8 of 21 snapshots" in report.failed[0].evidence  # of steps 4..24, those after a step from 16 on
-    assert not everything(runs(*SWA, *ENDS_EARLY)).failed
-
-
-def test_a_learning_rate_that_is_zero_for_most_of_the_run(runs: Runs) -> None:
-    early = ("optim/schedule=step_warmdown", "optim.schedule.start_step=0", "optim.schedule.warmdown_steps=2")
-    report = training.training_checks(open_subject(runs(*early)))
-    assert failed(report) == [training.RATES]
-    assert "22 of 24 steps at learning rate zero" in report.failed[0].evidence
-
-
-def edit_events(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
-        if line["event"] == "train":
-            edit(line)
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def test_logged_rates_that_are_not_those_of_the_schedule(run: Path) -> None:
-    edit_events(run, lambda line: line.update(lr_scale=line["lr_scale"] * (0.5 if line["step"] == 24 else 1)))
-    check = named(training.training_checks(open_subject(run)), training.RATES)
-    assert check.verdict == FAIL
-    assert "at step 24, the schedule" in check.evidence
-
-
-def stopped_clock(line: dict[str, Any]) -> None:
-    """The clock stands while steps go on."""
-    line["elapsed_s"] = 0.5 if line["step"] < 24 else line["elapsed_s"]
-    line["step_ms"] = 30.0
-
-
-def other_end(line: dict[str, Any]) -> None:
-    line["step"] += 1 if line["step"] == 24 else 0
-
-
-@pytest.mark.parametrize(("edit", "evidence"), [(stopped_clock, "of the clock"), (other_end, "log ends at step 25")])
-def test_training_outside_the_clock(run: Path, edit: Callable[[dict[str, Any]], None], evidence: str) -> None:
-    edit_events(run, edit)
-    check = training.clock_check(open_subject(run))
-    assert check.verdict == FAIL
-    assert evidence in check.evidence
-
-
-def test_steps_that_are_longer_than_the_clock(run: Path) -> None:
-    record = json.loads((run / "result.json").read_text())
-    change(run / "result.json", step_ms_median=record["train_s"] * 1000 / 24 * 2.5)
-    check = training.clock_check(open_subject(run))
-    assert check.verdict == FAIL
-    assert "24 steps took" in check.evidence
 
 
 @pytest.mark.parametrize(("over", "verdict"), [(0, PASS), (1, FAIL)])
@@ -294,19 +155,14 @@ def test_an_evaluation_that_scores_its_tail_twice(run: Path, monkeypatch: pytest
     assert failed(report) == ["no target is scored twice", "the record has the targets and the mode of the plan"]
 
 
-def test_a_short_tail_is_left_out_only_by_name(runs: Runs) -> None:
-    report = scores.plan_checks(open_subject(runs("eval.drop_tail=true")))
+def test_a_short_tail_is_left_out_only_by_name(run: Path) -> None:
+    change_config(run, "eval", drop_tail=True)
+    subject = open_subject(run)
+    recorded = {"val_targets": 2976, "eval_mode": build_eval(subject.config).name}
+    report = scores.plan_checks(replace(subject, record={**subject.record, **recorded}))
     assert not report.failed
     assert "2,976 of" in report.checks[0].evidence
     assert "eval.max_targets=3000, eval.drop_tail=true" in report.checks[0].evidence
-
-
-def test_the_published_estimate_is_a_finding_only_where_it_is_the_claim(runs: Runs) -> None:
-    estimate = ("eval=plain_and_908", "eval.stride=8")
-    clean = named(scores.score_checks(open_subject(runs(*estimate))), scores.ESTIMATE)
-    assert (clean.verdict, "stands beside it" in clean.evidence) == (PASS, True)
-    faulty = everything(runs(*estimate, "defects.rope_bf16_frequencies=true"))
-    assert failed(faulty) == [scores.ESTIMATE]
 
 
 def test_defects_of_the_corpus(run: Path) -> None:
@@ -321,6 +177,7 @@ def test_defects_of_the_corpus(run: Path) -> None:
     assert len(scores.bytes_checks(replace(subject, corpus=replace(corpus, byte_table=table))).failed) >= 2
 
 
+@pytest.mark.usefixtures("audited_here")
 def test_what_needs_the_corpus_is_not_checked_without_it(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,6 +196,7 @@ def test_nothing_is_downloaded_for_a_run(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("audited_here")
 def test_weights_of_another_run_are_audited_there(runs: Runs, workshop: Path, tmp_path: Path) -> None:
     words = [f"train.from={runs()}", f"paths.out={tmp_path}", f"paths.cache={workshop / 'cache'}"]
     assert train.main(words) == 0

@@ -153,7 +153,9 @@ def test_the_file_alone_rebuilds_the_stack(done, label):
 
 
 @pytest.mark.parametrize("label", RUNS)
-def test_the_audit_flags_the_faults_of_the_published_run_and_nothing_else(done, label, workshop, monkeypatch):
+def test_the_audit_flags_the_faults_of_the_published_run_and_nothing_else(
+    done, label, workshop, monkeypatch, audited_here
+):
     monkeypatch.setenv("PGOLF_CACHE", str(workshop / "cache"))
     report = audit_run(done[label][0])
     assert [check.name for check in report.failed] == FLAGGED.get(label, []), str(report)

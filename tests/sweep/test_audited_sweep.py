@@ -1,12 +1,14 @@
 """`launch.audit=true`: every run of a sweep is audited, and a broken rule stands beside its score."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from audits_here import audit_here
 from pgolf import aggregate, train
 from pgolf.records.audits import AUDIT, broken_rules
 from pgolf.records.rows import collect
@@ -19,30 +21,37 @@ SMALL = ["train.steps=8", "train.val_every=0", "eval.max_targets=500", "model/he
 
 
 def test_a_sweep_audits_its_runs_and_the_table_names_broken_rules(
-    tiny: list[str], tmp_path: Path, main_of: MainOf
+    audited_sweep: Path, tmp_path: Path, main_of: MainOf
 ) -> None:
-    arms = "defects.frozen=[],[model.head]"
-    words = ["--multirun", *tiny, *SMALL, arms, "launch.audit=true", f"paths.out={tmp_path}"]
-    code, out, err = main_of(train, *words)
-    assert code == 0, out + err
-    rows = {row["params.frozen"]: row for row in collect(tmp_path / "adhoc").rows}
+    folder = Path(shutil.copytree(audited_sweep, tmp_path / "adhoc"))
+    rows = {row["params.frozen"]: row for row in collect(folder).rows}
     clean, frozen = rows.pop(0), *rows.values()
     assert clean["audit.broken"] == []
     assert [rule.split(":")[0] for rule in frozen["audit.broken"]] == ["training", "training"]
     texts = [caveat.text for g in group([clean, frozen]) for caveat in g.caveats if caveat.kind is CaveatKind.AUDIT]
     assert len(texts) == 1
     assert texts[0].startswith("audit of seed 1: training: every parameter has an optimizer")
-    code, out, _ = main_of(aggregate, str(tmp_path / "adhoc"))
+    code, _, _ = main_of(aggregate, str(folder))
     assert code == 0
-    assert (
-        "audit of seed 1: training: every parameter has an optimizer" in (tmp_path / "adhoc" / "table.md").read_text()
-    )
-    # A repeated run takes its audit along.
-    code, _, _ = main_of(train, *words, "launch.rerun=true")
-    assert code == 0
-    for folder, _ in records(tmp_path):
-        assert (folder / "earlier-1" / AUDIT).exists()
-        assert (folder / AUDIT).exists()
+    assert "audit of seed 1: training: every parameter has an optimizer" in (folder / "table.md").read_text()
+
+
+def test_the_audit_is_a_process_of_its_own_and_a_repeated_run_takes_it_along(
+    tiny: list[str], tmp_path: Path, main_of: MainOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*tiny, *SMALL, "launch.audit=true", f"paths.out={tmp_path}"]
+    code, out, err = main_of(train, *words)
+    assert code == 0, out + err
+    ((folder, _),) = records(tmp_path)
+    (found,) = json.loads((folder / AUDIT).read_text())
+    assert found["counts"]["fail"] == 0
+    assert found["counts"]["not checked"] == 1, "no run claims to respect document starts"
+    assert broken_rules(folder) == []
+    audit_here(monkeypatch)
+    code, out, err = main_of(train, *words, "launch.rerun=true")
+    assert code == 0, out + err
+    assert json.loads((folder / "earlier-1" / AUDIT).read_text()) == [found]
+    assert (folder / AUDIT).exists()
 
 
 def test_a_run_is_not_audited_by_default(tiny: list[str], tmp_path: Path, main_of: MainOf) -> None:

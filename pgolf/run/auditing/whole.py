@@ -18,6 +18,7 @@ from pgolf.run.auditing import records, scores, training
 from pgolf.run.auditing.subject import open_subject
 
 LENGTHS = (16, 128)  # tokens of the inputs of the model's checks
+REDRAWS = 2  # how often their second look redraws the weights
 DOCUMENTS = "documents"
 NO_CLAIM = Check(
     DOCUMENTS,
@@ -41,7 +42,7 @@ def model_checks(model: GPT) -> Report:
         return result
 
     lengths = sorted({min(length, model.dims.seq_len) for length in LENGTHS})
-    found = audit.model(logp, vocab_size=model.dims.vocab_size, model=model, lengths=lengths)
+    found = audit.model(logp, vocab_size=model.dims.vocab_size, model=model, lengths=lengths, redraws=REDRAWS)
     return Report((*(check for check in found if check.rule != DOCUMENTS), NO_CLAIM))
 
 
