@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pgolf.data.loaded import LoadedCorpus
-from pgolf.errors import PgolfError
 from pgolf.eval.score import Batching, Score, estimate, planned_windows, score
 from pgolf.machine.precision import autocast
 from pgolf.machine.ranks import Ranks
@@ -17,8 +15,6 @@ from pgolf.slots import EvalMode
 
 # Tokens per forward pass of an evaluation. The size is fixed, so that scores are repeatable bit for bit.
 BATCH_TOKENS = {"cpu": 4096, "cuda": 131_072}
-# Mean difference of states whose root mean square is one, by whether they were computed in bf16.
-TOLERANCE = {False: 1e-3, True: 3e-2}
 
 
 class Evaluation:
@@ -31,8 +27,7 @@ class Evaluation:
         self.mode, self.corpus, self.ranks, self.device, self.bf16 = mode, corpus, ranks, device, bf16
         self.reach: int | None = getattr(mode, "reach", None)
         self.batching = Batching(device, BATCH_TOKENS[device.type], ranks)
-        windows = planned_windows(self.mode, len(corpus.val_tokens) - 1)  # raises before training, not after
-        self.cut_short = next((w for w in windows if w.scored > w.start), None)
+        planned_windows(self.mode, len(corpus.val_tokens) - 1)  # raises before training, not after
         self.bytes_N1 = corpus.byte_table.bytes_per_target(corpus.val_tokens)
 
     def nll(self, model: GPT, fake: Fake | None) -> Callable[[Tensor, Tensor], Tensor]:
@@ -48,28 +43,9 @@ class Evaluation:
     def __call__(self, model: GPT, fake: Fake | None = None) -> Score:
         """The score of a model. fake: score it on fake-quantized weights (a defect of a published run)."""
         model.eval()
-        self.check_last_block(model)
         result = score(self.nll(model, fake), self.corpus.val_tokens, self.bytes_N1, self.mode, self.batching)
         model.train()
         return result
-
-    @torch.inference_mode()
-    def check_last_block(self, model: GPT) -> None:
-        """Compare one window with and without the shortcut of the last block. Raises PgolfError if they differ."""
-        window = self.cut_short
-        if window is None:
-            return
-        tokens = torch.from_numpy(self.corpus.val_tokens[window.start : window.stop].astype(np.int64))
-        ids, last = tokens[None].to(self.device), window.stop - window.scored
-        with autocast(self.device, self.bf16):
-            whole = model.hidden(ids, reach=self.reach)[:, -last:]
-            difference = float((model.hidden(ids, last=last, reach=self.reach) - whole).abs().mean())
-        if difference > TOLERANCE[self.bf16]:
-            raise PgolfError(
-                f"eval={self.mode.name}: the last block gives other states if it computes the scored positions only "
-                f"(mean difference {difference:.2g}). Use eval=plain, or a model.q_proj and a model.mlp that work "
-                "position by position"
-            )
 
     def extra(self, model: GPT, fake: Fake | None = None) -> dict[str, float]:
         """Further scores of the mode, `val_nats_<name>` and `val_bpb_<name>`: its published estimate, if it has one."""

@@ -57,14 +57,12 @@ class Pass:
         rotary: tuple[Tensor, Tensor],
         residual_BTD: Tensor | None = None,
         value_BTE: Tensor | None = None,
-        last: int | None = None,
         reach: int | None = None,
     ) -> Tensor:
         """x <- x + residual;  x <- a x + b x0;  x <- x + s Attention(c norm x);  x <- x + t MLP(c norm x).
 
         (a, b) is resid_mix, s attn_scale, t mlp_scale, and c norm_scale. Returns x [B, T, D].
-        last: return the last S positions only, [B, S, D]; the others are keys and values and need no more. reach: the
-        number of positions that a position attends to at most, its own included.
+        reach: the number of positions that a position attends to at most, its own included; None for no limit.
         """
         if residual_BTD is not None:
             x_BTD = x_BTD + residual_BTD.to(x_BTD.dtype)
@@ -72,11 +70,8 @@ class Pass:
         keep, first = gains.resid_mix.to(x_BTD.dtype)
         x_BTD = keep * x_BTD + first * x0_BTD
         normed = self.norm(x_BTD)
-        asking = normed
-        if last is not None and last < x_BTD.size(1):
-            x_BTD, asking = x_BTD[:, -last:], normed[:, -last:]
         attended = core.attention(
-            normed, core.q_proj(asking), rotary, value_BTE=value_BTE, exclude_self=self.exclude_self, reach=reach
+            normed, core.q_proj(normed), rotary, value_BTE=value_BTE, exclude_self=self.exclude_self, reach=reach
         )
         x_BTD = x_BTD + gains.attn_scale.to(x_BTD.dtype) * attended
         return x_BTD + gains.mlp_scale.to(x_BTD.dtype) * core.mlp(self.norm(x_BTD))

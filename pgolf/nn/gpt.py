@@ -88,11 +88,11 @@ class GPT(nn.Module):
             for i, gains in enumerate(self.gains)
         ]
 
-    def hidden(self, ids_BT: Tensor, *, last: int | None = None, reach: int | None = None) -> Tensor:
-        """Final normalised states [B, T, D]; with `last` those of the last S positions only, [B, S, D].
+    def hidden(self, ids_BT: Tensor, *, reach: int | None = None) -> Tensor:
+        """Final normalised states [B, T, D].
 
-        The last block then computes keys and values for all positions, and the rest for S. reach: the number of
-        positions that a position attends to at most, its own included, for inputs that are longer than a context.
+        reach: the number of positions that a position attends to at most, its own included, for inputs that are longer
+        than a context.
         """
         e = self.embedding(ids_BT)
         side_tensors: list[tuple[Any, Tensor]] = [(side, side(ids_BT)) for side in self.side_inputs.values()]
@@ -116,19 +116,15 @@ class GPT(nn.Module):
                 rotary=rotary,
                 residual_BTD=side_sum("residual", i),
                 value_BTE=side_sum("value", i),
-                last=last if i == self.dims.layers - 1 else None,
                 reach=reach,
             )
             for i, block in enumerate(self.passes())
         ]
-        x = self.depth(x0, blocks)
-        kept = ids_BT.size(1) if last is None else last
-        assert x.size(1) == kept, f"depth: {x.size(1)} positions, {kept} expected: it must return the last block's"
-        return rms_norm(x)
+        return rms_norm(self.depth(x0, blocks))
 
     def forward(self, ids_BT: Tensor, targets_BS: Tensor, reach: int | None = None) -> Tensor:
         """-log p of the last S targets in nats, fp32 [B, S].
 
         S = T in training. In evaluation S is smaller where only the end of a window is scored. reach: as in `hidden`.
         """
-        return self.head.nll(self.hidden(ids_BT, last=targets_BS.size(1), reach=reach), targets_BS)
+        return self.head.nll(self.hidden(ids_BT, reach=reach)[:, -targets_BS.size(1) :], targets_BS)

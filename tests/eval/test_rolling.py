@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgolf.config.build import build_evaluation
-from pgolf.errors import OptionError, PgolfError
+from pgolf.errors import OptionError
 from pgolf.eval.rolling import Rolling
 from pgolf.eval.score import Batching, score
 from pgolf.machine.ranks import Ranks
-from pgolf.nn.mlp.relu2 import Relu2
 from tiny import CPU, logp_of, random_ids, tiny_config, tiny_model
 
 QUICK = settings(max_examples=150, deadline=None, database=None)
@@ -97,23 +96,6 @@ def test_the_evaluation_passes_the_reach_on():
     expected = run(rolling(reach_share=0.875)).nats_per_target
     np.testing.assert_allclose(evaluation(MODEL).nats_per_target, expected, rtol=1e-6)
     assert abs(expected - run(rolling(reach_share=0.5)).nats_per_target).max() > 1e-3
-
-
-class MixesTime(Relu2):
-    """Causal, but not position by position."""
-
-    def forward(self, x_BTD):
-        return super().forward(x_BTD) + x_BTD.cumsum(1)
-
-
-@pytest.mark.parametrize("mode", [("eval=rolling", "eval.segment=2"), ("eval=sliding", "eval.stride=4")])
-def test_a_variant_that_the_shortcut_would_change_is_refused(mode):
-    config = tiny_config()
-    config.model.mlp["_target_"] = MixesTime
-    model = tiny_model(config)
-    assert evaluation_of("eval=plain")(model).targets == N - 1
-    with pytest.raises(PgolfError, match=r"if it computes the scored positions only .*Use eval=plain"):
-        evaluation_of(*mode)(model)
 
 
 def test_short_texts_are_one_ordinary_window():
