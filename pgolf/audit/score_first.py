@@ -1,5 +1,6 @@
 """Test-time training: no step may see a token before that token is scored."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -217,6 +218,8 @@ def _executed(evaluate: Callable[[Recorder], object], first: Recorder) -> Check:
     if first.length is None or not first.scores:
         reason = "take the text from `recorder.tokens` and give the scores to `recorder.scored`"
         return Check(RULE, EXECUTED, Verdict.NOT_CHECKED, reason, LIMIT_EXECUTED)
+    if odd := [position for position, nats in first.scores.items() if not math.isfinite(nats)]:
+        return Check(RULE, EXECUTED, Verdict.NOT_CHECKED, f"the score of token {odd[0]} is not finite", LIMIT_EXECUTED)
     noise = _difference(first.scores, _run(evaluate, None).scores, first.length)[0]
     spread = max(first.scores.values()) - min(first.scores.values())
     if noise > 1e-3 * max(spread, 1e-3):

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pgolf.audit.weights import rounded
 
-NARROW = (torch.bfloat16, torch.float16)
+NARROW = (torch.bfloat16, torch.float16, torch.float32)
 ROUNDING_DRAWS = 4  # how often the weights are rounded at random
 ROUNDING_SAFETY = 8.0  # times the largest change that such a rounding makes
 WITHOUT_WEIGHTS = 64.0  # roundings in a row, where no weights are known

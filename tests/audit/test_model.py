@@ -251,6 +251,7 @@ def test_the_tolerance_follows_the_arithmetic():
     assert precision_of(values) == torch.float32
     assert precision_of(values.bfloat16().float()) == torch.bfloat16
     assert precision_of(values.half().double()) == torch.float16
+    assert precision_of(values.double()) == torch.float32
 
 
 def test_the_largest_change_knows_infinities():

@@ -194,3 +194,15 @@ def test_wrong_calls_are_named(call, message):
         audit.score_first(call)
     with pytest.raises(OptionError, match="evaluate: cannot be 3; pass a function"):
         audit.score_first(3)
+
+
+def test_a_score_that_is_not_a_number_hides_nothing():
+    """NaN differs from every repetition, so an evaluation with NaN would have infinite noise."""
+    inner = Evaluation(early=True, declare="lie")
+
+    def evaluate(recorder):
+        inner(recorder)
+        recorder.scored([0], torch.tensor([torch.nan]))
+
+    (check,) = [c for c in audit.score_first(evaluate).checks if c.name == EXECUTED]
+    assert (check.verdict, check.evidence) == (Verdict.NOT_CHECKED, "the score of token 0 is not finite")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from audits_here import ON_PURPOSE, Runs, change, copy_of, failed, named
+from audits_here import ON_PURPOSE, Runs, change, change_config, copy_of, failed, named
 from pgolf.audit import Verdict
 from pgolf.config.build import build_model, build_quantizer, start_weights
 from pgolf.nn.naming import named_tensors
@@ -110,3 +110,15 @@ def test_steps_that_are_longer_than_the_clock(run: Path) -> None:
     check = training.clock_check(open_subject(run))
     assert check.verdict == FAIL
     assert "24 steps took" in check.evidence
+
+
+def test_a_configuration_of_a_larger_model_allocates_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change(run / "result.json", steps=float(json.loads((run / "result.json").read_text())["steps"]))
+    change_config(run, "model", width=1 << 15, heads=1 << 8, kv_heads=1)
+    monkeypatch.setattr(training, "start_weights", lambda *_: pytest.fail("it would draw the weights"))
+    monkeypatch.setattr(records, "initialise", lambda *_: pytest.fail("it would allocate the weights"))
+    subject = open_subject(run)
+    assert subject.record["steps"] == 24
+    check = training.moved_check(subject, training.Initial(subject))
+    assert check.evidence == "config.yaml describes another model than the packed file"
+    assert records.same_weights_check(subject).verdict == Verdict.FAIL

@@ -98,11 +98,10 @@ def same_weights_check(subject: Subject) -> Check:
     except PgolfError as error:
         return Check(RULE, SAME_WEIGHTS, Verdict.NOT_CHECKED, " ".join(str(error).split()), limits)
     model = build_model(subject.config.model)
-    initialise(model, 0, torch.device("cpu"))
-    tensors = named_tensors(model)
     whole, partly = shapes_and_types(live), shapes_and_types(average)
-    if whole != shapes_and_types(tensors) or not partly.items() <= whole.items():
+    if whole != shapes_and_types(named_tensors(model)) or not partly.items() <= whole.items():
         return Check(RULE, SAME_WEIGHTS, Verdict.FAIL, f"{WEIGHTS} is not of the model of the run", limits)
+    initialise(model, 0, torch.device("cpu"))  # of the size of the file, not of whatever config.yaml says
     load_average(model, {**live, **average})
     try:
         other = differing(encode_state(model, build_quantizer(subject.config)), subject.encoded)

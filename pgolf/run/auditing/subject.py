@@ -63,6 +63,7 @@ def open_subject(folder: Path, cache: str | None = None) -> Subject:
     if record is None or record["status"] != "ok":
         state = "it has no record" if record is None else f"its status is {record['status']}"
         raise ConfigError(f"{folder}: is not a finished run, {state}. Only a finished run can be audited")
+    record = {**record, "steps": int(record["steps"])}  # a stranger's JSON may have 8.0
     saved, path = read_saved(folder, cache), folder / ARTIFACT
     artifact = unpack(path, torch.device("cpu"))
     events, problems = read_metrics(folder)

@@ -104,6 +104,9 @@ def owned_check(subject: Subject, initial: Initial) -> Check:
 
 def moved_check(subject: Subject, initial: Initial) -> Check:
     """Whether the trained weights differ from the initial ones, tensor by tensor."""
+    ours, packed = (named_tensors(m) for m in (build_model(subject.config.model), subject.artifact.model))
+    if {name: p.shape for name, p in ours.items()} != {name: p.shape for name, p in packed.items()}:
+        return Check(RULE, MOVED, Verdict.FAIL, "config.yaml describes another model than the packed file")
     before = initial.tensors()
     try:
         after, source = load_weights(subject.folder, WEIGHTS), WEIGHTS
