@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import yaml
 
-from pgolf.quant.container import MAGIC, PREFIX, VERSION
+from pgolf.quant.container import MAGIC, PLAIN, PREFIX
 from pgolf.training.checkpoint import MAGIC as STATE_MAGIC
 from pgolf.training.checkpoint import state_bytes
 
@@ -222,7 +222,7 @@ def artifact_damage(marker: str) -> Damage:
         text = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
             "utf-8", errors="surrogatepass"
         )
-        return PREFIX.pack(MAGIC, VERSION, len(text), hashlib.sha256(text).digest()[:16]) + text + packed
+        return PREFIX.pack(MAGIC, PLAIN, len(text), hashlib.sha256(text).digest()[:16]) + text + packed
 
     return damage
 

@@ -67,6 +67,8 @@ def command(arguments: list[str]) -> int:
         if not args.json:
             text = line_of(each, args.path) if is_sweep else str(each.report)
             print(*map(one_line, text.split("\n")), sep="\n", flush=True)
+    if not found:
+        raise ConfigError(f"{args.path}: its plan has no runs. Audit a run folder, or the folder of another sweep")
     if args.json:
         print(json.dumps([each.to_dict() for each in found], indent=1, allow_nan=False))
     if all(each.report is None for each in found):

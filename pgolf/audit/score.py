@@ -163,7 +163,10 @@ def _pieces(tokenizer: Any, count: Callable[[list[int]], np.ndarray], size: int 
     anchors = [ids[-1] for text in ANCHORS if (ids := _ids(tokenizer, text))]
     for index in range(size or 0):
         for anchor in anchors:
-            content = tokenizer.decode([anchor, index])
+            try:
+                content = tokenizer.decode([anchor, index])
+            except (IndexError, KeyError, ValueError):  # a table that is padded beyond the pieces of the tokenizer
+                break
             if not content or REPLACEMENT in content or not _survives(tokenizer, content, [anchor, index]):
                 continue
             yield _Text(f"piece {index}", [anchor, index], content, count([anchor, index]))

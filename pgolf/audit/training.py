@@ -127,7 +127,9 @@ def _hooks(trainable: Iterable[nn.Parameter], owners: Sequence[Any], seen: _Seen
             seen.graded.add(key)
 
     def stepping(optimizer: Any, *_: object) -> None:
-        seen.rates.append(max((abs(float(group.get("lr", 1.0))) for group in optimizer.param_groups), default=0.0))
+        # An optimizer that chooses its own rate, such as Adafactor, has none or None in its groups.
+        given = (1.0 if (lr := group.get("lr", 1.0)) is None else lr for group in optimizer.param_groups)
+        seen.rates.append(max((abs(float(lr)) for lr in given), default=0.0))
         for parameter in (p for group in optimizer.param_groups for p in group["params"] if p.grad is not None):
             graded(parameter.grad, id(parameter))
 

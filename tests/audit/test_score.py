@@ -152,6 +152,8 @@ def test_any_tokenizer_and_a_table_by_id() -> None:
     wrong[0xC3] = 2
     whole, *_ = byte_table(wrong, Characters(), TEXTS)
     assert "(id 195, " in whole.evidence  # the first byte of a character and the rest of it
+    padded = byte_table(np.ones(300, np.int64), Characters(), TEXTS)
+    assert not padded.failed, "ids beyond the pieces of the tokenizer"
     sized = byte_table(lambda ids, previous: np.ones_like(ids), Characters(), TEXTS, start=0)
     assert [check.verdict for check in sized] == [Verdict.PASS, Verdict.PASS, Verdict.NOT_CHECKED]
 

@@ -178,6 +178,22 @@ def test_a_warm_up_from_zero_is_not_blamed():
     assert "zero in 1 of 4 steps (25%)" in str(report)
 
 
+def test_a_rate_of_none_is_the_optimizers_own():
+    """Adafactor chooses its rate itself."""
+    model = SmallGPT()
+    optimizer = adam(model.parameters())
+    optimizer.register_step_pre_hook(lambda *_: optimizer.param_groups[0].update(lr=1e-3))
+    rates = [None, 1e-3]
+
+    def step():
+        optimizer.param_groups[0]["lr"] = rates[0]
+        optimizer.zero_grad()
+        model(torch.zeros(1, 4).long()).sum().backward()
+        optimizer.step()
+
+    assert RATE not in found(audit.training(model, optimizer, step))
+
+
 def test_an_optimizer_that_is_never_called_is_found():
     model = SmallGPT()
     report = audit.training(model, adam(model.parameters()), lambda: model(torch.zeros(1, 4).long()).sum().backward())

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from pgolf.audit import __main__ as audit_command
+from pgolf.records.plan import PLAN_SCHEMA
 from pgolf.run.auditing import rescore
 from pgolf.run.auditing.whole import OF_A_RUN
 from run_folders import records
@@ -76,12 +77,15 @@ def test_what_cannot_be_audited_is_refused_in_one_line(
 ) -> None:
     (tmp_path / "text.pgolf").write_text("no model")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "planless").mkdir()
+    (tmp_path / "planless" / "sweep.json").write_text(json.dumps({"schema_version": PLAN_SCHEMA, "sweeps": []}))
     run = Path(shutil.copytree(runs[0], tmp_path / runs[0].name))
     (run / "result.json").unlink()
     for path, message in (
         (tmp_path / "gone", "is neither a run folder (result.json), a packed file nor a study's folder (sweep.json)"),
         (tmp_path / "empty", "is neither a run folder"),
         (tmp_path / "text.pgolf", "is not a pgolf artifact"),
+        (tmp_path / "planless", "its plan has no runs"),
         (run, "is not a finished run, it has no record"),
     ):
         code, out, err = main_of(audit_command, str(path))
