@@ -1,4 +1,4 @@
-"""Halves the time of a composition by Hydra 1.3, with the same result (tests/config/test_quick_hydra.py compares both).
+"""Makes compositions by Hydra 1.3 a quarter shorter, with the same result: tests/config/test_quick_hydra.py compares.
 
 A composition reads about thirty files. Hydra parses each anew every time, and for each builds a table of all choices
 that only interpolations in a defaults list need.
@@ -7,20 +7,27 @@ that only interpolations in a defaults list need.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partialmethod
 from typing import Any
 
 from hydra._internal import defaults_list
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra.plugins.config_source import ConfigResult
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
-hydras_load = FileConfigSource.load_config
 hydras_choices = defaults_list._create_interpolation_map
 _parsed: dict[tuple[str, int, int], tuple[Any, dict[str, Any]]] = {}
 NO_CHOICES = OmegaConf.create()
 
 
-def _load_once(source: FileConfigSource, config_path: str) -> ConfigResult:
+def file_source() -> type[ConfigSource]:
+    """Hydra's class for YAML files. An import may give another one: Hydra executes the modules of its plugins again."""
+    Plugins.instance()  # registers the class
+    return SourcesRegistry.instance().resolve("file")
+
+
+def _load_once(source: Any, config_path: str, hydras_load: Callable[[Any, str], ConfigResult]) -> ConfigResult:
     """The content of a YAML file, which is parsed again only if its modification time or size has changed."""
     path = os.path.realpath(os.path.join(source.path, source._normalize_file_name(config_path)))
     try:
@@ -49,15 +56,17 @@ def _choices_if_needed(overrides: Any, defaults: Any, self_added: bool) -> DictC
 @contextmanager
 def quick_hydra() -> Iterator[None]:
     """A context in which Hydra composes faster. It changes Hydra in this process and restores it at the end."""
+    source = file_source()
+    load_once = partialmethod(_load_once, hydras_load=source.load_config)
     with (
-        _replaced(FileConfigSource, "load_config", _load_once),
+        _replaced(source, "load_config", load_once),
         _replaced(defaults_list, "_create_interpolation_map", _choices_if_needed),
     ):
         yield
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
+def _replaced(owner: Any, name: str, function: Any) -> Iterator[None]:
     before = getattr(owner, name)
     setattr(owner, name, function)
     try:

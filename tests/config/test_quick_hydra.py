@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra._internal import defaults_list
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from pgolf.config.compose import CONFIG_NAME
 from pgolf.config.folders import conf_dir
-from pgolf.config.quick_hydra import hydras_choices, hydras_load, quick_hydra
+from pgolf.config.quick_hydra import file_source, hydras_choices, quick_hydra
 from pgolf.config.resolvers import register
 
 LINES = [
@@ -31,11 +30,13 @@ def composed(folder: Path, name: str, line: list[str]) -> DictConfig:
 @pytest.mark.parametrize("line", LINES, ids=" ".join)
 def test_the_same_configuration(line: list[str]) -> None:
     register()
+    hydras_load = file_source().load_config
     expected = OmegaConf.to_container(composed(conf_dir(), CONFIG_NAME, line))
     for _ in range(2):  # the second time from memory
         with quick_hydra():
+            assert file_source().load_config is not hydras_load
             assert OmegaConf.to_container(composed(conf_dir(), CONFIG_NAME, line)) == expected
-    assert FileConfigSource.load_config is hydras_load
+    assert file_source().load_config is hydras_load
     assert defaults_list._create_interpolation_map is hydras_choices
 
 
