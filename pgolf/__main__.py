@@ -3,22 +3,9 @@
 import runpy
 import sys
 
-from pgolf.command import REFUSED, one_line, shortened
+from pgolf.command import COMMANDS, REFUSED, one_line, shortened
 from pgolf.errors import suggest
 
-COMMANDS = (
-    "train",
-    "status",
-    "aggregate",
-    "report",
-    "compare",
-    "rerun",
-    "params",
-    "bench",
-    "evaluate",
-    "audit",
-    "data",
-)
 USAGE = f"usage: pgolf {{{','.join(COMMANDS)}}} ...   (each is also `python -m pgolf.COMMAND`)"
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pgolf.command import OK, Parser, place, run
-from pgolf.machine.one_line import clean
+from pgolf.machine.clean_text import clean
 from pgolf.pages.aggregation import FILES, WIDE, aggregate, output_path, write_tables
 from pgolf.pages.formats import show
 from pgolf.pages.options import add_comparison_options, fraction, not_negative, settings_of

@@ -14,6 +14,20 @@ from pgolf.machine.files import describe_os_error
 from pgolf.machine.interrupts import INTERRUPTED, interruptible
 
 OK, FAILED, REFUSED = 0, 1, 2
+# What `pgolf COMMAND` starts: a file of that name in the package, or __main__ of a folder.
+COMMANDS = (
+    "train",
+    "status",
+    "aggregate",
+    "report",
+    "compare",
+    "rerun",
+    "params",
+    "bench",
+    "evaluate",
+    "audit",
+    "data",
+)
 LONGEST_WORD = 16_384  # characters of one argument
 LONGEST_LINE = 1_000  # characters of one line of a message
 SHOWN = 60  # characters of an argument in a message about it

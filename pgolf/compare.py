@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pgolf.command import Parser, place, run
-from pgolf.machine.one_line import clean
+from pgolf.machine.clean_text import clean
 from pgolf.records.kinds import is_number
 from pgolf.records.rows import finite
 from pgolf.tables.differences import Absence, Differences, Pair, Side, differences, read_side

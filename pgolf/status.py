@@ -17,9 +17,9 @@ from rich.text import Text
 
 from pgolf.command import FAILED, OK, Parser, run, tell
 from pgolf.errors import ConfigError, DamagedFile, PgolfError
+from pgolf.machine.clean_text import clean
 from pgolf.machine.files import open_regular
 from pgolf.machine.locks import acquire
-from pgolf.machine.one_line import clean
 from pgolf.records.metrics import event_of
 from pgolf.records.plan import PLAN, PlannedRun, Sweep, planned_runs, read_plan
 from pgolf.records.record import LOCK, METRICS, STATE, read_record

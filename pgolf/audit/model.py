@@ -28,7 +28,7 @@ LIMITS = {
     "one": RANDOM_INPUTS,
     "all": RANDOM_INPUTS,
     "gradient": "embedding lookups only; hashes of ids and comparisons of ids have no gradient",
-    "documents": "random inputs of up to three documents; a start that is no token of the input cannot be seen",
+    "documents": "random inputs of up to three documents; a start that is not a token of the input cannot be seen",
     "sums": "the inputs of the other checks only",
     "target": f"{RANDOM_INPUTS}; a target that reaches the function another way is not seen",
     "rows": f"batches of {state.ROWS} rows",

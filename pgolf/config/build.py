@@ -163,10 +163,12 @@ def trainable_by_role(model: nn.Module, config: Config) -> dict[Role, list[str]]
     return names_by_role(model, frozen_by(model, config), config.optim.role_of)
 
 
-def make_optimizer(optim: OptimConfig, role: Role, tensors: Sequence[Tensor], ranks: Ranks) -> torch.optim.Optimizer:
-    """The optimizer of a role over its tensors. Raises ConfigError."""
+def make_optimizer(
+    role: str, node: Mapping[str, Any], tensors: Sequence[Tensor], ranks: Ranks
+) -> torch.optim.Optimizer:
+    """The optimizer of a role over its tensors. node: `optim.roles.ROLE`. Raises ConfigError."""
     leave_compiler_unimported()
-    optimizer: torch.optim.Optimizer = make(f"optim.roles.{role}", getattr(optim.roles, role), tensors, ranks)
+    optimizer: torch.optim.Optimizer = make(f"optim.roles.{role}", node, tensors, ranks)
     return optimizer
 
 
@@ -183,7 +185,8 @@ def build_optimizers(model: nn.Module, config: Config, ranks: Ranks) -> Optimize
     for name in frozen:
         tensors[name].requires_grad_(config.defects.keep_frozen_gradients)
     optimizers = {
-        role: make_optimizer(optim, role, [tensors[name] for name in names], ranks) for role, names in groups.items()
+        role: make_optimizer(role, getattr(optim.roles, role), [tensors[name] for name in names], ranks)
+        for role, names in groups.items()
     }
     return OptimizersByRole(optimizers, groups, frozen)
 
@@ -197,7 +200,8 @@ def check_optimizer_settings(optim: OptimConfig, shapes: Mapping[Role, Sequence[
     for role in ROLES:
         dims = {len(shape) for shape in shapes.get(role, [])} or {2}
         try:
-            make_optimizer(optim, role, [torch.zeros([2] * n, requires_grad=True) for n in sorted(dims)], Ranks())
+            stand_ins = [torch.zeros([2] * n, requires_grad=True) for n in sorted(dims)]
+            make_optimizer(role, getattr(optim.roles, role), stand_ins, Ranks())
         except ConfigError as error:
             problems += error.problems
         except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_iter
 
-from pgolf.config.build import build_averaging, build_model, make
+from pgolf.config.build import build_averaging, build_model, make_optimizer
 from pgolf.config.schema import Config, ModelConfig, OptimConfig
 from pgolf.machine.ranks import Ranks
 from pgolf.nn.naming import named_tensors
@@ -27,7 +27,7 @@ def state_per_weight(role: str, node: Mapping[str, Any], ndim: int) -> int:
     ndim: the number of dimensions of that tensor. Raises ConfigError.
     """
     p = nn.Parameter(torch.zeros([4] * ndim))
-    optimizer = make(f"optim.roles.{role}", node, [p], Ranks())
+    optimizer = make_optimizer(role, node, [p], Ranks())
     p.grad = torch.ones_like(p)
     optimizer.step()
     states = (value for value in optimizer.state[p].values() if isinstance(value, Tensor) and value.shape == p.shape)

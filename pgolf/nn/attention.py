@@ -77,29 +77,28 @@ class Attention(nn.Module):
     def forward(
         self,
         x_BTD: Tensor,
-        q_BSD: Tensor,
+        q_BTD: Tensor,
         rotary: tuple[Tensor, Tensor],
         *,
         value_BTE: Tensor | None = None,
         exclude_self: bool = False,
         reach: int | None = None,
     ) -> Tensor:
-        """Output [B, S, D] for normed inputs x [B, T, D] and the queries q [B, S, D] of their last S positions.
+        """Output [B, T, D] for normed inputs x [B, T, D] and queries q [B, T, D].
 
         rotary: cos and sin [T, rotary_dims / 2]. value_BTE [B, T, G*K] is added to the values. exclude_self: apply
         `without_self` to the output of every head. reach: as in `causal_attention`.
         """
         batch, time, width = x_BTD.shape
-        queries = q_BSD.size(1)
-        q = q_BSD.view(batch, queries, self.heads, self.head_dim)
+        q = q_BTD.view(batch, time, self.heads, self.head_dim)
         k = self.k(x_BTD).view(batch, time, self.kv_heads, self.head_dim)
         v_BTE = self.v(x_BTD)
         if value_BTE is not None:
             v_BTE = v_BTE + value_BTE.to(v_BTE.dtype)
         v = v_BTE.view(batch, time, self.kv_heads, self.head_dim).transpose(1, 2)
-        q = rotate(rms_norm(q), *(angle[-queries:] for angle in rotary)) * self.q_gain.to(q.dtype)[:, None]
+        q = rotate(rms_norm(q), *rotary) * self.q_gain.to(q.dtype)[:, None]
         k = rotate(rms_norm(k), *rotary)
         y = causal_attention(q.transpose(1, 2), k.transpose(1, 2), v, reach)
         if exclude_self:
-            y = without_self(y, v[:, :, -queries:])
-        return self.out(y.transpose(1, 2).reshape(batch, queries, width))
+            y = without_self(y, v)
+        return self.out(y.transpose(1, 2).reshape(batch, time, width))

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pgolf.machine.one_line import clean
+from pgolf.machine.clean_text import clean
 from pgolf.pages.sections import Scoring, comparable_nats, notes, score_titles, scoring
 from pgolf.tables.stats import TTest
 from pgolf.tables.table import ArmRow, FamilyTable, Tables

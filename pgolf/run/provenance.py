@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pgolf.command import COMMANDS
 from pgolf.config.identity import SHORT, decisive
 from pgolf.config.schema import Config, plain_config
 from pgolf.machine.limits import cpu_limit, memory_limit
@@ -22,21 +23,8 @@ LIBRARIES = ("torch", "numpy", "sentencepiece", "zstandard", "hydra-core")
 # `from pgolf.x import y, z`, also over several lines. Parsing the files takes fifty times as long.
 IMPORT = re.compile(r"^[ \t]*from (pgolf[\w.]*) import (\([^)]*\)|[^\n#]*)", re.MULTILINE)
 WORKER = "sweep/worker.py"
-# Commands, whose source files do not affect a result.
-OTHERS = (
-    "train",
-    "__main__",
-    "status",
-    "aggregate",
-    "report",
-    "compare",
-    "rerun",
-    "params",
-    "bench",
-    "evaluate",
-    "audit/__main__",
-    "data/__main__",
-)
+# Where a command may lie. The source files that only commands import do not affect a result.
+OTHERS = ("__main__.py", *(file for name in COMMANDS for file in (f"{name}.py", f"{name}/__main__.py")))
 
 
 def imported_files(start: Iterable[str]) -> set[str]:
@@ -80,7 +68,7 @@ def loaded_code() -> list[str]:
     }
     loaded = {f.relative_to(PACKAGE).as_posix() for f in files if f.is_relative_to(PACKAGE) and f.suffix == ".py"}
     workers = imported_files([WORKER])
-    return sorted((loaded | {WORKER}) - (imported_files(f"{name}.py" for name in OTHERS) - workers))
+    return sorted((loaded | {WORKER}) - (imported_files(OTHERS) - workers))
 
 
 CodeHashes = Mapping[str, tuple[str, int]]

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from made_records import describe, plan, put, record
-from pgolf.machine.one_line import clean
+from pgolf.machine.clean_text import clean
 from pgolf.pages.aggregation import StudyResults, aggregate
 from pgolf.pages.figures.export import svg
 from pgolf.pages.figures.gallery import Exhibit, gallery

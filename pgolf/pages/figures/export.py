@@ -9,8 +9,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from pgolf.errors import PgolfError
+from pgolf.machine.clean_text import clean
 from pgolf.machine.files import unwritten, write_whole
-from pgolf.machine.one_line import clean
 from pgolf.pages.figures.style import INK, VARIABLES, quiet
 
 STYLE = "width: 100%; max-width: 30rem; stroke-linejoin: round; stroke-linecap: butt"

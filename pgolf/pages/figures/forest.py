@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pgolf.machine.one_line import clean
+from pgolf.machine.clean_text import clean
 from pgolf.pages.figures.numbers import Effect, off_scale
 from pgolf.pages.figures.style import FONT, INK, MUTED, RULE, SHADE, WIDTH, Looks, axes, blank, width_of, write, x_title
 

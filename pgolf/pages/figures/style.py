@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from matplotlib.textpath import TextToPath
 from matplotlib.transforms import Affine2D, Transform
 
-from pgolf.machine.one_line import clean
+from pgolf.machine.clean_text import clean
 from pgolf.pages.figures.numbers import Key
 
 WIDTH = 420.0  # of every picture: one column on a desktop, the whole width of a phone

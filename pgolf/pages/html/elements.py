@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from pgolf.machine.one_line import clean
+from pgolf.machine.clean_text import clean
 from pgolf.tables.text import Grid
 
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")

@@ -119,7 +119,7 @@ def moved_check(subject: Subject, initial: Initial) -> Check:
         before = {name: as_packed(subject, name, tensor) for name, tensor in before.items()}
     still = {name for name in before if unmoved(before[name], after[name])}
     unintended = still - initial.on_purpose
-    # A rounded value may stay the same although its weight moved: equal codes are no proof.
+    # A rounded value may stay the same although its weight moved: equal codes do not prove that it stayed.
     unsure = {n for n in unintended if coarse and subject.encoded[n].scheme in ROUNDED} - initial.by_defect
     evidence = f"{len(before) - len(still)} of {len(before)} tensors moved, by {source}"
     problems = []
