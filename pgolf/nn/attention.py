@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pgolf.nn.primitives import Linear, rms_norm, rotate
+from pgolf.nn.primitives import Linear, normed_rotation
 from pgolf.slots import Dims
 
 QUERY_BLOCK = 64  # queries that share a strip of keys; the fastest of 32, 64, 128 and 256 on a CPU with a reach of 256
@@ -96,8 +96,8 @@ class Attention(nn.Module):
         if value_BTE is not None:
             v_BTE = v_BTE + value_BTE.to(v_BTE.dtype)
         v = v_BTE.view(batch, time, self.kv_heads, self.head_dim).transpose(1, 2)
-        q = rotate(rms_norm(q), *rotary) * self.q_gain.to(q.dtype)[:, None]
-        k = rotate(rms_norm(k), *rotary)
+        q = normed_rotation(q, rotary, self.q_gain)
+        k = normed_rotation(k, rotary)
         y = causal_attention(q.transpose(1, 2), k.transpose(1, 2), v, reach)
         if exclude_self:
             y = without_self(y, v)

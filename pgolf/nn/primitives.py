@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pgolf.errors import require
+from pgolf.nn.fused import NormedRotation, RmsNorm, SoftcapNll, SquaredRelu, use_fused
 
 
 def draw(weight: Tensor, init: Callable[..., Tensor], **options: float) -> None:
@@ -55,12 +56,26 @@ class Table(nn.Embedding):
 
 def rms_norm(x: Tensor) -> Tensor:
     """x / sqrt(mean(x^2) + eps) over the last dimension, without a learned gain; eps is the epsilon of x's type."""
-    return F.rms_norm(x, (x.size(-1),))
+    return RmsNorm.apply(x) if use_fused(x) else F.rms_norm(x, (x.size(-1),))
+
+
+def squared_relu(x: Tensor) -> Tensor:
+    """max(x, 0)^2."""
+    return SquaredRelu.apply(x) if use_fused(x) else x.relu().square()
 
 
 def softcap(z: Tensor, cap: float) -> Tensor:
     """Logits in (-cap, cap), fp32: cap * tanh(z / cap)."""
     return cap * torch.tanh(z.float() / cap)
+
+
+def softcap_nll(z_BTV: Tensor, y_BT: Tensor, cap: float) -> Tensor:
+    """-log softmax(softcap(z)) at the targets y [B, T]; [B, T] in fp32, or in fp64 where fused."""
+    if use_fused(z_BTV):
+        nll_N: Tensor = SoftcapNll.apply(z_BTV.flatten(0, -2), y_BT.flatten(), cap)
+    else:
+        nll_N = F.cross_entropy(softcap(z_BTV, cap).flatten(0, -2), y_BT.flatten(), reduction="none")
+    return nll_N.view_as(y_BT)
 
 
 def rotary_angles(
@@ -87,6 +102,14 @@ def rotate(x_BTHK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     x1, x2 = x1.to(cos.dtype), x2.to(cos.dtype)
     cos, sin = cos[:, None, :], sin[:, None, :]
     return torch.cat(((x1 * cos + x2 * sin).type_as(rest), (x2 * cos - x1 * sin).type_as(rest), rest), dim=-1)
+
+
+def normed_rotation(x_BTHK: Tensor, rotary: tuple[Tensor, Tensor], gain_H: Tensor | None = None) -> Tensor:
+    """rotate(rms_norm(x)) of every head [B, T, H, K], times a gain per head [H] if given. rotary: cos and sin."""
+    if use_fused(x_BTHK) and rotary[0].dtype == x_BTHK.dtype:
+        return NormedRotation.apply(x_BTHK, *rotary, gain_H)
+    y_BTHK = rotate(rms_norm(x_BTHK), *rotary)
+    return y_BTHK if gain_H is None else y_BTHK * gain_H.to(y_BTHK.dtype)[:, None]
 
 
 def previous_ids(ids_BT: Tensor, first: int) -> Tensor:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pgolf.errors import require
-from pgolf.nn.primitives import Linear, softcap
+from pgolf.nn.primitives import Linear, softcap, softcap_nll
 from pgolf.slots import Dims
 
 
@@ -23,8 +23,7 @@ class LogitHead(nn.Module):
         return F.log_softmax(softcap(self.scores(x_BTD), self.cap), dim=-1)
 
     def nll(self, x_BTD: Tensor, y_BT: Tensor) -> Tensor:
-        logits = softcap(self.scores(x_BTD), self.cap)
-        return F.cross_entropy(logits.flatten(0, -2), y_BT.flatten(), reduction="none").view_as(y_BT)
+        return softcap_nll(self.scores(x_BTD), y_BT, self.cap)
 
 
 class LowRankExperts(nn.Module):

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from pgolf.nn.primitives import Linear
+from pgolf.nn.primitives import Linear, squared_relu
 from pgolf.slots import Dims
 
 
@@ -15,4 +15,4 @@ class Relu2(nn.Module):
         self.proj = Linear(dims.mlp_hidden, dims.width, zero=True, closes_branch=True)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        return self.proj(self.fc(x_BTD).relu().square())
+        return self.proj(squared_relu(self.fc(x_BTD)))
