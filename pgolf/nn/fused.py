@@ -13,6 +13,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 ROWS = 128  # rows of logits that are worked on together, so that they stay in the cache of a core
+MOST_PARTS = 32  # a micro-batch of more rows than ROWS * MOST_PARTS has larger parts
 
 
 def use_fused(x: Tensor) -> bool:
@@ -108,8 +109,9 @@ class SoftcapNll(Function):
     def forward(ctx: Any, z_NV: Tensor, y_N: Tensor, cap: float) -> Tensor:
         nll_N = z_NV.new_empty(z_NV.size(0))
         gradient_NV = torch.empty_like(z_NV) if ctx.needs_input_grad[0] else None
-        for start in range(0, z_NV.size(0), ROWS):
-            rows = slice(start, start + ROWS)
+        size = max(ROWS, z_NV.size(0) // MOST_PARTS)
+        for start in range(0, z_NV.size(0), size):
+            rows = slice(start, start + size)
             y, t = y_N[rows, None], torch.div(z_NV[rows], cap).tanh_()
             logits = t * cap
             chosen, largest = logits.gather(-1, y), logits.amax(-1, keepdim=True)

@@ -93,16 +93,19 @@ def activation_bytes(config: Config, *, bf16: bool) -> int:
         }
         ids = torch.zeros(rows, config.model.seq_len, dtype=torch.long)
         allocations = Allocations()
-        for tensor in (*state.values(), ids):
+        if per_rank > 1:  # the passes after the first one start with its gradients
+            for weight in weights.values():
+                weight.grad = torch.empty(weight.shape) if weight.requires_grad else None
+        before = [weight.grad for weight in weights.values() if weight.grad is not None]
+        for tensor in (*state.values(), ids, *before):
             allocations.ignore(tensor)
         with allocations:
-            for _ in range(min(2, per_rank)):  # the second pass starts with the gradients of the first
-                with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                    loss = functional_call(model, state, (ids, ids)).mean()
-                loss.backward()
-                del loss
-            gradients = sum(w.grad.untyped_storage().nbytes() for w in weights.values() if w.grad is not None)
-        return max(0, allocations.peak - gradients)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss = functional_call(model, state, (ids, ids)).mean()
+            loss.backward()
+            del loss
+        own = [weight.grad for weight in weights.values() if weight.grad is not None] if per_rank == 1 else []
+        return max(0, allocations.peak - sum(gradient.untyped_storage().nbytes() for gradient in own))
 
 
 def estimates(config: Config) -> dict[str, Memory]:

@@ -99,7 +99,7 @@ def dry_run(undecided: Sequence[ComposedRun], runs: Sequence[Run], states: Seque
         config, original, state = runs[position].config, undecided[position].config, states[position]
         sections = (original.model, original.optim, original.defects, original.quant, original.train, original.launch)
         if (arm := repr(sections)) not in by_arm:
-            by_arm[arm] = account(config), estimates(original)
+            by_arm[arm] = account(config), estimates(config)
         costs, memory = by_arm[arm]
         machine = (config.device if torch.cuda.is_available() else "cpu", config.train.cpu_threads)
         if machine not in rates:
