@@ -1,5 +1,8 @@
 """A configuration on this machine: the values that `auto` stands for, and the resources that are missing."""
 
+import os
+import shutil
+import sys
 from dataclasses import replace
 
 import torch
@@ -18,11 +21,17 @@ def device_memory_bytes(device: str) -> int | None:
     return memory_bytes()
 
 
+def cxx_compiler() -> str | None:
+    """The path of the C++ compiler that torch's compiler calls for a CPU; None if there is none."""
+    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
+
+
 def decide_auto(config: Config, *, in_sweep: bool) -> Config:
     """A copy of a configuration in which every `auto` is replaced by a value for this machine.
 
     device: cuda if available. threads: one per run of a sweep; otherwise the available cores, shared by the ranks.
-    Available cores are limited by CPU affinity, the cgroup quota and OMP_NUM_THREADS. compile: on for CUDA. precision:
+    Available cores are limited by CPU affinity, the cgroup quota and OMP_NUM_THREADS. compile: on for CUDA, off for a
+    CPU; pgolf.train decides it before, for all runs of a command (`pgolf.sweep.compilation`). precision:
     bf16 on CUDA devices that support it natively, otherwise fp32. gpus_per_job: one per rank.
     """
     train, launch, device = config.train, config.launch, config.device
@@ -83,6 +92,8 @@ def machine_shortages(config: Config, *, ranks_option: str = "launch.nproc") -> 
 def shortages(config: Config) -> list[str]:
     """Problems of a valid configuration on this machine: `machine_shortages`, cores for its threads, corpus files."""
     problems, threads = machine_shortages(config), config.train.threads
+    if config.train.compile == "on" and config.device != "cuda" and cxx_compiler() is None:
+        problems.append("train.compile: on needs a C++ compiler, such as g++ (on). Install one, or choose off or auto")
     if threads.isdecimal() and int(threads) > cores():
         problems.append(f"train.threads: must be auto or from 1 to {cores()} ({threads})")
     try:

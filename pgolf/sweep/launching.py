@@ -24,6 +24,7 @@ from pgolf.errors import ConfigError, PgolfError
 from pgolf.machine.files import describe_os_error
 from pgolf.machine.processes import PARENT
 from pgolf.study.description import write_study
+from pgolf.sweep.compilation import decide_compile
 from pgolf.sweep.dry_run import dry_run
 from pgolf.sweep.jobs import run_composed
 from pgolf.sweep.launch import launch_all, launch_one
@@ -104,6 +105,7 @@ def launch(line: CommandLine, command: Sequence[str]) -> int:
     Raises PgolfError, OSError, KeyboardInterrupt.
     """
     runs = [plan_run(run, in_sweep=line.in_sweep) for run in line.runs]
+    runs = decide_compile(line.runs, runs, in_sweep=line.in_sweep)
     if line.in_sweep:
         runs = as_sweep(runs)
     since = rerun_since(command, runs) if line.in_sweep else None
