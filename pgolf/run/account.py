@@ -20,6 +20,7 @@ from pgolf.optim.roles import chosen_roles
 from pgolf.run.artifact import packed_state
 
 SHORT = 4  # tokens
+PRODUCTS = (torch.ops.aten.mm, torch.ops.aten.bmm, torch.ops.aten.addmm, torch.ops.aten.baddbmm)
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,10 @@ class Account:
 
 
 class ProductFlops(TorchDispatchMode):
-    """Counts the FLOPs of matrix products and convolutions, by torch's own formulas."""
+    """Counts the FLOPs of matrix products and convolutions, by torch's own formulas.
+
+    A matrix product itself is not computed, since all weights are zero: its result is zeros of the right shape.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +56,11 @@ class ProductFlops(TorchDispatchMode):
         return False  # nothing is compiled here; to skip torch's compiler, torch would import it, which takes a second
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        if func._overloadpacket in PRODUCTS:
+            left, right = args[-2:]
+            out = left.new_zeros((*left.shape[:-1], right.shape[-1]))
+        else:
+            out = func(*args, **(kwargs or {}))
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
             self.flops += formula(*args, **(kwargs or {}), out_val=out)
