@@ -20,7 +20,6 @@ from pgolf.optim.roles import chosen_roles
 from pgolf.run.artifact import packed_state
 
 SHORT = 4  # tokens
-PRODUCTS = (torch.ops.aten.mm, torch.ops.aten.bmm, torch.ops.aten.addmm, torch.ops.aten.baddbmm)
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Account:
 class ProductFlops(TorchDispatchMode):
     """Counts the FLOPs of matrix products and convolutions, by torch's own formulas.
 
-    A matrix product itself is not computed, since all weights are zero: its result is zeros of the right shape.
+    A product with weights is not computed, since they are all zero: its result is zeros of the right shape.
     """
 
     def __init__(self) -> None:
@@ -56,9 +55,9 @@ class ProductFlops(TorchDispatchMode):
         return False  # nothing is compiled here; to skip torch's compiler, torch would import it, which takes a second
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func._overloadpacket in PRODUCTS:
-            left, right = args[-2:]
-            out = left.new_zeros((*left.shape[:-1], right.shape[-1]))
+        if func._overloadpacket is torch.ops.aten.mm:  # the only product of all variants
+            left, right = args
+            out = left.new_zeros((left.shape[0], right.shape[1]))
         else:
             out = func(*args, **(kwargs or {}))
         formula = flop_registry.get(func._overloadpacket)
