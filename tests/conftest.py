@@ -14,6 +14,10 @@ from filelock import FileLock
 
 from run_folders import Command
 
+# Each module is compiled once for all processes of the tests, also where the environment says to write no bytecode.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 TINY = [
     "model.width=32",
     "model.layers=2",
@@ -57,13 +61,6 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
             topics = sorted(pydoc_data.topics.topics.items())
             text.write_text("\n\n".join(value for _, value in topics)[:250_000], encoding="utf-8")
     return root
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _compiled_once(workshop: Path) -> None:
-    """The processes that tests start share compiled modules, also where the environment says to write none."""
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ["PYTHONPYCACHEPREFIX"] = str(workshop / "pycache")
 
 
 @pytest.fixture(scope="session", autouse=True)

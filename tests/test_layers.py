@@ -1,6 +1,7 @@
 """Who may import whom, read from the syntax tree: one ordered list of folders, and three rules."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -99,11 +100,19 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-IMPORTS = {name: imports(path) for name, path in FILES.items()}
-OWN = {
-    name: {i.removeprefix("pgolf.") for i in found if i.startswith("pgolf.")} - {name}
-    for name, found in IMPORTS.items()
-}
+@cache
+def all_imports() -> dict[str, set[str]]:
+    """What each module imports."""
+    return {name: imports(path) for name, path in FILES.items()}
+
+
+@cache
+def own() -> dict[str, set[str]]:
+    """What each module imports from pgolf, by names inside pgolf."""
+    return {
+        name: {i.removeprefix("pgolf.") for i in found if i.startswith("pgolf.")} - {name}
+        for name, found in all_imports().items()
+    }
 
 
 def faults(name: str, imported: set[str]) -> list[str]:
@@ -121,11 +130,11 @@ def faults(name: str, imported: set[str]) -> list[str]:
 
 @pytest.mark.parametrize("name", FILES, ids=lambda name: name or "pgolf")
 def test_imports_go_one_way(name: str) -> None:
-    assert faults(name, OWN[name]) == []
+    assert faults(name, own()[name]) == []
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
-    remaining = {name: {other for other in found if other in FILES} for name, found in OWN.items()}
+    remaining = {name: {other for other in found if other in FILES} for name, found in own().items()}
     while free := [name for name, found in remaining.items() if not found & remaining.keys()]:
         for name in free:
             del remaining[name]
@@ -140,25 +149,27 @@ def reached(name: str) -> set[str]:
         here = waiting.pop()
         found.add(here)
         parents = {here.rsplit(".", n)[0] for n in range(1, here.count(".") + 1)}
-        waiting |= {other for other in OWN[here] | parents if other in FILES} - found
+        waiting |= {other for other in own()[here] | parents if other in FILES} - found
     return found
 
 
 @pytest.mark.parametrize("folder", NO_TORCH)
 def test_results_are_read_without_torch(folder: str) -> None:
     for name in (name for name in FILES if name.split(".")[0] == folder):
-        heavy = sorted(other for other in reached(name) if any(i.split(".")[0] == "torch" for i in IMPORTS[other]))
+        heavy = sorted(
+            other for other in reached(name) if any(i.split(".")[0] == "torch" for i in all_imports()[other])
+        )
         assert heavy == [], f"{name} loads torch by way of these"
 
 
 def test_hydra_stays_at_the_edge() -> None:
-    users = {name for name, found in IMPORTS.items() if {i.split(".")[0] for i in found} & HYDRA_LIBRARIES}
+    users = {name for name, found in all_imports().items() if {i.split(".")[0] for i in found} & HYDRA_LIBRARIES}
     assert sorted(name for name in users if name.split(".")[0] not in HYDRA) == []
 
 
 def test_nothing_is_built_by_hydra() -> None:
     """Its `instantiate` resolves interpolations and calls whatever a text names."""
-    assert [name for name, found in IMPORTS.items() if "hydra.utils" in found] == []
+    assert [name for name, found in all_imports().items() if "hydra.utils" in found] == []
 
 
 def test_the_top_is_what_a_user_types_and_files_are_short() -> None:

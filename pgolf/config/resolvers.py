@@ -85,7 +85,8 @@ def head_dim(*, _root_: Any) -> int:
 def register() -> None:
     """Register the schema with Hydra and the resolvers with OmegaConf. Safe to repeat."""
     store = ConfigStore.instance()
-    store.store(name="base_config", node=schema.Config)
+    if "base_config.yaml" not in store.repo:
+        store.store(name="base_config", node=schema.Config)
     scales = (scale_steps, scale_width, scale_area, scale_head_dim, scale_decay)
     for resolver in (*scales, last_layers, edge_blocks, trained_head, head_dim, choose, study_arms, cache_dir):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)

@@ -19,6 +19,7 @@ from pgolf.machine.files import MAX_FILE_BYTES, read_regular
 MAX_DEPTH = 64
 FEW = 3
 MAX_YAML_BYTES = 2**20
+HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
 # A text that does not match cannot hold a string or number that `_check_scalars` refuses.
 SUSPECT = re.compile(r"\\u[dD][89a-fA-F]|\\u0000|[eE]\+?\d{3}|\d{300}")
 
@@ -82,7 +83,7 @@ def _check_scalars(node: Any) -> None:
         if isinstance(text, str):
             if "\0" in text:
                 raise ValueError("it holds a NUL character")
-            if any("\ud800" <= char <= "\udfff" for char in text):
+            if HALF_OF_A_PAIR.search(text):
                 raise ValueError("it holds half of a surrogate pair")
     if isinstance(node, float) and not math.isfinite(node):
         raise ValueError("it holds a number that is too large")

@@ -27,6 +27,9 @@ LOW = 1 << 16  # a state lies in [2^16, 2^32)
 MAX_LANES = 1024
 LANE_SYMBOLS = 8192
 SLICE = 1 << 20  # symbols whose table rows are looked up at once
+FEW_LANES = 16  # up to here, symbol by symbol in Python integers is faster than all lanes at once in numpy
+CUT = "the entropy-coded payload is cut"
+NO_END = "the entropy-coded payload is damaged: it does not end where it should"
 
 
 def lanes_of(n_symbols: int) -> int:
@@ -61,6 +64,8 @@ def encode(symbols_N: Array, tables_N: Array, freq_KS: Array) -> bytes:
     n, lanes = len(symbols_N), lanes_of(len(symbols_N))
     freq = freq_KS.astype(np.uint64).ravel()
     start = (freq_KS.cumsum(1) - freq_KS).astype(np.uint64).ravel()
+    if lanes <= FEW_LANES:
+        return _encode_few(symbols_N, tables_N, lanes, freq, start)
     state_L = np.full(lanes, LOW, np.uint64)
     words: list[Array] = []
     shift, limit_shift = np.uint64(BITS), np.uint64(32 - BITS)
@@ -81,14 +86,29 @@ def encode(symbols_N: Array, tables_N: Array, freq_KS: Array) -> bytes:
     return state_L.astype("<u4").tobytes() + data.astype("<u2").tobytes()
 
 
+def _encode_few(symbols_N: Array, tables_N: Array, lanes: int, freq: Array, start: Array) -> bytes:
+    """The same stream, symbol by symbol. freq, start: of all tables, one after another."""
+    at = tables_N.astype(np.int64) * SYMBOLS + symbols_N
+    freq_of, start_of = freq.take(at).tolist(), start.take(at).tolist()
+    states, words = [LOW] * lanes, []
+    for i in range(len(freq_of) - 1, -1, -1):
+        state, f = states[i % lanes], freq_of[i]
+        if state >= f << 32 - BITS:
+            words.append(state & 0xFFFF)
+            state >>= 16
+        whole, rest = divmod(state, f)
+        states[i % lanes] = (whole << BITS) + rest + start_of[i]
+    return np.array(states, "<u4").tobytes() + np.array(words[::-1], "<u2").tobytes()
+
+
 def decode(stream: bytes, tables_N: Array, freq_KS: Array) -> Array:
     """The symbols (uint8), one per entry of `tables`. Raises ArtifactError unless the stream ends exactly there.
 
-    Takes one byte per symbol, and 36 KiB per table.
+    Takes one byte per symbol, and 36 KiB per table; below 262,144 symbols some 30 bytes per symbol.
     """
     n, lanes = len(tables_N), lanes_of(len(tables_N))
     if len(stream) < 4 * lanes or len(stream) % 2:
-        raise ArtifactError("the entropy-coded payload is cut")
+        raise ArtifactError(CUT)
     state_L = np.frombuffer(stream, "<u4", lanes).astype(np.uint64)
     words = np.frombuffer(stream, "<u2", offset=4 * lanes)
     symbol_of = np.concatenate([np.repeat(np.arange(SYMBOLS, dtype=np.uint8), row) for row in freq_KS])
@@ -98,6 +118,8 @@ def decode(stream: bytes, tables_N: Array, freq_KS: Array) -> Array:
     position, shift, mask, low_limit = 0, np.uint64(BITS), np.uint64(TOTAL - 1), np.uint64(LOW)
     if state_L.min() < LOW:
         raise ArtifactError("the entropy-coded payload starts with an impossible state")
+    if lanes <= FEW_LANES:
+        return _decode_few(state_L, words, tables_N, symbol_of, freq, start)
     for low in range(0, n, lanes):
         table = tables_N[low : low + lanes].astype(np.int64)
         state = state_L[: len(table)]
@@ -109,12 +131,34 @@ def decode(stream: bytes, tables_N: Array, freq_KS: Array) -> Array:
         under = (state < low_limit).nonzero()[0]
         taken = words[position : position + len(under)]
         if len(taken) < len(under):
-            raise ArtifactError("the entropy-coded payload is cut")
+            raise ArtifactError(CUT)
         state[under] = (state[under] << np.uint64(16)) | taken.astype(np.uint64)
         position += len(under)
     if position != len(words) or (state_L != low_limit).any():
-        raise ArtifactError("the entropy-coded payload is damaged: it does not end where it should")
+        raise ArtifactError(NO_END)
     return symbols
+
+
+def _decode_few(state_L: Array, words_W: Array, tables_N: Array, symbol_of: Array, freq: Array, start: Array) -> Array:
+    """The same symbols, one by one. symbol_of, freq, start: of all tables, one after another."""
+    states, words, lanes, mask = state_L.tolist(), words_W.tolist(), len(state_L), TOTAL - 1
+    symbol_at, freq_of, start_of = symbol_of.tobytes(), freq.tolist(), start.tolist()
+    symbols, position = bytearray(len(tables_N)), 0
+    for i, table in enumerate(tables_N.tolist()):
+        state = states[i % lanes]
+        slot = state & mask
+        symbols[i] = symbol = symbol_at[(table << BITS) + slot]
+        at = (table << 8) + symbol
+        state = freq_of[at] * (state >> BITS) + slot - start_of[at]
+        if state < LOW:
+            if position == len(words):
+                raise ArtifactError(CUT)
+            state = state << 16 | words[position]
+            position += 1
+        states[i % lanes] = state
+    if position != len(words) or any(state != LOW for state in states):
+        raise ArtifactError(NO_END)
+    return np.frombuffer(symbols, np.uint8)
 
 
 def log2_table(unit: int) -> Array:

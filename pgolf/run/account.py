@@ -41,7 +41,10 @@ class Account:
 
 
 class ProductFlops(TorchDispatchMode):
-    """Counts the FLOPs of matrix products and convolutions, by torch's own formulas."""
+    """Counts the FLOPs of matrix products and convolutions, by torch's own formulas.
+
+    A product with weights is not computed, since they are all zero: its result is zeros of the right shape.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +55,11 @@ class ProductFlops(TorchDispatchMode):
         return False  # nothing is compiled here; to skip torch's compiler, torch would import it, which takes a second
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        if func._overloadpacket is torch.ops.aten.mm:  # the only product of all variants
+            left, right = args
+            out = left.new_zeros((left.shape[0], right.shape[1]))
+        else:
+            out = func(*args, **(kwargs or {}))
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
             self.flops += formula(*args, **(kwargs or {}), out_val=out)

@@ -127,7 +127,7 @@ PROCESSES: list[tuple[Sequence[str], int, str]] = [
     (["-m", "pgolf"], 2, "usage: pgolf {train,"),
     (["-m", "pgolf", "trian"], 2, "pgolf: no such command (trian). Did you mean train? Commands: train,"),
     (["-m", "pgolf", "status", "--jsn"], 2, "python -m pgolf.status: --jsn: no such option. Did you mean --json?"),
-    (["-m", "pgolf.train", "=1"], 2, "=1: has no key"),
+    (["-m", "pgolf.train", "--multrun"], 2, "python -m pgolf.train: --multrun: no such option. Did you"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""FineWeb from a hub: the real client, in a separate process, with a real local HTTP server."""
+"""FineWeb from a hub: the real client, in separate processes, with a real local HTTP server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,30 @@ assert _spec.loader is not None
 hub_server = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(hub_server)
 
+Client = Callable[..., dict[str, Any]]
+
 REPO = "someone/golf"
 FOLDER = "datasets/datasets/fineweb10B_sp400"
 TRAIN_0, TRAIN_1, VAL = (f"{FOLDER}/fineweb_{part}.bin" for part in ("train_000000", "train_000001", "val_000000"))
 
 CLIENT = """
-import json, sys
+import json, os, sys
 from pathlib import Path
+import huggingface_hub.file_download
 from pgolf.data.fineweb import FineWeb
 from pgolf.errors import DataError
-try:
-    corpus = FineWeb(Path(sys.argv[1]), **json.loads(sys.argv[2])).prepare()
-    print(json.dumps({"name": corpus.name, "train": [str(p) for p in corpus.train_shards]}))
-except DataError as error:
-    print(json.dumps({"error": str(error)}))
+for line in sys.stdin:
+    cache, options, answer, errors = json.loads(line)
+    if os.fork() == 0:
+        sys.stderr = open(errors, "w", buffering=1)
+        try:
+            corpus = FineWeb(Path(cache), **options).prepare()
+            found = {"name": corpus.name, "train": [str(p) for p in corpus.train_shards]}
+        except DataError as error:
+            found = {"error": str(error)}
+        Path(answer).write_text(json.dumps(found))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 """
 
 
@@ -56,25 +67,54 @@ def _options(**changed: object) -> dict[str, Any]:
     return {**given, **changed}
 
 
-def _prepare(cache: Path, endpoint: str, repo_root: Path, **changed: object) -> dict[str, Any]:
-    """The result of `prepare` in a new process, as the client library reads its environment when it is imported."""
+@contextmanager
+def _client(endpoint: str, folder: Path, repo_root: Path) -> Iterator[Client]:
+    """A function that gives the result of `prepare` in a process of its own, a fork of one that has the imports.
+
+    The client library reads its environment when it is imported.
+    """
     environment = {
         name: value for name, value in os.environ.items() if "proxy" not in name.lower() and not name.startswith("HF_")
     }
-    environment |= {"PYTHONPATH": str(repo_root), "HF_ENDPOINT": endpoint, "HF_HOME": str(cache / "home")}
+    environment |= {"PYTHONPATH": str(repo_root), "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "home")}
     environment |= {
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DOWNLOAD_TIMEOUT": "5",
+        "OPENBLAS_NUM_THREADS": "1",  # a process of one thread can be forked
     }
-    command = [sys.executable, "-c", CLIENT, str(cache), json.dumps(_options(**changed))]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return {**json.loads(done.stdout.splitlines()[-1]), "stderr": done.stderr}
+    command = [sys.executable, "-c", CLIENT]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+
+        def prepare(cache: Path, **changed: object) -> dict[str, Any]:
+            answer, errors = folder / "answer.json", folder / "errors.txt"
+            server.stdin.write(json.dumps([str(cache), _options(**changed), str(answer), str(errors)]) + "\n")
+            assert server.stdout.readline() == "0\n", errors.read_text()
+            return {**json.loads(answer.read_text()), "stderr": errors.read_text()}
+
+        yield prepare
+        server.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Any]:
+    with hub_server.serving(REPO, {}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def prepare(hub: Any, tmp_path_factory: pytest.TempPathFactory, repo_root: Path) -> Iterator[Client]:
+    with _client(hub.url, tmp_path_factory.mktemp("client"), repo_root) as client:
+        yield client
 
 
 @pytest.fixture
-def server(tmp_path: Path, tokenizer: sentencepiece.SentencePieceProcessor, sample_text: str) -> Iterator[Any]:
+def server(hub: Any, tmp_path: Path, tokenizer: sentencepiece.SentencePieceProcessor, sample_text: str) -> Any:
+    """The hub with these files alone, which has answered nothing yet."""
     tokens = np.concatenate(encode_documents(tokenizer, sample_text.split("\n\n")))
     files = {}
     for name, part in ((TRAIN_0, tokens[:9000]), (TRAIN_1, tokens[9000:16_000]), (VAL, tokens[16_000:20_000])):
@@ -92,16 +132,16 @@ def server(tmp_path: Path, tokenizer: sentencepiece.SentencePieceProcessor, samp
         ],
     }
     files["datasets/manifest.json"] = json.dumps(manifest).encode()
-    with hub_server.serving(REPO, files) as running:
-        yield running
+    hub.files, hub.drops, hub.damages, hub.requests = files, {}, {}, []
+    return hub
 
 
-def test_download_then_offline(server: Any, tmp_path: Path, repo_root: Path) -> None:
+def test_download_then_offline(server: Any, tmp_path: Path, prepare: Client) -> None:
     cache = tmp_path / "cache"
-    one = _prepare(cache, server.url, repo_root, train_shards=1)
+    one = prepare(cache, train_shards=1)
     assert len(one["train"]) == 1, one
     assert not server.gets(TRAIN_1)
-    two = _prepare(cache, server.url, repo_root)
+    two = prepare(cache)
     assert len(two["train"]) == 2, two
     assert (len(server.gets(TRAIN_0)), len(server.gets(TRAIN_1)), len(server.gets(VAL))) == (1, 1, 1)
     assert [Path(path).read_bytes() for path in two["train"]] == [server.files[TRAIN_0], server.files[TRAIN_1]]
@@ -115,60 +155,61 @@ def test_download_then_offline(server: Any, tmp_path: Path, repo_root: Path) -> 
     )
 
 
-def test_a_dropped_connection_is_resumed(server: Any, tmp_path: Path, repo_root: Path) -> None:
+def test_a_dropped_connection_is_resumed(server: Any, tmp_path: Path, prepare: Client) -> None:
     """Half of a shard of 24 MB arrives. The client keeps complete blocks of 10 MiB and requests the rest."""
     write_shard(tmp_path / "large.bin", np.tile(np.arange(4, 400), 30_000))
     server.files[TRAIN_0] = (tmp_path / "large.bin").read_bytes()
     server.drops[TRAIN_0] = 1
-    result = _prepare(tmp_path / "cache", server.url, repo_root)
+    result = prepare(tmp_path / "cache")
     assert Path(result["train"][0]).read_bytes() == server.files[TRAIN_0]
     assert server.gets(TRAIN_0) == [None, f"bytes={10 * 2**20}-"]
 
 
-def test_after_a_failure_finished_files_are_kept(server: Any, tmp_path: Path, repo_root: Path) -> None:
+def test_after_a_failure_finished_files_are_kept(server: Any, tmp_path: Path, prepare: Client) -> None:
     content = server.files.pop(TRAIN_1)
-    failed = _prepare(tmp_path / "cache", server.url, repo_root)
+    failed = prepare(tmp_path / "cache")
     assert "fineweb_train_000001.bin (revision main): cannot be downloaded" in failed["error"]
     assert "Check the network, HF_ENDPOINT" in failed["error"]
     server.files[TRAIN_1] = content
-    assert len(_prepare(tmp_path / "cache", server.url, repo_root)["train"]) == 2
+    assert len(prepare(tmp_path / "cache")["train"]) == 2
     assert len(server.gets(TRAIN_0)) == 1
 
 
-def test_a_damaged_download_is_repeated_once(server: Any, tmp_path: Path, repo_root: Path) -> None:
+def test_a_damaged_download_is_repeated_once(server: Any, tmp_path: Path, prepare: Client) -> None:
     server.damages[TRAIN_0] = 1
-    result = _prepare(tmp_path / "cache", server.url, repo_root)
+    result = prepare(tmp_path / "cache")
     assert "train" in result, result
     assert "not a token shard" in result["stderr"]
     assert len(server.gets(TRAIN_0)) == 2
 
 
-def test_a_download_that_stays_damaged_is_an_error(server: Any, tmp_path: Path, repo_root: Path) -> None:
+def test_a_download_that_stays_damaged_is_an_error(server: Any, tmp_path: Path, prepare: Client) -> None:
     server.damages[VAL] = 9
-    result = _prepare(tmp_path / "cache", server.url, repo_root)
+    result = prepare(tmp_path / "cache")
     assert "downloaded twice and is damaged both times" in result["error"]
     assert "fineweb_val_000000.bin" in result["error"]
     assert len(server.gets(VAL)) == 2
 
 
-def test_a_file_damaged_later_is_fetched_again(server: Any, tmp_path: Path, repo_root: Path) -> None:
-    shard = Path(_prepare(tmp_path / "cache", server.url, repo_root)["train"][0])
+def test_a_file_damaged_later_is_fetched_again(server: Any, tmp_path: Path, prepare: Client) -> None:
+    shard = Path(prepare(tmp_path / "cache")["train"][0])
     shard.write_bytes(shard.read_bytes()[:-2])
-    _prepare(tmp_path / "cache", server.url, repo_root)
+    prepare(tmp_path / "cache")
     assert len(read_shard(shard)) == 9000
 
 
-def test_missing_entries_of_the_manifest(server: Any, tmp_path: Path, repo_root: Path) -> None:
-    unknown = _prepare(tmp_path / "cache", server.url, repo_root, variant="sp512", vocab_size=512)
+def test_missing_entries_of_the_manifest(server: Any, tmp_path: Path, prepare: Client) -> None:
+    unknown = prepare(tmp_path / "cache", variant="sp512", vocab_size=512)
     assert unknown["error"].endswith("has no variant 'sp512'. Choose one of byte260, sp400")
-    many = _prepare(tmp_path / "cache", server.url, repo_root, train_shards=3)
+    many = prepare(tmp_path / "cache", train_shards=3)
     assert "sp400 has 2 training shards, not 3. Give at most 2" in many["error"]
-    other = _prepare(tmp_path / "cache", server.url, repo_root, variant="byte260", vocab_size=260, train_shards=1)
+    other = prepare(tmp_path / "cache", variant="byte260", vocab_size=260, train_shards=1)
     assert "byte260 has no SentencePiece model" in other["error"]
 
 
 def test_no_server(tmp_path: Path, repo_root: Path) -> None:
-    result = _prepare(tmp_path / "cache", "http://127.0.0.1:9", repo_root)
+    with _client("http://127.0.0.1:9", tmp_path, repo_root) as prepare:
+        result = prepare(tmp_path / "cache")
     assert "someone/golf/datasets/manifest.json (revision main): cannot be downloaded" in result["error"]
     assert "Check the network, HF_ENDPOINT" in result["error"]
 

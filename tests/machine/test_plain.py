@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -97,12 +97,14 @@ PLAIN = st.recursive(
 
 
 @given(st.dictionaries(st.text("abcdef_", min_size=1, max_size=6), PLAIN, max_size=6))
+@settings(deadline=None)  # a busy machine
 def test_a_saved_configuration_is_read_as_omegaconf_reads_it(config: dict[str, object]) -> None:
     text = OmegaConf.to_yaml(OmegaConf.create(config), sort_keys=True)
     assert parse_yaml(text) == OmegaConf.to_container(OmegaConf.create(text)) == config
 
 
 @given(st.dictionaries(st.text(max_size=4).filter(printable), st.text().filter(printable), max_size=4))
+@settings(deadline=None)  # a busy machine
 def test_any_text_survives_being_written_and_read(texts: dict[str, str]) -> None:
     assert parse_yaml(yaml_text(texts)) == texts
 

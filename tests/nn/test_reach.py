@@ -1,28 +1,34 @@
 """Attention that reaches so far back and no farther: equal to a loop over queries, in every variant."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgolf import audit
+from pgolf.config.schema import Config
 from pgolf.nn import attention
 from tiny import ALL_VARIANTS, STACKS, random_ids, stack_config, tiny_config, tiny_model
 
 QUICK = settings(max_examples=150, deadline=None, database=None)
-EVERY = [(f"stack={stack}", stack_config(stack)) for stack in STACKS] + [(v, tiny_config(v)) for v in ALL_VARIANTS]
-EVERY += [
-    (
-        "all side inputs, one core, rotation of some dims",
-        stack_config(
-            "pr908",
-            "model/side_inputs=[bigram_embed,bigram_residual,value_embedding]",
-            "model.unique_blocks=1",
-            "model.xsa_last_n=5",
-        ),
-    )
-]
-every_model = pytest.mark.parametrize("config", [config for _, config in EVERY], ids=[name for name, _ in EVERY])
+ALL_AT_ONCE = (
+    "model/side_inputs=[bigram_embed,bigram_residual,value_embedding]",
+    "model.unique_blocks=1",
+    "model.xsa_last_n=5",
+)
+EVERY = {
+    **{f"stack={stack}": partial(stack_config, stack) for stack in STACKS},
+    **{variant: partial(tiny_config, variant) for variant in ALL_VARIANTS},
+    "all side inputs, one core, rotation of some dims": partial(stack_config, "pr908", *ALL_AT_ONCE),
+}
+every_model = pytest.mark.parametrize("config", EVERY.values(), ids=EVERY, indirect=True)
+
+
+@pytest.fixture
+def config(request: pytest.FixtureRequest) -> Config:
+    return request.param()
 
 
 def one_query_at_a_time(q_BHSK, k_BGTK, v_BGTK, reach):

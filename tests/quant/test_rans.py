@@ -32,6 +32,32 @@ def test_what_is_decoded_is_what_was_encoded(seed, n, n_tables):
     assert np.array_equal(rans.decode(rans.encode(symbols, tables, freq), tables, freq), symbols)
 
 
+def outcome(function, *arguments) -> bytes | str:
+    """The bytes that a function returns, or its refusal."""
+    try:
+        return bytes(function(*arguments))
+    except ArtifactError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("n", [0, 1, 999, 16_500])
+def test_symbol_by_symbol_is_as_all_lanes_at_once(n, monkeypatch):
+    """The same streams, symbols and refusals, also of damaged streams."""
+    symbols, tables, freq = sample(n, n, 5)
+    stream, rng = rans.encode(symbols, tables, freq), np.random.default_rng(n)
+    streams = [stream, stream[:-2], stream + b"\0\0"]
+    for _ in range(4):
+        damaged = bytearray(stream)
+        damaged[rng.integers(len(stream))] ^= int(rng.integers(1, 256))
+        streams.append(bytes(damaged))
+    found = [[outcome(rans.decode, each, tables, freq) for each in streams]]
+    monkeypatch.setattr(rans, "FEW_LANES", 0)
+    assert rans.encode(symbols, tables, freq) == stream
+    found.append([outcome(rans.decode, each, tables, freq) for each in streams])
+    assert found[0] == found[1]
+    assert {type(each) for each in found[0]} == {bytes, str}
+
+
 def test_more_symbols_than_one_slice_holds():
     symbols, tables, freq = sample(0, 2 * rans.SLICE + 12_345, 3)
     assert np.array_equal(rans.decode(rans.encode(symbols, tables, freq), tables, freq), symbols)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from audits_here import audit_here
 from pgolf import train
 from pgolf.pages.html.runs import SECTIONS
 from pgolf.records.fields import FIELDS, PATTERNS, RERUN_COMPARED, RERUN_EXPLAINS, TABLE, Needed, field_of
@@ -26,6 +27,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
     root = tmp_path_factory.mktemp("fields")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
+        audit_here(patch)
 
         def run(*argv: str) -> int:
             patch.setattr(sys, "argv", ["pgolf.train", *argv])

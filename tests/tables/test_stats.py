@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgolf.tables.stats import (
@@ -48,6 +48,7 @@ def test_welch_by_hand() -> None:
 
 
 @given(a=SCORES, b=SCORES, null=st.floats(-1, 1), side=st.sampled_from(["two-sided", "less", "greater"]))
+@settings(deadline=None)  # a busy machine
 def test_welch_is_scipys(a: list[float], b: list[float], null: float, side: str) -> None:
     test = welch(a, b, null=null, side=side)  # type: ignore[arg-type]
     if test.reason:
@@ -65,6 +66,7 @@ def test_welch_is_scipys(a: list[float], b: list[float], null: float, side: str)
 
 
 @given(pairs=st.lists(st.tuples(st.floats(0.5, 8.0), st.floats(0.5, 8.0)), min_size=2, max_size=8))
+@settings(deadline=None)  # a busy machine
 def test_paired_is_scipys_and_the_sign_turns(pairs: list[tuple[float, float]]) -> None:
     a, b = [x for x, _ in pairs], [y for _, y in pairs]
     test, turned = paired(a, b), paired(b, a)
