@@ -29,7 +29,6 @@ from pgolf.config.build import (
 )
 from pgolf.config.command_line import compose_one
 from pgolf.errors import ConfigError
-from pgolf.machine.precision import synchronise
 from pgolf.machine.ranks import Ranks
 from pgolf.machine.usage import peak_memory_bytes
 from pgolf.run.account import account
@@ -38,6 +37,7 @@ from pgolf.run.context import open_context
 from pgolf.run.execute import loop_settings, make_training
 from pgolf.training.gradient_watch import GradientWatch
 from pgolf.training.loop import set_rates, take_step
+from pgolf.training.pace import Pace, Trace
 
 WARM_UP_STEPS = 3
 RESAMPLES = 2000
@@ -61,17 +61,22 @@ class Subject:
         self.training.averaging.start(self.training.trainable)
         self.settings = loop_settings(self.config)
         self.base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.training.optimizers]
-        self.step = 0
+        self.pace = Pace(Trace(), self.device, self.ranks)
+
+    def take(self) -> None:
+        """Take one training step, with averaging. On a GPU it may still be computed afterwards."""
+        trace = self.pace.trace
+        self.pace.begin()
+        set_rates(self.training.optimizers, self.base_lr, self.training.schedule(trace.steps, 0.0))
+        take_step(self.training, self.settings, self.ranks, trace.steps, self.pace)
+        self.training.averaging.update(trace.steps + 1, 1.0, self.training.trainable)
+        trace.steps += 1
 
     def step_ms(self) -> float:
-        """Take one training step, with averaging. Returns its time in milliseconds."""
-        began = time.perf_counter()
-        set_rates(self.training.optimizers, self.base_lr, self.training.schedule(self.step, 0.0))
-        take_step(self.training, self.settings, self.ranks, self.step)
-        self.training.averaging.update(self.step + 1, 1.0, self.training.trainable)
-        synchronise(self.device)
-        self.step += 1
-        return (time.perf_counter() - began) * 1000
+        """Take one training step and wait for it. Returns its time in milliseconds."""
+        self.take()
+        self.pace.settle()
+        return self.pace.trace.step_ms[-1]
 
     def figures(self, times_ms: Sequence[float]) -> dict[str, Any]:
         """Measure evaluation and packing. Returns all results for this model. times_ms: of its training steps."""

@@ -1,12 +1,13 @@
 """`python -m pgolf.params [overrides] [--json | --names]`: parameters, bytes, FLOPs and memory of a configuration.
 
-Nothing is trained or written.
+`--packed FILE` shows the bytes of each tensor of a packed model instead. Nothing is trained or written.
 """
 
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from pgolf.command import Parser, run
 from pgolf.config.build import build_model, frozen_by
@@ -14,7 +15,7 @@ from pgolf.config.command_line import compose_one
 from pgolf.errors import ConfigError
 from pgolf.nn.naming import named_tensors
 from pgolf.optim.roles import chosen_roles
-from pgolf.run.account import Account, account
+from pgolf.run.account import Account, PackedTensor, account, packed_tensors
 from pgolf.run.memory import estimates, memory_text
 
 
@@ -40,6 +41,21 @@ def table(costs: Account, quantizer: str, memory: str) -> str:
     )
 
 
+def packed_table(tensors: Sequence[PackedTensor]) -> str:
+    """The tensors of a packed file as lines of text, with their sums."""
+    columns = ("values", "bits", "stored", "packed", "order-0")
+    lines = [f"{'tensor':<44}" + "".join(f"{title:>12}" for title in columns)]
+    for t in tensors:
+        numbers = (t.values, t.bits, t.stored_bytes, t.packed_bytes, t.entropy_bytes)
+        lines.append(f"{t.name:<44}" + "".join(f"{number:>12,}" for number in numbers))
+    values, *sizes = (
+        sum(getattr(t, key) for t in tensors) for key in ("values", "stored_bytes", "packed_bytes", "entropy_bytes")
+    )
+    lines.append(f"{'all':<44}{values:>12,}{'':>12}" + "".join(f"{size:>12,}" for size in sizes))
+    lines.append("stored: bytes before compression; packed: each tensor compressed alone; order-0: its entropy bound")
+    return "\n".join(lines)
+
+
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.params", description=__doc__)
     parser.add_argument(
@@ -52,7 +68,16 @@ def command(arguments: list[str]) -> int:
         "payload_bytes by quantizer",
     )
     parser.add_argument("--names", action="store_true", help="list all parameters: name, shape, role, frozen or not")
+    parser.add_argument(
+        "--packed", type=Path, metavar="FILE", help="list the tensors of a packed model: bytes and bound"
+    )
     args = parser.parse_intermixed_args(arguments)
+    if args.packed is not None:
+        if args.overrides or args.names:
+            raise ConfigError(f"--packed: takes neither overrides nor --names ({args.packed}). Leave them out")
+        tensors = packed_tensors(args.packed)
+        print(json.dumps([asdict(tensor) for tensor in tensors], indent=1) if args.json else packed_table(tensors))
+        return 0
     if args.json and args.names:
         raise ConfigError("--names: prints lines, not JSON (--json). Leave one of them out")
     composed_run = compose_one(args.overrides, check_machine=False)

@@ -33,6 +33,7 @@ from pgolf.nn.primitives import initialise
 from pgolf.optim.averaging import NoAveraging
 from pgolf.optim.schedules import Budget, Constant
 from pgolf.slots import Dims
+from pgolf.training.batches import Batches
 from pgolf.training.gradient_watch import GradientWatch
 from pgolf.training.loop import LoopSettings, Training
 
@@ -247,6 +248,7 @@ def loop_settings(config: Config, **changes: Any) -> LoopSettings:
         "priming_steps": 0,
         "bf16": False,
         "qat_below": None,
+        "wait": "update",
     }
     return LoopSettings(**{**fields, **changes})
 
@@ -262,14 +264,14 @@ def tiny_job(
     """A job of `steps` steps at constant rates, each token one byte, that is never validated unless said otherwise."""
     tensors = named_tensors(model)
     budget = changes.pop("budget", Budget(steps, None))
+    bytes_of = changes.pop("bytes_of", lambda x, y: y.numel())
     fields = {
         "model": model,
         "trainable": {name: tensors[name] for name in trained},
         "optimizers": list(optimizers),
         "schedule": Constant(budget),
-        "stream": stream,
+        "batches": Batches(stream, bytes_of, CPU),
         "budget": budget,
-        "bytes_of": lambda x, y: y.numel(),
         "validate": lambda: float("nan"),
         "averaging": NoAveraging(),
         "watch": GradientWatch({name: tensors[name] for name in trained}),

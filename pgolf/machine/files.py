@@ -18,6 +18,14 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 def write_whole(path: Path, *parts: bytes) -> int:
     """Write a file atomically: afterwards the old or the new content is there, never a part. Returns its size in bytes.
 
+    Raises OSError with the file's name.
+    """
+    return write_parts(path, parts)
+
+
+def write_parts(path: Path, parts: Iterable[bytes]) -> int:
+    """`write_whole` for parts that are made one after another, so that they are never in memory together.
+
     The content is written to a temporary file in the same folder, synced to disk and renamed. If that fails, the
     temporary file is removed. Raises OSError with the file's name.
     """
@@ -26,6 +34,7 @@ def write_whole(path: Path, *parts: bytes) -> int:
         with partial.open("wb") as file:
             file.writelines(parts)
             file.flush()
+            size = file.tell()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
@@ -36,12 +45,12 @@ def write_whole(path: Path, *parts: bytes) -> int:
             partial.unlink(missing_ok=True)
     with suppress(OSError):  # some file systems cannot sync folders
         sync_folder(path.parent)
-    return sum(map(len, parts))
+    return size
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> int:
     """`write_whole` for text in UTF-8; lone surrogates are written as escapes. Raises OSError."""
-    return write_whole(path, *(line.encode("utf-8", errors="backslashreplace") for line in lines))
+    return write_parts(path, (line.encode("utf-8", errors="backslashreplace") for line in lines))
 
 
 def describe_os_error(error: OSError, path: Path | None = None) -> str:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pgolf.errors import require
+from pgolf.machine.precision import iteration_dtype
 from pgolf.machine.ranks import Ranks
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -24,7 +25,7 @@ def newton_schulz(u_NRC: Tensor, steps: int) -> Tensor:
     returns the type of u.
     """
     a, b, c = COEFFICIENTS
-    x = u_NRC.bfloat16() if u_NRC.is_cuda else u_NRC
+    x = u_NRC.to(iteration_dtype(u_NRC))
     x = x / (torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) + 1e-7)
     tall = x.size(-2) > x.size(-1)
     x = x.mT if tall else x

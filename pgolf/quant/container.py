@@ -23,6 +23,7 @@ import json
 import math
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,7 @@ def write_container(
             raise ArtifactError("header changes when written as JSON: use lists, and string keys")
     except (TypeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"header is not plain JSON ({error})") from None
-    entries, payload = build_table(encoded)
-    table = parse_table(_from_json(_to_json(entries)), len(payload))
-    packed = compress(payload, codec, level, spans_of(table))
+    entries, payload, packed = _pack(encoded, codec, level)
     payload_entry = {
         "codec": codec,
         "level": level,
@@ -79,8 +78,36 @@ def write_container(
         raise ArtifactError(unwritten(error, Path(path))) from error
 
 
+def _pack(encoded: Mapping[str, Encoded], codec: str, level: int) -> tuple[list[dict[str, Any]], bytes, bytes]:
+    """The tensor table, the payload, and the payload as a stream of the codec."""
+    entries, payload = build_table(encoded)
+    table = parse_table(_from_json(_to_json(entries)), len(payload))
+    return entries, payload, compress(payload, codec, level, spans_of(table))
+
+
+def packed_bytes(encoded: Mapping[str, Encoded], codec: str, level: int) -> int:
+    """Bytes of some tensors as one stream of the codec, without a header."""
+    return len(_pack(encoded, codec, level)[2])
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A packed file that was read: the caller's header, the tensors by name, and the codec with its level."""
+
+    header: dict[str, Any]
+    tensors: dict[str, Encoded]
+    codec: str
+    level: int
+
+
 def read_container(path: Path) -> tuple[dict[str, Any], dict[str, Encoded]]:
     """The caller's header, and the tensors by name. ArtifactError is the only error, whatever the file holds."""
+    contents = read_contents(path)
+    return contents.header, contents.tensors
+
+
+def read_contents(path: Path) -> Contents:
+    """`read_container`, with the codec."""
     try:
         return _parse(_read_file(Path(path)))
     except ArtifactError as error:
@@ -115,8 +142,8 @@ def _from_json(text: bytes) -> Any:
     return value
 
 
-def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, Encoded]]:
-    """`read_container` of a file's content; the messages do not name the file yet."""
+def _parse(data: bytes) -> Contents:
+    """`read_contents` of a file's content; the messages do not name the file yet."""
     if len(data) < PREFIX.size or not data.startswith(MAGIC):
         raise ArtifactError("is not a pgolf artifact (wrong or cut first bytes)")
     _, version, n_header, digest = PREFIX.unpack_from(data)
@@ -144,7 +171,7 @@ def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, Encoded]]:
     table = parse_table(entries, check_int("payload bytes", n_bytes, 0, MAX_PAYLOAD_BYTES))
     _check_memory(n_bytes + sum(FP32_BYTES * math.prod(entry.shape) for entry in table.values()))
     payload = decompress(packed, codec, n_bytes, spans_of(table))
-    return header, {name: entry.read(payload) for name, entry in table.items()}
+    return Contents(header, {name: entry.read(payload) for name, entry in table.items()}, codec, level)
 
 
 def _version_of(codec: str) -> int:

@@ -149,6 +149,8 @@ TABLE: dict[str, tuple[Field, ...]] = {
     ),
     "Bytes": (
         Field("model_bytes", COUNT, "bytes", "size of the packed model", SCORED, BYTES, SIZES, COMPARED),
+        Field("entropy_bytes", COUNT, "bytes", "order-0 bound of the packed tensors: an ideal coder per array",
+              compare=BYTES, report=SIZES),
         Field("code_bytes", COUNT, "bytes", "size of the source files in code_files", SCORED, BYTES, SIZES),
         Field("total_bytes", COUNT, "bytes", "model_bytes + code_bytes", SCORED, BYTES, SIZES),
         Field("cap_bytes", COUNT, "bytes", "the largest total_bytes that the challenge allows", SCORED, BYTES, SIZES),

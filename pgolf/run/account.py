@@ -1,7 +1,12 @@
-"""The cost of a configuration, computed without allocating its weights: parameters, FLOPs per token, packed bytes."""
+"""The cost of a configuration, computed without allocating its weights: parameters, FLOPs per token, packed bytes.
 
+And the cost of each tensor of a packed file: codes exist only once a model has been trained.
+"""
+
+import math
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +22,8 @@ from pgolf.config.schema import Config, plain_config
 from pgolf.nn.gpt import GPT
 from pgolf.nn.naming import named_tensors
 from pgolf.optim.roles import chosen_roles
+from pgolf.quant.container import packed_bytes, read_contents
+from pgolf.quant.encoding import entropy_of, uncompressed_bytes
 from pgolf.run.artifact import packed_state
 
 SHORT = 4  # tokens
@@ -38,6 +45,38 @@ class Account:
     by_role: dict[str, int]
     flops_per_token: int
     payload_bytes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class PackedTensor:
+    """The bytes of one tensor of a packed file.
+
+    values: their number. stored_bytes: before compression. packed_bytes: compressed alone, as a stream of its own, by
+    the codec of the file. entropy_bytes: what ideal order-0 coders need, their tables not counted.
+    """
+
+    name: str
+    values: int
+    bits: int
+    stored_bytes: int
+    packed_bytes: int
+    entropy_bytes: int
+
+
+def packed_tensors(path: Path) -> list[PackedTensor]:
+    """The tensors of a packed file, as they are stored. Raises ArtifactError."""
+    contents = read_contents(path)
+    return [
+        PackedTensor(
+            name,
+            math.prod(tensor.shape),
+            tensor.bits,
+            uncompressed_bytes({name: tensor}),
+            packed_bytes({name: tensor}, contents.codec, contents.level),
+            entropy_of(tensor),
+        )
+        for name, tensor in contents.tensors.items()
+    ]
 
 
 class ProductFlops(TorchDispatchMode):

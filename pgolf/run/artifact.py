@@ -19,7 +19,7 @@ from pgolf.errors import ArtifactError, PgolfError
 from pgolf.nn.gpt import GPT
 from pgolf.nn.naming import ROOT
 from pgolf.quant.container import read_container, write_container
-from pgolf.quant.encoding import decode
+from pgolf.quant.encoding import decode, entropy_of
 from pgolf.slots import Encoded, Quantizer
 
 SHOWN = 5  # problems in a message
@@ -28,12 +28,15 @@ CAP_BYTES = 16_000_000  # limit for the code and the packed model together (deci
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model loaded from a packed file. section: the section `model` of its configuration."""
+    """A model loaded from a packed file. section: the section `model` of its configuration. entropy_bytes: the order-0
+    bound of all its tensors (pgolf.quant.encoding.entropy_of).
+    """
 
     model: GPT
     section: ModelConfig
     tokenizer_sha256: str
     file_bytes: int
+    entropy_bytes: int
 
 
 def packed_state(model: nn.Module) -> dict[str, Tensor]:
@@ -107,7 +110,7 @@ def unpack(path: Path, device: torch.device) -> Artifact:
         check_counts(section, encoded)
         config = ModelConfig(**section)
         model = build_untrusted(config)
-        tensors = packed_state(model)
+        tensors, bound = packed_state(model), sum(map(entropy_of, encoded.values()))
         differing = sorted(set(tensors) ^ set(encoded)) or [
             name for name, t in tensors.items() if tuple(t.shape) != encoded[name].shape
         ]
@@ -120,4 +123,4 @@ def unpack(path: Path, device: torch.device) -> Artifact:
         raise ArtifactError(f"{path}: {error}") from None
     except PgolfError as error:
         raise ArtifactError(f"{path}: describes a model that cannot be built. {error}") from None
-    return Artifact(model.to(device).eval(), config, header["tokenizer_sha256"], path.stat().st_size)
+    return Artifact(model.to(device).eval(), config, header["tokenizer_sha256"], path.stat().st_size, bound)

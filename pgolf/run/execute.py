@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pgolf.config.build import (
     OptimizersByRole,
@@ -43,10 +44,13 @@ from pgolf.run.finish import ERROR, finish_run
 from pgolf.run.provenance import CodeHashes, code_fields, code_hashes, loaded_code, record_head
 from pgolf.run.record import measured_fields, summary
 from pgolf.run.trained import TrainedModel, load_trained, save_trained
+from pgolf.training.batches import Batches
 from pgolf.training.checkpoint import FOLDER, Checkpoints
+from pgolf.training.compiled import compiled
 from pgolf.training.defects import Bf16Masters
 from pgolf.training.gradient_watch import GradientWatch
 from pgolf.training.loop import LoopSettings, Training, train
+from pgolf.training.pace import wait_of
 from pgolf.training.runlog import RunLog
 
 WRITING = ".writing.lock"
@@ -148,11 +152,7 @@ def measure(config: Config, folder: Path, ranks: Ranks, log: RunLog, origin: Ori
     model, costs, parent = build_model(config.model), account(config), config.train.parent
     with StopRequest() as stop:
         key = {**{name: origin.head[name] for name in KEY}, "data_sha": context.corpus.data_sha}
-
-        def must_stop() -> bool:
-            return stop.asked if ranks.world == 1 else ranks.any(stop.asked, context.device)
-
-        keeper = Checkpoints(key, log, must_stop, every_s=config.launch.checkpoint_s)
+        keeper = Checkpoints(key, log, lambda: stop.asked, ranks, every_s=config.launch.checkpoint_s)
         if keeper.step is None:
             log.say(start_line(context, costs))
             log.event("start", parameters=costs.total, prepare_s=round(time.perf_counter() - began, 3))
@@ -186,7 +186,8 @@ def train_model(context: RunContext, model: GPT, log: RunLog, keeper: Checkpoint
     config, ranks = context.config, context.ranks
     start_weights(model, config.model, config.seed, context.device)
     optimizers, averaging = build_optimizers(model, config, ranks), build_averaging(config.optim)
-    trace = train(make_training(context, model, optimizers, averaging), loop_settings(config), ranks, log, keeper)
+    with keeper:
+        trace = train(make_training(context, model, optimizers, averaging), loop_settings(config), ranks, log, keeper)
     trace.warnings += keeper.warnings
     average = averaging.average()
     if average is None and not isinstance(averaging, NoAveraging):
@@ -203,14 +204,17 @@ def make_training(context: RunContext, model: GPT, optimizers: OptimizersByRole,
     embeddings = [p for name, p in trainable.items() if roles[name] == "embedding"]
     frozen = sorted(optimizers.frozen) if defects.keep_frozen_gradients else []
     all_optimizers = list(optimizers.optimizers.values())
+
+    def bytes_of(x_BT: Tensor, y_BT: Tensor) -> int:
+        return int(corpus.byte_table.pair_bytes(x_BT.numpy(), y_BT.numpy()).sum())
+
     return Training(
-        model=torch.compile(model, dynamic=False) if config.train.compile == "on" else model,  # type: ignore[arg-type]
+        model=compiled(model) if config.train.compile == "on" else model,
         trainable=trainable,
         optimizers=all_optimizers,
         schedule=build_schedule(config.optim, budget),
-        stream=context.stream,
+        batches=Batches(context.stream, bytes_of, context.device),
         budget=budget,
-        bytes_of=lambda x, y: int(corpus.byte_table.pair_bytes(x.numpy(), y.numpy()).sum()),
         validate=lambda: context.evaluation(model).bpb,
         averaging=averaging,
         quantized=FakeQuantized(model, build_fake(config, build_quantizer(config))),
@@ -233,4 +237,5 @@ def loop_settings(config: Config) -> LoopSettings:
         priming_steps=max(train.priming_steps, 1 if train.compile == "on" else 0),
         bf16=train.precision == "bf16",
         qat_below=train.qat_below,
+        wait=wait_of(torch.device(config.device), train.seconds),
     )

@@ -25,7 +25,7 @@ class Finish:
     """Measurements after training. Times are in seconds.
 
     averaged_bpb: None without an average. packed: the score of the packed file. extra: further scores of the
-    evaluation, by name of their field in the record.
+    evaluation, by name of their field in the record. entropy_bytes: the order-0 bound of the packed tensors.
     """
 
     live: Score
@@ -33,6 +33,7 @@ class Finish:
     packed: Score
     extra: Mapping[str, float]
     model_bytes: int
+    entropy_bytes: int
     pack_s: float
     eval_s: float
 
@@ -57,16 +58,18 @@ def finish_run(context: RunContext, model: GPT, trained: TrainedModel, folder: P
     began = time.perf_counter()
     if context.ranks.is_first:
         pack(model, config.model, context.corpus.corpus.tokenizer, quantizer, path)
-    context.ranks.sum_(torch.zeros(1, device=context.device))  # the other ranks wait for the file
+    context.ranks.wait()  # for the file
     pack_s = time.perf_counter() - began
     log.say("scoring the packed file")
     fake_at_eval = config.defects.qat_at_eval and trained.trace.qat_from_step is not None
     fake = build_fake(config, quantizer) if fake_at_eval else None
-    fresh = unpack(path, context.device).model
+    artifact = unpack(path, context.device)
+    fresh = artifact.model
     packed = evaluation(fresh, fake)
     times = {"eval_s": round(eval_s, 3), "pack_s": round(pack_s, 3)}
     log.event("final", val_bpb_live=live.bpb, val_bpb_averaged=averaged_bpb, val_bpb=packed.bpb, **times)
-    return Finish(live, averaged_bpb, packed, evaluation.extra(fresh, fake), path.stat().st_size, pack_s, eval_s)
+    extra, sizes = evaluation.extra(fresh, fake), (artifact.file_bytes, artifact.entropy_bytes)
+    return Finish(live, averaged_bpb, packed, extra, *sizes, pack_s, eval_s)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from pgolf.run.account import Account
 from pgolf.run.artifact import CAP_BYTES
 from pgolf.run.context import RunContext
 from pgolf.run.finish import ERROR, Finish
-from pgolf.training.loop import Trace
+from pgolf.training.pace import Trace
 
 
 def measured_fields(
@@ -55,6 +55,7 @@ def measured_fields(
         **finish.extra,
         "quant_gap_bpb": finish.packed.bpb - (finish.live.bpb if finish.averaged_bpb is None else finish.averaged_bpb),
         "model_bytes": finish.model_bytes,
+        "entropy_bytes": finish.entropy_bytes,
         "total_bytes": total_bytes,
         "cap_bytes": CAP_BYTES,
         "under_cap": total_bytes <= CAP_BYTES,

@@ -16,7 +16,7 @@ from pgolf.nn.naming import named_tensors
 from pgolf.nn.primitives import allocate
 from pgolf.records.record import read_record
 from pgolf.training.checkpoint import AVERAGED, FOLDER, MAX_STATE_BYTES, WEIGHTS, load_weights, save_weights
-from pgolf.training.loop import Trace
+from pgolf.training.pace import Trace
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,13 @@ from torch import nn
 from pgolf.errors import CoverageError
 
 
+def silent_of(parameters: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+    """Those whose gradient is missing or exactly zero. A GPU is asked once, not once per parameter."""
+    flags = {name: p.grad.any() for name, p in parameters.items() if p.grad is not None}
+    heard = dict(zip(flags, torch.stack(list(flags.values())).tolist(), strict=True)) if flags else {}
+    return {name: p for name, p in parameters.items() if not heard.get(name, False)}
+
+
 class GradientWatch:
     """Tracks the trainable parameters whose gradient was missing or exactly zero in every step so far.
 
@@ -35,7 +42,7 @@ class GradientWatch:
         """Check the gradients of one step. Raises CoverageError in the last watched step."""
         if self.steps == self.WATCHED_STEPS:
             return
-        self.silent = {name: p for name, p in self.silent.items() if p.grad is None or not bool(p.grad.any())}
+        self.silent = silent_of(self.silent)
         self.steps += 1
         if self.steps == self.WATCHED_STEPS:
             self.finish()

@@ -1,29 +1,24 @@
 """The training loop. The caller builds all objects that it needs."""
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import median
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from pgolf.errors import DamagedFile, DivergedError
+from pgolf.errors import DamagedFile
 from pgolf.machine.precision import autocast, synchronise
 from pgolf.machine.ranks import Ranks
 from pgolf.optim.averaging import Averaging
 from pgolf.optim.schedules import Budget
+from pgolf.training.batches import Batches
+from pgolf.training.compiled import whole_graph
 from pgolf.training.defects import Bf16Masters
 from pgolf.training.gradient_watch import GradientWatch
+from pgolf.training.pace import Pace, StepLoss, Trace, Wait
 from pgolf.training.runlog import RunLog
-
-
-class Stream(Protocol):
-    """Training batches as a pure function of the step."""
-
-    def micro_batch(self, step: int, index: int) -> tuple[Tensor, Tensor]: ...
 
 
 class Keeper(Protocol):
@@ -39,16 +34,15 @@ class Training:
     """The input of the loop.
 
     trainable: the parameters that have an optimizer, by name. schedule(step, elapsed_s): the scale of all learning
-    rates. bytes_of(x, y): the number of bytes of the targets of a batch.
+    rates.
     """
 
     model: nn.Module
     trainable: Mapping[str, nn.Parameter]
     optimizers: Sequence[torch.optim.Optimizer]
     schedule: Callable[[int, float], float]
-    stream: Stream
+    batches: Batches
     budget: Budget
-    bytes_of: Callable[[Tensor, Tensor], int]
     validate: Callable[[], float]  # live bits per byte
     averaging: Averaging
     quantized: Callable[[Tensor, Tensor], Tensor]  # the model on fake-quantized weights
@@ -56,15 +50,6 @@ class Training:
     frozen_with_gradients: Sequence[nn.Parameter] = ()
     masters: Bf16Masters | None = None  # a defect: parameters kept in bf16
     watch: GradientWatch = field(default_factory=lambda: GradientWatch({}))  # by default it watches nothing
-
-
-@dataclass(frozen=True)
-class StepScore:
-    """One training step. nats: mean per target. target_bytes: of all targets. lr_scale: of its learning rates."""
-
-    nats: float
-    target_bytes: int
-    lr_scale: float
 
 
 @dataclass(frozen=True)
@@ -80,26 +65,7 @@ class LoopSettings:
     priming_steps: int
     bf16: bool
     qat_below: float | None  # learning-rate scale below which the forward pass uses fake-quantized weights
-
-
-@dataclass
-class Trace:
-    """The progress of training, and its result.
-
-    train_s: training time in seconds, which counts against the budget. val_bpb_live: the latest validation, NaN if
-    none. step_ms: the time of each step. qat_from_step: the first step with fake quantization.
-    """
-
-    steps: int = 0
-    train_s: float = 0.0
-    val_bpb_live: float = float("nan")
-    step_ms: list[float] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    qat_from_step: int | None = None
-
-    @property
-    def step_ms_median(self) -> float:
-        return median(self.step_ms) if self.step_ms else 0.0
+    wait: Wait  # when the loop waits for the device
 
 
 def clear_gradients(training: Training) -> None:
@@ -110,37 +76,36 @@ def clear_gradients(training: Training) -> None:
             p.grad = None
 
 
-def accumulate(
-    training: Training, settings: LoopSettings, ranks: Ranks, step: int, *, fake: bool = False
-) -> tuple[float, int]:
-    """Compute the gradients of one step, averaged over all micro-batches of all ranks.
+def accumulate(training: Training, settings: LoopSettings, ranks: Ranks, step: int, *, fake: bool = False) -> StepLoss:
+    """Compute the gradients of one step, averaged over all micro-batches of all ranks. Returns the loss of this rank.
 
-    fake: use the model with fake-quantized weights. Returns (mean nats per target, bytes of all targets), over all
-    ranks.
+    fake: use the model with fake-quantized weights. While the device computes a micro-batch, the next one is prepared.
     """
     indices = range(ranks.rank, settings.micro_batches, ranks.world)
     forward = training.quantized if fake else training.model
+    averaged = [*training.trainable.values(), *training.frozen_with_gradients]
     nats = torch.zeros((), dtype=torch.float64, device=settings.device)
     size = 0
     for index in indices:
-        x, y = training.stream.micro_batch(step, index)
-        size += training.bytes_of(x, y)
+        batch, is_last = training.batches.take(step, index), index == indices[-1]
+        size += batch.target_bytes
         with autocast(settings.device, settings.bf16):
-            loss = forward(x.to(settings.device), y.to(settings.device)).mean()
-        (loss / len(indices)).backward()
+            loss = forward(batch.x_BT, batch.y_BT).mean()
+        with ranks.mean_gradients(averaged if is_last else []):
+            (loss / len(indices)).backward()
         nats += loss.detach().double() / settings.micro_batches
-    ranks.mean_gradients_([*training.trainable.values(), *training.frozen_with_gradients])
-    total = ranks.sum_(torch.stack([nats, torch.tensor(float(size), dtype=torch.float64, device=settings.device)]))
-    return float(total[0]), int(total[1])
+        training.batches.prepare(*((step + 1, indices[0]) if is_last else (step, index + ranks.world)))
+    return StepLoss(step, nats, size)
 
 
 def prime(training: Training, settings: LoopSettings, ranks: Ranks) -> None:
     """Run forward and backward passes before the clock starts, so that compilation is not timed.
 
-    The weights stay unchanged.
+    The weights stay unchanged. Raises PgolfError for a model that cannot be compiled as one graph.
     """
-    for _ in range(settings.priming_steps):
-        accumulate(training, settings, ranks, 0)
+    with whole_graph():
+        for _ in range(settings.priming_steps):
+            accumulate(training, settings, ranks, 0)
     training.model.zero_grad(set_to_none=True)
     synchronise(settings.device)
 
@@ -199,29 +164,35 @@ def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog,
         training.masters.round()
     training.averaging.start(training.trainable)
     prime(training, settings, ranks)
-    if keeper is not None and (state := keeper.load()) is not None:
-        restore(state, training, trace, watch)
+    if keeper is not None and (saved := keeper.load()) is not None:
+        restore(saved, training, trace, watch)
     log.start_progress()
+    pace = Pace(trace, settings.device, ranks)
+
+    def state() -> dict[str, Any]:
+        pace.settle()
+        return checkpoint_state(training, trace, watch)
+
     while training.budget.spent(trace.steps, trace.train_s) < 1:
-        began = time.perf_counter()
+        pace.begin()
         scale = training.schedule(trace.steps, trace.train_s)
         set_rates(training.optimizers, base_lr, scale)
         fake = settings.qat_below is not None and scale < settings.qat_below
         if fake and trace.qat_from_step is None:
             trace.qat_from_step = trace.steps
-        nats, size = take_step(training, settings, ranks, trace.steps, fake=fake)
+        take_step(training, settings, ranks, trace.steps, pace, fake=fake)
         training.averaging.update(trace.steps + 1, scale, training.trainable)
-        synchronise(settings.device)
-        trace.train_s = ranks.max(trace.train_s + time.perf_counter() - began, settings.device)
-        trace.step_ms.append((time.perf_counter() - began) * 1000)
         trace.steps += 1
-        log_step(StepScore(nats, size, scale), trace, training, settings, log)
+        validates = settings.val_every > 0 and trace.steps % settings.val_every == 0
+        if settings.wait != "log" or validates or is_logged(trace, training, settings):
+            pace.settle()
+            log_step(pace, scale, trace, training, settings, log)
         last = training.budget.spent(trace.steps, trace.train_s) >= 1
-        if settings.val_every and trace.steps % settings.val_every == 0 and not last:
+        if validates and not last:
             trace.val_bpb_live = training.validate()
             log.event("val", step=trace.steps, elapsed_s=round(trace.train_s, 3), val_bpb_live=trace.val_bpb_live)
         if keeper is not None:
-            keeper.after_step(lambda: checkpoint_state(training, trace, watch), last=last)
+            keeper.after_step(state, last=last)
     trace.warnings += watch.finish()
     log.end_progress()
     return trace
@@ -235,16 +206,18 @@ def set_rates(optimizers: Sequence[torch.optim.Optimizer], base_lr: Sequence[Seq
 
 
 def take_step(
-    training: Training, settings: LoopSettings, ranks: Ranks, step: int, *, fake: bool = False
-) -> tuple[float, int]:
-    """One training step: gradients, clipping, update. Returns (mean nats per target, bytes of all targets).
+    training: Training, settings: LoopSettings, ranks: Ranks, step: int, pace: Pace, *, fake: bool = False
+) -> None:
+    """One training step: gradients, clipping, update. Its loss is added to `pace`.
 
-    Raises DivergedError for a non-finite loss, before the weights change, and CoverageError.
+    Raises DivergedError for a non-finite loss and CoverageError. On a CPU a non-finite loss is found before the weights
+    change. A GPU would stand still after every step while the process reads the loss and gives it new work. There it is
+    found later, but before anything is made of the weights: before the next line of the log, score or checkpoint.
     """
     clear_gradients(training)
-    nats, size = accumulate(training, settings, ranks, step, fake=fake)
-    if not math.isfinite(nats):
-        raise DivergedError(f"the training loss is {nats} at step {step + 1}. Lower the learning rates")
+    pace.unread.append(accumulate(training, settings, ranks, step, fake=fake))
+    if settings.wait == "update":
+        pace.read()
     training.watch.after_backward()
     if settings.grad_clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(
@@ -254,25 +227,30 @@ def take_step(
         optimizer.step()
     if training.masters is not None:
         training.masters.round()
-    return nats, size
 
 
-def log_step(step: StepScore, trace: Trace, training: Training, settings: LoopSettings, log: RunLog) -> None:
-    """Write metrics at the first and the last step and every log_every steps; update the progress at every step."""
+def is_logged(trace: Trace, training: Training, settings: LoopSettings) -> bool:
+    """Whether the last step has a line in metrics.jsonl: the first and the last step, and every log_every steps."""
     done = training.budget.spent(trace.steps, trace.train_s)
+    return trace.steps % settings.log_every == 0 or trace.steps == 1 or done >= 1
+
+
+def log_step(pace: Pace, scale: float, trace: Trace, training: Training, settings: LoopSettings, log: RunLog) -> None:
+    """Write the metrics of the last step, if it `is_logged`, and update the progress. scale: of its learning rates."""
     tokens = trace.steps * settings.batch_tokens
-    bpb = step.nats / math.log(2) * settings.batch_tokens / max(step.target_bytes, 1)
-    if trace.steps % settings.log_every == 0 or trace.steps == 1 or done >= 1:
+    bpb = pace.nats / math.log(2) * settings.batch_tokens / max(pace.target_bytes, 1)
+    if is_logged(trace, training, settings):
         log.event(
             "train",
             step=trace.steps,
             tokens=tokens,
             elapsed_s=round(trace.train_s, 3),
-            train_nats=step.nats,
+            train_nats=pace.nats,
             train_bpb=bpb,
-            lr_scale=step.lr_scale,
+            lr_scale=scale,
             step_ms=round(trace.step_ms[-1], 2),
         )
     rate = tokens / max(trace.train_s, 1e-9)
     val = "" if math.isnan(trace.val_bpb_live) else f"  val {trace.val_bpb_live:.3f}"
-    log.advance(done, f"step {trace.steps}  loss {step.nats:.3f}  bpb {bpb:.3f}{val}  {rate:,.0f} tokens/s")
+    done = training.budget.spent(trace.steps, trace.train_s)
+    log.advance(done, f"step {trace.steps}  loss {pace.nats:.3f}  bpb {bpb:.3f}{val}  {rate:,.0f} tokens/s")

@@ -31,6 +31,9 @@ ARGUMENTS = {
     "params": {
         "--jsn": "python -m pgolf.params: --jsn: no such option. Did you mean --json?",
         "--json --names": "--names: prints lines, not JSON (--json)",
+        "--packed text seed=1": "--packed: takes neither overrides nor --names (text)",
+        "--packed gone.pgolf": "gone.pgolf: cannot be read",
+        "--packed text": "text: is not a pgolf artifact",
     },
     "bench": {
         "--steps": "python -m pgolf.bench: --steps: expected one argument",

@@ -138,7 +138,7 @@ def test_the_loop_trains_the_live_weights_by_the_gradient_of_the_faked_ones(tmp_
     )
     with RunLog(tmp_path, is_first=False) as log:
         train(job, loop_settings(config, qat_below=0.5, grad_clip_norm=None), Ranks(), log)
-    pairs = [job.stream.micro_batch(0, i) for i in range(2)]
+    pairs = [job.batches.stream.micro_batch(0, i) for i in range(2)]
     loss = sum(reference(x, y).mean() for x, y in pairs) / 2
     grads = torch.autograd.grad(loss, list(reference.parameters()))
     start = dict(tiny_model(config).named_parameters())

@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from made_records import STUDY, cell_folder, damage, failed, fingerprint_of, plan, put, record, study_of
 from pgolf.errors import PgolfError
 from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
-from pgolf.records.rows import collect, frame, row_lines, write_out
+from pgolf.records.rows import collect, frame, row_lines, shared, write_out
 
 SCORES = {"tied": [2.0, 2.1], "mos": [1.9, 2.05]}
 
@@ -210,3 +211,13 @@ def test_a_frame_keeps_names_as_text(tmp_path: Path) -> None:
 def test_the_commands_import_neither_torch_nor_hydra() -> None:
     code = "import sys, pgolf.aggregate, pgolf.compare; assert not {'torch', 'hydra', 'omegaconf'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_rows_share_what_is_equal() -> None:
+    known: dict[Any, Any] = {}
+    text = json.dumps({"arm": "head=mos", "code_files": ["a.py", "b.py"], "seed": 1, "note": None, "scores": [1, 2]})
+    first, second = (shared(json.loads(text), known) for _ in range(2))
+    assert first == second == json.loads(text)
+    for key in ("arm", "code_files"):
+        assert first[key] is second[key]
+    assert next(iter(first)) is next(iter(second)), "keys too"

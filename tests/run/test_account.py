@@ -1,18 +1,22 @@
 """The account against real models, closed formulas and the published counts."""
 
+import math
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pgolf import params
 from pgolf.config.build import build_model, build_quantizer, make
 from pgolf.config.compose import quantizer_choices
 from pgolf.config.schema import plain_config
 from pgolf.nn.primitives import initialise
+from pgolf.quant.container import read_container
 from pgolf.quant.encoding import uncompressed_bytes
-from pgolf.run.account import account, by_slot, flops_per_token
-from pgolf.run.artifact import encode_state
+from pgolf.run.account import account, by_slot, flops_per_token, packed_tensors
+from pgolf.run.artifact import encode_state, pack, unpack
 from tiny import ALL_VARIANTS, CPU, SLOTS, composed_config, stems, tiny_config, tiny_model, variants
 
 
@@ -169,3 +173,40 @@ def test_counting_needs_no_memory():
         "model.width=4096", "model.heads=32", "model.kv_heads=8", "model.layers=60", "model.vocab_size=200000"
     )
     assert account(config).total > 7_000_000_000
+
+
+def order_0(data: bytes) -> float:
+    """Bytes that an ideal coder needs for these bytes: the sum of n log2(N / n) / 8, in float64."""
+    return sum(n * math.log2(len(data) / n) for n in Counter(data).values()) / 8
+
+
+@pytest.mark.parametrize("stem", ["int8_zlib", "int6_entropy"])
+def test_every_packed_tensor_has_its_bytes_and_its_bound(stem, tmp_path, capsys):
+    config = tiny_config(f"quant={stem}", "model.width=64", "model.mlp_hidden=512")
+    path, tokenizer = tmp_path / "a.pgolf", tmp_path / "tokenizer"
+    tokenizer.write_bytes(b"any")
+    pack(tiny_model(config), config.model, tokenizer, build_quantizer(config), path)
+    tensors, encoded = packed_tensors(path), read_container(path)[1]
+    assert [t.name for t in tensors] == list(encoded)
+    codes = 0
+    for tensor in tensors:
+        arrays = encoded[tensor.name].arrays
+        planes = [a.tobytes()[byte :: a.itemsize] for a in arrays.values() for byte in range(a.itemsize)]
+        assert tensor.entropy_bytes == sum(math.ceil(order_0(plane) - 1e-9) for plane in planes)
+        assert tensor.stored_bytes == sum(a.nbytes for a in arrays.values())
+        assert tensor.values == math.prod(encoded[tensor.name].shape)
+        codes += "codes" in arrays
+    assert codes > 0
+    assert unpack(path, CPU).entropy_bytes == sum(t.entropy_bytes for t in tensors)
+    largest = max(tensors, key=lambda t: t.values)
+    assert largest.entropy_bytes < largest.packed_bytes < 1.2 * largest.entropy_bytes, "a coder comes near its bound"
+    assert params.main(["--packed", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].split() == [
+        "all",
+        *(
+            f"{sum(getattr(t, key) for t in tensors):,}"
+            for key in ("values", "stored_bytes", "packed_bytes", "entropy_bytes")
+        ),
+    ]
+    assert any(line.split()[0] == largest.name and f"{largest.entropy_bytes:,}" in line for line in lines)

@@ -26,7 +26,8 @@ from pgolf.run.artifact import pack, unpack
 from pgolf.run.context import open_context
 from pgolf.run.execute import loop_settings, make_training
 from pgolf.run.finish import load_average
-from pgolf.training.loop import Trace, train
+from pgolf.training.loop import train
+from pgolf.training.pace import Trace
 from pgolf.training.runlog import RunLog
 from tiny import CPU, bytes_of_state, composed_config, logp_of, random_ids
 
