@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pgolf.audit import arguments
 from pgolf.audit.report import Check, Report, Verdict
 from pgolf.errors import PgolfError
 
@@ -29,8 +30,9 @@ def split(train_tokens: Tokens, val_tokens: Tokens, *, window: int = 64, documen
     window: W; windows at all positions of both texts are compared, also across the edges of shards. document_start: the
     id that begins every document; None: documents are not compared. Raises PgolfError for unusable arguments.
     """
-    if not isinstance(window, int) or window < 1:
-        raise PgolfError(f"window: needs a whole number of 1 or more ({window!r}). 64 is usual")
+    window = arguments.whole("window", window, 1, "choose a number of tokens, 1 or more; 64 is usual")
+    if document_start is not None:
+        document_start = arguments.whole("document_start", document_start, 0, "give a token id, or None")
     val = np.concatenate([np.empty(0, np.int64), *_arrays("val_tokens", val_tokens)])
     known = _Windows(val, window)
     documents = _Documents(val, document_start)
@@ -51,7 +53,8 @@ def split(train_tokens: Tokens, val_tokens: Tokens, *, window: int = 64, documen
 
 def _arrays(name: str, tokens: Tokens) -> Iterator[np.ndarray]:
     """Each array as it is, checked."""
-    for array in [tokens] if isinstance(tokens, np.ndarray) else tokens:
+    arrays = [tokens] if isinstance(tokens, np.ndarray) else tokens
+    for array in arguments.items(name, arrays, "give numpy arrays of integers, one or several"):
         if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
             what = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else f"{array!r:.60}"
             raise PgolfError(f"{name}: needs arrays of integers [N] ({what}). Give numpy arrays, one or several")

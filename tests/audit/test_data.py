@@ -104,12 +104,17 @@ def test_what_cannot_be_compared_is_not_checked() -> None:
         (text(1, 1), np.ones((2, 2), int), 64, "val_tokens: needs arrays"),
         (np.empty(0, int), text(2, 1), 64, "train_tokens: holds no token"),
         (text(1, 1), [], 64, "val_tokens: holds no token"),
-        (text(1, 1), text(2, 1), 0, "window: needs a whole number"),
+        (text(1, 1), text(2, 1), 0, "window: cannot be 0; choose"),
+        (text(1, 1), text(2, 1), True, "window: cannot be True; choose"),
+        (None, text(2, 1), 64, "train_tokens: cannot be None; give numpy arrays"),
+        ("ab", text(2, 1), 64, "train_tokens: cannot be 'ab'; give numpy arrays"),
     ],
 )
 def test_unusable_tokens_are_refused(train: Any, val: Any, window: int, message: str) -> None:
     with pytest.raises(PgolfError, match=message):
         split(train, val, window=window)
+    with pytest.raises(PgolfError, match="document_start: cannot be '1'"):
+        split(text(1, 1), text(2, 1), document_start="1")  # type: ignore[arg-type]
 
 
 def test_a_million_tokens_take_about_a_second() -> None:

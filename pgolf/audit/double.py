@@ -1,0 +1,72 @@
+"""A call in float64: each operation computes in double precision, whatever types the weights and the code have."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+
+WIDE = {
+    torch.float16: torch.float64,
+    torch.bfloat16: torch.float64,
+    torch.float32: torch.float64,
+    torch.complex32: torch.complex128,
+    torch.complex64: torch.complex128,
+}
+
+
+def _wide(value: Any) -> Any:
+    """A tensor of a narrow type, or the type itself, as float64. Everything else as it is."""
+    if isinstance(value, Tensor):
+        return value.to(WIDE[value.dtype]) if value.dtype in WIDE else value
+    return WIDE.get(value, value) if isinstance(value, torch.dtype) else value
+
+
+class InDouble(TorchDispatchMode):
+    """Converts the inputs and the results of every operation to float64, and explicit casts too.
+
+    Views stay views of what they are, so that writing into them reaches the tensor behind them. What is written into an
+    older tensor takes the type of that tensor. The weights are not changed.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """torch would else load its compiler for the first call, which takes two seconds."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func.is_view:
+            return func(*args, **kwargs)
+        if func._schema.is_mutable:
+            target = args[0] if args and isinstance(args[0], Tensor) else None
+            narrow = target.dtype if target is not None and target.dtype in WIDE else None
+
+            def fitting(value: Any) -> Any:
+                is_other = isinstance(value, Tensor) and value is not target and value.is_floating_point()
+                return value.to(narrow) if narrow is not None and is_other else value
+
+            args, kwargs = tree_map(fitting if narrow else _wide, (args, kwargs))
+            return func(*args, **kwargs)
+        return tree_map(_wide, func(*tree_map(_wide, args), **tree_map(_wide, kwargs)))
+
+
+@contextmanager
+def in_double(module: nn.Module | None) -> Iterator[None]:
+    """Operations compute in float64. Attributes and buffers that the call sets in the module are set back."""
+    modules = list(module.modules()) if module is not None else []
+    attributes = [(dict(vars(each)), dict(each._buffers)) for each in modules]
+    torch.clear_autocast_cache()
+    try:
+        with InDouble():
+            yield
+    finally:
+        torch.clear_autocast_cache()
+        for each, (values, buffers) in zip(modules, attributes, strict=True):
+            vars(each).clear()
+            vars(each).update(values)
+            each._buffers.clear()
+            each._buffers.update(buffers)
