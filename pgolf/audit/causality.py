@@ -96,12 +96,13 @@ class _Slopes:
 
 
 def gradients(
-    probe: Probe, inputs: Inputs, length: int, modules: dict[str, nn.Module], label: str, tally: Tally
+    judge: Judge, inputs: Inputs, length: int, modules: dict[str, nn.Module], label: str, tally: Tally
 ) -> None:
     """d logp_t / d embedding_j must be exactly zero for all j > t, for every output of the embedding modules.
 
     Sizes that rounding explains are computed again in float64.
     """
+    probe, eps = judge.probe, judge.tolerance.eps
     ids = inputs.ids(1, length)
     weights_V = torch.randn(inputs.vocab_size, generator=inputs.generator)
     seen = _slopes(probe, ids, weights_V, modules)
@@ -110,18 +111,18 @@ def gradients(
         return
     tally.template = "{where} of size {size:.3g}"
     tally.notes.append(f"outputs of {', '.join(seen.names)}")
-    exact = seen
-    if any(seen.later.values()):
+    exact, small = seen, ROUNDINGS * eps * seen.largest
+    if any(0 < size <= small for size in seen.later.values()):
         with in_double(probe.module):
             exact = _slopes(probe, ids, weights_V, modules)
-    narrow, double = (ROUNDINGS * torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64))
+    rounding = ROUNDINGS * torch.finfo(torch.float64).eps * exact.largest
     for (t, name, j), size in seen.later.items():
         where = f"{label}, length {length}: position {t} has a gradient for the output of {name} at {j},"
         change = Change(size, 0, t, 0)
         again = exact.later.get((t, name, j), 0.0)
-        if size and exact.reason and size <= narrow * seen.largest:
+        if 0 < size <= small and exact.reason:
             tally.add_decided(change, where, f"float64 cannot be executed: {exact.reason}", clear=False)
-        elif size and not exact.reason and again <= double * exact.largest:
+        elif 0 < size <= small and again <= rounding:
             tally.add_decided(change, where, f"{again:.1e} in float64", clear=True)
         else:
             tally.add(change, 0.0, where, embedding=name, length=length, changed=j)

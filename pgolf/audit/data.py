@@ -33,7 +33,7 @@ def split(train_tokens: Tokens, val_tokens: Tokens, *, window: int = 64, documen
     window = arguments.whole("window", window, 1, "choose a number of tokens, 1 or more; 64 is usual")
     if document_start is not None:
         document_start = arguments.whole("document_start", document_start, 0, "give a token id, or None")
-    val = np.concatenate([np.empty(0, np.int64), *_arrays("val_tokens", val_tokens)])
+    val = np.concatenate([np.empty(0, np.int64), *_blocks(_arrays("val_tokens", val_tokens))])
     known = _Windows(val, window)
     documents = _Documents(val, document_start)
     tokens = 0
@@ -139,6 +139,7 @@ class _Documents:
         self.shared: dict[bytes, tuple[int, int]] = {}  # document -> (training position, validation position)
         self.rest: list[np.ndarray] = []  # the document that may go on in the next array
         self.rest_at = 0
+        self.starts = 0 if start is None else int((val == start).sum())  # in both texts
         if start is not None:
             for position, document in _documents(val, start):
                 self.val_documents += 1
@@ -150,6 +151,7 @@ class _Documents:
         if self.start is None:
             return
         starts = np.flatnonzero(tokens == self.start)
+        self.starts += len(starts)
         if not len(starts):
             self.rest.append(tokens)
             return
@@ -175,8 +177,9 @@ class _Documents:
     def check(self, numbers: dict[str, int]) -> Check:
         name = "no validation document is in the training tokens"
         limits = "whole documents with equal tokens only; the windows show parts of documents"
-        if self.start is None:
-            return Check(RULE, name, Verdict.NOT_CHECKED, "document_start is not given", limits)
+        if self.start is None or not self.starts:
+            missing = "is not given" if self.start is None else f"{self.start} is in none of the texts"
+            return Check(RULE, name, Verdict.NOT_CHECKED, f"document_start {missing}", limits)
         evidence = f"{self.train_documents:,} training documents, {self.val_documents:,} validation documents"
         if self.shared:
             places = "; ".join(

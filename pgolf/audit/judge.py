@@ -18,6 +18,7 @@ from pgolf.audit.tolerance import Change, Tolerance, largest_change, precision_o
 EPS = torch.finfo(torch.float64).eps
 SAFETY = 64.0  # times what the tolerance, or the change itself, is in float64
 CONFIRMED = 3  # dependences of one check; later changes are counted without another look
+MARGIN = 8.0  # tolerances: a larger change is not rounding, whatever float64 shows. Longer inputs need more than one
 SAME_RESULT = 16.0  # tolerances: the mean difference of float64 to the given arithmetic
 View = Callable[[Tensor], Tensor]
 
@@ -92,8 +93,10 @@ class Judge:
         if again.size > self.limit:
             self.drift = max(self.drift, again, key=lambda each: each.size)
             return Kind.DRIFT, f"an identical call differs by {again.size:.3g} nats; mend the state checks first"
+        if change.size > MARGIN * self.tolerance.nats:
+            return Kind.DEPENDENCE, ""
         if self.tolerance.eps <= EPS:
-            return self._by_size(change, "the arithmetic is float64 already", SAFETY)
+            return Kind.UNCLEAR, "the arithmetic is float64 already"
         results = [self._in_double(called) for called in (first, second)]
         refused = next((result for result in results if isinstance(result, Refused)), None)
         if refused is not None:
@@ -103,12 +106,11 @@ class Judge:
             return self._by_size(change, "other tokens change nothing in float64")
         size = largest_change(views[0](a), views[1](b)).size
         allowed = SAFETY * (self.tolerance.nats + change.size) * EPS / self.tolerance.eps
-        text = f"{size:.1e} nats in float64"
-        return (Kind.ROUNDING if size <= allowed else Kind.DEPENDENCE), text
+        return (Kind.ROUNDING if size <= allowed else Kind.DEPENDENCE), f"{size:.1e} nats in float64"
 
-    def _by_size(self, change: Change, reason: str, times: float = 1.0) -> tuple[Kind, str]:
-        """Without a better arithmetic, only a change above some tolerances is known not to be rounding."""
-        is_large = change.size > times * self.tolerance.nats
+    def _by_size(self, change: Change, reason: str) -> tuple[Kind, str]:
+        """Without float64, only a change above the tolerance is known not to be rounding."""
+        is_large = change.size > self.tolerance.nats
         return (Kind.DEPENDENCE if is_large else Kind.UNCLEAR), reason
 
     def _in_double(self, called: Called) -> Tensor | Refused:

@@ -94,7 +94,7 @@ def look(subject: Subject, label: str, findings: Findings) -> state.Repeats:
     if subject.embeddings is None:
         findings.gradient.reason = "pass the module as `model` to see its embedding lookups"
     else:
-        gradients(probe, inputs, lengths[0], subject.embeddings, label, findings.gradient)
+        gradients(judge, inputs, lengths[0], subject.embeddings, label, findings.gradient)
     return repeats
 
 

@@ -16,6 +16,7 @@ from pgolf.errors import OptionError, require
 RULE = "score first"
 Result = TypeVar("Result")
 INTEGERS = (torch.uint8, torch.int8, torch.uint16, torch.int16, torch.int32, torch.uint32, torch.int64)
+MOST_IDS = 2**31
 CUT_CALLS = 3  # calls of `scored`; the text is cut inside each of them and after it
 LIMIT_DECLARED = "positions as the evaluation declares them"
 LIMIT_EXECUTED = "one text and a few cuts; tokens that do not come from `recorder.tokens` stay the same"
@@ -54,7 +55,7 @@ class Recorder:
         fits = isinstance(ids_N, Tensor) and ids_N.dim() == 1 and ids_N.dtype in INTEGERS and len(ids_N) > 1
         shown = f"{ids_N.dtype} {list(ids_N.shape)}" if isinstance(ids_N, Tensor) else type(ids_N).__name__
         require(fits, "ids_N", shown, "pass a tensor of integers [N] with two tokens or more")
-        most = torch.iinfo(ids_N.dtype).max + 1
+        most = min(torch.iinfo(ids_N.dtype).max + 1, MOST_IDS)
         remedy = f"choose the number of token ids, 2 or more and at most {most}, which {ids_N.dtype} holds"
         vocab_size = arguments.whole("vocab_size", vocab_size, 2, remedy, most)
         require(self.length in (None, len(ids_N)), "ids_N", shown, "call `tokens` once per evaluation")

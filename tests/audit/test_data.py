@@ -91,7 +91,18 @@ def test_equal_hashes_of_different_windows_are_no_finding(monkeypatch: pytest.Mo
     assert not split(text(1, 30), text(2, 1, 60)[:64]).failed
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.uint64])
+def test_tokens_of_any_integer_type_are_compared(dtype: type) -> None:
+    val = text(2, 10).astype(dtype)
+    windows, documents = split(text(1, 30), val, document_start=BOS)
+    assert windows.verdict == documents.verdict == Verdict.PASS
+    windows, documents = split([text(1, 30), val.astype(np.int32)], val, document_start=BOS)
+    assert windows.verdict == documents.verdict == Verdict.FAIL
+
+
 def test_what_cannot_be_compared_is_not_checked() -> None:
+    documents = split(text(1, 30), text(2, 10), document_start=7777).checks[1]
+    assert (documents.verdict, "7777 is in none" in documents.evidence) == (Verdict.NOT_CHECKED, True)
     windows, documents = split(text(1, 30), text(2, 1)[:20])
     assert windows.verdict == documents.verdict == Verdict.NOT_CHECKED
 

@@ -216,10 +216,9 @@ def test_small_differences_of_identical_calls_are_allowed_and_mentioned():
     assert "one later token changes nothing (given weights)" in {c.name for c in report.failed}
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_a_compiled_function_can_be_audited(backend):
+def test_a_compiled_function_can_be_audited():
     model = SmallGPT()
-    compiled = torch.compile(model, backend=backend, dynamic=True)
+    compiled = torch.compile(model, backend="eager", dynamic=True)
     report = audit.model(compiled, vocab_size=VOCAB, model=model, lengths=(8,), redraws=1)
     assert not report.failed, str(report)
 

@@ -62,7 +62,7 @@ def named(report, name):
 @pytest.mark.parametrize("kind", [RoutedExperts, LongConvolution], ids=lambda kind: kind.__name__)
 def test_rounding_that_later_tokens_change_is_no_finding(kind):
     model = kind().eval()
-    report = audit.model(model, vocab_size=VOCAB, model=model, lengths=(12,), redraws=1)
+    report = audit.model(model, vocab_size=VOCAB, model=model, lengths=(8,), redraws=1)
     assert not report.failed, str(report)
     assert {check.name.split(" (")[0] for check in report.of(Verdict.NOT_CHECKED)} == {
         "nothing crosses a document start"
@@ -78,6 +78,21 @@ def test_a_small_leak_among_rounding_is_found_with_and_without_the_module():
         assert check.verdict == Verdict.FAIL
         assert check.data["changed"] == 9
         assert named(report, ALL).verdict == Verdict.FAIL
+
+
+class LeakInFloat32(SmallGPT):
+    """One position reads ahead, in the path for float32 alone, as fast kernels for some types might."""
+
+    def embed(self, ids_BT):
+        x = self.table(ids_BT).clone()
+        x[:, 4] += 0.01 * x[:, 9] * (x.dtype == torch.float32)
+        return x
+
+
+def test_a_leak_that_float64_does_not_have_is_found():
+    model = LeakInFloat32().eval()
+    check = named(audit.model(model, vocab_size=VOCAB, model=model, lengths=(12,), redraws=0), ONE)
+    assert (check.verdict, check.data["changed"]) == (Verdict.FAIL, 9)
 
 
 def test_a_tiny_gradient_from_later_tokens_is_found_among_rounding():
@@ -100,7 +115,7 @@ def test_without_float64_only_a_large_change_is_a_finding(leak, verdict):
         assert result.dtype == torch.float32, "compiled for float32"
         return result + leak * ids[:, -1, None, None].float()
 
-    check = named(audit.model(logp, vocab_size=VOCAB, lengths=(12,)), ALL)
+    check = named(audit.model(logp, vocab_size=VOCAB, lengths=(6,)), ALL)
     assert check.verdict == verdict
     assert ("float64 cannot be executed: AssertionError: compiled for float32" in check.evidence) == (leak == 0)
     assert ("changes by" in check.evidence) or leak
@@ -108,7 +123,7 @@ def test_without_float64_only_a_large_change_is_a_finding(leak, verdict):
 
 def test_a_model_that_is_float64_already_cannot_be_looked_at_more_closely():
     model = LongConvolution().double().eval()
-    check = named(audit.model(model, vocab_size=VOCAB, model=model, lengths=(12,), redraws=0), ONE)
+    check = named(audit.model(model, vocab_size=VOCAB, model=model, lengths=(6,), redraws=0), ONE)
     assert (check.verdict, "float64 already" in check.evidence) == (Verdict.NOT_CHECKED, True)
 
 
@@ -125,12 +140,12 @@ class Drifting(SmallGPT):
 class DriftingSlowly(Drifting):
     """Less than one bit in the first calls."""
 
-    step = 2e-7
+    step = 3e-7
 
 
 @pytest.mark.parametrize("kind", [Drifting, DriftingSlowly])
 def test_a_drift_is_blamed_on_the_state_and_not_on_later_tokens(kind):
-    report = audit.model(kind(), vocab_size=VOCAB, lengths=(32,))
+    report = audit.model(kind(), vocab_size=VOCAB, lengths=(16,))
     assert [check.name for check in report.failed] == [AGAIN]
     assert "in a later call with one input" in report.failed[0].evidence
     assert named(report, ONE).verdict == Verdict.NOT_CHECKED
