@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 WIDE = {
     torch.float16: torch.float64,
@@ -23,6 +23,24 @@ def _wide(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.to(WIDE[value.dtype]) if value.dtype in WIDE else value
     return WIDE.get(value, value) if isinstance(value, torch.dtype) else value
+
+
+def _write(func: Any, args: Any, kwargs: Any) -> Any:
+    """An operation that writes into some of its arguments. The others take the type of a narrow one among those."""
+    schema = func._schema.arguments
+    named = {schema[n].name: value for n, value in enumerate(args)} | kwargs
+    written = {each.name for each in schema if each.alias_info is not None and each.alias_info.is_write}
+    targets = tree_leaves([named[name] for name in written & named.keys()])
+    narrow = next((each.dtype for each in targets if isinstance(each, Tensor) and each.dtype in WIDE), None)
+
+    def fitting(value: Any) -> Any:
+        if narrow is None:
+            return _wide(value)
+        is_other = isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
+        return value.to(narrow) if is_other else value
+
+    ready = {name: value if name in written else tree_map(fitting, value) for name, value in named.items()}
+    return func(*(ready[schema[n].name] for n in range(len(args))), **{name: ready[name] for name in kwargs})
 
 
 class InDouble(TorchDispatchMode):
@@ -42,15 +60,7 @@ class InDouble(TorchDispatchMode):
         if func.is_view:
             return func(*args, **kwargs)
         if func._schema.is_mutable:
-            target = args[0] if args and isinstance(args[0], Tensor) else None
-            narrow = target.dtype if target is not None and target.dtype in WIDE else None
-
-            def fitting(value: Any) -> Any:
-                is_other = isinstance(value, Tensor) and value is not target and value.is_floating_point()
-                return value.to(narrow) if narrow is not None and is_other else value
-
-            args, kwargs = tree_map(fitting if narrow else _wide, (args, kwargs))
-            return func(*args, **kwargs)
+            return _write(func, args, kwargs)
         return tree_map(_wide, func(*tree_map(_wide, args), **tree_map(_wide, kwargs)))
 
 

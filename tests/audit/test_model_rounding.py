@@ -181,11 +181,13 @@ def test_a_call_in_float64_leaves_the_module_as_it_was():
 
 
 def test_writing_into_an_older_tensor_in_float64_reaches_it():
-    cache = torch.zeros(2, 3)
+    cache, total = torch.zeros(2, 3), torch.zeros(2)
     with in_double(None):
+        torch.add(torch.ones(2), torch.ones(2).double(), out=total)
         cache[:, 1] = torch.tensor([0.1, 0.2]).double()
         cache[:, 2] += torch.tensor([1.0, 2.0])
         read = cache[:, 1:] * 1.0
+    assert total.tolist() == [2, 2]
     assert (cache.dtype, read.dtype) == (torch.float32, torch.float64)
     torch.testing.assert_close(cache, torch.tensor([[0, 0.1, 1], [0, 0.2, 2]]))
     torch.testing.assert_close(read, cache[:, 1:].double())

@@ -21,12 +21,13 @@ from pgolf.errors import PgolfError
 from pgolf.eval.plain import Plain
 from pgolf.nn.naming import named_tensors
 from pgolf.run.artifact import CAP_BYTES, pack
-from pgolf.run.auditing import records, scores, training
+from pgolf.run.auditing import records, scores, training, whole
 from pgolf.run.auditing.rescore import rescore
 from pgolf.run.auditing.subject import Subject, open_subject
 from pgolf.run.finish import ARTIFACT
 from pgolf.slots import Window
 from run_folders import records as records_below
+from tiny import tiny_config, tiny_model
 
 PASS, FAIL, NOT_CHECKED = Verdict.PASS, Verdict.FAIL, Verdict.NOT_CHECKED
 
@@ -212,6 +213,14 @@ def test_files_that_a_configuration_names_are_opened_on_request(run: Path, tmp_p
     change_config(run, "data", path=str(tmp_path / "gone.txt"))
     change(run / "result.json", data_sha="0" * 64)
     assert "gone.txt" in open_subject(run, opens_files=True).no_corpus
+
+
+@pytest.mark.parametrize(("context", "lengths"), [(1, "(2)"), (24, "(16, 24)")])
+def test_the_model_is_looked_at_up_to_its_context(context: int, lengths: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole, "REDRAWS", 0)
+    report = whole.model_checks(tiny_model(tiny_config(f"train.seq_len={context}")).eval())
+    assert not report.failed, str(report)
+    assert f"one of each length {lengths}" in report.checks[1].limits
 
 
 def test_a_run_that_may_not_be_written_is_audited(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

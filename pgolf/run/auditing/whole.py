@@ -18,6 +18,7 @@ from pgolf.run.auditing import records, scores, training
 from pgolf.run.auditing.subject import open_subject
 
 LENGTHS = (16, 128, None)  # tokens of the inputs of the model's checks; None: the context of the model
+MOST_LENGTH = 4096  # a file decides about the context, and the work grows with its square
 REDRAWS = 2  # how often their second look redraws the weights
 DOCUMENTS = "documents"
 NO_CLAIM = Check(
@@ -41,7 +42,8 @@ def model_checks(model: GPT) -> Report:
         result: Tensor = model.head.logp(model.hidden(ids_BT))
         return result
 
-    lengths = sorted({min(length or model.dims.seq_len, model.dims.seq_len) for length in LENGTHS})
+    context = min(max(model.dims.seq_len, 2), MOST_LENGTH)  # one token has no later one
+    lengths = sorted({min(length or context, context) for length in LENGTHS})
     found = audit.model(logp, vocab_size=model.dims.vocab_size, model=model, lengths=lengths, redraws=REDRAWS)
     return Report((*(check for check in found if check.rule != DOCUMENTS), NO_CLAIM))
 
