@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from pgolf.audit.weights import plain_modules
+
 WIDE = {
     torch.float16: torch.float64,
     torch.bfloat16: torch.float64,
@@ -67,7 +69,7 @@ class InDouble(TorchDispatchMode):
 @contextmanager
 def in_double(module: nn.Module | None) -> Iterator[None]:
     """Operations compute in float64. Attributes and buffers that the call sets in the module are set back."""
-    modules = list(module.modules()) if module is not None else []
+    modules = plain_modules(module)
     attributes = [(dict(vars(each)), dict(each._buffers)) for each in modules]
     torch.clear_autocast_cache()
     try:

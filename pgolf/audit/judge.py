@@ -32,6 +32,10 @@ class Kind(Enum):
     DRIFT = 4
 
 
+def _size(change: Change) -> float:
+    return change.size
+
+
 @dataclass
 class Called:
     """The ids [B, T] of one call, its result [B, T, V], and the result in float64 once that was needed."""
@@ -89,9 +93,9 @@ class Judge:
 
     def _kind(self, first: Called, second: Called, views: tuple[View, View], change: Change) -> tuple[Kind, str]:
         """What a change is, and the evidence in words."""
-        again = largest_change(first.logp, self.probe(first.ids))
+        again = max((largest_change(called.logp, self.probe(called.ids)) for called in (first, second)), key=_size)
         if again.size > self.limit:
-            self.drift = max(self.drift, again, key=lambda each: each.size)
+            self.drift = max(self.drift, again, key=_size)
             return Kind.DRIFT, f"an identical call differs by {again.size:.3g} nats; mend the state checks first"
         if change.size > MARGIN * self.tolerance.nats:
             return Kind.DEPENDENCE, ""

@@ -12,7 +12,7 @@ from pgolf.audit.causality import Perturbed, gradients, perturb
 from pgolf.audit.documents import crossings
 from pgolf.audit.judge import Judge
 from pgolf.audit.probe import Inputs, Probe, Refused, Tally
-from pgolf.audit.tolerance import Tolerance, arithmetic_of, largest_change, shape_tolerance
+from pgolf.audit.tolerance import Change, Tolerance, arithmetic_of, largest_change, shape_tolerance
 from pgolf.audit.weights import preserved, redraw
 
 SCALES = (1.0, 0.1)  # of redrawn weights; the second where the first gives values that are not finite
@@ -98,8 +98,11 @@ def look(subject: Subject, label: str, findings: Findings) -> state.Repeats:
     return repeats
 
 
-def look_redrawn(subject: Subject, draw: int, ids_BT: Tensor, given_BTV: Tensor, findings: Findings) -> None:
-    """Look again with weights that are drawn anew. given_BTV: the result for ids_BT with the given weights."""
+def look_redrawn(subject: Subject, draw: int, ids_BT: Tensor, given_BTV: Tensor, findings: Findings) -> Change:
+    """Look again with weights that are drawn anew; returns the drift of identical calls.
+
+    given_BTV: the result for ids_BT with the given weights.
+    """
     module, label, reason = subject.module, f"redraw {draw + 1}", "no finite log-probabilities"
     assert module is not None
     with preserved(module):
@@ -110,12 +113,12 @@ def look_redrawn(subject: Subject, draw: int, ids_BT: Tensor, given_BTV: Tensor,
                 if torch.equal(result, given_BTV):
                     reason = "other weights of `model` change nothing: logp does not use them"
                 elif not distribution.fault_of_shape(result, ids_BT, subject.inputs.vocab_size):
-                    look(subject, label, findings)
-                    return
+                    return look(subject, label, findings).drift
             except Refused as refused:
                 reason = f"the function refuses the weights: {refused}"
         for tally in vars(findings).values():
             tally.reason = tally.reason or f"{label}: {reason}"
+    return Change()
 
 
 @contextmanager

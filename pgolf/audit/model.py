@@ -1,6 +1,7 @@
 """The checks of a language model, executed on its log-probabilities."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -135,7 +136,8 @@ def _checks(subject: Subject, redraws: int) -> Iterator[Check]:
     else:
         reference = probe(tried[0])
         for draw in range(redraws):
-            look_redrawn(subject, draw, tried[0], reference, redrawn)
+            drift = look_redrawn(subject, draw, tried[0], reference, redrawn)
+            repeats = replace(repeats, drift=max(repeats.drift, drift, key=lambda change: change.size))
         yield from _report(redrawn, "redrawn weights", subject.lengths)
     yield from _state(subject, repeats)
 
@@ -158,32 +160,38 @@ def _report(findings: Findings, weights: str, lengths: Sequence[int]) -> Iterato
 
 def _state(subject: Subject, repeats: state.Repeats) -> Iterator[Check]:
     """The checks of repeated calls, order, batch size and length."""
-    mode = ["the module is in training mode"] if subject.module is not None and subject.module.training else []
-    for name, changes in (
-        ("identical calls agree", (repeats.straight, repeats.drift)),
-        ("other data in between change nothing", (repeats.between,)),
-    ):
-        tally = Tally(notes=[_text(repeats.tolerance), *mode])
-        if not any(change.size for change in changes):
-            tally.notes = ["equal bits", *mode]
-        where, allowed = "in a second call with one input", repeats.tolerance.nats
-        tally.add(changes[0], allowed, where, length=subject.lengths[0])
-        for drift in changes[1:]:
-            tally.add(drift, 0.0, "in a later call with one input", drift=True)
-        yield tally.check("state", name, "one process; what a call leaves on disk or in other processes is not seen")
     tests: tuple[tuple[str, Callable[..., None], tuple[int, ...]], ...] = (
         ("the order of rows does not matter", state.order, subject.lengths[:1]),
         ("a row alone equals that row in a batch", state.batch_of_one, subject.lengths[:1]),
         ("a prefix alone equals the prefix of a longer input", state.prefixes, subject.lengths),
     )
+    others, drifts = [], [repeats.drift]
     for name, test, lengths in tests:
         tally = Tally(reason=repeats.unstable)
         for length in lengths if not repeats.unstable else ():
             with refusals(tally):
                 tolerance = repeats.tolerance if length == lengths[0] else tolerance_at(subject, length, repeats.noise)
                 tally.notes = [_text(tolerance)]
-                test(Judge(subject.probe, repeats.limit, tolerance), subject.inputs, length, tally)
-        yield tally.check("state", name, "given weights; differences below the tolerance are not seen")
+                judge = Judge(subject.probe, repeats.limit, tolerance)
+                test(judge, subject.inputs, length, tally)
+                drifts.append(judge.drift)
+        others.append(tally.check("state", name, "given weights; differences below the tolerance are not seen"))
+    yield from _repeated(subject, replace(repeats, drift=max(drifts, key=lambda change: change.size)))
+    yield from others
+
+
+def _repeated(subject: Subject, repeats: state.Repeats) -> Iterator[Check]:
+    """The checks of identical calls."""
+    mode = ["the module is in training mode"] if subject.module is not None and subject.module.training else []
+    for name, change, drift in (
+        ("identical calls agree", repeats.straight, repeats.drift),
+        ("other data in between change nothing", repeats.between, None),
+    ):
+        tally = Tally(notes=[_text(repeats.tolerance) if change.size else "equal bits", *mode])
+        tally.add(change, repeats.tolerance.nats, "in a second call with one input", length=subject.lengths[0])
+        if drift is not None and drift.size:
+            tally.add(drift, 0.0, "in a later call with one input", drift=True)
+        yield tally.check("state", name, "one process; what a call leaves on disk or in other processes is not seen")
 
 
 def _text(tolerance: Tolerance) -> str:

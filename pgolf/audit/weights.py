@@ -12,13 +12,20 @@ def _floating(model: nn.Module) -> list[nn.Parameter]:
     return [p for p in model.parameters() if p.is_floating_point()]
 
 
+def plain_modules(model: nn.Module | None) -> list[nn.Module]:
+    """The module and those in it, without compiled ones of torch.jit, whose attributes Python cannot replace."""
+    return (
+        [each for each in model.modules() if not isinstance(each, torch.jit.ScriptModule)] if model is not None else []
+    )
+
+
 @contextmanager
 def preserved(model: nn.Module | None) -> Iterator[None]:
     """Restore all parameters, buffers and the random state of the CPU at the end, also after an exception.
 
     What a module keeps in other attributes is not restored.
     """
-    modules = list(model.modules()) if model is not None else []
+    modules = plain_modules(model)
     buffers = [dict(module._buffers) for module in modules]
     tensors: list[Tensor] = [*model.parameters(), *model.buffers()] if model is not None else []
     saved = [tensor.detach().clone() for tensor in tensors]

@@ -233,6 +233,40 @@ class Checkpointed(SmallGPT):
         return checkpoint(super().hidden, ids_BT, use_reentrant=True)
 
 
+class LookupAlone(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(VOCAB, VOCAB)
+        self.register_buffer("shift", torch.zeros(()))
+
+    def forward(self, ids):
+        return F.log_softmax(self.table(ids) + self.shift, -1)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_module_of_torch_jit_is_audited_and_restored():
+    model = torch.jit.trace(LookupAlone().eval(), torch.zeros(1, 4, dtype=torch.long))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert not audit.model(model, vocab_size=VOCAB, model=model, lengths=(4,), redraws=1).failed
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+class LeaksSometimes(SmallGPT):
+    """Reads ahead in one call of thirty."""
+
+    calls = 0
+
+    def embed(self, ids_BT):
+        self.calls += 1
+        x = self.table(ids_BT)
+        return x + x.roll(-1, 1) * (self.calls % 30 == 0)
+
+
+def test_a_function_that_differs_in_some_calls_has_a_state():
+    report = audit.model(LeaksSometimes(), vocab_size=VOCAB, lengths=(8,))
+    assert [check.name for check in report.failed] == [AGAIN], str(report)
+
+
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 def test_what_autograd_refuses_is_not_checked():
     with torch.inference_mode():
