@@ -50,7 +50,7 @@ class LeakAmongRounding(LongConvolution):
 
     def embed(self, ids_BT):
         x = super().embed(ids_BT).clone()
-        x[:, 4, 3] += 1e-3 * STD * (ids_BT[:, 9] % 2)
+        x[:, 2, 3] += 1e-3 * STD * (ids_BT[:, 4] % 2)
         return x
 
 
@@ -73,10 +73,10 @@ def test_rounding_that_later_tokens_change_is_no_finding(kind):
 def test_a_small_leak_among_rounding_is_found_with_and_without_the_module():
     model = LeakAmongRounding().eval()
     for module in (model, None):
-        report = audit.model(model, vocab_size=VOCAB, model=module, lengths=(12,), redraws=0)
+        report = audit.model(model, vocab_size=VOCAB, model=module, lengths=(6,), redraws=0, seed=1)
         check = named(report, ONE)
         assert check.verdict == Verdict.FAIL
-        assert check.data["changed"] == 9
+        assert check.data["changed"] == 4
         assert named(report, ALL).verdict == Verdict.FAIL
 
 
