@@ -87,7 +87,7 @@ def score_here(patch: pytest.MonkeyPatch) -> None:
     """Audits score packed files in this process, and look at models with few inputs."""
 
     def here(subject: Subject) -> Any:
-        return subject.no_corpus if subject.corpus is None else rescore(subject.folder)
+        return subject.no_corpus if subject.corpus is None else rescore(subject.folder, opens_files=subject.opens_files)
 
     patch.setattr(scores, "fresh_scores", here)
     patch.setattr(whole, "LENGTHS", (8,))
@@ -100,7 +100,7 @@ def audit_here(patch: pytest.MonkeyPatch) -> None:
     def here(folder: Path, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
         with pytest.MonkeyPatch.context() as cache:
             cache.setenv("PGOLF_CACHE", environment["PGOLF_CACHE"])
-            found = [each.to_dict() for each in audit_command.audited(folder)]
+            found = [each.to_dict() for each in audit_command.audited(folder, opens_files=True)]
         return subprocess.CompletedProcess([], 0, json.dumps(found), "")
 
     score_here(patch)

@@ -1,8 +1,8 @@
-"""`python -m pgolf.audit RUN|ARTIFACT|SWEEP [--json] [--strict]`: is a run what it claims to be? Rule by rule.
+"""`python -m pgolf.audit RUN|ARTIFACT|SWEEP [--json] [--strict] [--open-corpus]`: is a run what it claims to be?
 
 RUN is a finished run folder, ARTIFACT a packed file, SWEEP the folder of a study with its plan. The files may be a
 stranger's: reading them runs nothing that they name. Nothing is written, and no corpus is prepared or
-downloaded: what needs a corpus that is not in the cache is not checked.
+downloaded. The corpus is looked up in your cache by its recorded hash; what needs it is not checked without it.
 """
 
 import json
@@ -19,14 +19,17 @@ from pgolf.records.record import RECORD
 from pgolf.run.auditing.whole import DOCUMENTS, Audited, audit_artifact, audit_run, audit_sweep
 
 
-def audited(path: Path) -> Iterator[Audited]:
-    """What the audit of a path finds: one entry, or one per run of a sweep, as it comes. Raises PgolfError."""
+def audited(path: Path, *, opens_files: bool = False) -> Iterator[Audited]:
+    """What the audit of a path finds: one entry, or one per run of a sweep, as it comes.
+
+    opens_files: as for `find_corpus`. Raises PgolfError.
+    """
     if path.is_file():
         yield Audited(path, audit_artifact(path))
     elif (path / PLAN).is_file():
-        yield from audit_sweep(path)
+        yield from audit_sweep(path, opens_files=opens_files)
     elif (path / RECORD).is_file() or (path / CONFIG).is_file():
-        yield Audited(path, audit_run(path))
+        yield Audited(path, audit_run(path, opens_files=opens_files))
     else:
         raise ConfigError(
             f"{path}: is neither a run folder ({RECORD}), a packed file nor a study's folder ({PLAN}). Give one of "
@@ -35,9 +38,9 @@ def audited(path: Path) -> Iterator[Audited]:
 
 
 def is_broken(found: Audited, *, strict: bool) -> bool:
-    """Whether a rule is broken. strict: or something that the run claims was not checked."""
+    """Whether a rule is broken, or the run could not be audited. strict: or a claim of the run was not checked."""
     if found.report is None:
-        return strict
+        return True
     unclear = [check for check in found.report.of(Verdict.NOT_CHECKED) if check.rule != DOCUMENTS]
     return bool(found.report.failed) or (strict and bool(unclear))
 
@@ -59,10 +62,15 @@ def command(arguments: list[str]) -> int:
         "--json", action="store_true", help="print JSON: a list with the path, counts and checks of each"
     )
     parser.add_argument("--strict", action="store_true", help="exit code 1 also if a claim could not be checked")
+    parser.add_argument(
+        "--open-corpus",
+        action="store_true",
+        help="also read the files that config.yaml names, for a corpus that is not in the cache; for your own runs",
+    )
     args = parser.parse_args(arguments)
     is_sweep = args.path.is_dir() and (args.path / PLAN).is_file()
     found = []
-    for each in audited(args.path):
+    for each in audited(args.path, opens_files=args.open_corpus):
         found.append(each)
         if not args.json:
             text = line_of(each, args.path) if is_sweep else str(each.report)
@@ -77,7 +85,10 @@ def command(arguments: list[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns the exit code: 0 no rule is broken, 1 one is, 2 refused, 130 interrupted."""
+    """The command; returns the exit code.
+
+    0: no rule is broken. 1: one is, or a run of a sweep could not be audited. 2: refused. 130: interrupted.
+    """
     return run(command, arguments)
 
 

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from pgolf.audit import arguments
 from pgolf.audit.report import Check, Report, Verdict
 from pgolf.errors import PgolfError
 
 RULE = "score"
+MOST_TARGETS = 2**31 - 1  # their counts take four bytes each
 SHOWN = 3  # places in one line of evidence
 LIMITS = "the plan is checked, not whether the evaluation follows it"
 
@@ -20,8 +22,9 @@ def windows(plan: Iterable[Any], n_targets: int) -> Report:
     targets as a list, range or array of integers. n_targets: targets of the text, one less than its tokens. Raises
     PgolfError for unusable arguments.
     """
-    if not isinstance(n_targets, int) or n_targets < 1:
-        raise PgolfError(f"n_targets: needs a whole number of 1 or more ({n_targets!r}). Give the number of targets")
+    remedy = f"give the number of targets, from 1 to {MOST_TARGETS}"
+    n_targets = arguments.whole("n_targets", n_targets, 1, remedy, MOST_TARGETS)
+    plan = arguments.items("plan", plan, "give pairs (start, stop), or arrays of positions")
     times = np.zeros(n_targets, dtype=np.int32)
     outside: list[int] = []
     reversed_spans: list[tuple[int, int]] = []

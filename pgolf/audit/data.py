@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pgolf.audit import arguments
 from pgolf.audit.report import Check, Report, Verdict
 from pgolf.errors import PgolfError
 
@@ -29,9 +30,10 @@ def split(train_tokens: Tokens, val_tokens: Tokens, *, window: int = 64, documen
     window: W; windows at all positions of both texts are compared, also across the edges of shards. document_start: the
     id that begins every document; None: documents are not compared. Raises PgolfError for unusable arguments.
     """
-    if not isinstance(window, int) or window < 1:
-        raise PgolfError(f"window: needs a whole number of 1 or more ({window!r}). 64 is usual")
-    val = np.concatenate([np.empty(0, np.int64), *_arrays("val_tokens", val_tokens)])
+    window = arguments.whole("window", window, 1, "choose a number of tokens, 1 or more; 64 is usual")
+    if document_start is not None:
+        document_start = arguments.whole("document_start", document_start, 0, "give a token id, or None")
+    val = np.concatenate([np.empty(0, np.int64), *_blocks(_arrays("val_tokens", val_tokens))])
     known = _Windows(val, window)
     documents = _Documents(val, document_start)
     tokens = 0
@@ -51,7 +53,8 @@ def split(train_tokens: Tokens, val_tokens: Tokens, *, window: int = 64, documen
 
 def _arrays(name: str, tokens: Tokens) -> Iterator[np.ndarray]:
     """Each array as it is, checked."""
-    for array in [tokens] if isinstance(tokens, np.ndarray) else tokens:
+    arrays = [tokens] if isinstance(tokens, np.ndarray) else tokens
+    for array in arguments.items(name, arrays, "give numpy arrays of integers, one or several"):
         if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
             what = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else f"{array!r:.60}"
             raise PgolfError(f"{name}: needs arrays of integers [N] ({what}). Give numpy arrays, one or several")
@@ -136,6 +139,7 @@ class _Documents:
         self.shared: dict[bytes, tuple[int, int]] = {}  # document -> (training position, validation position)
         self.rest: list[np.ndarray] = []  # the document that may go on in the next array
         self.rest_at = 0
+        self.starts = 0 if start is None else int((val == start).sum())  # in both texts
         if start is not None:
             for position, document in _documents(val, start):
                 self.val_documents += 1
@@ -147,6 +151,7 @@ class _Documents:
         if self.start is None:
             return
         starts = np.flatnonzero(tokens == self.start)
+        self.starts += len(starts)
         if not len(starts):
             self.rest.append(tokens)
             return
@@ -172,8 +177,9 @@ class _Documents:
     def check(self, numbers: dict[str, int]) -> Check:
         name = "no validation document is in the training tokens"
         limits = "whole documents with equal tokens only; the windows show parts of documents"
-        if self.start is None:
-            return Check(RULE, name, Verdict.NOT_CHECKED, "document_start is not given", limits)
+        if self.start is None or not self.starts:
+            missing = "is not given" if self.start is None else f"{self.start} is in none of the texts"
+            return Check(RULE, name, Verdict.NOT_CHECKED, f"document_start {missing}", limits)
         evidence = f"{self.train_documents:,} training documents, {self.val_documents:,} validation documents"
         if self.shared:
             places = "; ".join(

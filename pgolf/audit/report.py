@@ -49,6 +49,8 @@ class Report:
     checks: tuple[Check, ...] = ()
 
     def __add__(self, other: "Report") -> "Report":
+        if not isinstance(other, Report):
+            return NotImplemented
         return Report((*self.checks, *other.checks))
 
     def __iter__(self) -> Iterator[Check]:

@@ -3,14 +3,16 @@
 Shapes: N tokens of one text, V vocabulary.
 """
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from pgolf.audit import arguments
 from pgolf.audit.report import Check, Report, Verdict
-from pgolf.errors import PgolfError
+from pgolf.errors import PgolfError, require
 
 RULE = "score"
 REPLACEMENT = "\ufffd"  # what a decoder writes for bytes that are not a character
@@ -45,7 +47,14 @@ def byte_table(
     or the bytes of every id, [V]. tokenizer: anything with encode(text) -> ids and decode(ids) -> text, such as a
     SentencePiece processor. texts: any strings; include white space and characters of several bytes. start: the id
     before the first token of a text; by default the tokenizer's bos_id(). Raises PgolfError for unusable arguments.
+    Exceptions of `bytes_of` and of the tokenizer for a given text are passed on.
     """
+    for name in ("encode", "decode"):
+        fits = callable(getattr(tokenizer, name, None))
+        require(fits, "tokenizer", type(tokenizer).__name__, "pass an object with `encode` and `decode`")
+    texts = arguments.items("texts", texts, "pass a list of strings")
+    if start is not None:
+        start = arguments.whole("start", start, 0, "give the id before the first token of a text")
     count = _counter(bytes_of, tokenizer, start)
     whole = [_encoded(tokenizer, count, f"text {number}", text) for number, text in enumerate(texts)]
     if not whole:
@@ -149,13 +158,23 @@ def _prefix_bytes(tokenizer: Any, ids: list[int]) -> int | None:
 def _encoded(tokenizer: Any, count: Callable[[list[int]], np.ndarray], name: str, text: str) -> _Text:
     if not isinstance(text, str):
         raise PgolfError(f"texts: {name} is not a string ({text!r:.60}). Give strings")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise PgolfError(f"texts: {name} has a lone surrogate ({text!r:.60}), which UTF-8 does not have. Leave it out")
     ids = _ids(tokenizer, text)
-    return _Text(name, ids, tokenizer.decode(ids), count(ids))
+    content = tokenizer.decode(ids)
+    if not isinstance(content, str):
+        raise PgolfError(
+            f"tokenizer: decode gives {type(content).__name__} ({content!r:.60}). Give one that gives text"
+        )
+    return _Text(name, ids, content, count(ids))
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
     encoded = tokenizer.encode(text)
-    return [int(index) for index in getattr(encoded, "ids", encoded)]
+    try:
+        return [operator.index(index) for index in getattr(encoded, "ids", encoded)]
+    except TypeError:
+        raise PgolfError(f"tokenizer: encode does not give token ids ({encoded!r:.60}). Give one that does") from None
 
 
 def _pieces(tokenizer: Any, count: Callable[[list[int]], np.ndarray], size: int | None) -> Iterator[_Text]:
@@ -165,9 +184,10 @@ def _pieces(tokenizer: Any, count: Callable[[list[int]], np.ndarray], size: int 
         for anchor in anchors:
             try:
                 content = tokenizer.decode([anchor, index])
-            except (IndexError, KeyError, ValueError):  # a table that is padded beyond the pieces of the tokenizer
+            except Exception:  # any tokenizer's own: a table that is padded beyond the pieces of the tokenizer
                 break
-            if not content or REPLACEMENT in content or not _survives(tokenizer, content, [anchor, index]):
+            unusable = not content or not isinstance(content, str) or REPLACEMENT in content
+            if unusable or not _survives(tokenizer, content, [anchor, index]):
                 continue
             yield _Text(f"piece {index}", [anchor, index], content, count([anchor, index]))
             break
@@ -186,7 +206,7 @@ def _vocab_size(bytes_of: Any, tokenizer: Any) -> int | None:
     for name in ("get_piece_size", "get_vocab_size", "n_vocab", "vocab_size"):
         value = getattr(tokenizer, name, None)
         value = value() if callable(value) else value
-        sizes += [int(value)] if isinstance(value, int) else []
+        sizes += [value] if isinstance(value, int) and value > 0 else []
     return sizes[0] if sizes and sizes[0] <= MOST_PIECES else None
 
 

@@ -8,12 +8,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from pgolf.audit import arguments
 from pgolf.audit.report import Check, Report, Verdict
 from pgolf.audit.tolerance import NOISE_SAFETY
 from pgolf.errors import OptionError, require
 
 RULE = "score first"
 Result = TypeVar("Result")
+INTEGERS = (torch.uint8, torch.int8, torch.uint16, torch.int16, torch.int32, torch.uint32, torch.int64)
+MOST_IDS = 2**31
 CUT_CALLS = 3  # calls of `scored`; the text is cut inside each of them and after it
 LIMIT_DECLARED = "positions as the evaluation declares them"
 LIMIT_EXECUTED = "one text and a few cuts; tokens that do not come from `recorder.tokens` stay the same"
@@ -49,24 +52,25 @@ class Recorder:
 
         Call it once per evaluation, before anything uses the text.
         """
-        fits = isinstance(ids_N, Tensor) and ids_N.dim() == 1 and not ids_N.is_floating_point() and len(ids_N) > 1
-        shown = list(ids_N.shape) if isinstance(ids_N, Tensor) else type(ids_N).__name__
+        fits = isinstance(ids_N, Tensor) and ids_N.dim() == 1 and ids_N.dtype in INTEGERS and len(ids_N) > 1
+        shown = f"{ids_N.dtype} {list(ids_N.shape)}" if isinstance(ids_N, Tensor) else type(ids_N).__name__
         require(fits, "ids_N", shown, "pass a tensor of integers [N] with two tokens or more")
-        require(vocab_size >= 2, "vocab_size", vocab_size, "choose the number of token ids, 2 or more")
+        most = min(torch.iinfo(ids_N.dtype).max + 1, MOST_IDS)
+        remedy = f"choose the number of token ids, 2 or more and at most {most}, which {ids_N.dtype} holds"
+        vocab_size = arguments.whole("vocab_size", vocab_size, 2, remedy, most)
         require(self.length in (None, len(ids_N)), "ids_N", shown, "call `tokens` once per evaluation")
         self.length = len(ids_N)
         if self.cut is None:
             return ids_N.clone()
         generator = torch.Generator().manual_seed(self.cut)
-        moved = torch.randint(1, vocab_size, (self.length,), generator=generator).to(ids_N)
-        return torch.where(
-            torch.arange(self.length, device=ids_N.device) > self.cut, (ids_N + moved) % vocab_size, ids_N
-        )
+        moved = torch.randint(1, vocab_size, (self.length,), generator=generator).to(ids_N.device)
+        ids, place = ids_N.long(), torch.arange(self.length, device=ids_N.device)
+        return torch.where(place > self.cut, (ids + moved) % vocab_size, ids).to(ids_N.dtype)
 
     def scored(self, positions: Iterable[int], nats: Any = None) -> None:
         """These tokens have their final scores. nats: the scores in the same order, for the check by execution."""
         found = _positions(positions)
-        values = None if nats is None else [float(x) for x in torch.as_tensor(nats).detach().flatten().tolist()]
+        values = None if nats is None else _numbers(nats)
         if values is not None and len(values) != len(found):
             raise OptionError("nats", f"{len(values)} scores", f"pass one score for each of the {len(found)} positions")
         self._calls.append(found)
@@ -129,12 +133,17 @@ class Recorder:
 
 
 def _positions(positions: Iterable[int]) -> list[int]:
+    remedy = "pass indices of tokens, such as range(0, 64)"
     if isinstance(positions, Tensor):
         positions = positions.flatten().tolist()
+    return [arguments.whole("positions", p, 0, remedy) for p in arguments.items("positions", positions, remedy)]
+
+
+def _numbers(nats: Any) -> list[float]:
     try:
-        return [int(p) for p in positions]
-    except TypeError:
-        raise OptionError("positions", positions, "pass indices of tokens, such as range(0, 64)") from None
+        return [float(x) for x in torch.as_tensor(nats).detach().flatten().tolist()]
+    except (TypeError, ValueError, RuntimeError):
+        raise OptionError("nats", nats, "pass one number for each position, as a list or a tensor") from None
 
 
 def score_first(evaluate: Callable[[Recorder], object]) -> Report:
@@ -157,7 +166,7 @@ def score_first(evaluate: Callable[[Recorder], object]) -> Report:
     gives its scores to `recorder.scored`, it is also executed with other tokens after some cuts: scores up to a cut
     must stay the same, whatever was declared. Exceptions of `evaluate` are passed on.
     """
-    require(callable(evaluate), "evaluate", evaluate, "pass a function of one argument, the recorder")
+    arguments.function("evaluate", evaluate, 1, "pass a function of one argument, the recorder")
     first = _run(evaluate, None)
     if first.steps == 0 and first.undeclared == 0:
         reason = "no step was seen: call `recorder.trained` before each step, or `recorder.watch` the optimizer"

@@ -1,27 +1,34 @@
 """The result depends on the row alone: not on earlier calls, other rows, their order or the batch size."""
 
 import math
+import operator
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
+from pgolf.audit.judge import Judge
 from pgolf.audit.probe import Inputs, Probe, Refused, Tally
 from pgolf.audit.tolerance import NOISE_SAFETY, Change, Tolerance, largest_change
 
 ROWS = 4  # rows of a batch
+IDENTICAL = 8  # calls with one input, if the first two differ
+GROWN = 3.0  # a drift: the last result is farther from the first one than this many steps
 
 
 @dataclass(frozen=True)
 class Repeats:
     """Differences, in nats, of calls with one input: straight after one another, and with other data in between.
 
-    tolerance: what the order of the arithmetic explains. limit: what later comparisons of one shape may differ by, 0 if
-    the calls gave equal bits. unstable: why such comparisons show nothing, empty if they do.
+    drift: one of a later call, or one that grew from call to call. tolerance: what the order of the arithmetic
+    explains. limit: what later comparisons of one shape may differ by, 0 if the calls gave equal bits. unstable: why
+    such comparisons show nothing, empty if they do.
     """
 
     straight: Change
     between: Change
     tolerance: Tolerance = field(default=Tolerance(0.0, ""))
+    drift: Change = field(default_factory=Change)
 
     @property
     def noise(self) -> float:
@@ -33,6 +40,8 @@ class Repeats:
 
     @property
     def unstable(self) -> str:
+        if self.drift.size:
+            return f"results of one input drift, by {self.drift.size:.3g} nats; mend the state checks first"
         if self.noise <= self.tolerance.nats:
             return ""
         return (
@@ -48,52 +57,69 @@ class Repeats:
 
 
 def repeats(probe: Probe, inputs: Inputs, length: int) -> Repeats:
-    """Call with one input [1, T] four times, the last time after two calls with other data."""
+    """Call with one input [1, T] several times, the last time after two calls with other data.
+
+    Differences of noise have one size. Those of a drift grow: the last call is then far from the first one, compared
+    with calls that follow one another.
+    """
     ids = inputs.ids(1, length)
     probe(ids)
-    base, again = probe(ids), probe(ids)
+    base = previous = probe(ids)
+    steps, whole = [], Change()
+    for _ in range(IDENTICAL):
+        result = probe(ids)
+        steps.append(largest_change(previous, result))
+        whole, previous = largest_change(base, result), result
+        if whole.size == 0 and steps[-1].size == 0:
+            break  # equal bits: a slower drift shows where a later comparison differs
+    step = max(steps, key=lambda change: change.size)
+    drift = whole if len(steps) == IDENTICAL and whole.size > GROWN * step.size else Change()
     for _ in range(2):
         probe(inputs.ids(1, length))
-    return Repeats(largest_change(base, again), largest_change(base, probe(ids)))
+    return Repeats(steps[0], largest_change(base, probe(ids)), drift=drift)
 
 
-def other_rows(probe: Probe, inputs: Inputs, length: int, limit: float, label: str, tally: Tally) -> None:
+def other_rows(judge: Judge, inputs: Inputs, length: int, label: str, tally: Tally) -> None:
     """Replace all rows but one of a batch [B, T]; that row must not change. Both calls have one shape."""
-    ids, rows = inputs.ids(ROWS, length), torch.arange(ROWS)
-    base = probe(ids)
+    base, rows = judge.call(inputs.ids(ROWS, length)), torch.arange(ROWS)
     for row in range(ROWS):
-        result = probe(inputs.other(ids, (rows != row)[:, None]))
-        change = largest_change(base[row : row + 1], result[row : row + 1])
+        result = judge.call(inputs.other(base.ids, (rows != row)[:, None]))
+        own = operator.itemgetter(slice(row, row + 1))
         where = f"{label}, length {length}: after a change of all rows but {row}"
-        tally.add(Change(change.size, row, change.position, change.entry), limit, where, length=length)
+        judge.compare(tally, base, result, (own, own), where, at=(row, 0), length=length)
 
 
-def order(probe: Probe, inputs: Inputs, length: int, tolerance: Tolerance, tally: Tally) -> None:
+def order(judge: Judge, inputs: Inputs, length: int, tally: Tally) -> None:
     """Reverse the rows of a batch: the results must be reversed too."""
-    ids = inputs.ids(ROWS, length)
-    change = largest_change(probe(ids), probe(ids.flip(0)).flip(0))
-    tally.add(change, tolerance.nats, f"length {length}: with {ROWS} rows reversed", length=length)
+    base = judge.call(inputs.ids(ROWS, length))
+    where, views = f"length {length}: with {ROWS} rows reversed", (_same, operator.methodcaller("flip", 0))
+    judge.compare(tally, base, judge.call(base.ids.flip(0)), views, where, limit=judge.tolerance.nats, length=length)
 
 
-def batch_of_one(probe: Probe, inputs: Inputs, length: int, tolerance: Tolerance, tally: Tally) -> None:
+def batch_of_one(judge: Judge, inputs: Inputs, length: int, tally: Tally) -> None:
     """Each row alone must give its result in the batch."""
-    ids = inputs.ids(ROWS, length)
-    base = probe(ids)
+    base = judge.call(inputs.ids(ROWS, length))
     for row in range(ROWS):
-        change = largest_change(base[row : row + 1], probe(ids[row : row + 1]))
+        own, alone = operator.itemgetter(slice(row, row + 1)), judge.call(base.ids[row : row + 1])
         where = f"length {length}: scored alone instead of among {ROWS} rows"
-        tally.add(Change(change.size, row, change.position, change.entry), tolerance.nats, where, length=length)
+        limit = judge.tolerance.nats
+        judge.compare(tally, base, alone, (own, _same), where, at=(row, 0), limit=limit, length=length)
 
 
-def prefixes(probe: Probe, inputs: Inputs, length: int, tolerance: Tolerance, tally: Tally) -> None:
+def prefixes(judge: Judge, inputs: Inputs, length: int, tally: Tally) -> None:
     """A prefix alone must give the results of the longer input: of one token, of half and of all but the last."""
-    ids = inputs.ids(1, length)
-    base = probe(ids)
+    base = judge.call(inputs.ids(1, length))
     for size in sorted({1, math.ceil(length / 2), length - 1}):
+        begin = operator.itemgetter((slice(None), slice(size)))
         try:
-            change = largest_change(base[:, :size], probe(ids[:, :size]))
+            alone = judge.call(base.ids[:, :size])
         except Refused as refused:
             tally.reason = f"a length of {size} is refused: {refused}"
             continue
         where = f"length {length}: with the first {size} tokens scored alone"
-        tally.add(change, tolerance.nats, where, length=length, prefix=size)
+        limit = judge.tolerance.nats
+        judge.compare(tally, base, alone, (begin, _same), where, limit=limit, length=length, prefix=size)
+
+
+def _same(logp_BTV: Tensor) -> Tensor:
+    return logp_BTV

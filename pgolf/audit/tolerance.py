@@ -94,10 +94,14 @@ def arithmetic_of(call: Callable[[Tensor], Tensor], ids_BT: Tensor) -> torch.dty
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Largest difference, in nats, that the order of the same arithmetic explains. text: how it was derived."""
+    """Largest difference, in nats, that the order of the same arithmetic explains. text: how it was derived.
+
+    eps: the relative rounding error of that arithmetic.
+    """
 
     nats: float
     text: str
+    eps: float = torch.finfo(torch.float32).eps
 
 
 def sum_tolerance(logp_BTV: Tensor) -> Tolerance:
@@ -108,7 +112,7 @@ def sum_tolerance(logp_BTV: Tensor) -> Tolerance:
     dtype = precision_of(logp_BTV)
     eps, largest, vocab = torch.finfo(dtype).eps, largest_finite(logp_BTV), logp_BTV.size(-1)
     text = f"{name_of(dtype)} results, eps {eps:.1e} x (8 + 4 x {largest:.3g} + sqrt({vocab}))"
-    return Tolerance(eps * (8 + 4 * largest + math.sqrt(vocab)), text)
+    return Tolerance(eps * (8 + 4 * largest + math.sqrt(vocab)), text, eps)
 
 
 def shape_tolerance(
@@ -128,6 +132,7 @@ def shape_tolerance(
             size * WITHOUT_WEIGHTS,
             f"{name_of(dtype)} arithmetic, eps {eps:.1e} x sqrt({length}) x {WITHOUT_WEIGHTS:.0f} roundings x "
             f"{1 + largest_finite(base):.3g} nats",
+            eps,
         )
     amplified = 0.0
     for draw in range(ROUNDING_DRAWS):
@@ -138,6 +143,7 @@ def shape_tolerance(
         size + ROUNDING_SAFETY * amplified,
         f"{name_of(dtype)} arithmetic, length {length}, {ROUNDING_SAFETY:.0f} x the change of {amplified:.1e} by "
         f"weights rounded to eps {eps:.1e}",
+        eps,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pgolf.audit import arguments
 from pgolf.audit.report import Check, Report, Verdict
 from pgolf.errors import OptionError, require, suggest
 
@@ -63,10 +64,11 @@ def training(
     """
     owners = _optimizers(optimizers)
     require(isinstance(model, nn.Module), "model", type(model).__name__, "pass a torch.nn.Module")
-    require(callable(step), "step", step, "pass a function that executes one training step")
-    require(isinstance(steps, int) and steps >= 1, "steps", steps, "choose 1 or more")
-    require(isinstance(most_steps, int) and most_steps >= steps, "most_steps", most_steps, f"choose {steps} or more")
-    require(averaging is None or callable(averaging), "averaging", averaging, "pass a function or None")
+    arguments.function("step", step, 0, "pass a function without arguments that executes one training step")
+    steps = arguments.whole("steps", steps, 1, "choose 1 or more")
+    most_steps = arguments.whole("most_steps", most_steps, steps, f"choose {steps} or more")
+    if averaging is not None:
+        arguments.function("averaging", averaging, 0, "pass a function without arguments, or None")
     parameters = {name: p for name, p in model.named_parameters() if p.numel()}
     require(len(parameters) > 0, "model", type(model).__name__, "pass a module that has parameters")
     still = _frozen(model, frozen)
@@ -100,18 +102,19 @@ def _optimizers(optimizers: Any) -> list[Any]:
     for optimizer in found:
         fits = hasattr(optimizer, "param_groups") and callable(getattr(optimizer, "step", None))
         require(fits, "optimizers", type(optimizer).__name__, "pass objects with `param_groups` and `step`")
+        grouped = all(isinstance(group, Mapping) and "params" in group for group in optimizer.param_groups)
+        require(grouped, "optimizers", type(optimizer).__name__, "each of its `param_groups` needs `params`")
     return found
 
 
 def _frozen(model: nn.Module, frozen: Sequence[str]) -> set[int]:
     """Ids of the frozen parameters. A shared parameter is frozen under any of its names."""
-    require(not isinstance(frozen, str), "frozen", frozen, "pass a list of names")
     every = dict(model.named_parameters(remove_duplicate=False))
     still: set[int] = set()
-    for entry in frozen:
+    for entry in arguments.names("frozen", frozen):
         found = {id(p) for name, p in every.items() if name == entry or name.startswith(f"{entry}.")}
         if not found:
-            remedy = f"name a parameter or a module with parameters.{suggest(str(entry), list(every))}"
+            remedy = f"name a parameter or a module with parameters.{suggest(entry, list(every))}"
             raise OptionError("frozen", entry, remedy)
         still |= found
     return still
@@ -173,7 +176,8 @@ def _snapshot(
     entered = averaging() if averaging is not None else None
     if entered is None:
         return previous
-    require(isinstance(entered, Mapping), "averaging", type(entered).__name__, "return tensors by name, or None")
+    fits = isinstance(entered, Mapping) and all(isinstance(tensor, Tensor) for tensor in entered.values())
+    require(fits, "averaging", type(entered).__name__, "return tensors by name, or None")
     now = {name: tensor.detach().clone() for name, tensor in entered.items()}
     seen.snapshots += 1
     if previous is not None and now.keys() == previous.keys() and all(_same(now[k], previous[k]) for k in now):

@@ -12,13 +12,20 @@ def _floating(model: nn.Module) -> list[nn.Parameter]:
     return [p for p in model.parameters() if p.is_floating_point()]
 
 
+def plain_modules(model: nn.Module | None) -> list[nn.Module]:
+    """The module and those in it, without compiled ones of torch.jit, whose attributes Python cannot replace."""
+    return (
+        [each for each in model.modules() if not isinstance(each, torch.jit.ScriptModule)] if model is not None else []
+    )
+
+
 @contextmanager
 def preserved(model: nn.Module | None) -> Iterator[None]:
     """Restore all parameters, buffers and the random state of the CPU at the end, also after an exception.
 
     What a module keeps in other attributes is not restored.
     """
-    modules = list(model.modules()) if model is not None else []
+    modules = plain_modules(model)
     buffers = [dict(module._buffers) for module in modules]
     tensors: list[Tensor] = [*model.parameters(), *model.buffers()] if model is not None else []
     saved = [tensor.detach().clone() for tensor in tensors]
@@ -28,9 +35,14 @@ def preserved(model: nn.Module | None) -> Iterator[None]:
         finally:
             for module, old in zip(modules, buffers, strict=True):
                 module._buffers.update(old)  # a forward pass may have put new tensors there
-            with torch.no_grad():
-                for tensor, values in zip(tensors, saved, strict=True):
-                    tensor.copy_(values)
+            for tensor, values in zip(tensors, saved, strict=True):
+                _write(tensor, values)
+
+
+def _write(tensor: Tensor, values: Tensor) -> None:
+    """Set the values of a tensor, also of one that was made in inference mode."""
+    with torch.inference_mode() if tensor.is_inference() else torch.no_grad():
+        tensor.copy_(values)
 
 
 @torch.no_grad()
@@ -44,7 +56,7 @@ def redraw(model: nn.Module, scale: float, seed: int) -> None:
     for parameter in _floating(model):
         drawn = torch.randn(parameter.shape, generator=generator)
         std = scale / parameter.size(-1) ** 0.5 if parameter.dim() > 1 else scale
-        parameter.copy_(drawn * std)
+        _write(parameter, drawn * std)
 
 
 @contextmanager
@@ -54,6 +66,6 @@ def rounded(model: nn.Module, eps: float, seed: int) -> Iterator[None]:
     with preserved(model):
         with torch.no_grad():
             for parameter in _floating(model):
-                noise = torch.randn(parameter.shape, generator=generator).to(parameter.device)
-                parameter.copy_(parameter.float() * (1 + eps * noise))
+                noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(parameter.device)
+                _write(parameter, parameter.double() * (1 + eps * noise))
         yield

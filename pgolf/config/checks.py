@@ -32,8 +32,8 @@ from pgolf.slots import Role
 LONGEST_FOLDER = 180  # bytes of the name of a study or arm; a file system allows 255, and a scale may be added
 
 
-def path_problems(config: Config) -> Iterator[str]:
-    """Problems of the options that hold paths, and of paths.out if run folders cannot be created below it."""
+def path_problems(config: Config, *, writes: bool = True) -> Iterator[str]:
+    """Problems of the options that hold paths, and (writes) of paths.out if run folders cannot be created below it."""
     values = {path: path_value(config, path) for path in PATHS}
     for path, value in values.items():
         longest = max((len(part.encode()) for part in Path(str(value or "")).parts), default=0)
@@ -47,6 +47,8 @@ def path_problems(config: Config) -> Iterator[str]:
                 ". is this folder"
             )
             return
+    if not writes:
+        return
     parent = Path(config.paths.out).expanduser().absolute()
     while not parent.exists() and parent != parent.parent:
         parent = parent.parent
@@ -172,12 +174,15 @@ def choice_problems(config: Config) -> Iterator[str]:
             )
 
 
-def component_problems(config: Config) -> Iterator[str]:
-    """Problems that the components report when they are built. The model is built on the meta device."""
+def component_problems(config: Config, *, opens_data: bool = True) -> Iterator[str]:
+    """Problems that the components report when they are built. The model is built on the meta device.
+
+    opens_data: also build the corpus, which looks at the files that the configuration names.
+    """
     builders: list[Callable[[], object]] = [
         lambda: build_eval(config),
         lambda: build_quantizer(config),
-        lambda: build_data(config),
+        *([lambda: build_data(config)] if opens_data else []),
         lambda: build_schedule(config.optim, build_budget(config.train)),
     ]
     for builder in builders:
@@ -253,8 +258,12 @@ def structure_problems(config: Resolved) -> list[str]:
     return problems or [*odd_keys(config), *endless_numbers(config), *range_problems(config)]
 
 
-def problems_of(resolved: Resolved) -> list[str]:
-    """All problems of a resolved configuration on any machine. `shortages` returns the problems of this machine."""
+def problems_of(resolved: Resolved, *, reads_only: bool = False) -> list[str]:
+    """All problems of a resolved configuration on any machine. `shortages` returns the problems of this machine.
+
+    reads_only: for a run that is only looked at. Nothing is written to paths.out then, and the files of its corpus are
+    not looked at.
+    """
     if problems := structure_problems(resolved):
         return problems
     config = typed_config(resolved)
@@ -262,5 +271,5 @@ def problems_of(resolved: Resolved) -> list[str]:
         *model_problems(config.model),
         *train_problems(config),
         *choice_problems(config),
-        *path_problems(config),
-    ] or list(component_problems(config))
+        *path_problems(config, writes=not reads_only),
+    ] or list(component_problems(config, opens_data=not reads_only))

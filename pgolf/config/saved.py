@@ -34,10 +34,11 @@ class SavedRun:
     identity: Mapping[str, Any]
 
 
-def load_saved(folder: Path, paths: PathsConfig | None = None) -> SavedRun:
+def load_saved(folder: Path, paths: PathsConfig | None = None, *, reads_only: bool = False) -> SavedRun:
     """The configuration of a run folder.
 
     paths: replaces the saved section `paths`, so that an untrusted file cannot choose where files are written.
+    reads_only: nothing will be written there, and the files that the configuration names are not looked at.
     Raises ConfigError if the file cannot be read, DamagedFile if it is not the configuration of a run.
     """
     path = folder / CONFIG
@@ -46,11 +47,11 @@ def load_saved(folder: Path, paths: PathsConfig | None = None) -> SavedRun:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}). {REMEDY}") from None
     folders = None if paths is None else (paths.out, paths.cache)
-    return deepcopy(_load(path, stat.st_mtime_ns, stat.st_size, folders))
+    return deepcopy(_load(path, stat.st_mtime_ns, stat.st_size, folders, reads_only))
 
 
 @lru_cache(maxsize=64)
-def _load(path: Path, _mtime_ns: int, _size: int, paths: tuple[str, str] | None) -> SavedRun:
+def _load(path: Path, _mtime_ns: int, _size: int, paths: tuple[str, str] | None, reads_only: bool) -> SavedRun:
     try:
         resolved = read_yaml(path, REMEDY)
     except FileNotFoundError:
@@ -59,7 +60,7 @@ def _load(path: Path, _mtime_ns: int, _size: int, paths: tuple[str, str] | None)
         resolved["launch"].setdefault("audit", False)  # a run folder of an earlier version has no such option
     if isinstance(resolved, dict) and paths is not None:
         resolved["paths"] = dict(zip(("out", "cache"), paths, strict=True))
-    problems = problems_of_saved(resolved)
+    problems = problems_of_saved(resolved, reads_only=reads_only)
     if problems:
         more = f" and {len(problems) - SHOWN} more problems" if len(problems) > SHOWN else ""
         raise DamagedFile(path, f"is not a run's configuration: {'; '.join(problems[:SHOWN])}{more}", REMEDY)
@@ -71,7 +72,7 @@ def save_run(config: Config, identity: Mapping[str, Any], folder: Path) -> None:
     save({**plain_config(config), "run": dict(identity)}, folder / CONFIG)
 
 
-def problems_of_saved(config: Any) -> list[str]:
+def problems_of_saved(config: Any, *, reads_only: bool = False) -> list[str]:
     """Problems of plain data as the configuration of a run. Empty for every file that pgolf.train wrote."""
     if not isinstance(config, dict):
         return ["it is not a table of sections"]
@@ -84,7 +85,7 @@ def problems_of_saved(config: Any) -> list[str]:
     if config["launch"].get("gpus_per_job") == 0:  # the value of `auto` on a CPU, which is not a valid option
         whole["launch"] = {**config["launch"], "gpus_per_job": "auto"}
     whole["study"] = dict.fromkeys(get_type_hints(StudyConfig)) | config["study"]  # the rest is in study.json
-    return problems_of(whole)
+    return problems_of(whole, reads_only=reads_only)
 
 
 def identity_problems(run: Mapping[str, Any]) -> list[str]:

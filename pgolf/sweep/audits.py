@@ -14,8 +14,8 @@ from pgolf.sweep.runs import Run
 
 
 def audit_process(folder: Path, environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
-    """The command that audits a run, with more variables of the environment."""
-    words = [sys.executable, "-m", "pgolf.audit", str(folder), "--json"]
+    """The command that audits a run, with more variables of the environment. The run's configuration is the user's."""
+    words = [sys.executable, "-m", "pgolf.audit", str(folder), "--json", "--open-corpus"]
     return subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, **environment})
 
 

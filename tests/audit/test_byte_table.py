@@ -168,11 +168,38 @@ def test_any_tokenizer_and_a_table_by_id() -> None:
         (np.ones(256, int), [b"x"], None, "texts: text 0 is not a string"),
         (lambda ids, previous: np.ones_like(ids), TEXTS, None, "start: the tokenizer has no bos_id"),
         (lambda ids, previous: 1, TEXTS, 0, "bytes_of: must return one integer per id"),
+        (lambda ids, previous: ids, TEXTS, "x", "start: cannot be 'x'; give the id"),
+        (np.ones(256, int), None, None, "texts: cannot be None; pass a list"),
+        (np.ones(256, int), "abc", None, "texts: cannot be 'abc'; pass a list"),
+        (np.ones(256, int), ["\ud800"], None, "texts: text 0 has a lone surrogate"),
     ],
 )
 def test_unusable_tables_are_refused(table: Any, texts: Any, start: int | None, message: str) -> None:
     with pytest.raises(PgolfError, match=message):
         byte_table(table, Characters(), texts, start=start)
+
+
+class Words(Characters):
+    def encode(self, text: str) -> list[Any]:
+        return text.split()
+
+
+class Bytes(Characters):
+    def decode(self, ids: list[int]) -> Any:
+        return bytes(ids)
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "message"),
+    [
+        (None, "tokenizer: cannot be 'NoneType'; pass an object with `encode` and `decode`"),
+        (Words(), "tokenizer: encode does not give token ids"),
+        (Bytes(), "tokenizer: decode gives bytes"),
+    ],
+)
+def test_unusable_tokenizers_are_refused(tokenizer: Any, message: str) -> None:
+    with pytest.raises(PgolfError, match=message):
+        byte_table(np.ones(256, int), tokenizer, TEXTS)
 
 
 SLIDING = [(0, 8), *((8 + 4 * k, 12 + 4 * k) for k in range(3))]  # 20 targets
@@ -226,10 +253,14 @@ def test_the_published_sliding_windows_that_score_their_tail_again() -> None:
     ("plan", "targets", "message"),
     [
         ([(0, 1.5)], 20, "plan: a span needs two whole numbers"),
-        (["text"], 20, "plan: an entry is neither"),
+        (["text"], np.int64(20), "plan: an entry is neither"),
         ([[0.5]], 20, "plan: an entry is neither"),
-        ([], 0, "n_targets: needs a whole number of 1 or more"),
-        ([], None, "n_targets: needs a whole number"),
+        ([], 0, "n_targets: cannot be 0; give the number of targets"),
+        ([], None, "n_targets: cannot be None"),
+        ([], True, "n_targets: cannot be True"),
+        ([], 10**13, "n_targets: cannot be 10000000000000"),
+        (None, 20, "plan: cannot be None; give pairs"),
+        ("ab", 20, "plan: cannot be 'ab'; give pairs"),
     ],
 )
 def test_unusable_plans_are_refused(plan: Any, targets: Any, message: str) -> None:

@@ -91,7 +91,18 @@ def test_equal_hashes_of_different_windows_are_no_finding(monkeypatch: pytest.Mo
     assert not split(text(1, 30), text(2, 1, 60)[:64]).failed
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.uint64])
+def test_tokens_of_any_integer_type_are_compared(dtype: type) -> None:
+    val = text(2, 10).astype(dtype)
+    windows, documents = split(text(1, 30), val, document_start=BOS)
+    assert windows.verdict == documents.verdict == Verdict.PASS
+    windows, documents = split([text(1, 30), val.astype(np.int32)], val, document_start=BOS)
+    assert windows.verdict == documents.verdict == Verdict.FAIL
+
+
 def test_what_cannot_be_compared_is_not_checked() -> None:
+    documents = split(text(1, 30), text(2, 10), document_start=7777).checks[1]
+    assert (documents.verdict, "7777 is in none" in documents.evidence) == (Verdict.NOT_CHECKED, True)
     windows, documents = split(text(1, 30), text(2, 1)[:20])
     assert windows.verdict == documents.verdict == Verdict.NOT_CHECKED
 
@@ -104,12 +115,17 @@ def test_what_cannot_be_compared_is_not_checked() -> None:
         (text(1, 1), np.ones((2, 2), int), 64, "val_tokens: needs arrays"),
         (np.empty(0, int), text(2, 1), 64, "train_tokens: holds no token"),
         (text(1, 1), [], 64, "val_tokens: holds no token"),
-        (text(1, 1), text(2, 1), 0, "window: needs a whole number"),
+        (text(1, 1), text(2, 1), 0, "window: cannot be 0; choose"),
+        (text(1, 1), text(2, 1), True, "window: cannot be True; choose"),
+        (None, text(2, 1), 64, "train_tokens: cannot be None; give numpy arrays"),
+        ("ab", text(2, 1), 64, "train_tokens: cannot be 'ab'; give numpy arrays"),
     ],
 )
 def test_unusable_tokens_are_refused(train: Any, val: Any, window: int, message: str) -> None:
     with pytest.raises(PgolfError, match=message):
         split(train, val, window=window)
+    with pytest.raises(PgolfError, match="document_start: cannot be '1'"):
+        split(text(1, 1), text(2, 1), document_start="1")  # type: ignore[arg-type]
 
 
 def test_a_million_tokens_take_about_a_second() -> None:

@@ -182,6 +182,11 @@ def test_watching_ends_also_after_an_exception():
         (lambda r: r.tokens(torch.rand(9), 5), "ids_N: cannot be .*; pass a tensor of integers"),
         (lambda r: r.tokens([1, 2, 3], 5), "ids_N: cannot be 'list'; pass a tensor of integers"),
         (lambda r: r.tokens(torch.arange(9), 1), "vocab_size: cannot be 1; choose"),
+        (lambda r: r.tokens(torch.arange(9), "9"), "vocab_size: cannot be '9'; choose"),
+        (lambda r: r.tokens(torch.arange(9).to(torch.uint8), 1024), "vocab_size: cannot be 1024; .* at most 256"),
+        (lambda r: r.scored("ab"), "positions: cannot be 'ab'; pass indices"),
+        (lambda r: r.scored([0.5]), "positions: cannot be 0.5; pass indices"),
+        (lambda r: r.scored([0], ["x"]), r"nats: cannot be \['x'\]; pass one number for each"),
         (lambda r: [r.tokens(torch.arange(n), 9) for n in (8, 9)], "call `tokens` once per evaluation"),
         (lambda r: r.scored(range(3), torch.ones(2)), "nats: cannot be '2 scores'; pass one score for each of the 3"),
         (lambda r: r.scored(3), "positions: cannot be 3; pass indices"),
@@ -194,6 +199,21 @@ def test_wrong_calls_are_named(call, message):
         audit.score_first(call)
     with pytest.raises(OptionError, match="evaluate: cannot be 3; pass a function"):
         audit.score_first(3)
+    with pytest.raises(OptionError, match=r"evaluate: cannot be .*; pass a function of one argument"):
+        audit.score_first(lambda: None)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int64])
+def test_tokens_of_any_integer_type_are_replaced_after_a_cut(dtype):
+    """An evaluation that reads one token ahead is found, whatever type its text has."""
+    ids = torch.arange(9).to(dtype)
+
+    def ahead(recorder):
+        text = recorder.tokens(ids, 200)
+        assert text.dtype == dtype
+        recorder.scored(range(8), text.long()[1:].float())
+
+    assert verdicts(audit.score_first(ahead))[EXECUTED] == "fail"
 
 
 def test_a_score_that_is_not_a_number_hides_nothing():

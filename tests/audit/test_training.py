@@ -271,6 +271,13 @@ def test_hooks_are_removed_also_after_an_exception():
     assert all(not p._backward_hooks for p in model.parameters())
 
 
+class NoParameters:
+    param_groups = ({"lr": 1.0},)
+
+    def step(self):
+        pass
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -283,8 +290,14 @@ def test_hooks_are_removed_also_after_an_exception():
         ({"most_steps": 2}, "most_steps: cannot be 2; choose 3 or more"),
         ({"frozen": "head"}, "frozen: cannot be 'head'; pass a list"),
         ({"frozen": ["haed.bias"]}, "frozen: cannot be 'haed.bias'; .* Did you mean head.bias?"),
-        ({"averaging": 1}, "averaging: cannot be 1; pass a function or None"),
+        ({"averaging": 1}, "averaging: cannot be 1; pass a function without arguments, or None"),
         ({"averaging": lambda: 3}, "averaging: cannot be 'int'; return tensors by name"),
+        ({"averaging": lambda: {"a": 1.0}}, "averaging: cannot be 'dict'; return tensors by name"),
+        ({"averaging": lambda step: None}, "averaging: cannot be .*; pass a function without arguments"),
+        ({"optimizers": NoParameters()}, "optimizers: cannot be 'NoParameters'; each of its `param_groups` needs"),
+        ({"frozen": None}, "frozen: cannot be None; pass a list"),
+        ({"frozen": [3]}, r"frozen: cannot be \[3\]; pass a list of names"),
+        ({"steps": True}, "steps: cannot be True; choose 1 or more"),
     ],
 )
 def test_wrong_arguments_are_named(changed, message):

@@ -65,11 +65,25 @@ def test_a_sweep_has_a_line_per_run_and_its_failed_checks(
     lines = out.splitlines()
     assert code == 1
     assert [line.startswith("  fail: training: ") for line in lines] == [False, False, True, True]
-    (folder / runs[0].relative_to(audited_sweep) / "result.json").unlink()
+    clean, frozen = (folder / run.relative_to(audited_sweep) for run in runs)
+    (clean / "result.json").unlink()
+    (frozen / "config.yaml").write_text("{")
+    code, out, _ = main_of(audit_command, str(folder))
+    assert code == 2, "no run could be audited"
+    assert [line.split(": ")[1] for line in out.splitlines()] == ["not audited", "not audited"]
+    assert "is not a finished run, it has no record" in out.splitlines()[0]
+
+
+@pytest.mark.usefixtures("audited_here")
+def test_a_run_that_cannot_be_audited_fails_the_audit_of_its_sweep(
+    audited_sweep: Path, runs: tuple[Path, Path], main_of: MainOf, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(audited_sweep, tmp_path / "sweep"))
+    (folder / runs[1].relative_to(audited_sweep) / "config.yaml").write_text("{")
     code, out, _ = main_of(audit_command, str(folder))
     assert code == 1
-    assert "not audited: " in out.splitlines()[0]
-    assert "is not a finished run, it has no record" in out.splitlines()[0]
+    assert "0 fail" in out.splitlines()[0]
+    assert f"{runs[1].relative_to(audited_sweep)}: not audited: " in out.splitlines()[1]
 
 
 def test_what_cannot_be_audited_is_refused_in_one_line(

@@ -13,6 +13,7 @@ import yaml
 from audits_here import FAULTY, ON_PURPOSE, Runs, change, change_config, copy_of, everything, failed, named
 from pgolf import train
 from pgolf.audit import Report, Verdict
+from pgolf.config import checks
 from pgolf.config.build import build_eval, build_quantizer
 from pgolf.data.prepare.cache import nothing_new
 from pgolf.data.prepare.hub import HubFolder
@@ -20,12 +21,13 @@ from pgolf.errors import PgolfError
 from pgolf.eval.plain import Plain
 from pgolf.nn.naming import named_tensors
 from pgolf.run.artifact import CAP_BYTES, pack
-from pgolf.run.auditing import records, scores, training
+from pgolf.run.auditing import records, scores, training, whole
 from pgolf.run.auditing.rescore import rescore
 from pgolf.run.auditing.subject import Subject, open_subject
 from pgolf.run.finish import ARTIFACT
 from pgolf.slots import Window
 from run_folders import records as records_below
+from tiny import tiny_config, tiny_model
 
 PASS, FAIL, NOT_CHECKED = Verdict.PASS, Verdict.FAIL, Verdict.NOT_CHECKED
 
@@ -76,6 +78,17 @@ def test_a_log_of_another_run(run: Path, file: str, pattern: str, text: str) -> 
     check = records.one_number_check(open_subject(run))
     assert check.verdict == FAIL
     assert f"in {file}" in check.evidence
+
+
+def test_every_summary_of_the_log_is_compared(run: Path) -> None:
+    """A second one with equal scores is allowed, whichever of them contradicts the record is found."""
+    path = run / "train.log"
+    text = path.read_text()
+    path.write_text(text + text)
+    assert records.one_number_check(open_subject(run)).verdict == PASS
+    path.write_text(re.sub(r"val bpb   [\d.]+", "val bpb   1.5000", text) + text)
+    check = records.one_number_check(open_subject(run))
+    assert (check.verdict, "val_bpb: 1.5000 in train.log" in check.evidence) == (FAIL, True)
 
 
 def test_a_damaged_line_of_the_log_is_not_checked(run: Path) -> None:
@@ -181,12 +194,38 @@ def test_defects_of_the_corpus(run: Path) -> None:
 def test_what_needs_the_corpus_is_not_checked_without_it(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change_config(run, "data", path=str(tmp_path / "gone.txt"))
+    monkeypatch.setenv("PGOLF_CACHE", str(tmp_path / "empty"))
     report = everything(run)
     assert not report.failed
     names = [check.name for check in report.of(NOT_CHECKED)]
     assert names == [scores.ALONE, scores.FAKE_OFF, scores.PLAN, scores.BYTES, training.SPLIT]
-    assert "gone.txt" in report.of(NOT_CHECKED)[0].evidence
+    assert "the files that config.yaml names are not opened" in report.of(NOT_CHECKED)[0].evidence
+
+
+def test_files_that_a_configuration_names_are_not_looked_at(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The corpus is found in the cache by its hash, wherever config.yaml says that its text is."""
+    change_config(run, "data", path="/")
+    monkeypatch.setattr(Path, "rglob", lambda *_: pytest.fail("it would walk the disk"))
+    assert open_subject(run).corpus is not None
+
+
+def test_files_that_a_configuration_names_are_opened_on_request(run: Path, tmp_path: Path) -> None:
+    change_config(run, "data", path=str(tmp_path / "gone.txt"))
+    change(run / "result.json", data_sha="0" * 64)
+    assert "gone.txt" in open_subject(run, opens_files=True).no_corpus
+
+
+@pytest.mark.parametrize(("context", "lengths"), [(1, "(2)"), (24, "(16, 24)")])
+def test_the_model_is_looked_at_up_to_its_context(context: int, lengths: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole, "REDRAWS", 0)
+    report = whole.model_checks(tiny_model(tiny_config(f"train.seq_len={context}")).eval())
+    assert not report.failed, str(report)
+    assert f"one of each length {lengths}" in report.checks[1].limits
+
+
+def test_a_run_that_may_not_be_written_is_audited(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "accepts_folders", lambda folder: False)  # also for root, who may write everywhere
+    assert open_subject(run).corpus is not None
 
 
 def test_nothing_is_downloaded_for_a_run(tmp_path: Path) -> None:
@@ -211,13 +250,14 @@ def test_no_corpus_is_prepared_for_a_run(run: Path, workshop: Path) -> None:
     before = sorted((workshop / "cache").iterdir())
     change_config(run, "data", vocab_size=385)
     change_config(run, "model", vocab_size=385)
-    assert "is not in the cache. Prepare it with" in open_subject(run).no_corpus
+    assert "is not in the cache. Prepare it with" in open_subject(run, opens_files=True).no_corpus
     assert sorted((workshop / "cache").iterdir()) == before
 
 
 def test_another_corpus_is_not_compared(run: Path) -> None:
     change(run / "result.json", data_sha="0" * 64)
-    assert "the corpus here is another one" in open_subject(run).no_corpus
+    assert "data_sha 000000000000 is not in the cache" in open_subject(run).no_corpus
+    assert "the corpus here is another one" in open_subject(run, opens_files=True).no_corpus
 
 
 def test_a_run_folder_from_before_the_option_to_audit_is_read(run: Path) -> None:

@@ -18,6 +18,7 @@ from pgolf.nn.primitives import initialise
 from pgolf.run.artifact import CAP_BYTES, encode_state
 from pgolf.run.auditing.subject import Subject
 from pgolf.run.finish import load_average
+from pgolf.run.record import decimal
 from pgolf.run.trained import shapes_and_types, weights_sha
 from pgolf.slots import Encoded
 from pgolf.training.checkpoint import AVERAGED, WEIGHTS, load_weights
@@ -29,7 +30,7 @@ SAME_WEIGHTS = "the packed file holds the trained weights"
 SAME_MODEL = "the packed file describes the model of the run"
 CAP = "packed model and code are under the cap"
 SCORES = ("val_bpb", "val_bpb_live", "val_bpb_averaged")
-SUMMARY = re.compile(r"^val bpb +(\S+) from the packed file, (\S+) live", re.MULTILINE)
+SUMMARY = re.compile(r"^val bpb +(not finite|\S+) from the packed file, (not finite|\S+) live", re.MULTILINE)
 SHOWN = 3
 
 
@@ -41,25 +42,28 @@ def record_checks(subject: Subject) -> Report:
 
 
 def one_number_check(subject: Subject) -> Check:
-    """Whether result.json, the event `final` of metrics.jsonl and the last lines of train.log have the same scores."""
+    """Whether result.json, each event `final` of metrics.jsonl and each summary in train.log have the same scores.
+
+    A run that is resumed cuts both logs back to its checkpoint, and one that is repeated begins another folder. So all
+    of them belong to this record.
+    """
     record: Mapping[str, Any] = subject.record
     problems: list[str] = []
     finals = [event for event in subject.events if event["event"] == "final"]
-    sources = ["result.json"]
-    if finals:
-        sources.append("metrics.jsonl")
-        problems += [
-            f"{key}: {finals[-1].get(key)} in metrics.jsonl, {record.get(key)} in result.json"
-            for key in SCORES
-            if not same_number(finals[-1].get(key), record.get(key))
-        ]
-    if (shown := logged_scores(subject)) is not None:
-        sources.append(LOG)
-        problems += [
-            f"{key}: {text} in {LOG}, {record.get(key)} in result.json"
-            for key, text in zip(SCORES, shown, strict=False)
-            if record.get(key) is not None and text != f"{record[key]:.4f}"
-        ]
+    shown = logged_scores(subject)
+    sources = ["result.json", *["metrics.jsonl"] * bool(finals), *[LOG] * bool(shown)]
+    problems += [
+        f"{key}: {final.get(key)} in metrics.jsonl, {record.get(key)} in result.json"
+        for final in finals
+        for key in SCORES
+        if not same_number(final.get(key), record.get(key))
+    ]
+    problems += [
+        f"{key}: {text} in {LOG}, {record.get(key)} in result.json"
+        for scores in shown
+        for key, text in zip(SCORES, scores, strict=False)
+        if text != decimal(record.get(key))
+    ]
     limits = "files of this folder only; what a README or a paper says is not seen"
     evidence = f"val_bpb {record['val_bpb']} in {', '.join(sources)}"
     if problems:
@@ -76,14 +80,13 @@ def same_number(a: Any, b: Any) -> bool:
     return finite[0] == finite[1]
 
 
-def logged_scores(subject: Subject) -> tuple[str, str] | None:
-    """The packed and the live score at the end of train.log, as text; None if it has none."""
+def logged_scores(subject: Subject) -> list[tuple[str, str]]:
+    """The packed and the live score of each summary in train.log, as text."""
     try:
         text = read_regular(subject.folder / LOG).decode("utf-8", errors="replace")
     except (OSError, ValueError):
-        return None
-    found = SUMMARY.findall(text)
-    return (found[-1][0], found[-1][1]) if found else None
+        return []
+    return SUMMARY.findall(text)
 
 
 def same_weights_check(subject: Subject) -> Check:

@@ -1,4 +1,4 @@
-"""`python -m pgolf.run.auditing.rescore RUN_DIR`: scores the packed file of a run and prints JSON.
+"""`python -m pgolf.run.auditing.rescore RUN_DIR [--open-corpus]`: scores the packed file of a run and prints JSON.
 
 The audit starts it as a process of its own, so that nothing but the packed file, the saved configuration and the corpus
 can decide the score. `off` is the score without fake quantization, `on` the one with it, null if the run has none.
@@ -19,18 +19,24 @@ from pgolf.config.build import build_evaluation, build_fake, build_quantizer
 from pgolf.errors import DataError
 from pgolf.machine.ranks import Ranks
 from pgolf.run.artifact import unpack
-from pgolf.run.auditing.subject import cached_corpus, read_saved
+from pgolf.run.auditing.corpus import find_corpus
+from pgolf.run.auditing.subject import finished_record, read_saved
 from pgolf.run.finish import ARTIFACT
 
 
-def rescore(folder: Path) -> dict[str, Any]:
-    """{off, on, device, threads}: scores of the packed file of a run. Raises PgolfError."""
+def rescore(folder: Path, *, opens_files: bool = False) -> dict[str, Any]:
+    """{off, on, device, threads}: scores of the packed file of a run. opens_files: as for `find_corpus`.
+
+    Raises PgolfError.
+    """
     config = read_saved(folder).config
     device = config.device if config.device != "cuda" or torch.cuda.is_available() else "cpu"
     config = replace(config, device=device)
     torch.set_num_threads(config.train.cpu_threads)
     artifact = unpack(folder / ARTIFACT, torch.device(device))
-    corpus = cached_corpus(config)
+    corpus = find_corpus(config, finished_record(folder), opens_files=opens_files)
+    if isinstance(corpus, str):
+        raise DataError(corpus)
     if corpus.tokenizer_sha != artifact.tokenizer_sha256:
         raise DataError(f"{folder / ARTIFACT}: was packed with another tokenizer than the corpus has")
     evaluation = build_evaluation(replace(config, model=artifact.section), corpus, Ranks())
@@ -48,7 +54,9 @@ def rescore(folder: Path) -> dict[str, Any]:
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.run.auditing.rescore", description=__doc__)
     parser.add_argument("folder", type=place, metavar="RUN_DIR", help="a run folder of pgolf.train")
-    print(json.dumps(rescore(parser.parse_args(arguments).folder)))
+    parser.add_argument("--open-corpus", action="store_true", help="read the files that config.yaml names")
+    args = parser.parse_args(arguments)
+    print(json.dumps(rescore(args.folder, opens_files=args.open_corpus)))
     return 0
 
 

@@ -37,6 +37,7 @@ def fresh_scores(subject: Subject) -> Scores | str:
         return subject.no_corpus
     threads = str(subject.config.train.cpu_threads)
     words = [sys.executable, "-m", "pgolf.run.auditing.rescore", str(subject.folder)]
+    words += ["--open-corpus"] * subject.opens_files
     try:
         done = subprocess.run(
             words, capture_output=True, timeout=TIMEOUT_S, check=False, env={**os.environ, "OMP_NUM_THREADS": threads}

@@ -17,7 +17,8 @@ from pgolf.run.artifact import CAP_BYTES, unpack
 from pgolf.run.auditing import records, scores, training
 from pgolf.run.auditing.subject import open_subject
 
-LENGTHS = (16, 128)  # tokens of the inputs of the model's checks
+LENGTHS = (16, 128, None)  # tokens of the inputs of the model's checks; None: the context of the model
+MOST_LENGTH = 4096  # a file decides about the context, and the work grows with its square
 REDRAWS = 2  # how often their second look redraws the weights
 DOCUMENTS = "documents"
 NO_CLAIM = Check(
@@ -41,14 +42,18 @@ def model_checks(model: GPT) -> Report:
         result: Tensor = model.head.logp(model.hidden(ids_BT))
         return result
 
-    lengths = sorted({min(length, model.dims.seq_len) for length in LENGTHS})
+    context = min(max(model.dims.seq_len, 2), MOST_LENGTH)  # one token has no later one
+    lengths = sorted({min(length or context, context) for length in LENGTHS})
     found = audit.model(logp, vocab_size=model.dims.vocab_size, model=model, lengths=lengths, redraws=REDRAWS)
     return Report((*(check for check in found if check.rule != DOCUMENTS), NO_CLAIM))
 
 
-def audit_run(folder: Path) -> Report:
-    """Every rule, of a finished run. Raises PgolfError if the run has not finished or cannot be read."""
-    subject = open_subject(folder)
+def audit_run(folder: Path, *, opens_files: bool = False) -> Report:
+    """Every rule, of a finished run. opens_files: as for `find_corpus`.
+
+    Raises PgolfError if the run has not finished or cannot be read.
+    """
+    subject = open_subject(folder, opens_files=opens_files)
     return (
         model_checks(subject.artifact.model)
         + scores.score_checks(subject)
@@ -83,10 +88,10 @@ class Audited:
         return {"path": str(self.path), "refusal": self.refusal or None, **found}
 
 
-def audit_sweep(folder: Path) -> Iterator[Audited]:
+def audit_sweep(folder: Path, *, opens_files: bool = False) -> Iterator[Audited]:
     """Every planned run of a study's folder, in the order of the plan. Raises PgolfError for a damaged plan."""
     for name in dict.fromkeys(run.folder for run in planned_runs(read_plan(folder))):
         try:
-            yield Audited(folder / name, audit_run(folder / name))
+            yield Audited(folder / name, audit_run(folder / name, opens_files=opens_files))
         except PgolfError as error:
             yield Audited(folder / name, None, " ".join(str(error).split()))
