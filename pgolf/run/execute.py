@@ -26,6 +26,7 @@ from pgolf.config.build import (
 )
 from pgolf.config.schema import Config
 from pgolf.errors import DivergedError, PgolfError
+from pgolf.inspect.recorded import summary_measures
 from pgolf.machine import files
 from pgolf.machine.interrupts import interruptible
 from pgolf.machine.locks import locked
@@ -217,6 +218,7 @@ def make_training(context: RunContext, model: GPT, optimizers: OptimizersByRole,
         frozen_with_gradients=[tensors[name] for name in frozen],
         masters=Bf16Masters(embeddings, all_optimizers) if defects.bf16_embedding else None,
         watch=GradientWatch(trainable),
+        spectra=lambda: summary_measures(model),
     )
 
 
@@ -233,4 +235,5 @@ def loop_settings(config: Config) -> LoopSettings:
         priming_steps=max(train.priming_steps, 1 if train.compile == "on" else 0),
         bf16=train.precision == "bf16",
         qat_below=train.qat_below,
+        spectra_every=train.spectra_every,
     )

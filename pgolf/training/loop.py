@@ -56,6 +56,7 @@ class Training:
     frozen_with_gradients: Sequence[nn.Parameter] = ()
     masters: Bf16Masters | None = None  # a defect: parameters kept in bf16
     watch: GradientWatch = field(default_factory=lambda: GradientWatch({}))  # by default it watches nothing
+    spectra: Callable[[], Sequence[Mapping[str, Any]]] = list  # measures of the matrices, one table per matrix
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class LoopSettings:
     priming_steps: int
     bf16: bool
     qat_below: float | None  # learning-rate scale below which the forward pass uses fake-quantized weights
+    spectra_every: int = 0  # steps between records of the spectra; 0: none
 
 
 @dataclass
@@ -188,7 +190,7 @@ def load_state(state: Mapping[str, Any], training: Training, trace: Trace, watch
 
 
 def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog, keeper: Keeper | None = None) -> Trace:
-    """Train until the budget is spent. Validation, priming and checkpoints are not timed.
+    """Train until the budget is spent. Validation, spectra, priming and checkpoints are not timed.
 
     Raises DivergedError for a non-finite loss, CoverageError if a trainable parameter has no gradient in the first
     steps, DamagedFile for an invalid checkpoint, KeyboardInterrupt if the run must stop, and OSError.
@@ -202,6 +204,8 @@ def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog,
     if keeper is not None and (state := keeper.load()) is not None:
         restore(state, training, trace, watch)
     log.start_progress()
+    if trace.steps == 0:
+        record_spectra(trace, training, settings, log)
     while training.budget.spent(trace.steps, trace.train_s) < 1:
         began = time.perf_counter()
         scale = training.schedule(trace.steps, trace.train_s)
@@ -216,6 +220,7 @@ def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog,
         trace.step_ms.append((time.perf_counter() - began) * 1000)
         trace.steps += 1
         log_step(StepScore(nats, size, scale), trace, training, settings, log)
+        record_spectra(trace, training, settings, log)
         last = training.budget.spent(trace.steps, trace.train_s) >= 1
         if settings.val_every and trace.steps % settings.val_every == 0 and not last:
             trace.val_bpb_live = training.validate()
@@ -225,6 +230,13 @@ def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog,
     trace.warnings += watch.finish()
     log.end_progress()
     return trace
+
+
+def record_spectra(trace: Trace, training: Training, settings: LoopSettings, log: RunLog) -> None:
+    """Write the spectra after every spectra_every steps, and before the first one, to the metrics."""
+    if settings.spectra_every and trace.steps % settings.spectra_every == 0 and log.is_first:
+        for measures in training.spectra():
+            log.event("spectra", step=trace.steps, **measures)
 
 
 def set_rates(optimizers: Sequence[torch.optim.Optimizer], base_lr: Sequence[Sequence[float]], scale: float) -> None:

@@ -62,6 +62,22 @@ ARGUMENTS = {
         "text --jsn": "python -m pgolf.evaluate: --jsn: no such option",
         "empty/x": "empty/x: ",
     },
+    "inspect": {
+        "": "python -m pgolf.inspect: path: is missing",
+        "gone": "gone: does not exist",
+        "loop": "loop: does not exist",
+        "text": "text: is not a pgolf artifact",
+        "empty": "empty: ",
+        "folder": "folder/config.yaml: cannot be read",
+        "folder --jsn": "python -m pgolf.inspect: --jsn: no such option. Did you mean --json?",
+        "folder --draws 2": "--draws: must be from 3 to 10,000 (2)",
+        "folder --weights best": "python -m pgolf.inspect: --weights: no such choice (best). Choices: auto, live, averaged",
+        "folder --figures=": "python -m pgolf.inspect: --figures: is empty ()",
+        "truncate": "python -m pgolf.inspect truncate: path: is missing",
+        "truncate folder --ranks": "python -m pgolf.inspect truncate: --ranks: expected at least one argument",
+        "truncate folder --ranks x": "python -m pgolf.inspect truncate: --ranks: needs a whole number (x)",
+        "truncate folder --batches 0": "--batches: must be from 1 to 10,000 (0)",
+    },
     "rerun": {
         "": "python -m pgolf.rerun: RUN_DIR: is missing",
         "gone": "gone: is not a run folder",
@@ -139,7 +155,7 @@ ARGUMENTS = {
     },
 }
 
-PLACES = {"data": "data.__main__", "worker": "sweep.worker"}  # commands inside a folder
+PLACES = {"data": "data.__main__", "worker": "sweep.worker", "inspect": "inspect.__main__"}  # commands inside a folder
 LINES = [(name, line.split(), message) for name, table in ARGUMENTS.items() for line, message in table.items()]
 LINES += [
     (name.split()[0], [*name.split()[1:], line], message.replace("{}", name.split()[0]))

@@ -1,0 +1,118 @@
+"""`python -m pgolf.inspect RUN|ARTIFACT [--json]`, `python -m pgolf.inspect truncate RUN [--ranks R ...] [--json]`:
+what trained weights look like inside.
+
+The first form measures the spectrum of every matrix beside random matrices of the same sizes, residual mixing by depth,
+and the score without each block. The second one cuts the query projections of a trained run to a lower rank, without
+training them again, and scores the result. RUN is a run folder, ARTIFACT a packed file. The files may be a stranger's:
+reading them runs nothing that they name. No corpus is prepared or downloaded: what needs a corpus that is not in the
+cache is left out, with the reason.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pgolf.command import OK, Parser, one_line, place, run
+from pgolf.errors import ConfigError
+from pgolf.inspect.random_reference import DRAWS
+from pgolf.run.inspecting.parts import BATCHES, TARGETS, inspected, text, truncated, truncation_lines
+from pgolf.run.inspecting.pictures import pictures, truncation_pictures, write_pictures
+from pgolf.run.inspecting.subject import AUTO, CHOICES, open_inspected
+
+TRUNCATE = "truncate"
+MOST = {"draws": 10_000, "targets": 2**31 - 1, "batches": 10_000}
+FEWEST = {"draws": 3}
+
+
+def shared_options(parser: argparse.ArgumentParser) -> None:
+    """Options of both forms."""
+    parser.add_argument("--json", action="store_true", help="print JSON, with every singular value")
+    parser.add_argument("--figures", type=place, metavar="FOLDER", help="also write each picture there, as SVG and PNG")
+    parser.add_argument(
+        "--weights",
+        choices=CHOICES,
+        default=AUTO,
+        help="which weights of the run; auto: averaged, else live, else packed",
+    )
+    parser.add_argument(
+        "--targets",
+        type=int,
+        default=TARGETS,
+        help=f"validation targets of each score, from the start of the text (default: {TARGETS:,})",
+    )
+
+
+def check_numbers(args: argparse.Namespace) -> None:
+    """Raise ConfigError for a number that is out of range."""
+    problems = []
+    for name, most in MOST.items():
+        value, fewest = getattr(args, name, None), FEWEST.get(name, 1)
+        if value is not None and not fewest <= value <= most:
+            problems.append(f"--{name}: must be from {fewest} to {most:,} ({value})")
+    if problems:
+        raise ConfigError(*problems)
+
+
+def show(lines: Sequence[str], figures: Path | None, paths: Sequence[Path]) -> None:
+    """Print lines without control characters, and how many pictures were written."""
+    print(*map(one_line, lines), sep="\n")
+    if figures is not None:
+        print(one_line(f"pictures  {len(paths)} in {figures}"))
+
+
+def inspect_command(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m pgolf.inspect", description=__doc__)
+    parser.add_argument("path", type=place, help="a run folder or a packed file")
+    parser.add_argument("--heads", action="store_true", help="one row per head of Q and K too")
+    parser.add_argument(
+        "--draws", type=int, default=DRAWS, help=f"random matrices for each comparison (default: {DRAWS})"
+    )
+    shared_options(parser)
+    args = parser.parse_args(arguments)
+    check_numbers(args)
+    found = inspected(open_inspected(args.path, args.weights), args.draws, args.targets)
+    paths = [] if args.figures is None else write_pictures(pictures(found), args.figures)
+    if args.json:
+        print(json.dumps(found.to_dict(), indent=1, allow_nan=False))
+    else:
+        show(text(found, with_heads=args.heads), args.figures, paths)
+    return OK
+
+
+def truncate_command(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m pgolf.inspect truncate", description=__doc__)
+    parser.add_argument("path", type=place, help="the folder of a finished run")
+    parser.add_argument("--ranks", type=int, nargs="+", metavar="R", default=[], help="ranks of the query projections")
+    parser.add_argument(
+        "--batches",
+        type=int,
+        default=BATCHES,
+        help=f"training micro-batches for the energy of activations (default: {BATCHES})",
+    )
+    shared_options(parser)
+    args = parser.parse_intermixed_args(arguments)
+    check_numbers(args)
+    found, scored = truncated(open_inspected(args.path, args.weights), args.ranks, args.targets, args.batches)
+    paths = [] if args.figures is None else write_pictures(truncation_pictures(found), args.figures)
+    if args.json:
+        print(json.dumps({"path": str(args.path), "scored": scored, **found.to_dict()}, indent=1, allow_nan=False))
+    else:
+        show(truncation_lines(found, scored), args.figures, paths)
+    return OK
+
+
+def command(arguments: list[str]) -> int:
+    if arguments[:1] == [TRUNCATE]:
+        return truncate_command(arguments[1:])
+    return inspect_command(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code: 0 ok, 2 refused, 130 interrupted."""
+    return run(command, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
