@@ -12,14 +12,15 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from pgolf.command import OK, Parser, one_line, place, run
 from pgolf.errors import ConfigError
 from pgolf.inspect.random_reference import DRAWS
+from pgolf.pages.figures.inspections import INSPECTION, TRUNCATION, save_panels
+from pgolf.pages.figures.spectra import Panel
 from pgolf.run.inspecting.parts import BATCHES, TARGETS, inspected, text, truncated, truncation_lines
-from pgolf.run.inspecting.pictures import pictures, truncation_pictures, write_pictures
-from pgolf.run.inspecting.subject import AUTO, CHOICES, open_inspected
+from pgolf.run.inspecting.pictures import inspection_panels, truncation_panels, write_pictures
+from pgolf.run.inspecting.subject import AUTO, BATCH_TOKENS, CHOICES, open_inspected
 
 TRUNCATE = "truncate"
 MOST = {"draws": 10_000, "targets": 2**31 - 1, "batches": 10_000}
@@ -30,6 +31,9 @@ def shared_options(parser: argparse.ArgumentParser) -> None:
     """Options of both forms."""
     parser.add_argument("--json", action="store_true", help="print JSON, with every singular value")
     parser.add_argument("--figures", type=place, metavar="FOLDER", help="also write each picture there, as SVG and PNG")
+    parser.add_argument(
+        "--save", action="store_true", help="also write the pictures' numbers into the run folder, for pgolf.report"
+    )
     parser.add_argument(
         "--weights",
         choices=CHOICES,
@@ -44,9 +48,11 @@ def shared_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_numbers(args: argparse.Namespace) -> None:
-    """Raise ConfigError for a number that is out of range."""
+def check_options(args: argparse.Namespace) -> None:
+    """Raise ConfigError for a number that is out of range, and for a folder to write in that is a file."""
     problems = []
+    if args.save and args.path.is_file():
+        problems.append(f"--save: writes into a run folder, and this is a file ({args.path}). Give the run folder")
     for name, most in MOST.items():
         value, fewest = getattr(args, name, None), FEWEST.get(name, 1)
         if value is not None and not fewest <= value <= most:
@@ -55,11 +61,17 @@ def check_numbers(args: argparse.Namespace) -> None:
         raise ConfigError(*problems)
 
 
-def show(lines: Sequence[str], figures: Path | None, paths: Sequence[Path]) -> None:
-    """Print lines without control characters, and how many pictures were written."""
+def leave(panels: Sequence[Panel], args: argparse.Namespace, name: str) -> None:
+    """Write what the options ask for: pictures, and their numbers under this name in the run folder."""
+    if args.save:
+        save_panels(args.path / name, panels)
+    if args.figures is not None:
+        write_pictures(panels, args.figures)
+
+
+def show(lines: Sequence[str]) -> None:
+    """Print lines without control characters."""
     print(*map(one_line, lines), sep="\n")
-    if figures is not None:
-        print(one_line(f"pictures  {len(paths)} in {figures}"))
 
 
 def inspect_command(arguments: list[str]) -> int:
@@ -71,13 +83,13 @@ def inspect_command(arguments: list[str]) -> int:
     )
     shared_options(parser)
     args = parser.parse_args(arguments)
-    check_numbers(args)
+    check_options(args)
     found = inspected(open_inspected(args.path, args.weights), args.draws, args.targets)
-    paths = [] if args.figures is None else write_pictures(pictures(found), args.figures)
+    leave(inspection_panels(found), args, INSPECTION)
     if args.json:
         print(json.dumps(found.to_dict(), indent=1, allow_nan=False))
     else:
-        show(text(found, with_heads=args.heads), args.figures, paths)
+        show(text(found, with_heads=args.heads))
     return OK
 
 
@@ -89,17 +101,17 @@ def truncate_command(arguments: list[str]) -> int:
         "--batches",
         type=int,
         default=BATCHES,
-        help=f"training micro-batches for the energy of activations (default: {BATCHES})",
+        help=f"batches of {BATCH_TOKENS:,} training tokens for the energy of activations (default: {BATCHES})",
     )
     shared_options(parser)
     args = parser.parse_intermixed_args(arguments)
-    check_numbers(args)
+    check_options(args)
     found, scored = truncated(open_inspected(args.path, args.weights), args.ranks, args.targets, args.batches)
-    paths = [] if args.figures is None else write_pictures(truncation_pictures(found), args.figures)
+    leave(truncation_panels(found), args, TRUNCATION)
     if args.json:
         print(json.dumps({"path": str(args.path), "scored": scored, **found.to_dict()}, indent=1, allow_nan=False))
     else:
-        show(truncation_lines(found, scored), args.figures, paths)
+        show(truncation_lines(found, scored))
     return OK
 
 

@@ -10,8 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 
-from pgolf.inspect.spectra import MEASURES, Measures, energy_by_rank, measures
+from pgolf.inspect.spectra import MEASURES, Measures, energy_by_rank, measures, singular_values
 from pgolf.nn.primitives import seed_of
 
 DRAWS = 39  # one of 39 + 1 exchangeable matrices is the lowest or the highest of all with probability 2 / 40, or 5%
@@ -37,7 +38,8 @@ def random_values(sizes: Sequence[int], generator: np.random.Generator) -> np.nd
     else:
         rows, inner, columns = sizes
         product = r_factor(rows, inner, generator) @ r_factor(columns, inner, generator).T
-    return np.linalg.svd(product, compute_uv=False)[: min(sizes)]
+    # Not numpy's svd, whose threads spin: on a busy machine it takes ten times as long.
+    return singular_values(torch.from_numpy(product))[: min(sizes)]
 
 
 @dataclass(frozen=True)

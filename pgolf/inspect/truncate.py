@@ -41,11 +41,11 @@ class Cut:
 
 @dataclass(frozen=True)
 class Truncation:
-    """bpb: of the uncut model. rank: the structural rank of its query projections. batches: that C comes from."""
+    """bpb: of the uncut model. rank: the structural rank of its query projections. tokens: training tokens of C."""
 
     bpb: float
     rank: int
-    batches: int
+    tokens: int
     cuts: tuple[Cut, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def truncation(
                 score = bpb_of(model)
             energies = [np.mean([kept(q, u) for q, u in zip(each, spans, strict=True)]) for each in (maps, weighted)]
             cuts.append(Cut(rank, by, score, float(energies[0]), float(energies[1])))
-    return Truncation(bpb, structural_rank(model), len(batches), tuple(cuts))
+    return Truncation(bpb, structural_rank(model), sum(ids.numel() for ids in batches), tuple(cuts))
 
 
 def structural_rank(model: GPT) -> int:

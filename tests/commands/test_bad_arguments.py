@@ -71,7 +71,7 @@ ARGUMENTS = {
         "folder": "folder/config.yaml: cannot be read",
         "folder --jsn": "python -m pgolf.inspect: --jsn: no such option. Did you mean --json?",
         "folder --draws 2": "--draws: must be from 3 to 10,000 (2)",
-        "folder --weights best": "python -m pgolf.inspect: --weights: no such choice (best). Choices: auto, live, averaged",
+        "folder --weights best": "python -m pgolf.inspect: --weights: no such choice (best).",
         "folder --figures=": "python -m pgolf.inspect: --figures: is empty ()",
         "truncate": "python -m pgolf.inspect truncate: path: is missing",
         "truncate folder --ranks": "python -m pgolf.inspect truncate: --ranks: expected at least one argument",

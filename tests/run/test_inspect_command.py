@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from audits_here import change, copy_of
+from pgolf import report
 from pgolf.inspect import __main__ as inspect_command
 from run_folders import events
 
@@ -21,8 +22,8 @@ def recorded(runs: Callable[..., Path]) -> Path:
     return runs(*RECORDED)
 
 
-def test_a_run_has_every_part_and_its_pictures(recorded: Path, main_of: MainOf, tmp_path: Path) -> None:
-    code, out, err = main_of(inspect_command, str(recorded), "--draws", "5", "--figures", str(tmp_path / "pictures"))
+def test_a_run_has_every_part(recorded: Path, main_of: MainOf) -> None:
+    code, out, err = main_of(inspect_command, str(recorded), "--draws", "5")
     assert (code, err) == (0, "")
     assert "the last weights of training, in float32" in out
     assert "lowest of 5 random" in out
@@ -32,11 +33,6 @@ def test_a_run_has_every_part_and_its_pictures(recorded: Path, main_of: MainOf, 
     (line,) = (line for line in out.splitlines() if line.startswith("effective rank by step"))
     assert line.split()[-3:] == ["0", "12", "24"]
     assert "left out" not in out
-    names = sorted(path.stem for path in (tmp_path / "pictures").glob("*.svg"))
-    assert names == sorted(path.stem for path in (tmp_path / "pictures").glob("*.png"))
-    assert {"spectrum-q", "energy-q", "spectrum-mlp-fc", "effective-rank-by-step"} <= set(names)
-    for path in (tmp_path / "pictures").glob("*.svg"):
-        assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
 def test_the_json_is_of_the_recorded_weights_and_the_recorded_score(recorded: Path, main_of: MainOf) -> None:
@@ -56,6 +52,21 @@ def test_the_json_is_of_the_recorded_weights_and_the_recorded_score(recorded: Pa
     assert queries["condition_over_full_size"]["forced"]
     assert [head["sizes"] for head in queries["heads"]] == [[16, 12, 32]] * 2
     assert found["left_out"] == {}
+
+
+def test_saved_pictures_are_in_the_report(recorded: Path, main_of: MainOf, tmp_path: Path) -> None:
+    run = copy_of(recorded, tmp_path)
+    for words in ([], ["truncate"]):
+        assert main_of(inspect_command, *words, str(run), "--save", "--targets", "200")[0] == 0
+    code, _, err = main_of(report, str(run))
+    assert (code, err) == (0, "")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "Inside the weights" in page
+    for title in ("Q, 32x12x32: singular values", "Effective rank during training", "cut to a rank"):
+        assert title in page
+    code, _, err = main_of(inspect_command, str(recorded / "artifact.pgolf"), "--save", "--draws", "3")
+    assert code == 2
+    assert "--save: writes into a run folder" in err
 
 
 def test_a_packed_file_alone_has_its_spectra(recorded: Path, main_of: MainOf) -> None:
@@ -81,7 +92,9 @@ def test_queries_are_cut_from_the_recorded_score_on(runs: Callable[..., Path], m
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()[3:11]] == ["4", "8", "12", "16", "20", "24", "28", "32"]
     assert "scored: 500 validation targets" in out
-    assert sorted(path.name for path in tmp_path.glob("*.svg")) == ["truncation-energy.svg", "truncation-rank.svg"]
+    assert sorted(path.stem for path in tmp_path.glob("*.png")) == ["truncation-energy", "truncation-rank"]
+    for name in ("truncation-energy", "truncation-rank"):
+        assert ElementTree.parse(tmp_path / f"{name}.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
 def test_what_needs_a_corpus_is_left_out_without_one(

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from pgolf.pages.figures.export import Picture
 from pgolf.pages.figures.style import (
     MUTED,
     RULE,
@@ -17,6 +18,7 @@ from pgolf.pages.figures.style import (
     look_of,
     points,
     quantity,
+    quiet,
     stroke,
     width_of,
     write,
@@ -47,26 +49,54 @@ class Band:
     high: tuple[float, ...]
 
 
-def draw(
-    lines: Sequence[Line],
-    x: str,
-    y: str,
-    *,
-    band: Band | None = None,
-    log: bool = False,
-    level: float | None = None,
-) -> Figure:
-    """One panel. lines: not empty; at most MOST_LINES are drawn. x, y: titles of the axes.
+@dataclass(frozen=True)
+class Panel:
+    """One picture as plain numbers. name: for files and ids. lines: at most MOST_LINES are drawn. bands: none or one.
 
-    band: shaded, named `random`. log: a logarithmic y axis. level: a horizontal line, named `uncut`.
+    x, y: titles of the axes. log: a logarithmic y axis. level: a horizontal line, named `uncut`; None for none.
     """
-    lines = lines[:MOST_LINES]
+
+    name: str
+    title: str
+    description: str
+    x: str
+    y: str
+    lines: tuple[Line, ...]
+    bands: tuple[Band, ...] = ()
+    log: bool = False
+    level: float | None = None
+
+
+def picture_of(panel: Panel) -> Picture:
+    """The picture of a panel. Raises ValueError if its points cannot be drawn."""
+    check(panel)
+    with quiet():
+        return Picture(panel.name, panel.title, panel.description, draw(panel))
+
+
+def check(panel: Panel) -> None:
+    """Raise ValueError for a panel without points, with lists of unequal lengths, or with a logarithm of zero."""
+    band = panel.bands[:1]
+    groups = [*((line.x, line.y) for line in panel.lines), *((each.x, each.low, each.high) for each in band)]
+    if not panel.lines or not all(len(group[0]) for group in groups):
+        raise ValueError("a picture has no points")
+    if any(len({len(values) for values in group}) > 1 for group in groups):
+        raise ValueError("the points of a picture have unequal numbers of coordinates")
+    heights = [y for group in groups for values in group[1:] for y in values]
+    if panel.log and min(heights) <= 0:
+        raise ValueError("a logarithmic picture has a point at or below zero")
+
+
+def draw(panel: Panel) -> Figure:
+    """The figure of a panel that `check` accepts."""
+    lines, level = panel.lines[:MOST_LINES], panel.level
+    band = panel.bands[0] if panel.bands else None
     names = [*(line.name for line in lines), *(["random"] if band else []), *(["uncut"] if level is not None else [])]
     right = LEADER + 6 + max(map(width_of, names))
     figure = blank(max(SHORTEST, TOP + BOTTOM + LINE * (len(names) + 1)))
     ax = axes(figure, left=LEFT, right=right, top=TOP, bottom=BOTTOM)
     ax.grid(axis="y", color=RULE, linewidth=0.8)
-    if log:
+    if panel.log:
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
@@ -91,8 +121,8 @@ def draw(
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.xaxis.set_major_formatter(FuncFormatter(quantity))
     name_ends(figure, ax, names, ends)
-    y_title(figure, y)
-    x_title(figure, (LEFT + 72 * float(figure.get_size_inches()[0]) - right) / 2, x)
+    y_title(figure, panel.y)
+    x_title(figure, (LEFT + 72 * float(figure.get_size_inches()[0]) - right) / 2, panel.x)
     return figure
 
 

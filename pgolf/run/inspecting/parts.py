@@ -18,8 +18,7 @@ from pgolf.run.inspecting.subject import MEANING, Inspected
 
 SPECTRA = "spectra"  # the kind of event that train.spectra_every records
 TARGETS = 20_000  # validation targets of each score by default: a model is scored once per block or cut
-BATCHES = 8  # training micro-batches that activations are taken from
-ANGLE_TOKENS = 4096  # at most, for the angles between blocks
+BATCHES = 8  # of training tokens that activations are taken from
 SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)  # default ranks of a truncation, as shares of the full one
 
 
@@ -78,7 +77,7 @@ def inspected(subject: Inspected, draws: int = DRAWS, targets: int = TARGETS) ->
         try:
             scorer = Scorer(subject, targets)
             (ids_BT,) = subject.training_ids(1)
-            depth_found = depth(model, scorer, ids_BT[: max(1, ANGLE_TOKENS // ids_BT.size(1))])
+            depth_found = depth(model, scorer, ids_BT)
             scored = scorer.scored
         except PgolfError as error:
             left_out["depth"] = " ".join(str(error).split())
@@ -214,5 +213,5 @@ def truncation_lines(found: Truncation, scored: str) -> list[str]:
     return [
         *table(rows),
         "by weight, by activation: the cut that keeps most of that energy; energies are kept shares, means over layers",
-        f"scored: {scored}; activations of {found.batches} training micro-batches",
+        f"scored: {scored}; activations of {found.tokens:,} training tokens",
     ]

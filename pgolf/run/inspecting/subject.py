@@ -24,6 +24,7 @@ from pgolf.run.finish import ARTIFACT
 from pgolf.run.trained import shapes_and_types
 from pgolf.training.checkpoint import AVERAGED, WEIGHTS, load_weights
 
+BATCH_TOKENS = 4096  # training tokens of one forward pass
 AUTO, LIVE, AVERAGE, PACKED = "auto", "live", "averaged", "packed"
 CHOICES = (AUTO, LIVE, AVERAGE, PACKED)
 OF_CHOICE = {LIVE: WEIGHTS, AVERAGE: AVERAGED}
@@ -63,18 +64,21 @@ class Inspected:
         return build_evaluation(replace(self.config, device="cpu", eval=node, train=train), self.corpus, Ranks())
 
     def training_ids(self, batches: int) -> list[Tensor]:
-        """Inputs [B, T] of the first micro-batches of the run. Raises PgolfError."""
+        """Inputs [B, T] of the first training sequences of the run, at most BATCH_TOKENS tokens, or one sequence, each.
+
+        The size of the run's own batches is not used: a stranger's file may ask for any. Raises PgolfError.
+        """
         assert self.config is not None
         assert self.corpus is not None
-        train = self.config.train
+        length = self.config.train.seq_len
         stream = TokenStream(
             self.corpus.train,
-            batch_tokens=train.batch_tokens,
-            seq_len=train.seq_len,
-            micro_batches=train.micro_batches,
+            batch_tokens=length * max(1, BATCH_TOKENS // length),
+            seq_len=length,
+            micro_batches=1,
             shuffle_seed=self.corpus.corpus.shuffle_seed,
         )
-        return [stream.micro_batch(*divmod(i, train.micro_batches))[0] for i in range(batches)]
+        return [stream.micro_batch(step, 0)[0] for step in range(batches)]
 
 
 def open_inspected(path: Path, weights: str = AUTO) -> Inspected:
