@@ -1,11 +1,12 @@
-"""`python -m pgolf.inspect RUN|ARTIFACT [--json]`, `python -m pgolf.inspect truncate RUN [--ranks R ...] [--json]`:
-what trained weights look like inside.
+"""`python -m pgolf.inspect RUN|ARTIFACT`, `python -m pgolf.inspect truncate RUN [--ranks R ...]`,
+`python -m pgolf.inspect random SIZES [--values MEASURE=NUMBER ...]`: what trained weights look like inside.
 
 The first form measures the spectrum of every matrix beside random matrices of the same sizes, residual mixing by depth,
-and the score without each block. The second one cuts the query projections of a trained run to a lower rank, without
-training them again, and scores the result. RUN is a run folder, ARTIFACT a packed file. The files may be a stranger's:
-reading them runs nothing that they name. No corpus is prepared or downloaded: what needs a corpus that is not in the
-cache is left out, with the reason.
+and the score without each block. `truncate` cuts the query projections of a trained run to a lower rank, without
+training them again, and scores the result. `random` compares published numbers with random matrices.
+
+RUN is a run folder, ARTIFACT a packed file. The files may be a stranger's: reading them runs nothing that they name. No
+corpus is prepared or downloaded: what needs a corpus that is not in the cache is left out, with the reason.
 """
 
 import argparse
@@ -15,14 +16,16 @@ from collections.abc import Sequence
 
 from pgolf.command import OK, Parser, one_line, place, run
 from pgolf.errors import ConfigError
+from pgolf.inspect.published import published, sizes_of
 from pgolf.inspect.random_reference import DRAWS
+from pgolf.inspect.spectra import MEASURES
 from pgolf.pages.figures.inspections import INSPECTION, TRUNCATION, save_panels
 from pgolf.pages.figures.spectra import Panel
 from pgolf.run.inspecting.parts import BATCHES, TARGETS, inspected, text, truncated, truncation_lines
 from pgolf.run.inspecting.pictures import inspection_panels, truncation_panels, write_pictures
 from pgolf.run.inspecting.subject import AUTO, BATCH_TOKENS, CHOICES, open_inspected
 
-TRUNCATE = "truncate"
+TRUNCATE, RANDOM = "truncate", "random"
 MOST = {"draws": 10_000, "targets": 2**31 - 1, "batches": 10_000}
 FEWEST = {"draws": 3}
 
@@ -51,7 +54,7 @@ def shared_options(parser: argparse.ArgumentParser) -> None:
 def check_options(args: argparse.Namespace) -> None:
     """Raise ConfigError for a number that is out of range, and for a folder to write in that is a file."""
     problems = []
-    if args.save and args.path.is_file():
+    if getattr(args, "save", False) and args.path.is_file():
         problems.append(f"--save: writes into a run folder, and this is a file ({args.path}). Give the run folder")
     for name, most in MOST.items():
         value, fewest = getattr(args, name, None), FEWEST.get(name, 1)
@@ -115,9 +118,29 @@ def truncate_command(arguments: list[str]) -> int:
     return OK
 
 
+def random_command(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m pgolf.inspect random", description=__doc__)
+    parser.add_argument("sizes", metavar="SIZES", help="512x512, or 512x192x512 for a product through 192")
+    parser.add_argument(
+        "--values", nargs="+", metavar="MEASURE=NUMBER", default=[], help=f"published numbers, of {', '.join(MEASURES)}"
+    )
+    parser.add_argument("--ranks", type=int, nargs="+", metavar="R", default=[], help="ranks whose energy is shown")
+    parser.add_argument("--draws", type=int, default=DRAWS, help=f"random matrices (default: {DRAWS})")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_intermixed_args(arguments)
+    check_options(args)
+    found = published(sizes_of(args.sizes), args.values, args.ranks, args.draws)
+    if args.json:
+        print(json.dumps(found.to_dict(), indent=1, allow_nan=False))
+    else:
+        show(found.lines())
+    return OK
+
+
 def command(arguments: list[str]) -> int:
-    if arguments[:1] == [TRUNCATE]:
-        return truncate_command(arguments[1:])
+    forms = {TRUNCATE: truncate_command, RANDOM: random_command}
+    if arguments and (form := forms.get(arguments[0])):
+        return form(arguments[1:])
     return inspect_command(arguments)
 
 

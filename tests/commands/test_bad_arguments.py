@@ -76,6 +76,12 @@ ARGUMENTS = {
         "truncate": "python -m pgolf.inspect truncate: path: is missing",
         "truncate folder --ranks": "python -m pgolf.inspect truncate: --ranks: expected at least one argument",
         "truncate folder --ranks x": "python -m pgolf.inspect truncate: --ranks: needs a whole number (x)",
+        "random": "python -m pgolf.inspect random: SIZES: is missing",
+        "random 512": "SIZES: is not a matrix or a product (512). Write 512x512",
+        "random 5000x5000": "SIZES: is too large (5000x5000)",
+        "random 8x8 --ranks 9": "--ranks: these matrices have no rank 9. Choose from 1 to 8",
+        "random 8x8 --values efective_rank=1": "--values: no such measure (efective_rank). Did you mean effective",
+        "random 8x8 --values effective_rank=-1": "--values: needs a number above 0 (effective_rank=-1)",
         "truncate folder --batches 0": "--batches: must be from 1 to 10,000 (0)",
     },
     "rerun": {

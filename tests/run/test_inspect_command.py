@@ -77,6 +77,20 @@ def test_a_packed_file_alone_has_its_spectra(recorded: Path, main_of: MainOf) ->
     assert "left out: depth: a packed file names no corpus. Give the run folder" in out
 
 
+def test_published_numbers_stand_beside_random_products(main_of: MainOf) -> None:
+    """A participation ratio of 109 is that of any product of these sizes; an effective rank of 114 is not."""
+    words = ["random", "512x192x512", "--draws", "4", "--ranks", "128", "--values"]
+    words += ["effective_rank=114", "participation_ratio=109.4", "condition_number=1e8"]
+    code, out, _ = main_of(inspect_command, *words)
+    assert code == 0
+    assert "published effective rank 114: outside the range of the random ones" in out
+    assert "published participation ratio 109.4: as of a random matrix" in out
+    found = json.loads(main_of(inspect_command, *words, "--json")[1])
+    assert [value["outside"] for value in found["values"]] == [True, False, True]
+    assert found["random"]["effective_rank"] == pytest.approx([172, 172], abs=1)
+    assert [(each["rank"], round(each["random_low"], 2)) for each in found["energy"]] == [(128, 0.92)]
+
+
 def test_queries_are_cut_from_the_recorded_score_on(runs: Callable[..., Path], main_of: MainOf, tmp_path: Path) -> None:
     folder = runs("model/depth=plain")
     record = json.loads((folder / "result.json").read_text())
