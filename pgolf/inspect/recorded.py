@@ -20,5 +20,11 @@ def summary_measures(model: GPT) -> list[dict[str, Any]]:
         is_finite = are_finite(matrix.factors.weights)
         values = matrix.factors.values() if is_finite else np.zeros(1)
         norm = float(values[0]) if is_finite else None
-        events.append({"matrix": matrix.name, "spectral_norm": norm, **measures(values).to_dict()})
+        numbers = {"spectral_norm": norm, **measures(values).to_dict()}
+        events.append({"matrix": matrix.name, **{name: rounded(number) for name, number in numbers.items()}})
     return events
+
+
+def rounded(number: float | None) -> float | None:
+    """A number with seven digits, as float32 has them: the log stays short."""
+    return None if number is None else float(f"{number:.7g}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from pgolf.pages.figures.export import Picture
 from pgolf.pages.figures.style import (
@@ -91,6 +91,7 @@ def draw(panel: Panel) -> Figure:
     """The figure of a panel that `check` accepts."""
     lines, level = panel.lines[:MOST_LINES], panel.level
     band = panel.bands[0] if panel.bands else None
+    heights = [y for values in (*(line.y for line in lines), *((band.low,) if band else ())) for y in values]
     names = [*(line.name for line in lines), *(["random"] if band else []), *(["uncut"] if level is not None else [])]
     right = LEADER + 6 + max(map(width_of, names))
     figure = blank(max(SHORTEST, TOP + BOTTOM + LINE * (len(names) + 1)))
@@ -98,6 +99,8 @@ def draw(panel: Panel) -> Figure:
     ax.grid(axis="y", color=RULE, linewidth=0.8)
     if panel.log:
         ax.set_yscale("log")
+        if min(heights) * 100 > max(heights):  # one or two powers of ten would be the only ticks
+            ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
     if band is not None:
