@@ -120,7 +120,8 @@ def draw(panel: Panel) -> Figure:
     if level is not None:
         ax.axhline(level, color=MUTED, linewidth=0.8)
         ends.append((max(line.x[-1] for line in lines), level, MUTED, "solid"))
-    ax.set_xlim(min(0.0, *(line.x[0] for line in lines)), max(line.x[-1] for line in lines))
+    low, high = min([0.0, *(line.x[0] for line in lines)]), max(line.x[-1] for line in lines)
+    ax.set_xlim(low, high if high > low else low + 1)
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.xaxis.set_major_formatter(FuncFormatter(quantity))
     name_ends(figure, ax, names, ends)
