@@ -21,7 +21,7 @@ OF_ATTENTION = {"k": "K", "v": "V", "out": "O"}
 OF_SLOT = {"q_proj": "Q", "mlp": "MLP", "embedding": "embedding", "head": "head", "side_inputs": "side input"}
 PER_BLOCK = ("q_proj", "attention", "mlp")
 PROBES = 8  # random inputs of a check
-TOLERANCE = 1e-3  # relative, of a check in float32
+TOLERANCE = 1e-2  # relative, of a check in float32, which some GPUs compute with ten bits
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,13 @@ from pgolf.pages.aggregation import StudyResults
 from pgolf.pages.figures.export import Picture
 from pgolf.pages.figures.gallery import Exhibit
 from pgolf.pages.figures.spectra import Panel, picture_of
+from pgolf.pages.figures.style import shorten
 
 INSPECTION, TRUNCATION = "inspection.json", "truncation.json"
 REMEDY = "Delete it, or inspect the run again"
 MOST_BYTES = 16 * 2**20
 MOST_RUNS = 4  # on one page: a run has up to twenty pictures
+LONGEST = 60  # characters of the name of a run
 CAPTION = (
     "Singular values and energy of each matrix of a trained run. Grey: the range of random matrices of the same sizes "
     "and factorisation."
@@ -52,7 +54,8 @@ def inspected_runs(results: StudyResults) -> list[tuple[str, list[Path]]]:
         if row["status"] == "ok" and (row["folder"] == "." or is_inside(row["folder"])):
             paths = (results.source / row["folder"] / name for name in (INSPECTION, TRUNCATION))
             found.append((f"{row['arm']} seed {row['seed']}", [path for path in paths if path.exists()]))
-    return [(run, paths) for run, paths in found if paths]
+    runs = [(run, paths) for run, paths in found if paths]
+    return list(zip(shorten([run for run, _ in runs], LONGEST), (paths for _, paths in runs), strict=True))
 
 
 def inspections(results: StudyResults) -> list[Exhibit]:
@@ -67,7 +70,7 @@ def inspections(results: StudyResults) -> list[Exhibit]:
             damaged.append(run)
             continue
         for number, picture in enumerate(found, len(panels)):
-            panels[f"{run}: {picture.title}"] = replace(picture, name=f"inspection-{number}")
+            panels[f"{picture.title} ({run})"] = replace(picture, name=f"inspection-{number}")
     notes = f" {len(runs) - MOST_RUNS} more inspected runs are left out." if len(runs) > MOST_RUNS else ""
     notes += f" Damaged and left out: the inspections of {', '.join(damaged)}." if damaged else ""
     return [Exhibit("inspections", "Inside the weights", CAPTION + notes, panels)] if runs else []
