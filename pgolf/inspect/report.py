@@ -1,5 +1,6 @@
 """The matrices of a model with their measures, beside those of random matrices: as plain data and as a table."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -92,14 +93,19 @@ def entries(model: GPT, draws: int = DRAWS) -> list[Entry]:
 
 
 def panels(found: Sequence[Entry]) -> Iterator[tuple[str, list[Entry]]]:
-    """(title, entries) of matrices of one group, part and structure, which share a random reference."""
+    """(title, entries) of matrices of one group, part and structure, which share a random reference.
+
+    The title has the sizes where a part has several structures, such as queries of a rank per layer.
+    """
 
     def key(entry: Entry) -> tuple[str, str, tuple[int, ...]]:
         return entry.matrix.group, entry.matrix.part, entry.matrix.factors.sizes
 
     order = {name: number for number, name in enumerate(dict.fromkeys(map(key, found)))}
-    for (group, part, _), members in groupby(sorted(found, key=lambda entry: order[key(entry)]), key=key):
-        yield f"{group} {part}".strip(), list(members)
+    structures = Counter((group, part) for group, part, _ in order)
+    for (group, part, sizes), members in groupby(sorted(found, key=lambda entry: order[key(entry)]), key=key):
+        title = f"{group} {part}".strip()
+        yield title if structures[group, part] == 1 else f"{title} {sizes_text(sizes)}", list(members)
 
 
 def number_text(value: float | None) -> str:

@@ -7,6 +7,7 @@ import torch
 
 from pgolf.inspect.grouping import GROUPS, heads_of, layers_text, matrices
 from pgolf.inspect.recorded import summary_measures
+from pgolf.inspect.report import entries, matrix_lines, panels, remarkable_lines
 from pgolf.inspect.spectra import MEASURES
 from pgolf.nn.naming import named_tensors
 from pgolf.nn.q_proj.low_rank import LowRank
@@ -77,6 +78,17 @@ def test_a_shared_block_is_named_once_with_its_layers() -> None:
         "layer 3",
         "",
     ]
+
+
+def test_queries_of_a_rank_per_layer_are_compared_with_products_of_their_own_rank() -> None:
+    model = tiny_model(tiny_config("model/q_proj=low_rank"))
+    model.q_proj[1] = LowRank(model.dims, 1, rank=5)
+    found = [entry for entry in entries(model, draws=3) if entry.matrix.group == "Q"]
+    assert [(title, len(members)) for title, members in panels(found)] == [("Q 32x12x32", 2), ("Q 32x5x32", 1)]
+    assert (found[1].compared["effective_rank"].high or 9) < 5
+    assert found[1].to_dict()["condition_over_full_size"]["zeros"] == 27
+    assert len(remarkable_lines(found)) <= 4
+    assert "".join(matrix_lines(found, 3, with_heads=False)).count("lowest of 3 random") == 2
 
 
 def test_recorded_measures_name_every_matrix_and_survive_weights_that_are_not_finite() -> None:

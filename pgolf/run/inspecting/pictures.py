@@ -52,7 +52,8 @@ def of_panel(title: str, members: Sequence[Entry], draws: int) -> list[Panel]:
     def lines(of_values: Callable[[np.ndarray], np.ndarray]) -> tuple[Line, ...]:
         return tuple(Line(label_in(entry), ranks, numbers(of_values(entry.values))) for entry in members)
 
-    what = f"{title}, {sizes_text(members[0].matrix.factors.sizes)}"
+    sizes = sizes_text(members[0].matrix.factors.sizes)
+    what = title if title.endswith(sizes) else f"{title}, {sizes}"
     about = "; ".join(
         f"{label_in(entry)}: effective rank {entry.compared['effective_rank'].value or 0:.1f}, rank for 95% of the "
         f"energy {entry.compared['energy_rank_95'].value or 0:.0f}"
