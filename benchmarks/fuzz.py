@@ -45,6 +45,9 @@ from pgolf.config.schema import PathsConfig
 from pgolf.data.loaded import load_corpus
 from pgolf.data.text import Text
 from pgolf.errors import PgolfError
+from pgolf.inspect import __main__ as inspect_command
+from pgolf.pages.figures.inspections import INSPECTION, read_panels, save_panels
+from pgolf.pages.figures.spectra import Band, Line, Panel, picture_of
 from pgolf.records.audits import AUDIT
 from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
 from pgolf.records.record import read_record
@@ -62,6 +65,9 @@ FAULTS = ("traceback", "slow", "marker")
 TINY = "model.width=16 model.layers=2 model.heads=2 model.kv_heads=1 model.mlp_hidden=32 train.steps=4 train.seq_len=16"
 RUN = "train.batch_tokens=64 train.log_every=1 train.val_every=2 eval.max_targets=300 data=text data.vocab_size=300"
 KEY = {"seed": 1, "fingerprint": "0" * 16, "versions.torch": "2", "data_sha": "0" * 64, "code_files": ["run.py 0"]}
+LINE = Line("layer 0", (1.0, 2.0), (1.0, 0.5))
+BAND = Band((1.0, 2.0), (1.0, 0.2), (1.0, 0.4))
+PANEL = Panel("spectrum-q", "Q", "about", "rank", "share", (LINE,), (BAND,), log=True, level=0.7)
 Readers = dict[str, Callable[[], object]]  # by name; each raises PgolfError, or returns its result
 VOLATILE = ("at", "ended_at")
 
@@ -102,6 +108,7 @@ def make_world(root: Path, seeds: Sequence[int] = (1, 2)) -> None:
         (folder / "checkpoint" / "state.pt").write_bytes(state_bytes(state))
         check = {"rule": "score", "name": "made for this test", "verdict": "fail"}
         (folder / AUDIT).write_text(json.dumps([{"path": "", "refusal": None, "checks": [check]}]))
+        save_panels(folder / INSPECTION, [PANEL])
         place = str(folder.relative_to(study))
         cells.append(PlannedRun("adhoc", record["arm"], record["seed"], record["fingerprint"], place))
     add_to_plan(study, Sweep(("model/head=tied,factorized", "seed=1,2"), time.time(), "0" * 64, False, tuple(cells)))
@@ -151,6 +158,12 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
         subject = open_subject(run, f"{root}/cache")
         return plan_checks(subject) + training_checks(subject) + record_checks(subject)
 
+    def pictured() -> list[str]:
+        try:
+            return [picture_of(panel).title for panel in read_panels(run / INSPECTION)]
+        except ValueError as error:
+            raise PgolfError(str(error)) from None
+
     def without_record() -> str:
         (run / "result.json").rename(run / "aside")
         try:
@@ -166,7 +179,10 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
 
     in_study: Readers = {"status": lambda: run_command(status.main, study, "--json"), **of(study)}
     in_pair: Readers = {"compare": lambda: run_command(compare.main, run, other, "--json")}
-    in_audit: Readers = {"audit": audited}
+    in_audit: Readers = {
+        "audit": audited,
+        "inspect": lambda: run_command(inspect_command.main, run, "--draws", 3, "--json"),
+    }
     in_record: Readers = {**in_study, **in_pair, **in_audit, "train.from": parent}
     in_text: Readers = {"text": lambda: Text(root / "fresh", path=str(text), **settings).prepare().raw_val_bytes}
     in_rows = of(rows / "results.jsonl")
@@ -195,6 +211,7 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
         "checkpoint": Case(run / "checkpoint" / "state.pt", {"continue": going_on}, state_damage(marker)),
         "weights": Case(run / "checkpoint" / "weights.safetensors", {"train.from": parent, **in_audit}, damaged_bytes),
         "audit": Case(run / AUDIT, of(study), plain),
+        "inspection": Case(run / INSPECTION, {**of(study), "panels": pictured}, plain),
         "manifest": Case(entry / "manifest.json", in_corpus, plain),
         "tokenizer": Case(entry / "tokenizer.model", in_corpus, damaged_bytes),
         "shard": Case(next(entry.glob("*_val_*.bin")), in_corpus, damaged_bytes),
@@ -207,7 +224,7 @@ def weight_sum(model: torch.nn.Module) -> float:
 
 
 # Slow readers get only every n-th case: figures take a second, composing a configuration a third of a second.
-RARE = {"report": 200, "evaluate": 200, "aggregate": 3, "audit": 3}
+RARE = {"report": 200, "panels": 5, "evaluate": 200, "aggregate": 3, "audit": 3, "inspect": 10}
 
 
 class TooSlow(BaseException):

@@ -26,6 +26,7 @@ COMMANDS = (
     "bench",
     "evaluate",
     "audit",
+    "inspect",
     "data",
 )
 LONGEST_WORD = 16_384  # characters of one argument

@@ -13,6 +13,7 @@ from pgolf.machine.files import folder_for
 from pgolf.pages.aggregation import aggregate
 from pgolf.pages.figures.export import write_png
 from pgolf.pages.figures.gallery import gallery
+from pgolf.pages.figures.inspections import inspections
 from pgolf.pages.html.document import document
 from pgolf.pages.options import add_comparison_options, settings_of
 from pgolf.records.rows import write_out
@@ -48,7 +49,7 @@ def command(arguments: list[str]) -> int:
     if args.png is not None and os.path.lexists(args.png) and not args.png.is_dir():
         raise PgolfError(f"--png: is not a folder ({args.png}). Name a folder for the pictures")
     results = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=True)
-    exhibits = gallery(results)
+    exhibits = [*gallery(results), *inspections(results)]
     out = args.out or default_page(args.folder)
     # The folder of the pictures is made first, so that an unusable one leaves no page.
     with folder_for(args.png) if args.png is not None else nullcontext():

@@ -17,6 +17,7 @@ ORDER = (
     ("command",),
     ("records",),
     ("nn",),
+    ("inspect",),  # looks at models; a function that scores them is passed in
     ("optim", "quant", "data"),
     ("eval",),
     ("tables",),
@@ -31,6 +32,7 @@ COMMANDS = ("train", "status", "rerun", "params", "bench", "evaluate", "aggregat
 ENTRIES = (
     *COMMANDS,
     "audit.__main__",
+    "inspect.__main__",
     "data.__main__",
     "sweep.worker",
     "__main__",

@@ -32,6 +32,7 @@ RANGES: dict[str, tuple[int, int]] = {
     "train.priming_steps": (0, MOST),
     "train.log_every": (1, MOST),
     "train.val_every": (0, MOST),
+    "train.spectra_every": (0, MOST),
     "train.threads": (1, 4_096),
     "launch.nproc": (1, 4_096),
     "launch.gpus_per_job": (0, 4_096),

@@ -24,6 +24,8 @@ REMEDY = "Give a run folder that pgolf.train wrote"
 CHOICE = str | list[str] | None
 IDENTITY = {"study": str, "arm": str, "fingerprint": str, "overrides": list[str]}  # and choices.*
 SHOWN = 3  # problems in a message
+# Options that a run folder of an earlier version does not have, with the value that it was run with.
+ADDED = (("launch", "audit", False), ("train", "spectra_every", 0))
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,9 @@ def _load(path: Path, _mtime_ns: int, _size: int, paths: tuple[str, str] | None,
         resolved = read_yaml(path, REMEDY)
     except FileNotFoundError:
         raise ConfigError(f"{path}: is missing. {REMEDY}") from None
-    if isinstance(resolved, dict) and isinstance(resolved.get("launch"), dict):
-        resolved["launch"].setdefault("audit", False)  # a run folder of an earlier version has no such option
+    for section, option, default in ADDED:
+        if isinstance(resolved, dict) and isinstance(resolved.get(section), dict):
+            resolved[section].setdefault(option, default)
     if isinstance(resolved, dict) and paths is not None:
         resolved["paths"] = dict(zip(("out", "cache"), paths, strict=True))
     problems = problems_of_saved(resolved, reads_only=reads_only)

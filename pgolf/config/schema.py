@@ -83,6 +83,7 @@ class TrainConfig:
     priming_steps: int = MISSING  # untimed forward and backward passes before the clock starts
     log_every: int = MISSING  # steps between training lines of metrics.jsonl
     val_every: int = MISSING  # steps between validations; 0 scores at the end only
+    spectra_every: int = MISSING  # steps between the spectra of all matrices in metrics.jsonl; 0: none
     qat_below: float | None = MISSING  # train on fake-quantized weights below this learning-rate scale; null: never
     threads: str = MISSING  # auto or a number of CPU threads
     compile: str = MISSING  # auto, on or off

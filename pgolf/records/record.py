@@ -62,7 +62,10 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
-OF_A_RUN = (RECORD, METRICS, "artifact.pgolf", "train.log", "error.txt", "config.yaml", "audit.json")
+OF_A_RUN = (
+    *(RECORD, METRICS, "artifact.pgolf", "train.log", "error.txt", "config.yaml"),
+    *("audit.json", "inspection.json", "truncation.json"),
+)
 OF_A_FAILURE = (RECORD, "error.txt")
 
 

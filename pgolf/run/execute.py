@@ -27,6 +27,7 @@ from pgolf.config.build import (
 )
 from pgolf.config.schema import Config
 from pgolf.errors import DivergedError, PgolfError
+from pgolf.inspect.recorded import summary_measures
 from pgolf.machine import files
 from pgolf.machine.interrupts import interruptible
 from pgolf.machine.locks import locked
@@ -221,6 +222,7 @@ def make_training(context: RunContext, model: GPT, optimizers: OptimizersByRole,
         frozen_with_gradients=[tensors[name] for name in frozen],
         masters=Bf16Masters(embeddings, all_optimizers) if defects.bf16_embedding else None,
         watch=GradientWatch(trainable),
+        spectra=lambda: summary_measures(model),
     )
 
 
@@ -238,4 +240,5 @@ def loop_settings(config: Config) -> LoopSettings:
         bf16=train.precision == "bf16",
         qat_below=train.qat_below,
         wait=wait_of(torch.device(config.device), train.seconds),
+        spectra_every=train.spectra_every,
     )

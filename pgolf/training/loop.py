@@ -50,6 +50,7 @@ class Training:
     frozen_with_gradients: Sequence[nn.Parameter] = ()
     masters: Bf16Masters | None = None  # a defect: parameters kept in bf16
     watch: GradientWatch = field(default_factory=lambda: GradientWatch({}))  # by default it watches nothing
+    spectra: Callable[[], Sequence[Mapping[str, Any]]] = list  # measures of the matrices, one table per matrix
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class LoopSettings:
     bf16: bool
     qat_below: float | None  # learning-rate scale below which the forward pass uses fake-quantized weights
     wait: Wait  # when the loop waits for the device
+    spectra_every: int = 0  # steps between records of the spectra; 0: none
 
 
 def clear_gradients(training: Training) -> None:
@@ -153,7 +155,7 @@ def load_state(state: Mapping[str, Any], training: Training, trace: Trace, watch
 
 
 def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog, keeper: Keeper | None = None) -> Trace:
-    """Train until the budget is spent. Validation, priming and checkpoints are not timed.
+    """Train until the budget is spent. Validation, spectra, priming and checkpoints are not timed.
 
     Raises DivergedError for a non-finite loss, CoverageError if a trainable parameter has no gradient in the first
     steps, DamagedFile for an invalid checkpoint, KeyboardInterrupt if the run must stop, and OSError.
@@ -173,6 +175,8 @@ def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog,
         pace.settle()
         return checkpoint_state(training, trace, watch)
 
+    if settings.spectra_every and trace.steps == 0:
+        record_spectra(trace, training, log)
     while training.budget.spent(trace.steps, trace.train_s) < 1:
         pace.begin()
         scale = training.schedule(trace.steps, trace.train_s)
@@ -184,9 +188,12 @@ def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog,
         training.averaging.update(trace.steps + 1, scale, training.trainable)
         trace.steps += 1
         validates = settings.val_every > 0 and trace.steps % settings.val_every == 0
-        if settings.wait != "log" or validates or is_logged(trace, training, settings):
+        has_spectra = settings.spectra_every > 0 and trace.steps % settings.spectra_every == 0
+        if settings.wait != "log" or validates or has_spectra or is_logged(trace, training, settings):
             pace.settle()
             log_step(pace, scale, trace, training, settings, log)
+        if has_spectra:
+            record_spectra(trace, training, log)
         last = training.budget.spent(trace.steps, trace.train_s) >= 1
         if validates and not last:
             trace.val_bpb_live = training.validate()
@@ -196,6 +203,13 @@ def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog,
     trace.warnings += watch.finish()
     log.end_progress()
     return trace
+
+
+def record_spectra(trace: Trace, training: Training, log: RunLog) -> None:
+    """Write the spectra of the matrices at this step to the metrics."""
+    if log.is_first:
+        for measures in training.spectra():
+            log.event("spectra", step=trace.steps, **measures)
 
 
 def set_rates(optimizers: Sequence[torch.optim.Optimizer], base_lr: Sequence[Sequence[float]], scale: float) -> None:

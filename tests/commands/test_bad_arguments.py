@@ -65,6 +65,28 @@ ARGUMENTS = {
         "text --jsn": "python -m pgolf.evaluate: --jsn: no such option",
         "empty/x": "empty/x: ",
     },
+    "inspect": {
+        "": "python -m pgolf.inspect: path: is missing",
+        "gone": "gone: does not exist",
+        "loop": "loop: does not exist",
+        "text": "text: is not a pgolf artifact",
+        "empty": "empty: ",
+        "folder": "folder/config.yaml: cannot be read",
+        "folder --jsn": "python -m pgolf.inspect: --jsn: no such option. Did you mean --json?",
+        "folder --draws 2": "--draws: must be from 3 to 10,000 (2)",
+        "folder --weights best": "python -m pgolf.inspect: --weights: no such choice (best).",
+        "folder --figures=": "python -m pgolf.inspect: --figures: is empty ()",
+        "truncate": "python -m pgolf.inspect truncate: path: is missing",
+        "truncate folder --ranks": "python -m pgolf.inspect truncate: --ranks: expected at least one argument",
+        "truncate folder --ranks x": "python -m pgolf.inspect truncate: --ranks: needs a whole number (x)",
+        "random": "python -m pgolf.inspect random: SIZES: is missing",
+        "random 512": "SIZES: is not a matrix or a product (512). Write 512x512",
+        "random 5000x5000": "SIZES: is too large (5000x5000)",
+        "random 8x8 --ranks 9": "--ranks: these matrices have no rank 9. Choose from 1 to 8",
+        "random 8x8 --values efective_rank=1": "--values: no such measure (efective_rank). Did you mean effective",
+        "random 8x8 --values effective_rank=-1": "--values: needs a number above 0 (effective_rank=-1)",
+        "truncate folder --batches 0": "--batches: must be from 1 to 10,000 (0)",
+    },
     "rerun": {
         "": "python -m pgolf.rerun: RUN_DIR: is missing",
         "gone": "gone: is not a run folder",
@@ -142,7 +164,7 @@ ARGUMENTS = {
     },
 }
 
-PLACES = {"data": "data.__main__", "worker": "sweep.worker"}  # commands inside a folder
+PLACES = {"data": "data.__main__", "worker": "sweep.worker", "inspect": "inspect.__main__"}  # commands inside a folder
 LINES = [(name, line.split(), message) for name, table in ARGUMENTS.items() for line, message in table.items()]
 LINES += [
     (name.split()[0], [*name.split()[1:], line], message.replace("{}", name.split()[0]))

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from pgolf import evaluate, rerun, train
+from pgolf.inspect import __main__ as inspect_command
 from pgolf.sweep import worker
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -101,6 +102,7 @@ def test_no_entry_point_runs_what_a_file_names(
 COMMANDS: dict[str, Any] = {
     "rerun": lambda run, root: rerun.main([str(run)]),
     "worker": lambda run, root: worker.main([str(run)]),
+    "inspect": lambda run, root: inspect_command.main([str(run)]),
     "train.from": lambda run, root: train.main(
         [f"train.from={run}", "seed=1", "quant=none", f"paths.cache={root}/cache"]
     ),

@@ -9,6 +9,7 @@ import pytest
 from pgolf import rerun
 from pgolf.config.auto import decide_auto
 from pgolf.config.compose import save
+from pgolf.config.identity import fingerprint
 from pgolf.config.saved import load_saved, problems_of_saved, save_run
 from pgolf.config.schema import PathsConfig, plain_config
 from pgolf.errors import ConfigError, DamagedFile
@@ -41,6 +42,15 @@ def test_a_saved_configuration_is_read_unchanged(good: dict[str, Any], tmp_path:
     assert load_saved(tmp_path, PathsConfig("x", "y")).config.paths == PathsConfig("x", "y")
     save_run(saved.config, saved.identity, tmp_path)
     assert load_saved(tmp_path) == saved
+
+
+def test_a_folder_from_before_spectra_is_read_and_has_the_fingerprint_of_a_run_without_them(
+    good: dict[str, Any], tmp_path: Path
+) -> None:
+    without = changed(good, "train", {key: value for key, value in good["train"].items() if key != "spectra_every"})
+    assert load_saved(folder_of(tmp_path, without)).config.train.spectra_every == 0
+    assert fingerprint(without) == fingerprint(good)
+    assert fingerprint(changed(good, "train.spectra_every", 20)) != fingerprint(good)
 
 
 def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ FEATURES = [
     "optim.roles.matrix.momentum_warmup_steps=100",
     "train.qat_below=0.5",
     "data.shuffle_seed=${seed}",
+    "train.spectra_every=10",
 ]
 SLOW = [*FEATURES, "train.steps=120", "launch.checkpoint_s=0.05"]
 
@@ -80,8 +81,9 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
     ((there, wanted),) = records(tmp_path / "undisturbed")
     assert numbers(record) == numbers(wanted)
     assert (run / "artifact.pgolf").read_bytes() == (there / "artifact.pgolf").read_bytes()
-    for kind in ("start", "train", "val", "final"):
+    for kind in ("start", "train", "val", "spectra", "final"):
         assert events(run, kind) == events(there, kind)
+    assert sorted({event["step"] for event in events(run, "spectra")}) == list(range(0, 121, 10))
     (continued,) = events(run, "continued")
     assert continued["step"] >= step
     assert not (run / STATE).exists()

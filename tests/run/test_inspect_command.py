@@ -1,0 +1,156 @@
+"""`python -m pgolf.inspect` on a run and a packed file: its parts, pictures, and what is refused or left out."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from audits_here import change, copy_of
+from pgolf import report
+from pgolf.inspect import __main__ as inspect_command
+from run_folders import events
+
+MainOf = Callable[..., tuple[int, str, str]]
+RECORDED = ("train.spectra_every=12", "model/q_proj=low_rank", "model/depth=plain")
+
+
+@pytest.fixture
+def recorded(runs: Callable[..., Path]) -> Path:
+    """A run with low-rank queries and spectra; change only copies of it."""
+    return runs(*RECORDED)
+
+
+def test_a_run_has_every_part(recorded: Path, main_of: MainOf) -> None:
+    code, out, err = main_of(inspect_command, str(recorded), "--draws", "5")
+    assert (code, err) == (0, "")
+    assert "the last weights of training, in float32" in out
+    assert "lowest of 5 random" in out
+    assert "Q: the condition number over the full size is forced: a product 32x12x32 has 20 singular values" in out
+    assert "kept: no Legendre fit: 2 layers are too few" in out
+    assert "scored: 3,000 validation targets, plain32-first3000" in out
+    (line,) = (line for line in out.splitlines() if line.startswith("effective rank by step"))
+    assert line.split()[-3:] == ["0", "12", "24"]
+    assert "left out" not in out
+
+
+def test_the_json_is_of_the_recorded_weights_and_the_recorded_score(recorded: Path, main_of: MainOf) -> None:
+    code, out, _ = main_of(inspect_command, str(recorded), "--draws", "3", "--json")
+    assert code == 0
+    found = json.loads(out)
+    record = json.loads((recorded / "result.json").read_text())
+    assert found["depth"]["bpb"] == pytest.approx(record["val_bpb_live"], rel=1e-6)
+    assert found["depth"]["change_bpb"] == [x - found["depth"]["bpb"] for x in found["depth"]["skipped_bpb"]]
+    last = {event["matrix"]: event for event in events(recorded, "spectra") if event["step"] == 24}
+    assert [matrix["name"] for matrix in found["matrices"]] == sorted(last, key=list(last).index)
+    for matrix in found["matrices"]:
+        for name, measure in matrix["measures"].items():
+            assert measure["value"] == pytest.approx(last[matrix["name"]][name], rel=1e-6), (matrix["name"], name)
+    queries = found["matrices"][0]
+    assert (queries["sizes"], queries["structural_rank"], len(queries["singular_values"])) == ([32, 12, 32], 12, 12)
+    assert queries["condition_over_full_size"]["forced"]
+    assert [head["sizes"] for head in queries["heads"]] == [[16, 12, 32]] * 2
+    assert found["left_out"] == {}
+
+
+def test_saved_pictures_are_in_the_report(recorded: Path, main_of: MainOf, tmp_path: Path) -> None:
+    run = copy_of(recorded, tmp_path)
+    for words in ([], ["truncate"]):
+        assert main_of(inspect_command, *words, str(run), "--save", "--targets", "200")[0] == 0
+    code, _, err = main_of(report, str(run))
+    assert (code, err) == (0, "")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "Inside the weights" in page
+    for title in ("Q, 32x12x32: singular values", "Effective rank during training", "cut to a rank"):
+        assert title in page
+    code, _, err = main_of(inspect_command, str(recorded / "artifact.pgolf"), "--save", "--draws", "3")
+    assert code == 2
+    assert "--save: writes into a run folder" in err
+
+
+def test_a_packed_file_alone_has_its_spectra(recorded: Path, main_of: MainOf) -> None:
+    code, out, _ = main_of(inspect_command, str(recorded / "artifact.pgolf"), "--draws", "3", "--heads")
+    assert code == 0
+    assert "which are rounded" in out
+    assert "layer 1 head 1" in out
+    assert "left out: depth: a packed file names no corpus. Give the run folder" in out
+
+
+def test_published_numbers_stand_beside_random_products(main_of: MainOf) -> None:
+    """A participation ratio of 109 is that of any product of these sizes; an effective rank of 114 is not."""
+    words = ["random", "512x192x512", "--draws", "4", "--ranks", "128", "--values"]
+    words += ["effective_rank=114", "participation_ratio=109.4", "condition_number=1e8"]
+    code, out, _ = main_of(inspect_command, *words)
+    assert code == 0
+    assert "published effective rank 114: outside the range of the random ones" in out
+    assert "published participation ratio 109.4: as of a random matrix" in out
+    found = json.loads(main_of(inspect_command, *words, "--json")[1])
+    assert [value["outside"] for value in found["values"]] == [True, False, True]
+    assert found["random"]["effective_rank"] == pytest.approx([172, 172], abs=1)
+    assert [(each["rank"], round(each["random_low"], 2)) for each in found["energy"]] == [(128, 0.92)]
+
+
+def test_queries_are_cut_from_the_recorded_score_on(runs: Callable[..., Path], main_of: MainOf, tmp_path: Path) -> None:
+    folder = runs("model/depth=plain")
+    record = json.loads((folder / "result.json").read_text())
+    words = ["truncate", str(folder), "--batches", "2"]
+    code, out, _ = main_of(inspect_command, *words, "--ranks", "32", "2", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["rank"], [cut["rank"] for cut in found["cuts"]]) == (32, [2, 2, 32, 32])
+    assert found["bpb"] == pytest.approx(record["val_bpb_live"], rel=1e-6)
+    assert [cut["bpb"] for cut in found["cuts"][2:]] == pytest.approx([found["bpb"]] * 2, rel=1e-5)
+    assert found["cuts"][0]["bpb"] != pytest.approx(found["bpb"], rel=1e-5)
+    code, out, _ = main_of(inspect_command, *words, "--targets", "500", "--figures", str(tmp_path))
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[3:11]] == ["4", "8", "12", "16", "20", "24", "28", "32"]
+    assert "scored: 500 validation targets" in out
+    assert sorted(path.stem for path in tmp_path.glob("*.png")) == ["truncation-energy", "truncation-rank"]
+    for name in ("truncation-energy", "truncation-rank"):
+        assert ElementTree.parse(tmp_path / f"{name}.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_what_needs_a_corpus_is_left_out_without_one(
+    recorded: Path, main_of: MainOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGOLF_CACHE", str(tmp_path / "empty"))
+    code, out, _ = main_of(inspect_command, str(recorded), "--draws", "3")
+    assert code == 0
+    (line,) = (line for line in out.splitlines() if line.startswith("left out"))
+    assert line.startswith("left out: depth: the corpus cannot be opened: ")
+    code, out, err = main_of(inspect_command, "truncate", str(recorded))
+    assert (code, out) == (2, "")
+    assert "cannot be scored: the corpus cannot be opened: " in err
+    assert not (tmp_path / "empty").exists()
+
+
+def test_what_cannot_be_inspected_is_refused_in_one_line(recorded: Path, main_of: MainOf, tmp_path: Path) -> None:
+    (tmp_path / "text.pgolf").write_text("no model")
+    (tmp_path / "empty").mkdir()
+    bare, damaged, other = (copy_of(recorded, tmp_path / name) for name in ("bare", "damaged", "other"))
+    for name in ("artifact.pgolf", "checkpoint/weights.safetensors"):
+        (bare / name).unlink()
+    weights = damaged / "checkpoint" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    config = (other / "config.yaml").read_text()
+    (other / "config.yaml").write_text(config.replace("rank: 12", "rank: 11"))
+    change(damaged / "result.json", steps=24)
+    for words, message in (
+        ([tmp_path / "gone"], "gone: does not exist"),
+        ([tmp_path / "empty"], "config.yaml: cannot be read"),
+        ([tmp_path / "text.pgolf"], "is not a pgolf artifact"),
+        ([recorded / "artifact.pgolf", "--weights", "live"], "--weights: a packed file has no live weights"),
+        ([recorded, "--weights", "averaged"], "--weights: "),
+        ([recorded, "--draws", "2"], "--draws: must be from 3 to 10,000 (2)"),
+        (["truncate", recorded, "--ranks", "13"], "--ranks: cannot cut to rank 13. Choose from 1 to 12"),
+        (["truncate", recorded, "--ranks", "0"], "--ranks: cannot cut to rank 0"),
+        (["truncate", recorded / "artifact.pgolf"], "cannot be scored: a packed file names no corpus"),
+        ([bare], "has neither trained weights (checkpoint/weights.safetensors) nor artifact.pgolf"),
+        ([damaged], "weights.safetensors: is not a file of weights"),
+        ([other], "does not contain the weights of the model in its config.yaml"),
+    ):
+        code, out, err = main_of(inspect_command, *map(str, words))
+        assert (code, out) == (2, ""), words
+        (line,) = err.splitlines()
+        assert message in line
