@@ -88,7 +88,7 @@ def command(arguments: list[str]) -> int:
         for name, p in named_tensors(model).items():
             print(f"{name:<44} {'x'.join(map(str, p.shape)):>12}  {roles[name]}{'  frozen' if name in frozen else ''}")
         return 0
-    costs = account(config)
+    costs = account(config, every_quantizer=True)
     print(
         json.dumps(asdict(costs), indent=1)
         if args.json

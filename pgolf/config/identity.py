@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,14 @@ def run_folder(config: Config, identity: Mapping[str, Any]) -> Path:
     """The folder of a run: `paths.out/STUDY/ARM/seedSEED-FINGERPRINT`."""
     name = f"seed{config.seed}-{identity['fingerprint'][:8]}"
     return Path(config.paths.out).expanduser() / identity["study"] / identity["arm"] / name
+
+
+def compiled_shape(config: Config) -> str:
+    """Runs with the same text compile the same model for the same batches. config: every `auto` decided."""
+    train = config.train
+    batch = config.device, train.batch_tokens // train.micro_batches, train.seq_len, train.precision, train.threads
+    frozen = config.optim.frozen, asdict(config.defects)
+    return json.dumps([asdict(config.model), batch, frozen], sort_keys=True)
 
 
 SHORT = 12  # hex digits of the hash of a source file in a record

@@ -171,6 +171,7 @@ TABLE: dict[str, tuple[Field, ...]] = {
         Field("epochs", AMOUNT, "", "passes over the training data", report=COST),
         Field("train_s", AMOUNT, "s", "training time, without compilation, evaluation and checkpoints",
               SCORED, COST, COST),
+        Field("priming_s", AMOUNT, "s", "time before the clock of training starts, with compilation"),
         Field("eval_s", AMOUNT, "s", "time to score the live model", report=COST),
         Field("pack_s", AMOUNT, "s", "time to pack the model"),
         Field("step_ms_median", AMOUNT, "ms", "median time of a training step", NULLABLE, COST, COST),

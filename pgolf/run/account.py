@@ -156,10 +156,10 @@ def by_slot(model: GPT) -> dict[str, int]:
     return dict(sorted(count.items()))
 
 
-def account(config: Config) -> Account:
-    """The cost of a configuration. `payload_bytes` has every choice of conf/quant, and `chosen` for the configured one.
+def account(config: Config, *, every_quantizer: bool = False) -> Account:
+    """The cost of a configuration. `payload_bytes` has `chosen` for the configured quantizer.
 
-    Raises ConfigError.
+    every_quantizer: also every choice of conf/quant, each of which is composed. Raises ConfigError.
     """
     model = build_model(config.model)
     tensors = named_tensors(model)
@@ -169,9 +169,8 @@ def account(config: Config) -> Account:
     roles: Counter[str] = Counter()
     for name, role in chosen_roles(model, config.optim.role_of).items():
         roles[role] += tensors[name].numel()
-    quantizers = {
-        name: make("quant", node) for name, node in [*quantizer_choices(plain_config(config)), ("chosen", config.quant)]
-    }
+    choices = list(quantizer_choices(plain_config(config))) if every_quantizer else []
+    quantizers = {name: make("quant", node) for name, node in [*choices, ("chosen", config.quant)]}
     shapes = {name: tuple(t.shape) for name, t in packed_state(model).items()}
     payload = {name: sum(q.payload_bytes(n, shape) for n, shape in shapes.items()) for name, q in quantizers.items()}
     trainable, flops = total - frozen_count, flops_per_token(model)

@@ -6,7 +6,7 @@ The steps are: train, score, pack, load the packed file into a new model, and sc
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from pgolf.config.build import (
     build_schedule,
     start_weights,
 )
+from pgolf.config.identity import compiled_shape
 from pgolf.config.schema import Config
 from pgolf.errors import DivergedError, PgolfError
 from pgolf.inspect.recorded import summary_measures
@@ -47,7 +48,7 @@ from pgolf.run.record import measured_fields, summary
 from pgolf.run.trained import TrainedModel, load_trained, save_trained
 from pgolf.training.batches import Batches
 from pgolf.training.checkpoint import FOLDER, Checkpoints
-from pgolf.training.compiled import compiled
+from pgolf.training.compiled import compiled, one_compiles
 from pgolf.training.defects import Bf16Masters
 from pgolf.training.gradient_watch import GradientWatch
 from pgolf.training.loop import LoopSettings, Training, train
@@ -211,6 +212,9 @@ def make_training(context: RunContext, model: GPT, optimizers: OptimizersByRole,
 
     return Training(
         model=compiled(model) if config.train.compile == "on" else model,
+        priming=one_compiles(compiled_shape(config), Path(config.paths.cache).expanduser())
+        if config.train.compile == "on"
+        else nullcontext(),
         trainable=trainable,
         optimizers=all_optimizers,
         schedule=build_schedule(config.optim, budget),

@@ -32,15 +32,19 @@ def imported_files(start: Iterable[str]) -> set[str]:
 
     All names are relative to the package.
     """
-    names, todo = set(), list(start)
+    names, todo, existing = set(), list(start), source_files()
     while todo:
         name = todo.pop()
-        if name in names or not (PACKAGE / name).is_file():
-            continue
-        names.add(name)
-        stat = (PACKAGE / name).stat()
-        todo += imports_of(name, stat.st_mtime_ns, stat.st_size)
+        if name not in names and name in existing:
+            names.add(name)
+            todo += imports_of(name, *existing[name])
     return names
+
+
+def source_files() -> dict[str, tuple[int, int]]:
+    """{name relative to the package: (modification time in nanoseconds, bytes)} of its Python files."""
+    stats = {path.relative_to(PACKAGE).as_posix(): path.stat() for path in PACKAGE.rglob("*.py")}
+    return {name: (stat.st_mtime_ns, stat.st_size) for name, stat in stats.items()}
 
 
 @lru_cache(maxsize=1024)

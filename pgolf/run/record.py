@@ -39,6 +39,7 @@ def measured_fields(
         "tokens": tokens,
         "epochs": context.stream.epochs(trace.steps),
         "train_s": trace.train_s,
+        "priming_s": trace.priming_s,
         "step_ms_median": trace.step_ms_median,
         "tokens_per_s": tokens / trace.train_s,
         "pack_s": finish.pack_s,

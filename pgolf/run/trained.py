@@ -89,7 +89,7 @@ def load_trained(parent: Path, model: GPT, device: torch.device) -> TrainedModel
             tensor.copy_(live[name])
     average = None if average is None else {name: weights.to(device) for name, weights in average.items()}
     step_ms = [record["step_ms_median"]] if record["step_ms_median"] is not None else []
-    trace = Trace(record["steps"], record["train_s"], float("nan"), step_ms, list(record["warnings"]))
+    trace = Trace(record["steps"], record["train_s"], step_ms=step_ms, warnings=list(record["warnings"]))
     trace.qat_from_step = record["qat_from_step"]
     origin = {"from.folder": str(parent), "from.fingerprint": record["fingerprint"], "from.weights_sha": sha}
     return TrainedModel(trace, average, origin, [str(line).partition(" ")[0] for line in record["code_files"]])

@@ -16,6 +16,7 @@ from omegaconf import open_dict
 from pgolf.config.auto import cxx_compiler
 from pgolf.config.build import build_model, planned_steps
 from pgolf.config.composed_run import ComposedRun
+from pgolf.config.identity import compiled_shape
 from pgolf.config.schema import Config, ModelConfig
 from pgolf.nn.naming import named_tensors
 from pgolf.records.record import FINISHED
@@ -44,20 +45,13 @@ def training_s(config: Config) -> float:
     return flops / (THREAD_FLOPS * train.cpu_threads)
 
 
-def shape_of(config: Config) -> str:
-    """Runs with the same text compile the same model for the same batches."""
-    train, defects = config.train, config.defects
-    batch = train.batch_tokens // train.micro_batches, train.seq_len, train.precision, train.cpu_threads
-    return json.dumps([asdict(config.model), batch, asdict(defects), config.optim.frozen], sort_keys=True)
-
-
 def pays(configs: Sequence[Config]) -> bool:
     """Whether compilation saves more time than it costs, over all runs. configs: every `auto` decided."""
     trained = [config for config in configs if config.train.parent is None]
     saved_s = GAIN * sum(training_s(config) for config in trained)
     if saved_s <= WARM_S * len(trained) + COLD_S:  # one shape at least
         return False
-    return saved_s > WARM_S * len(trained) + COLD_S * len({shape_of(config) for config in trained})
+    return saved_s > WARM_S * len(trained) + COLD_S * len({compiled_shape(config) for config in trained})
 
 
 def with_compile(run: ComposedRun, choice: str) -> ComposedRun:

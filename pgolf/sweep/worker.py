@@ -19,6 +19,7 @@ from pgolf.machine.forks import serve
 from pgolf.machine.processes import die_with_parent
 from pgolf.records.record import FINISHED, read_record
 from pgolf.run.execute import execute
+from pgolf.run.provenance import loaded_code
 
 
 def unfinished(folder: Path, ranks: int) -> SavedRun:
@@ -61,6 +62,7 @@ def start_server(descriptor: int) -> int:
         control = socket.socket(fileno=descriptor)
     except (OSError, ValueError, OverflowError):
         raise ConfigError(f"--serve: is not a socket ({descriptor}). Give a run folder instead") from None
+    loaded_code()  # reads what the source files import, once for all workers
     with control:
         serve(control, main)
     return OK

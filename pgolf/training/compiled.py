@@ -1,12 +1,15 @@
-"""Compiled models: one graph, without breaks."""
+"""Compiled models: one graph, without breaks, and each shape compiled by one process at a time."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from pgolf.errors import PgolfError
+from pgolf.machine.locks import locked
 
 
 def compiled(model: nn.Module, backend: str = "inductor") -> nn.Module:
@@ -32,3 +35,16 @@ def whole_graph() -> Iterator[None]:
             f"train.compile: the model is not one graph for torch's compiler ({reason[:200]}). Train with "
             "train.compile=off, or change the part that error.txt names"
         ) from error
+
+
+@contextmanager
+def one_compiles(shape: str, cache: Path) -> Iterator[None]:
+    """Let one process at a time compile a shape of model and batch, named by a text. cache: a folder for the lock.
+
+    Compiled code is in torch's own cache, which all runs of this user share. So the first run of a sweep compiles, and
+    those that wait for it load the result. Raises OSError, PgolfError.
+    """
+    folder = cache / "compiling"
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / f"{hashlib.sha256(shape.encode()).hexdigest()[:16]}.lock"):
+        yield

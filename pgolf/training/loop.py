@@ -1,7 +1,9 @@
 """The training loop. The caller builds all objects that it needs."""
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -50,6 +52,9 @@ class Training:
     frozen_with_gradients: Sequence[nn.Parameter] = ()
     masters: Bf16Masters | None = None  # a defect: parameters kept in bf16
     watch: GradientWatch = field(default_factory=lambda: GradientWatch({}))  # by default it watches nothing
+    priming: AbstractContextManager[object] = field(
+        default_factory=nullcontext
+    )  # of the passes before the clock starts
     spectra: Callable[[], Sequence[Mapping[str, Any]]] = list  # measures of the matrices, one table per matrix
 
 
@@ -105,7 +110,7 @@ def prime(training: Training, settings: LoopSettings, ranks: Ranks) -> None:
 
     The weights stay unchanged. Raises PgolfError for a model that cannot be compiled as one graph.
     """
-    with whole_graph():
+    with training.priming, whole_graph():
         for _ in range(settings.priming_steps):
             accumulate(training, settings, ranks, 0)
     training.model.zero_grad(set_to_none=True)
@@ -165,9 +170,12 @@ def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog,
     if training.masters is not None:
         training.masters.round()
     training.averaging.start(training.trainable)
+    began = time.perf_counter()
     prime(training, settings, ranks)
+    priming_s = time.perf_counter() - began
     if keeper is not None and (saved := keeper.load()) is not None:
         restore(saved, training, trace, watch)
+    trace.priming_s = priming_s
     log.start_progress()
     pace = Pace(trace, settings.device, ranks)
 

@@ -35,13 +35,15 @@ def wait_of(device: torch.device, seconds: float | None) -> Wait:
 class Trace:
     """The progress of training, and its result.
 
-    train_s: training time in seconds, which counts against the budget. val_bpb_live: the latest validation, NaN if
+    train_s: training time in seconds, which counts against the budget. priming_s: time before its clock started, for
+    passes that are not trained on and for compilation. val_bpb_live: the latest validation, NaN if
     none. step_ms: the time of each step; the mean of those between two waits for the device. qat_from_step: the first
     step with fake quantization.
     """
 
     steps: int = 0
     train_s: float = 0.0
+    priming_s: float = 0.0
     val_bpb_live: float = float("nan")
     step_ms: list[float] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
