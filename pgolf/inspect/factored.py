@@ -18,8 +18,7 @@ def product_values(left: Tensor, right: Tensor) -> np.ndarray:
     """
     r_left = torch.linalg.qr(left.detach().double(), mode="r").R
     r_right = torch.linalg.qr(right.detach().double().T, mode="r").R
-    count = min(*left.shape, right.size(1))
-    return singular_values(r_left @ r_right.T)[:count]
+    return singular_values(r_left @ r_right.T)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,20 @@ def test_the_whole_rank_changes_nothing_and_each_cut_is_best_for_its_own_energy(
         assert by_activation.activation_energy > by_weight.activation_energy
 
 
+def test_the_kept_energies_are_sums_of_eigenvalues() -> None:
+    """Of W W^T and of W C W^T, from the largest on, as a share of the trace, mean over layers."""
+    model = tiny_model(tiny_config())
+    (found,) = (each for each in truncation(model, [5], loss, [IDS]).cuts if each.by == ACTIVATION)
+    energies = []
+    for w, c in zip(query_maps(model), input_moments(model, [IDS]), strict=True):
+        values = torch.linalg.eigvalsh(w @ c @ w.T).flip(0)
+        energies.append(float(values[:5].sum() / values.sum()))
+    assert found.activation_energy == pytest.approx(sum(energies) / 3)
+    (found,) = (each for each in truncation(model, [5], loss, [IDS]).cuts if each.by == WEIGHT)
+    shares = [s[:5].sum() / s.sum() for s in (torch.linalg.svdvals(w) ** 2 for w in query_maps(model))]
+    assert found.weight_energy == pytest.approx(float(sum(shares)) / 3)
+
+
 def test_moments_are_of_the_normed_inputs_of_the_projection() -> None:
     model = tiny_model(tiny_config())
     x0 = rms_norm(model.embedding(IDS))

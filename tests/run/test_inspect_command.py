@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from audits_here import change, copy_of
+from audits_here import ON_PURPOSE, change, copy_of
 from pgolf import report
 from pgolf.inspect import __main__ as inspect_command
 from run_folders import events
@@ -69,6 +69,18 @@ def test_saved_pictures_are_in_the_report(recorded: Path, main_of: MainOf, tmp_p
     assert "--save: writes into a run folder" in err
 
 
+def test_averaged_weights_are_those_that_are_packed_and_frozen_ones_are_live(
+    runs: Callable[..., Path], main_of: MainOf
+) -> None:
+    folder = runs(*ON_PURPOSE)
+    record = json.loads((folder / "result.json").read_text())
+    for weights, field in (("auto", "val_bpb_averaged"), ("live", "val_bpb_live")):
+        code, out, _ = main_of(inspect_command, str(folder), "--draws", "3", "--json", "--weights", weights)
+        found = json.loads(out)
+        assert (code, found["weights"]) == (0, "averaged" if weights == "auto" else "live")
+        assert found["depth"]["bpb"] == pytest.approx(record[field], rel=1e-6)
+
+
 def test_a_packed_file_alone_has_its_spectra(recorded: Path, main_of: MainOf) -> None:
     code, out, _ = main_of(inspect_command, str(recorded / "artifact.pgolf"), "--draws", "3", "--heads")
     assert code == 0
@@ -79,7 +91,7 @@ def test_a_packed_file_alone_has_its_spectra(recorded: Path, main_of: MainOf) ->
 
 def test_published_numbers_stand_beside_random_products(main_of: MainOf) -> None:
     """A participation ratio of 109 is that of any product of these sizes; an effective rank of 114 is not."""
-    words = ["random", "512x192x512", "--draws", "4", "--ranks", "128", "--values"]
+    words = ["random", "512x192x512", "--draws", "4", "--ranks", "128", "192", "--values"]
     words += ["effective_rank=114", "participation_ratio=109.4", "condition_number=1e8"]
     code, out, _ = main_of(inspect_command, *words)
     assert code == 0
@@ -88,7 +100,9 @@ def test_published_numbers_stand_beside_random_products(main_of: MainOf) -> None
     found = json.loads(main_of(inspect_command, *words, "--json")[1])
     assert [value["outside"] for value in found["values"]] == [True, False, True]
     assert found["random"]["effective_rank"] == pytest.approx([172, 172], abs=1)
-    assert [(each["rank"], round(each["random_low"], 2)) for each in found["energy"]] == [(128, 0.92)]
+    assert [each["rank"] for each in found["energy"]] == [128, 192]
+    assert [each["random_low"] for each in found["energy"]] == pytest.approx([0.924, 1], abs=0.002)
+    assert found["energy"][1]["random_low"] == pytest.approx(1, abs=1e-12)
 
 
 def test_queries_are_cut_from_the_recorded_score_on(runs: Callable[..., Path], main_of: MainOf, tmp_path: Path) -> None:
