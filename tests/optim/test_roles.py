@@ -228,7 +228,7 @@ class TestGradientsThatNeverCome:
         model = tiny_model(config)
         names = [name for group in names_by_role(model, set()).values() for name in group]
         timed = TimedSGD([p for p in model.parameters()], lr=0.1)
-        monkeypatch.setattr("pgolf.training.loop.time", timed)
+        monkeypatch.setattr("pgolf.training.pace.time", timed)
         job = tiny_job(model, names, [timed], tiny_stream(config), 0, budget=Budget(None, 0.3))
         with RunLog(tmp_path, is_first=False) as log, pytest.raises(CoverageError, match="spare"):
             train(job, loop_settings(config), Ranks(), log)

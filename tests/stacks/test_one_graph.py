@@ -34,7 +34,7 @@ def test_a_stack_compiles_without_a_break(stack: str) -> None:
         eager = model(ids, targets)
     assert attention.masks == [(None, True)] * model.dims.layers, "a mask as a tensor would rule Flash attention out"
     torch._dynamo.reset()
-    assert torch.equal(compiled(model, backend="eager")(ids, targets), eager)
+    torch.testing.assert_close(compiled(model, backend="eager")(ids, targets), eager)  # the eager model is fused
 
 
 def test_a_break_is_an_error_that_names_the_option() -> None:
