@@ -16,6 +16,7 @@ from pgolf.config.build import (
     build_model,
     build_quantizer,
     build_schedule,
+    check_eval_suits_model,
     check_optimizer_settings,
     trainable_by_role,
 )
@@ -186,6 +187,7 @@ def component_problems(config: Config) -> Iterator[str]:
     problems += problems_of_builder(lambda: build_model(config.model))
     yield from problems
     if not problems:
+        yield from problems_of_builder(lambda: check_eval_suits_model(config))
         yield from optimizer_problems(config)
 
 

@@ -24,8 +24,8 @@ ERROR = "error.txt"
 class Finish:
     """Measurements after training. Times are in seconds.
 
-    averaged_bpb: None without an average. packed: the score of the packed file. extra: further scores of the
-    evaluation, by name of their field in the record.
+    averaged_bpb: None without an average. packed: the score of the packed file. extra: further results of the
+    evaluation, by name of their field in the record. eval_s: of the live model, eval_packed_s: of the packed file.
     """
 
     live: Score
@@ -35,6 +35,7 @@ class Finish:
     model_bytes: int
     pack_s: float
     eval_s: float
+    eval_packed_s: float
 
 
 def finish_run(context: RunContext, model: GPT, trained: TrainedModel, folder: Path, log: RunLog) -> Finish:
@@ -63,10 +64,13 @@ def finish_run(context: RunContext, model: GPT, trained: TrainedModel, folder: P
     fake_at_eval = config.defects.qat_at_eval and trained.trace.qat_from_step is not None
     fake = build_fake(config, quantizer) if fake_at_eval else None
     fresh = unpack(path, context.device).model
+    began = time.perf_counter()
     packed = evaluation(fresh, fake)
+    eval_packed_s = time.perf_counter() - began
     times = {"eval_s": round(eval_s, 3), "pack_s": round(pack_s, 3)}
     log.event("final", val_bpb_live=live.bpb, val_bpb_averaged=averaged_bpb, val_bpb=packed.bpb, **times)
-    return Finish(live, averaged_bpb, packed, evaluation.extra(fresh, fake), path.stat().st_size, pack_s, eval_s)
+    extra, size = evaluation.extra(fresh, fake), path.stat().st_size
+    return Finish(live, averaged_bpb, packed, extra, size, pack_s, eval_s, eval_packed_s)
 
 
 @torch.no_grad()
