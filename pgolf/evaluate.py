@@ -5,6 +5,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,9 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
         )
     evaluation = build_evaluation(config, corpus, Ranks())
     fake = build_fake(config, build_quantizer(config)) if config.defects.qat_at_eval else None
+    began = time.perf_counter()
     score = evaluation(artifact.model, fake)
+    seconds = time.perf_counter() - began
     return {
         "val_bpb": score.bpb,
         "val_nats": score.nats,
@@ -47,6 +50,7 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
         "val_bytes": score.bytes,
         "eval_mode": score.mode,
         **evaluation.extra(artifact.model, fake),
+        "eval_packed_s": seconds,
         "model_bytes": artifact.file_bytes,
         "val_text_sha": corpus.val_text_sha,
     }
@@ -68,7 +72,8 @@ def command(arguments: list[str]) -> int:
     fields = evaluate(args.artifact, args.overrides)
     text = (
         f"val bpb   {fields['val_bpb']:.6f}\nval nats  {fields['val_nats']:.6f} per target\n"
-        f"scored    {fields['val_targets']:,} targets, {fields['val_bytes']:,} bytes, {fields['eval_mode']}\n"
+        f"scored    {fields['val_targets']:,} targets, {fields['val_bytes']:,} bytes, {fields['eval_mode']}, in "
+        f"{fields['eval_packed_s']:.1f} s\n"
         f"model     {fields['model_bytes']:,} bytes"
     )
     print(json.dumps(fields, indent=1) if args.json else text)

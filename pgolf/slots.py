@@ -109,6 +109,23 @@ class EvalMode(Protocol):
         """Windows over the first `targets` targets. No target is scored twice."""
 
 
+class DocumentMode(Protocol):
+    """`eval`, called with (seq_len): a mode that scores every document by itself; a plan of windows in one document.
+
+    max_targets: score only this many targets, from the start of the text; None for all. A mode that also trains
+    adapters on what it has scored has `adaptation` and `check_model`, as `pgolf.eval.ttt_lora.TttLora` has.
+    """
+
+    name: str
+    max_targets: int | None
+
+    def document_windows(self, targets: int) -> list[Window]:
+        """Windows over a document of `targets` targets, counted from its start. They score each target once, in order.
+
+        Which window scores a target, and where that window starts, must not depend on where the document ends.
+        """
+
+
 @dataclass(frozen=True)
 class Encoded:
     """One packed tensor: named little-endian arrays and how to read them.

@@ -15,7 +15,7 @@ from filelock import FileLock
 from pgolf import train
 from pgolf.audit import Check, Report
 from pgolf.audit import __main__ as audit_command
-from pgolf.run.auditing import records, scores, training, whole
+from pgolf.run.auditing import order, records, scores, training, whole
 from pgolf.run.auditing.rescore import rescore
 from pgolf.run.auditing.subject import Subject, open_subject
 from pgolf.sweep import audits
@@ -80,7 +80,8 @@ def named(report: Report, name: str) -> Check:
 def everything(folder: Path) -> Report:
     """All rules except those of the model."""
     subject = open_subject(folder)
-    return scores.score_checks(subject) + training.training_checks(subject) + records.record_checks(subject)
+    score = scores.score_checks(subject) + order.order_checks(subject)
+    return score + training.training_checks(subject) + records.record_checks(subject)
 
 
 def score_here(patch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ def variants(slot: str) -> list[str]:
 
 
 STACKS = ("baseline", "pr215", "pr1481", "pr470", "pr908")
-DEFECTS = ("pr1481", "pr470", "pr908")
+DEFECTS = ("baseline", "pr1481", "pr470", "pr908")
 # Heads of 16 dims: a quarter of them is enough for NTK scaling.
 SHRUNK = ("model.layers=5", "model.heads=2", "model.kv_heads=1")
 

@@ -25,7 +25,7 @@ from pgolf.optim.schedules import Budget
 from pgolf.optim.start import leave_compiler_unimported
 from pgolf.quant.fake import Fake
 from pgolf.quant.rowwise import Rowwise
-from pgolf.slots import ROLES, Data, Dims, EvalMode, Quantizer, Role
+from pgolf.slots import ROLES, Data, Dims, DocumentMode, EvalMode, Quantizer, Role
 
 
 def make(path: str, node: Mapping[str, Any], *runtime: Any) -> Any:
@@ -89,13 +89,25 @@ def build_averaging(optim: OptimConfig) -> Averaging:
     return make("optim.averaging", optim.averaging)
 
 
-def build_eval(config: Config) -> EvalMode:
+def build_eval(config: Config) -> EvalMode | DocumentMode:
     """The mode of evaluation, at the context of the model. Raises ConfigError."""
-    return make("eval", config.eval, config.model.seq_len)
+    mode: EvalMode | DocumentMode = make("eval", config.eval, config.model.seq_len)
+    return mode
+
+
+def check_eval_suits_model(config: Config) -> None:
+    """Raise ConfigError if the mode of evaluation trains adapters for maps that the model does not have."""
+    check = getattr(build_eval(config), "check_model", None)
+    if check is not None:
+        try:
+            check(build_model(config.model))
+        except OptionError as error:
+            raise ConfigError(f"eval.{error.key}: cannot be used ({error.value}); {error.remedy}") from None
 
 
 def build_evaluation(config: Config, corpus: LoadedCorpus, ranks: Ranks) -> Evaluation:
-    """The configured evaluation of a corpus. Raises OptionError if the corpus is too short."""
+    """The configured evaluation of a corpus. Raises ConfigError if it does not suit the model, DataError the corpus."""
+    check_eval_suits_model(config)
     bf16 = config.train.precision == "bf16"
     return Evaluation(build_eval(config), corpus, ranks, torch.device(config.device), bf16=bf16)
 

@@ -16,6 +16,7 @@ from pgolf.config.build import (
     build_model,
     build_quantizer,
     build_schedule,
+    check_eval_suits_model,
     check_optimizer_settings,
     trainable_by_role,
 )
@@ -191,6 +192,7 @@ def component_problems(config: Config, *, opens_data: bool = True) -> Iterator[s
     problems += problems_of_builder(lambda: build_model(config.model))
     yield from problems
     if not problems:
+        yield from problems_of_builder(lambda: check_eval_suits_model(config))
         yield from optimizer_problems(config)
 
 

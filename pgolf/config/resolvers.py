@@ -30,8 +30,13 @@ def scale_width(published: int, published_width: int, *, _root_: Any) -> int:
     return max(1, round(published * int(_root_.model.width) / published_width))
 
 
-def scale_area(published: int, published_width: int, *, _root_: Any) -> int:
-    """A published number of matrix elements, scaled with the square of this model's width; at least 1."""
+def scale_threshold(published: int, published_width: int, *, _root_: Any) -> int:
+    """A published limit of a packer in elements, scaled with the square of this model's width; at least 1.
+
+    So a narrower model has the same matrices coded. With the defect `unscaled_threshold`, the published number.
+    """
+    if _root_.defects.unscaled_threshold:
+        return published
     return max(1, round(published * (int(_root_.model.width) / published_width) ** 2))
 
 
@@ -87,6 +92,6 @@ def register() -> None:
     store = ConfigStore.instance()
     if "base_config.yaml" not in store.repo:
         store.store(name="base_config", node=schema.Config)
-    scales = (scale_steps, scale_width, scale_area, scale_head_dim, scale_decay)
+    scales = (scale_steps, scale_width, scale_threshold, scale_head_dim, scale_decay)
     for resolver in (*scales, last_layers, edge_blocks, trained_head, head_dim, choose, study_arms, cache_dir):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)

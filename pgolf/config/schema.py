@@ -30,6 +30,7 @@ class ModelConfig:
     rope_ntk_factor: float = MISSING
     rotary_dims: int = MISSING
     rope_bf16_frequencies: bool = MISSING
+    rope_bf16_positions: bool = MISSING
     q_gain_init: float = MISSING
     logit_softcap: float = MISSING
     depth_scaled_norm: bool = MISSING
@@ -144,7 +145,10 @@ class DefectsConfig:
     qat_block_bits: int | None = MISSING  # fake-quantize only the blocks, to this many bits; null: as the quantizer
     average_zero_lr: bool = MISSING  # snapshots at learning rate zero enter the average
     rope_bf16_frequencies: bool = MISSING  # rotary frequencies are rounded to bf16
+    rope_bf16_positions: bool = MISSING  # positions of the rotary embedding are rounded to bf16
     bf16_embedding: bool = MISSING  # embedding tables and their optimizer states are kept in bf16
+    muon_bf16_factor: bool = MISSING  # Muon rounds its directions to bf16, and again after the factor of their shape
+    unscaled_threshold: bool = MISSING  # published packers keep tensors of up to 65,536 elements in float at any width
 
 
 @dataclass

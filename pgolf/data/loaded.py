@@ -22,14 +22,16 @@ class LoadedCorpus:
     """Tokens as 1-D uint16 arrays, in memory or memory-mapped.
 
     train: one array per shard, in order. val_tokens: all validation shards joined, [N]. val_bytes: bytes of its N-1
-    targets. data_sha: hash of the shards and the tokenizer, independent of their paths. val_text_sha: SHA-256 of the
-    decoded validation text, the same for every tokenizer. tokenizer_sha: SHA-256 of the tokenizer file.
+    targets. document_start: the id of the token that begins a document (BOS). data_sha: hash of the shards and the
+    tokenizer, independent of their paths. val_text_sha: SHA-256 of the decoded validation text, the same for every
+    tokenizer. tokenizer_sha: SHA-256 of the tokenizer file.
     """
 
     corpus: Corpus
     train: tuple[np.ndarray, ...]
     val_tokens: np.ndarray
     byte_table: ByteTable
+    document_start: int
     train_tokens: int
     val_bytes: int
     data_sha: str
@@ -82,6 +84,7 @@ def _checked(corpus: Corpus, _states: tuple[tuple[int, int, int], ...]) -> Loade
         train=train,
         val_tokens=val_tokens,
         byte_table=ByteTable.of(tokenizer),
+        document_start=tokenizer.bos_id(),
         train_tokens=sum(len(array) for array in train),
         val_bytes=val_bytes,
         data_sha=data_sha256(corpus),

@@ -6,25 +6,30 @@ import torch
 from torch import Tensor
 
 from pgolf.data.loaded import LoadedCorpus
+from pgolf.eval.adaptation import AdaptedScorer
+from pgolf.eval.documents import PerDocument, mode_on
 from pgolf.eval.score import Batching, Score, estimate, planned_windows, score
 from pgolf.machine.precision import autocast
 from pgolf.machine.ranks import Ranks
 from pgolf.nn.gpt import GPT
 from pgolf.quant.fake import Fake, FakeQuantized
-from pgolf.slots import EvalMode
+from pgolf.slots import DocumentMode, EvalMode
 
 # Tokens per forward pass of an evaluation. The size is fixed, so that scores are repeatable bit for bit.
 BATCH_TOKENS = {"cpu": 4096, "cuda": 131_072}
 
 
 class Evaluation:
-    """Scores models on one corpus in one mode. Raises DataError, when it is built, for a mode that scores no target.
+    """Scores models on one corpus in one mode.
 
-    bf16: run forward passes under autocast to bf16.
+    Raises DataError, when it is built, for a mode that scores no target, or documents in a text without any. bf16: run
+    forward passes under autocast to bf16.
     """
 
-    def __init__(self, mode: EvalMode, corpus: LoadedCorpus, ranks: Ranks, device: torch.device, *, bf16: bool):
-        self.mode, self.corpus, self.ranks, self.device, self.bf16 = mode, corpus, ranks, device, bf16
+    def __init__(
+        self, mode: EvalMode | DocumentMode, corpus: LoadedCorpus, ranks: Ranks, device: torch.device, *, bf16: bool
+    ):
+        self.mode, self.corpus, self.ranks, self.device, self.bf16 = mode_on(mode, corpus), corpus, ranks, device, bf16
         self.reach: int | None = getattr(mode, "reach", None)
         self.batching = Batching(device, BATCH_TOKENS[device.type], ranks)
         planned_windows(self.mode, len(corpus.val_tokens) - 1)  # raises before training, not after
@@ -43,12 +48,20 @@ class Evaluation:
     def __call__(self, model: GPT, fake: Fake | None = None) -> Score:
         """The score of a model. fake: score it on fake-quantized weights (a defect of a published run)."""
         model.eval()
-        result = score(self.nll(model, fake), self.corpus.val_tokens, self.bytes_N1, self.mode, self.batching)
+        nll, tokens_N = self.nll(model, fake), self.corpus.val_tokens
+        if isinstance(self.mode, PerDocument) and self.mode.adaptation is not None:
+            result = AdaptedScorer(nll, model, self.mode, self.batching)(tokens_N, self.bytes_N1)
+        else:
+            result = score(nll, tokens_N, self.bytes_N1, self.mode, self.batching)
         model.train()
         return result
 
     def extra(self, model: GPT, fake: Fake | None = None) -> dict[str, float]:
-        """Further scores of the mode, `val_nats_<name>` and `val_bpb_<name>`: its published estimate, if it has one."""
+        """Further fields of the record. `val_nats_<name>` and `val_bpb_<name>`: the mode's published estimate, if it
+        has one. `adapter_bytes`: the memory for the adapters of one document, if it trains any.
+        """
+        if isinstance(self.mode, PerDocument) and self.mode.adaptation is not None:
+            return {"adapter_bytes": self.mode.adaptation.state_bytes(model)}
         plan = getattr(self.mode, "estimate_windows", None)
         windows = plan(len(self.corpus.val_tokens) - 1) if plan else []
         if not windows:

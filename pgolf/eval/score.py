@@ -101,12 +101,19 @@ def score(nll: Nll, tokens_N: np.ndarray, bytes_N1: np.ndarray, mode: EvalMode, 
             nats[window.scored : window.stop] = row
             times[window.scored : window.stop] += 1
     nats, times = batching.sum_over_ranks(nats), batching.sum_over_ranks(times)
-    scored = times.numpy() > 0
-    planned = sum(w.stop - w.scored for w in windows)
-    assert times.max() == 1, f"{mode.name}: a target was scored {times.max()} times"
-    assert scored.sum() == planned, f"{mode.name}: {planned} targets planned, {scored.sum()} scored"
-    per_target = np.where(scored, nats.numpy(), np.nan)
-    return Score(float(nats.sum()), int(scored.sum()), int(bytes_N1[scored].sum()), mode.name, per_target)
+    return summed(nats, times, bytes_N1, mode.name, windows)
+
+
+def summed(nats_N1: Tensor, times_N1: Tensor, bytes_N1: np.ndarray, name: str, windows: Sequence[Window]) -> Score:
+    """The score of a text, from the nats of each target in float64 and the number of times that it was scored.
+
+    Asserts that each target of the windows was scored exactly once, and no other.
+    """
+    scored, planned = times_N1.numpy() > 0, sum(w.stop - w.scored for w in windows)
+    assert times_N1.max() == 1, f"{name}: a target was scored {times_N1.max()} times"
+    assert scored.sum() == planned, f"{name}: {planned} targets planned, {scored.sum()} scored"
+    per_target = np.where(scored, nats_N1.numpy(), np.nan)
+    return Score(float(nats_N1.sum()), int(scored.sum()), int(bytes_N1[scored].sum()), name, per_target)
 
 
 @torch.inference_mode()

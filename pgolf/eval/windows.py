@@ -14,3 +14,16 @@ def plain_windows(targets: int, seq_len: int, *, drop_tail: bool, max_targets: i
 def plain_name(seq_len: int, *, drop_tail: bool, max_targets: int | None) -> str:
     """The name of a plain mode; scores with equal names are comparable."""
     return f"plain{seq_len}" + ("-drop_tail" if drop_tail else "") + (f"-first{max_targets}" if max_targets else "")
+
+
+def overlapping_windows(targets: int, seq_len: int, stride: int, *, first: int) -> list[Window]:
+    """Windows of at most seq_len targets. The first scores `first` targets, the others `stride`, the last what is left.
+
+    A window that scores `scored .. scored + size - 1` starts at scored + size - seq_len, or at 0 if that is negative.
+    Its start is the same where fewer targets are left.
+    """
+    windows, scored, size = [], 0, first
+    while scored < targets:
+        windows.append(Window(max(0, scored + size - seq_len), scored, min(scored + size, targets)))
+        scored, size = scored + size, stride
+    return windows

@@ -35,7 +35,8 @@ class Trunk:
 
     unique_blocks: number of cores; pass i uses core i mod unique_blocks, with its own gains. rotary_dims: r, the number
     of rotated dims per head. rope_ntk_factor: NTK-aware scaling to a context this many times as long; the rotary base
-    is rope_base * rope_ntk_factor^(r / (r - 2)). rope_bf16_frequencies: round the rotary frequencies to bf16.
+    is rope_base * rope_ntk_factor^(r / (r - 2)). rope_bf16_frequencies, rope_bf16_positions: round
+    the rotary frequencies and the positions to bf16.
     q_gain_init: initial gain of the queries. depth_scaled_norm: divide the normed inputs of pass i by sqrt(i + 1).
     xsa_last_n: use exclusive self-attention in the last n passes. smear_gate: mix each embedding with the one before.
     """
@@ -45,6 +46,7 @@ class Trunk:
     rope_ntk_factor: float
     rotary_dims: int
     rope_bf16_frequencies: bool
+    rope_bf16_positions: bool
     q_gain_init: float
     depth_scaled_norm: bool
     xsa_last_n: int
@@ -100,8 +102,15 @@ class GPT(nn.Module):
             if side.site == "embed":
                 e = e + tensor
         x0 = rms_norm(e if self.smear is None else self.smear(e))
-        base, bf16 = self.trunk.rotary_base, self.trunk.rope_bf16_frequencies
-        rotary = rotary_angles(ids_BT.size(1), self.trunk.rotary_dims, base, ids_BT.device, bf16_frequencies=bf16)
+        trunk = self.trunk
+        rotary = rotary_angles(
+            ids_BT.size(1),
+            trunk.rotary_dims,
+            trunk.rotary_base,
+            ids_BT.device,
+            bf16_frequencies=trunk.rope_bf16_frequencies,
+            bf16_positions=trunk.rope_bf16_positions,
+        )
 
         def side_sum(site: str, layer: int) -> Tensor | None:
             terms = [

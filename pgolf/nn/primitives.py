@@ -78,17 +78,35 @@ def softcap_nll(z_BTV: Tensor, y_BT: Tensor, cap: float) -> Tensor:
     return nll_N.view_as(y_BT)
 
 
+def bf16_values(x: Tensor) -> Tensor:
+    """Finite fp32 numbers, rounded to bf16 (half to even) and kept in fp32.
+
+    By their bits: torch.compile leaves out a conversion to bf16 and back.
+    """
+    bits = x.view(torch.int32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & -0x10000).view(torch.float32)
+
+
 def rotary_angles(
-    time: int, rotary_dims: int, base: float, device: torch.device, *, bf16_frequencies: bool = False
+    time: int,
+    rotary_dims: int,
+    base: float,
+    device: torch.device,
+    *,
+    bf16_frequencies: bool = False,
+    bf16_positions: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """cos and sin [T, rotary_dims / 2] of position * base^(-2j / rotary_dims), positions and frequencies in fp32.
 
     bf16_frequencies: round the frequencies to bf16, an error of up to 0.4%. Runs that cast their whole model did so.
+    bf16_positions: round the positions to bf16. Of 1,024 positions 513 are left: from 256 on, neighbours share one. The
+    baseline's trainer asks for positions in the type of the frequencies.
     """
     frequency = base ** (-torch.arange(0, rotary_dims, 2, dtype=torch.float32, device=device) / rotary_dims)
     if bf16_frequencies:
-        frequency = frequency.bfloat16().float()
-    angle = torch.outer(torch.arange(time, dtype=torch.float32, device=device), frequency)
+        frequency = bf16_values(frequency)
+    position = torch.arange(time, dtype=torch.float32, device=device)
+    angle = torch.outer(bf16_values(position) if bf16_positions else position, frequency)
     return angle.cos(), angle.sin()
 
 

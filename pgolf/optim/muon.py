@@ -39,9 +39,10 @@ class Muon(torch.optim.Optimizer):
     """buf <- mu buf + g;  u = g + mu buf (nesterov) or buf;  p <- p - lr sqrt(max(1, rows/cols)) NewtonSchulz(u).
 
     mu rises linearly from momentum_start to momentum over momentum_warmup_steps. weight_decay is decoupled, p <- (1 -
-    lr wd) p with the scheduled lr; decay_order: `before` or `after` the update. Matrices of one shape are
-    orthogonalised as one batch. With several ranks, each rank orthogonalises every world-th matrix and the updates are
-    summed. Invalid hyperparameters, and parameters that are not matrices, raise OptionError.
+    lr wd) p with the scheduled lr; decay_order: `before` or `after` the update. bf16_factor: round NewtonSchulz(u) to
+    bf16, and again after the factor sqrt(max(1, rows/cols)), as the baseline's trainer does; lr stays in fp32. Matrices
+    of one shape are orthogonalised as one batch. With several ranks, each rank orthogonalises every world-th matrix and
+    the updates are summed. Invalid hyperparameters, and parameters that are not matrices, raise OptionError.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Muon(torch.optim.Optimizer):
         newton_schulz_steps: int,
         weight_decay: float,
         decay_order: Literal["before", "after"],
+        bf16_factor: bool,
     ):
         for key, value in (("momentum", momentum), ("momentum_start", momentum_start)):
             require(0 <= value < 1, key, value, "choose from 0 up to, not including, 1")
@@ -73,6 +75,7 @@ class Muon(torch.optim.Optimizer):
             "newton_schulz_steps": newton_schulz_steps,
             "weight_decay": weight_decay,
             "decay_order": decay_order,
+            "bf16_factor": bf16_factor,
             "step": 0,
         }
         self.ranks = ranks
@@ -95,11 +98,15 @@ class Muon(torch.optim.Optimizer):
                     stacks[p.shape].append(p)
             decay = 1 - group["lr"] * group["weight_decay"]
             for shape, matrices in stacks.items():
-                scale = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
+                factor, rate = max(1.0, shape[0] / shape[1]) ** 0.5, group["lr"]
                 updates = self._updates(matrices, group)
+                if group["bf16_factor"]:
+                    updates = (updates.bfloat16() * factor).to(updates.dtype)
+                else:
+                    rate *= factor
                 if group["decay_order"] == "before":
                     torch._foreach_mul_(matrices, decay)
-                torch._foreach_add_(matrices, list(updates.unbind()), alpha=-scale)
+                torch._foreach_add_(matrices, list(updates.unbind()), alpha=-rate)
                 if group["decay_order"] == "after":
                     torch._foreach_mul_(matrices, decay)
             group["step"] += 1

@@ -173,6 +173,9 @@ TABLE: dict[str, tuple[Field, ...]] = {
               SCORED, COST, COST),
         Field("priming_s", AMOUNT, "s", "time before the clock of training starts, with compilation"),
         Field("eval_s", AMOUNT, "s", "time to score the live model", report=COST),
+        Field("eval_packed_s", AMOUNT, "s", "time to score the packed model", report=COST),
+        Field("adapter_bytes", COUNT, "bytes", "memory for the adapters of one document and their optimizer states, "
+              "which are made while it is scored (eval=ttt_lora)", report=COST),
         Field("pack_s", AMOUNT, "s", "time to pack the model"),
         Field("step_ms_median", AMOUNT, "ms", "median time of a training step", NULLABLE, COST, COST),
         Field("tokens_per_s", AMOUNT, "tokens per s", "tokens / train_s", NULLABLE, COST, COST),

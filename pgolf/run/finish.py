@@ -24,8 +24,9 @@ ERROR = "error.txt"
 class Finish:
     """Measurements after training. Times are in seconds.
 
-    averaged_bpb: None without an average. packed: the score of the packed file. extra: further scores of the
-    evaluation, by name of their field in the record. entropy_bytes: the order-0 bound of the packed tensors.
+    averaged_bpb: None without an average. packed: the score of the packed file. extra: further results of the
+    evaluation, by name of their field in the record. entropy_bytes: the order-0 bound of the packed tensors. eval_s: of
+    the live model, eval_packed_s: of the packed file.
     """
 
     live: Score
@@ -36,6 +37,7 @@ class Finish:
     entropy_bytes: int
     pack_s: float
     eval_s: float
+    eval_packed_s: float
 
 
 def finish_run(context: RunContext, model: GPT, trained: TrainedModel, folder: Path, log: RunLog) -> Finish:
@@ -65,11 +67,13 @@ def finish_run(context: RunContext, model: GPT, trained: TrainedModel, folder: P
     fake = build_fake(config, quantizer) if fake_at_eval else None
     artifact = unpack(path, context.device)
     fresh = artifact.model
+    began = time.perf_counter()
     packed = evaluation(fresh, fake)
+    eval_packed_s = time.perf_counter() - began
     times = {"eval_s": round(eval_s, 3), "pack_s": round(pack_s, 3)}
     log.event("final", val_bpb_live=live.bpb, val_bpb_averaged=averaged_bpb, val_bpb=packed.bpb, **times)
     extra, sizes = evaluation.extra(fresh, fake), (artifact.file_bytes, artifact.entropy_bytes)
-    return Finish(live, averaged_bpb, packed, extra, *sizes, pack_s, eval_s)
+    return Finish(live, averaged_bpb, packed, extra, *sizes, pack_s, eval_s, eval_packed_s)
 
 
 @torch.no_grad()

@@ -44,6 +44,7 @@ def measured_fields(
         "tokens_per_s": tokens / trace.train_s,
         "pack_s": finish.pack_s,
         "eval_s": finish.eval_s,
+        "eval_packed_s": finish.eval_packed_s,
         "peak_mem_bytes": peak_memory_bytes(context.device),
         "val_bpb_live": finish.live.bpb,
         "val_bpb_averaged": finish.averaged_bpb,

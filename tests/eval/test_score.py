@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from pgolf.config.build import build_eval, build_model
 from pgolf.errors import OptionError
+from pgolf.eval.documents import mode_on
 from pgolf.eval.plain import Plain
 from pgolf.eval.score import Batching, batches, score
 from pgolf.eval.sliding import Sliding
@@ -270,7 +272,8 @@ def test_a_mode_that_scores_a_target_twice_is_stopped():
 def test_every_yaml_scores_every_target_once(stem):
     config = tiny_config(f"eval={stem}", "train.seq_len=64")
     end = 960 if config.eval.get("drop_tail") else 1000
-    assert scored(build_eval(config).windows(1000)) == Counter(range(end))
+    corpus = SimpleNamespace(val_tokens=np.arange(1001) % 97, document_start=5)
+    assert scored(mode_on(build_eval(config), corpus).windows(1000)) == Counter(range(end))
 
 
 def test_shorter_windows_have_a_name_of_their_own():

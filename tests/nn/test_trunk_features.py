@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from pgolf.config.build import build_model
 from pgolf.nn.attention import Attention, without_self
-from pgolf.nn.primitives import rms_norm, rotary_angles, rotate
+from pgolf.nn.primitives import bf16_values, rms_norm, rotary_angles, rotate
 from pgolf.nn.smear import SmearGate
 from tiny import CPU, logp_of, published_config, random_ids, redraw, stack_config, tiny_config, tiny_dims, tiny_model
 
@@ -139,6 +140,37 @@ class TestBf16Frequencies:
         off = (frequency / torch.atan2(exact[1][1], exact[0][1]) - 1).abs()
         assert 1e-3 < off.max() < 1 / 256
         assert len(torch.unique(torch.cat((cos, sin), 1), dim=0)) == 1024
+
+    def test_positions_are_those_of_a_bf16_range(self):
+        """As the trainer asks for them: arange in the type of the frequencies, of which 513 of 1,024 are distinct."""
+        exact = rotary_angles(1024, 64, 10000.0, CPU)[0]
+        cos, sin = rotary_angles(1024, 64, 10000.0, CPU, bf16_frequencies=True, bf16_positions=True)
+        frequency = (10000.0 ** (-torch.arange(0, 64, 2) / 64)).bfloat16().float()
+        angle = torch.outer(torch.arange(1024, dtype=torch.bfloat16).float(), frequency)
+        torch.testing.assert_close((cos, sin), (angle.cos(), angle.sin()), rtol=0, atol=1e-6)
+        assert len(torch.unique(torch.cat((cos, sin), 1), dim=0)) == 513
+        assert 1.67 < (cos - exact).abs().max() < 1.70
+
+    @torch.no_grad()
+    def test_a_model_with_such_positions_differs_from_position_257_on(self):
+        ids = random_ids(1, 270)
+        exact, rounded = (
+            logp_of(tiny_model(tiny_config(*defect)), ids) for defect in ((), ("defects.rope_bf16_positions=true",))
+        )
+        assert torch.equal(exact[:, :257], rounded[:, :257])
+        assert not torch.allclose(exact[:, 257], rounded[:, 257], atol=1e-4)
+
+    def test_numbers_are_rounded_as_a_conversion_rounds_them(self):
+        x = torch.randn(10_000, generator=torch.Generator().manual_seed(1)) * 10.0 ** torch.arange(-40, 10).repeat(200)
+        ties = torch.tensor([257.0, 259.0, -257.0, -0.0, 0.0, 1e-45])
+        for numbers in (x, ties, torch.arange(70_000.0)):
+            assert torch.equal(bf16_values(numbers), numbers.bfloat16().float())
+
+    def test_no_conversion_to_bf16_and_back_is_left_to_the_compiler(self):
+        """torch's compiler leaves such a pair out, and the compiled model would be another one."""
+        graph = make_fx(lambda: rotary_angles(8, 4, 10000.0, CPU, bf16_frequencies=True, bf16_positions=True))()
+        assert "bitwise_and" in graph.code
+        assert "bfloat16" not in graph.code
 
 
 @pytest.mark.parametrize(("scaled", "cores"), [(True, 5), (True, 1), (False, 5)])

@@ -16,6 +16,7 @@ PUBLISHED = {
     "newton_schulz_steps": 5,
     "weight_decay": 0.0,
     "decay_order": "before",
+    "bf16_factor": False,
 }
 SHAPES = [(8, 8), (20, 6), (6, 20), (8, 8), (8, 8), (1, 12), (12, 1), (6, 20)]
 
@@ -99,6 +100,18 @@ def test_each_setting_matters():
         assert not torch.allclose(stepped(start, grads, {**base, **change})[0], expected), change
     for change in ({"newton_schulz_steps": 4}, {"weight_decay": 0.4}, {"decay_order": "after"}):
         assert not torch.allclose(stepped(start, grads, {**base, **change})[0], expected), change
+
+
+def test_with_the_defect_directions_are_rounded_before_and_after_their_factor():
+    """As the baseline's trainer goes on from the Newton-Schulz result, which is fp32 here."""
+    ((start,), ((grad,),)) = [normal(20, 6, seed=1).float()], [[normal(20, 6, seed=2).float()]]
+    settings = {**PUBLISHED, "nesterov": False}
+    (exact,), (actual,) = (stepped([start], [[grad]], {**settings, "bf16_factor": on}) for on in (False, True))
+    g = newton_schulz(grad, 5).bfloat16()
+    g *= max(1, g.size(0) / g.size(1)) ** 0.5
+    assert torch.equal(actual, start.clone().add_(g.float(), alpha=-0.04))
+    step = (exact - start).abs()
+    assert 1e-4 < ((actual - exact).abs() / step).max() < 2**-7  # two roundings of 8 bits each
 
 
 def test_fp32_weights_follow_the_float64_formula():

@@ -23,7 +23,9 @@ Record = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
-    """A folder with a finished run, a run from its weights with the estimate of pull request 908, and a failed run."""
+    """A folder with a finished run, two from its weights with the estimate of pull request 908 and with test-time
+    training, and a failed run.
+    """
     root = tmp_path_factory.mktemp("fields")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
@@ -37,6 +39,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
         ((folder, _),) = records(root)
         cache = next(text for text in tiny if text.startswith("paths.cache="))
         assert run(f"train.from={folder}", "eval=plain_and_908", "eval.stride=8", cache) == 0
+        assert run(f"train.from={folder}", "eval=ttt_lora", "eval.chunk=16", "eval.max_targets=300", cache) == 0
         absurd = ["optim.roles.scalar.lr=1e30", "optim.roles.matrix.lr=1e30", "optim/schedule=constant"]
         assert run(*tiny, "seed=2", *absurd) == 1
     return root / "multirun" / "adhoc"
@@ -46,13 +49,13 @@ def study(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
 def written(study: Path) -> list[Record]:
     """The records, as rows."""
     rows = collect(study).rows
-    assert sorted(row["status"] == "ok" for row in rows) == [False, True, True], [row["error"] for row in rows]
+    assert sorted(row["status"] == "ok" for row in rows) == [False, True, True, True], [row["error"] for row in rows]
     return rows
 
 
 def test_every_field_that_a_run_writes_is_in_the_table(written: list[Record]) -> None:
     assert sorted({key for row in written for key in row if field_of(key) is None}) == []
-    assert [record_problem(row) for row in written] == [None] * 3
+    assert [record_problem(row) for row in written] == [None] * 4
 
 
 def test_every_field_of_the_table_is_written_by_a_run(written: list[Record]) -> None:

@@ -21,13 +21,13 @@ from pgolf.errors import PgolfError
 from pgolf.eval.plain import Plain
 from pgolf.nn.naming import named_tensors
 from pgolf.run.artifact import CAP_BYTES, pack
-from pgolf.run.auditing import records, scores, training, whole
+from pgolf.run.auditing import order, records, scores, training, whole
 from pgolf.run.auditing.rescore import rescore
 from pgolf.run.auditing.subject import Subject, open_subject
 from pgolf.run.finish import ARTIFACT
 from pgolf.slots import Window
 from run_folders import records as records_below
-from tiny import tiny_config, tiny_model
+from tiny import resolved, tiny_config, tiny_model
 
 PASS, FAIL, NOT_CHECKED = Verdict.PASS, Verdict.FAIL, Verdict.NOT_CHECKED
 
@@ -166,6 +166,16 @@ def test_an_evaluation_that_scores_its_tail_twice(run: Path, monkeypatch: pytest
     monkeypatch.setattr(Plain, "windows", lambda self, n: [*whole(self, n), Window(2976, 2990, 3000)])
     report = scores.plan_checks(open_subject(run))
     assert failed(report) == ["no target is scored twice", "the record has the targets and the mode of the plan"]
+
+
+def test_test_time_training_is_executed_on_validation_text(run: Path) -> None:
+    assert not order.order_checks(open_subject(run)).checks
+    ttt = resolved("eval=ttt_lora", "eval.chunk=16")["eval"]
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump({**config, "eval": ttt}))
+    report = order.order_checks(open_subject(run))
+    assert {check.verdict for check in report} == {PASS}, str(report)
+    assert "95 scored tokens" in report.checks[0].evidence
 
 
 def test_a_short_tail_is_left_out_only_by_name(run: Path) -> None:

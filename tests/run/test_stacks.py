@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from pgolf import train
 from pgolf.audit import Verdict
+from pgolf.quant.container import read_container
 from pgolf.run.artifact import unpack
 from pgolf.run.auditing import scores, training
 from pgolf.run.auditing.whole import audit_run
@@ -149,7 +150,11 @@ def test_the_file_alone_rebuilds_the_stack(done, label):
         "pr470": ["bigram_embed"],
         "pr908": ["bigram_residual", "value_embedding"],
     }.get(label.split()[0], [])
-    assert model.trunk.rope_bf16_frequencies == (label in ("pr1481 as published", "pr470 as published"))
+    rounded = ("baseline as published", "pr1481 as published", "pr470 as published")
+    assert model.trunk.rope_bf16_frequencies == (label in rounded)
+    assert model.trunk.rope_bf16_positions == (label == "baseline as published")
+    header, _ = read_container(folder / "artifact.pgolf")  # a later option is stored only where it is used
+    assert ("rope_bf16_positions" in header["model"]) == (label == "baseline as published")
 
 
 @pytest.mark.parametrize("label", RUNS)

@@ -118,6 +118,7 @@ MUON = {
     "momentum_warmup_steps": 500,
     "weight_decay": 0.0,
     "decay_order": "before",
+    "bf16_factor": False,
 }
 FAST = {"momentum": 0.99, "momentum_start": 0.92, "momentum_warmup_steps": 1500}
 OPTIMIZERS = {
@@ -170,7 +171,7 @@ def test_trunks(stack):
     assert model.depth["_target_"].endswith("UNet")
     assert model.head["_target_"].endswith("Tied")
     assert model.embedding["init_std"] == 0.005
-    assert model.rope_bf16_frequencies is False
+    assert (model.rope_bf16_frequencies, model.rope_bf16_positions) == (False, False)
 
 
 BUDGETS = {

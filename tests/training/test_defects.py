@@ -20,6 +20,7 @@ from pgolf.config.build import (
 )
 from pgolf.machine.ranks import Ranks
 from pgolf.nn.naming import named_tensors
+from pgolf.optim.muon import Muon
 from pgolf.optim.roles import parameter_roles
 from pgolf.optim.schedules import Budget
 from pgolf.run.artifact import pack, unpack
@@ -227,6 +228,23 @@ class TestRotaryFrequencies:
             one, other = logp_of(exact, ids), logp_of(rounded, ids)
         assert torch.equal(one[:, 0], other[:, 0])
         assert not torch.equal(one[:, 31], other[:, 31])
+
+
+class TestBaseline:
+    def test_every_switch_reaches_the_part_that_it_changes(self, run):
+        done = run("baseline", "defects=baseline", steps=6)
+        trunk, quantizer = done.model.trunk, build_quantizer(done.config)
+        assert (trunk.rope_bf16_frequencies, trunk.rope_bf16_positions) == (True, True)
+        table = named_tensors(done.model)["model.embedding.table.weight"]
+        assert same_bytes(table, table.bfloat16().float())
+        assert [o.param_groups[0]["bf16_factor"] for o in done.job.optimizers if isinstance(o, Muon)] == [True]
+        assert quantizer.keep_float_numel == quantizer.keep_control_numel == 65_536
+
+    def test_no_switch_is_on_without_the_defect(self, run):
+        done = run("baseline", steps=1)
+        assert not any(vars(done.config.defects).values())
+        assert [o.param_groups[0]["bf16_factor"] for o in done.job.optimizers if isinstance(o, Muon)] == [False]
+        assert build_quantizer(done.config).keep_float_numel < 65_536
 
 
 class TestBf16Tables:

@@ -14,6 +14,7 @@ from pgolf import audit
 from pgolf.audit import Check, Report, Verdict
 from pgolf.config.build import build_eval
 from pgolf.data.tokenizer import decode_documents
+from pgolf.eval.documents import mode_on
 from pgolf.machine.plain import parse_json
 from pgolf.run.auditing.subject import Subject
 from pgolf.slots import Window
@@ -139,7 +140,7 @@ def plan_checks(subject: Subject) -> Report:
     """The windows of the run's evaluation, over the targets that its options leave."""
     if subject.corpus is None:
         return Report((Check(RULE, PLAN, Verdict.NOT_CHECKED, subject.no_corpus),))
-    mode, targets = build_eval(subject.config), len(subject.corpus.val_tokens) - 1
+    mode, targets = mode_on(build_eval(subject.config), subject.corpus), len(subject.corpus.val_tokens) - 1
     scope, left_out = scope_of(mode, targets)
     plan = mode.windows(targets)
     found = audit.windows([(w.scored, w.stop) for w in plan], max(scope, 1))

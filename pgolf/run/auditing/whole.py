@@ -14,7 +14,7 @@ from pgolf.errors import PgolfError
 from pgolf.nn.gpt import GPT
 from pgolf.records.plan import planned_runs, read_plan
 from pgolf.run.artifact import CAP_BYTES, unpack
-from pgolf.run.auditing import records, scores, training
+from pgolf.run.auditing import order, records, scores, training
 from pgolf.run.auditing.subject import open_subject
 
 LENGTHS = (16, 128, None)  # tokens of the inputs of the model's checks; None: the context of the model
@@ -57,6 +57,7 @@ def audit_run(folder: Path, *, opens_files: bool = False) -> Report:
     return (
         model_checks(subject.artifact.model)
         + scores.score_checks(subject)
+        + order.order_checks(subject)
         + training.training_checks(subject)
         + records.record_checks(subject)
     )
