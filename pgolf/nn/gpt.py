@@ -5,13 +5,12 @@ Shapes: B batch, T time, S scored targets, D model width, V vocabulary.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from pgolf.nn.attention import Attention
-from pgolf.nn.block import Core, Gains, Pass
+from pgolf.nn.block import BoundBlock, Core, Gains, Pass
 from pgolf.nn.primitives import rms_norm, rotary_angles
 from pgolf.nn.smear import SmearGate
 from pgolf.slots import Dims
@@ -75,8 +74,10 @@ class GPT(nn.Module):
         self.q_proj = nn.ModuleList(slots.q_proj(dims, layer) for layer in cores)
         self.attention = nn.ModuleList(Attention(dims, q_gain_init=trunk.q_gain_init) for _ in cores)
         self.mlp = nn.ModuleList(slots.mlp(dims, layer) for layer in cores)
-        self.gains = nn.ModuleList(Gains(dims) for _ in range(dims.layers))
-        self.depth = slots.depth(dims)
+        depth = slots.depth(dims)
+        mixes = getattr(depth, "uses_resid_mix", True)
+        self.gains = nn.ModuleList(Gains(dims, mixes=mixes) for _ in range(dims.layers))
+        self.depth = depth
         self.head = slots.head(dims, self.embedding)
 
     def passes(self) -> list[Pass]:
@@ -110,15 +111,8 @@ class GPT(nn.Module):
             return sum(terms[1:], terms[0]) if terms else None
 
         blocks = [
-            partial(
-                block,
-                x0_BTD=x0,
-                rotary=rotary,
-                residual_BTD=side_sum("residual", i),
-                value_BTE=side_sum("value", i),
-                reach=reach,
-            )
-            for i, block in enumerate(self.passes())
+            BoundBlock(one, x0, rotary, side_sum("residual", i), side_sum("value", i), reach)
+            for i, one in enumerate(self.passes())
         ]
         return rms_norm(self.depth(x0, blocks))
 

@@ -94,8 +94,10 @@ def test_slots_are_counted_apart(variant):
     model = tiny_model(tiny_config(variant))
     counted = by_slot(model)
     assert sum(counted.values()) == sum(p.numel() for p in model.parameters())
-    assert counted["model.gains"] == 3 * 4 * 32
-    assert counted.get("model.depth", 0) == (32 if "plain" not in variant else 0)
+    without_mixing = {"attn_res": 6 * 32, "dense_scalars": sum(range(2, 8)), "depth_attention": 2 * (32 + 2)}
+    depth = variant.removeprefix("model/depth=")
+    assert counted["model.gains"] == (3 * 2 * 32 if depth in without_mixing else 3 * 4 * 32)
+    assert counted.get("model.depth", 0) == {"plain": 0, **without_mixing}.get(depth, 32)
 
 
 def test_baseline_count_in_closed_form():
