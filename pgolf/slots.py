@@ -32,6 +32,7 @@ class Dims:
     vocab_size: int
     width: int
     layers: int
+    unique_blocks: int
     heads: int
     kv_heads: int
     mlp_hidden: int

@@ -153,7 +153,8 @@ def tiny_dims(**sizes: Any) -> Dims:
         "seq_len": 16,
         "logit_softcap": 30.0,
     }
-    return Dims(**{**small, **sizes})
+    merged = {**small, **sizes}
+    return Dims(**{"unique_blocks": merged["layers"], **merged})
 
 
 def redraw(model: nn.Module, seed: int, std: float = 0.3) -> None:

@@ -65,6 +65,8 @@ def test_parameters_are_those_of_the_real_model(
         node = getattr(tiny_config(f"model/{slot}={stem}").model, slot)
         if "rank" in node:
             node["rank"] = min(rank, head_dim * kv_heads * group)
+        if "ranks" in node:
+            node["ranks"] = [min(rank, head_dim * kv_heads * group)] * (1 if shared else layers)
         setattr(config.model, slot, node)
     heads = kv_heads * group
     sizes = {
