@@ -11,23 +11,24 @@ from pgolf.slots import Dims, Role
 
 
 class Gains(nn.Module):
-    """Per-pass scales: attn_scale [D] and mlp_scale [D] start at one, resid_mix [2, D] at (1, 0).
+    """Per-pass scales: attn_scale [D] and mlp_scale [D] start at one, resid_mix [2, D] at `mix`.
 
-    mixes: whether there is a resid_mix.
+    mix: (a, b), the same in every dimension; None for no resid_mix.
     """
 
-    def __init__(self, dims: Dims, *, mixes: bool):
+    def __init__(self, dims: Dims, *, mix: tuple[float, float] | None):
         super().__init__()
         self.attn_scale = nn.Parameter(torch.empty(dims.width))
         self.mlp_scale = nn.Parameter(torch.empty(dims.width))
-        self.resid_mix = nn.Parameter(torch.empty(2, dims.width)) if mixes else None
+        self.resid_mix = nn.Parameter(torch.empty(2, dims.width)) if mix is not None else None
+        self.mix = mix
 
     def reset_parameters(self) -> None:
         nn.init.ones_(self.attn_scale)
         nn.init.ones_(self.mlp_scale)
         if self.resid_mix is not None:
             with torch.no_grad():
-                self.resid_mix.copy_(torch.tensor([[1.0], [0.0]]).expand_as(self.resid_mix))
+                self.resid_mix.copy_(torch.tensor(self.mix)[:, None].expand_as(self.resid_mix))
 
     def roles(self) -> dict[str, Role]:
         return {name: "scalar" for name, _ in self.named_parameters()}

@@ -9,9 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pgolf.errors import require
 from pgolf.nn.attention import Attention
 from pgolf.nn.block import BoundBlock, Core, Gains, Pass
 from pgolf.nn.primitives import rms_norm, rotary_angles
+from pgolf.nn.resid_mix import starts
 from pgolf.nn.smear import SmearGate
 from pgolf.slots import Dims
 
@@ -37,6 +39,7 @@ class Trunk:
     is rope_base * rope_ntk_factor^(r / (r - 2)). rope_bf16_frequencies: round the rotary frequencies to bf16.
     q_gain_init: initial gain of the queries. depth_scaled_norm: divide the normed inputs of pass i by sqrt(i + 1).
     xsa_last_n: use exclusive self-attention in the last n passes. smear_gate: mix each embedding with the one before.
+    resid_mix_init, resid_mix_legendre_keep and resid_mix_legendre_first: as in `pgolf.nn.resid_mix.starts`.
     """
 
     unique_blocks: int
@@ -48,6 +51,9 @@ class Trunk:
     depth_scaled_norm: bool
     xsa_last_n: int
     smear_gate: bool
+    resid_mix_init: str
+    resid_mix_legendre_keep: list[float]
+    resid_mix_legendre_first: list[float]
 
     @property
     def rotary_base(self) -> float:
@@ -55,6 +61,15 @@ class Trunk:
         if self.rope_ntk_factor == 1:
             return self.rope_base
         return self.rope_base * self.rope_ntk_factor ** (self.rotary_dims / (self.rotary_dims - 2))
+
+    def mix_starts(self, layers: int, *, uses_resid_mix: bool) -> list[tuple[float, float] | None]:
+        """The start of each pass's residual mixing. Raises OptionError if the depth variant has no use for it."""
+        choice = self.resid_mix_init
+        if not uses_resid_mix:
+            remedy = "choose none, or another model/depth: this one has no residual mixing"
+            require(choice != "legendre", "resid_mix_init", choice, remedy)
+            choice = "none"
+        return starts(choice, self.resid_mix_legendre_keep, self.resid_mix_legendre_first, layers)
 
 
 class GPT(nn.Module):
@@ -75,8 +90,8 @@ class GPT(nn.Module):
         self.attention = nn.ModuleList(Attention(dims, q_gain_init=trunk.q_gain_init) for _ in cores)
         self.mlp = nn.ModuleList(slots.mlp(dims, layer) for layer in cores)
         depth = slots.depth(dims)
-        mixes = getattr(depth, "uses_resid_mix", True)
-        self.gains = nn.ModuleList(Gains(dims, mixes=mixes) for _ in range(dims.layers))
+        mixes = trunk.mix_starts(dims.layers, uses_resid_mix=getattr(depth, "uses_resid_mix", True))
+        self.gains = nn.ModuleList(Gains(dims, mix=mix) for mix in mixes)
         self.depth = depth
         self.head = slots.head(dims, self.embedding)
 
