@@ -12,7 +12,7 @@ from pgolf.errors import ConfigError, OptionError
 from pgolf.nn.q_proj.adaptive import Adaptive
 from pgolf.nn.q_proj.low_rank import LowRank
 from pgolf.nn.rank_choice import budget_ranks, depth_profile, energy_ranks
-from tiny import redraw, tiny_config, tiny_dims, tiny_model
+from tiny import random_ids, redraw, tiny_config, tiny_dims, tiny_model
 
 QUICK = settings(max_examples=60, deadline=None, database=None)
 SPECTRA = st.lists(st.lists(st.floats(0.01, 10), min_size=1, max_size=4), min_size=1, max_size=3)
@@ -26,7 +26,7 @@ def test_formula_of_each_block(norm):
         redraw(q_proj, layer)
         low = torch.einsum("rd,btd->btr", q_proj.down.weight, x)
         if norm:
-            low = low / (low.square().mean(-1, keepdim=True) + torch.finfo(torch.float64).eps).sqrt()
+            low = q_proj.gain * low / (low.square().mean(-1, keepdim=True) + torch.finfo(torch.float64).eps).sqrt()
         expected = torch.einsum("hr,btr->bth", q_proj.up.weight, low)
         assert low.size(-1) == rank
         torch.testing.assert_close(q_proj(x), expected, rtol=1e-12, atol=1e-12)
@@ -40,6 +40,17 @@ def test_equal_ranks_are_low_rank_queries():
     )
     low_rank.load_state_dict(adaptive.state_dict())
     assert torch.equal(adaptive(x), low_rank(x))
+
+
+def test_a_norm_whose_gain_is_one_is_cancelled_by_the_norm_of_the_heads():
+    plain, normed = (tiny_model(tiny_config("model/q_proj=low_rank", f"model.q_proj.norm={n}")) for n in (False, True))
+    ids = random_ids(2, 9)
+    with torch.no_grad():
+        for q_proj in normed.q_proj:
+            q_proj.reset_parameters()
+        torch.testing.assert_close(normed.double().hidden(ids), plain.double().hidden(ids), rtol=1e-6, atol=1e-6)
+        normed.q_proj[0].gain[0] = 3.0
+        assert not torch.allclose(normed.hidden(ids), plain.hidden(ids), atol=1e-3)
 
 
 def test_the_default_is_narrow_early_and_wide_late():

@@ -8,7 +8,7 @@ class LowRank(LowRankMap):
     """q = U n(D x) with D [R, D] and U [H*K, R], without a nonlinearity between the factors.
 
     rank: R, from 1 to the model width. A larger one costs more than the full matrix and adds no rank. norm: n is an RMS
-    norm over R; otherwise it changes nothing.
+    norm over R with a learned gain; otherwise it changes nothing.
     """
 
     def __init__(self, dims: Dims, layer: int, *, rank: int, norm: bool):
