@@ -129,6 +129,7 @@ ATTENTION = 6 * L * H * K * T
         ),  # into the trunk, and back out through both factors
         (["model/embedding=albert", "model/head=untied"], L * CORE + R * D + V * D),
         (["model/q_proj=low_rank"], L * (CORE - D * D + 2 * D * 12) + V * D),
+        (["model/mlp=swiglu"], L * (CORE - 2 * D * M + 3 * D * 43) + V * D),
         (["model/depth=plain"], L * CORE + V * D),
         (["model.unique_blocks=1"], L * CORE + V * D),
     ],
