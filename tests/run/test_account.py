@@ -65,6 +65,8 @@ def test_parameters_are_those_of_the_real_model(
         node = getattr(tiny_config(f"model/{slot}={stem}").model, slot)
         if "rank" in node:
             node["rank"] = min(rank, head_dim * kv_heads * group)
+        if "pairs" in node:
+            node["pairs"] = min(node["pairs"], head_dim * kv_heads * group // 2)
         if "ranks" in node:
             node["ranks"] = [min(rank, head_dim * kv_heads * group)] * (1 if shared else layers)
         setattr(config.model, slot, node)
@@ -130,6 +132,8 @@ ATTENTION = 6 * L * H * K * T
         (["model/embedding=albert", "model/head=untied"], L * CORE + R * D + V * D),
         (["model/q_proj=low_rank"], L * (CORE - D * D + 2 * D * 12) + V * D),
         (["model/mlp=swiglu"], L * (CORE - 2 * D * M + 3 * D * 43) + V * D),
+        (["model/mlp=pre_rotation"], L * (CORE + 4 * D) + V * D),
+        (["model/mlp=pre_rotation", "model.mlp.implementation=split"], L * (CORE + 4 * D + 8 * M) + V * D),
         (["model/depth=plain"], L * CORE + V * D),
         (["model.unique_blocks=1"], L * CORE + V * D),
     ],
