@@ -45,7 +45,9 @@ class DepthAttention(nn.Module):
         return {name: "scalar" for name, _ in self.named_parameters()}
 
     def forward(self, x_BTD: Tensor, blocks: Sequence[Block]) -> Tensor:
-        embedding_BTD, outputs, scales = x_BTD, list[Tensor](), list[Tensor]()
+        embedding_BTD = x_BTD
+        outputs: list[Tensor] = []
+        scales: list[Tensor] = []
         for layer, block in enumerate(blocks, 1):
             attended = block.attention(x_BTD)
             outputs.append(attended + block.mlp(x_BTD + attended))
