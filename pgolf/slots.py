@@ -9,7 +9,7 @@ Shapes: B batch, T time, D model width, H query heads, G key-value heads, K head
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -32,6 +32,7 @@ class Dims:
     vocab_size: int
     width: int
     layers: int
+    unique_blocks: int
     heads: int
     kv_heads: int
     mlp_hidden: int
@@ -72,6 +73,35 @@ class SideInput(Protocol):
 
     def gain(self, layer: int) -> Tensor:
         """Scalar weight at one of `layers`."""
+
+
+class Block(Protocol):
+    """A block as a `model.depth` sees it: everything but the stream x [B, T, D] is given."""
+
+    def __call__(self, x_BTD: Tensor) -> Tensor:
+        """The stream after residual mixing, attention and MLP, [B, T, D]."""
+
+    def attention(self, x_BTD: Tensor) -> Tensor:
+        """The output of the attention sublayer for the input x, [B, T, D]: x is neither mixed nor added.
+
+        A side input at the site `residual` is added to the input of this sublayer alone.
+        """
+
+    def mlp(self, x_BTD: Tensor) -> Tensor:
+        """The output of the MLP sublayer for the input x, [B, T, D]: x is not added."""
+
+
+class Depth(Protocol):
+    """`model.depth`, called with (dims): how the blocks are wired.
+
+    uses_resid_mix: False for a variant that takes sublayer outputs and never calls a block. Its model has no weights of
+    residual mixing. A class without this attribute uses them.
+    """
+
+    uses_resid_mix: bool
+
+    def __call__(self, x_BTD: Tensor, blocks: Sequence[Block]) -> Tensor:
+        """The stream after the last block, [B, T, D], for the normed embedding x. Every block runs once, in order."""
 
 
 class Head(Protocol):

@@ -61,6 +61,9 @@ def variants(slot: str) -> list[str]:
     return sorted(path.stem for path in (conf_dir() / "model" / slot).glob("*.yaml"))
 
 
+# What a choice needs at the width of `SMALL`, because its default has a size that does not scale with the width.
+TOO_LARGE = {"model/mlp=pre_rotation": ("model.mlp.pairs=4",)}
+
 STACKS = ("baseline", "pr215", "pr1481", "pr470", "pr908")
 DEFECTS = ("baseline", "pr1481", "pr470", "pr908")
 # Heads of 16 dims: a quarter of them is enough for NTK scaling.
@@ -114,7 +117,8 @@ def resolved(*overrides: str) -> dict[str, Any]:
 
 @cache
 def _decided(overrides: tuple[str, ...]) -> Config:
-    return decide_auto(composed_config(*SMALL, *overrides), in_sweep=True)
+    needed = [value for override in overrides for value in TOO_LARGE.get(override, ())]
+    return decide_auto(composed_config(*SMALL, *needed, *overrides), in_sweep=True)
 
 
 def tiny_config(*overrides: str) -> Config:
@@ -154,7 +158,8 @@ def tiny_dims(**sizes: Any) -> Dims:
         "seq_len": 16,
         "logit_softcap": 30.0,
     }
-    return Dims(**{**small, **sizes})
+    merged = {**small, **sizes}
+    return Dims(**{"unique_blocks": merged["layers"], **merged})
 
 
 def redraw(model: nn.Module, seed: int, std: float = 0.3) -> None:

@@ -61,7 +61,10 @@ def build_model(model: ModelConfig) -> GPT:
     slots = Slots(slot("embedding"), slot("q_proj"), slot("mlp"), slot("depth"), slot("head"), sides)
     trunk = Trunk(**{field.name: getattr(model, field.name) for field in fields(Trunk)})
     with torch.device("meta"):
-        return GPT(model_dims(model), slots, trunk)
+        try:
+            return GPT(model_dims(model), slots, trunk)
+        except OptionError as error:
+            raise ConfigError(f"model.{error.key}: cannot be used ({error.value}); {error.remedy}") from None
 
 
 def start_weights(model: GPT, section: ModelConfig, seed: int, device: torch.device) -> None:

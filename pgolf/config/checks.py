@@ -28,6 +28,7 @@ from pgolf.errors import ConfigError, PgolfError, UnavailableHere, suggest
 from pgolf.machine.files import LONGEST_NAME
 from pgolf.machine.limits import cores
 from pgolf.nn.naming import named_tensors
+from pgolf.nn.resid_mix import CHOICES, MOST_COEFFICIENTS
 from pgolf.slots import Role
 
 LONGEST_FOLDER = 180  # bytes of the name of a study or arm; a file system allows 255, and a scale may be added
@@ -104,6 +105,12 @@ def model_problems(model: ModelConfig) -> Iterator[str]:
     if model.init not in ("default", "orthogonal"):
         near = suggest(model.init, ["default", "orthogonal"])
         yield f"model.init: no such scheme ({model.init}).{near} Choose default or orthogonal"
+    if model.resid_mix_init not in CHOICES:
+        near = suggest(model.resid_mix_init, CHOICES)
+        yield f"model.resid_mix_init: no such start ({model.resid_mix_init}).{near} Choose {', '.join(CHOICES)}"
+    for key in ("resid_mix_legendre_keep", "resid_mix_legendre_first"):
+        if not 1 <= len(getattr(model, key)) <= MOST_COEFFICIENTS:
+            yield f"model.{key}: must hold 1 to {MOST_COEFFICIENTS} coefficients ({getattr(model, key)})"
     if model.unique_blocks > model.layers:
         yield (
             f"model.unique_blocks: must be at most model.layers={model.layers} ({model.unique_blocks}). Choose fewer"

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from pgolf.config import schema
 from pgolf.config.folders import cache_dir
+from pgolf.nn.rank_choice import depth_profile
 
 
 def planned_steps(train: Any) -> int | None:
@@ -56,6 +57,11 @@ def last_layers(published: int, *, _root_: Any) -> int:
     return min(published, int(_root_.model.layers))
 
 
+def rank_profile(first: int, last: int, *, _root_: Any) -> list[int]:
+    """Ranks on a straight line over the unique blocks, from that of the first to that of the last."""
+    return depth_profile(first, last, int(_root_.model.unique_blocks))
+
+
 def trained_head(*, _root_: Any) -> bool:
     """Whether the head is trainable. A frozen head must not start at zero, because it would stay there."""
     frozen = [*_root_.optim.frozen, *_root_.defects.frozen]
@@ -93,5 +99,6 @@ def register() -> None:
     if "base_config.yaml" not in store.repo:
         store.store(name="base_config", node=schema.Config)
     scales = (scale_steps, scale_width, scale_threshold, scale_head_dim, scale_decay)
-    for resolver in (*scales, last_layers, edge_blocks, trained_head, head_dim, choose, study_arms, cache_dir):
+    lists = (edge_blocks, rank_profile, study_arms)
+    for resolver in (*scales, last_layers, *lists, trained_head, head_dim, choose, cache_dir):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)

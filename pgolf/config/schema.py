@@ -38,6 +38,9 @@ class ModelConfig:
     smear_gate: bool = MISSING
     init: str = MISSING  # default or orthogonal
     orthogonal_min_dim: int = MISSING
+    resid_mix_init: str = MISSING  # standard, legendre or none
+    resid_mix_legendre_keep: list[float] = MISSING  # Legendre coefficients over depth of the share of the stream
+    resid_mix_legendre_first: list[float] = MISSING  # the same of the share of the embedding
     published_width: int = MISSING  # the width at which the stack was published
     q_proj: Any = MISSING
     embedding: Any = MISSING

@@ -5,14 +5,15 @@ Shapes: B batch, T time, S scored targets, D model width, V vocabulary.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
+from pgolf.errors import require
 from pgolf.nn.attention import Attention
-from pgolf.nn.block import Core, Gains, Pass
+from pgolf.nn.block import BoundBlock, Core, Gains, Pass
 from pgolf.nn.primitives import rms_norm, rotary_angles
+from pgolf.nn.resid_mix import starts
 from pgolf.nn.smear import SmearGate
 from pgolf.slots import Dims
 
@@ -39,6 +40,7 @@ class Trunk:
     the rotary frequencies and the positions to bf16.
     q_gain_init: initial gain of the queries. depth_scaled_norm: divide the normed inputs of pass i by sqrt(i + 1).
     xsa_last_n: use exclusive self-attention in the last n passes. smear_gate: mix each embedding with the one before.
+    resid_mix_init, resid_mix_legendre_keep and resid_mix_legendre_first: as in `pgolf.nn.resid_mix.starts`.
     """
 
     unique_blocks: int
@@ -51,6 +53,9 @@ class Trunk:
     depth_scaled_norm: bool
     xsa_last_n: int
     smear_gate: bool
+    resid_mix_init: str
+    resid_mix_legendre_keep: list[float]
+    resid_mix_legendre_first: list[float]
 
     @property
     def rotary_base(self) -> float:
@@ -58,6 +63,15 @@ class Trunk:
         if self.rope_ntk_factor == 1:
             return self.rope_base
         return self.rope_base * self.rope_ntk_factor ** (self.rotary_dims / (self.rotary_dims - 2))
+
+    def mix_starts(self, layers: int, *, uses_resid_mix: bool) -> list[tuple[float, float] | None]:
+        """The start of each pass's residual mixing. Raises OptionError if the depth variant has no use for it."""
+        choice = self.resid_mix_init
+        if not uses_resid_mix:
+            remedy = "choose none, or another model/depth: this one has no residual mixing"
+            require(choice != "legendre", "resid_mix_init", choice, remedy)
+            choice = "none"
+        return starts(choice, self.resid_mix_legendre_keep, self.resid_mix_legendre_first, layers)
 
 
 class GPT(nn.Module):
@@ -77,8 +91,10 @@ class GPT(nn.Module):
         self.q_proj = nn.ModuleList(slots.q_proj(dims, layer) for layer in cores)
         self.attention = nn.ModuleList(Attention(dims, q_gain_init=trunk.q_gain_init) for _ in cores)
         self.mlp = nn.ModuleList(slots.mlp(dims, layer) for layer in cores)
-        self.gains = nn.ModuleList(Gains(dims) for _ in range(dims.layers))
-        self.depth = slots.depth(dims)
+        depth = slots.depth(dims)
+        mixes = trunk.mix_starts(dims.layers, uses_resid_mix=getattr(depth, "uses_resid_mix", True))
+        self.gains = nn.ModuleList(Gains(dims, mix=mix) for mix in mixes)
+        self.depth = depth
         self.head = slots.head(dims, self.embedding)
 
     def passes(self) -> list[Pass]:
@@ -119,15 +135,8 @@ class GPT(nn.Module):
             return sum(terms[1:], terms[0]) if terms else None
 
         blocks = [
-            partial(
-                block,
-                x0_BTD=x0,
-                rotary=rotary,
-                residual_BTD=side_sum("residual", i),
-                value_BTE=side_sum("value", i),
-                reach=reach,
-            )
-            for i, block in enumerate(self.passes())
+            BoundBlock(one, x0, rotary, side_sum("residual", i), side_sum("value", i), reach)
+            for i, one in enumerate(self.passes())
         ]
         return rms_norm(self.depth(x0, blocks))
 

@@ -114,7 +114,7 @@ SWEEPS = {
     "--multirun seed=range(1,4294967295)": "--multirun: the sweep has 4,294,967,294 runs",
     "--multirun train.seconds=range(0,1e9,0.001)": "--multirun: the sweep has 1,000,000,000,000 runs",
     "--multirun seed=range(1,101) model.width=range(64,128)": "--multirun: the sweep has 6,400 runs",
-    "--multirun seed=range(1,101) model/head=glob(*) model/q_proj=glob(*)": "--multirun: the sweep has 1,200 runs",
+    "--multirun seed=range(1,101) model/head=glob(*) model/q_proj=glob(*)": "--multirun: the sweep has 1,800 runs",
     "--multirun launch.most_runs=1 seed=1,2": "--multirun: the sweep has 2 runs, more than launch.most_runs=1.",
     "--multirun launch.most_runs=${nope} seed=1,2": "launch.most_runs: ",
     "--multirun seed=interval(0,1)": "--multirun: BasicSweeper does not support",

@@ -140,8 +140,10 @@ def test_a_glob_sweeps_over_a_group(
         sys, "argv", ["pgolf.train", "--multirun", "model/q_proj=glob(*)", "model.layers=1", "launch.dry_run=true"]
     )
     assert train.main() == 0
-    cells = [line for line in capsys.readouterr().out.splitlines() if re.match(r"\d/2", line)]
-    assert [line.split()[1].rstrip(":") for line in cells] == ["model/q_proj=full", "model/q_proj=low_rank"]
+    cells = [line for line in capsys.readouterr().out.splitlines() if re.match(r"\d/3", line)]
+    assert [line.split()[1].rstrip(":") for line in cells] == [
+        f"model/q_proj={stem}" for stem in ("adaptive", "full", "low_rank")
+    ]
 
 
 def test_a_value_of_a_swept_choice_is_swept_with_it() -> None:

@@ -91,6 +91,24 @@ def test_mlp_keeps_the_shape(stem):
     assert all(bool(p.grad.any()) for p in mlp.parameters())
 
 
+class CountedBlock:
+    """Block i with gate g_i: attention g sin(x + i), MLP g cos(x - i). It counts its runs."""
+
+    def __init__(self, i: int, gates: torch.Tensor, calls: list[int]):
+        self.i, self.gates, self.calls = i, gates, calls
+
+    def attention(self, x_BTD: torch.Tensor) -> torch.Tensor:
+        self.calls.append(self.i)
+        return self.gates[self.i] * torch.sin(x_BTD + self.i)
+
+    def mlp(self, x_BTD: torch.Tensor) -> torch.Tensor:
+        return self.gates[self.i] * torch.cos(x_BTD - self.i)
+
+    def __call__(self, x_BTD: torch.Tensor) -> torch.Tensor:
+        x_BTD = x_BTD + self.attention(x_BTD)
+        return x_BTD + self.mlp(x_BTD)
+
+
 @pytest.mark.parametrize("layers", [1, 2, 3, 4])
 @pytest.mark.parametrize("stem", variants("depth"))
 def test_depth_runs_every_block_once_and_uses_its_output(stem, layers):
@@ -100,15 +118,7 @@ def test_depth_runs_every_block_once_and_uses_its_output(stem, layers):
     redraw(depth, 1)
     calls: list[int] = []
     gates = torch.ones(layers, requires_grad=True)
-
-    def block(i: int):
-        def run(x_BTD: torch.Tensor) -> torch.Tensor:
-            calls.append(i)
-            return x_BTD + gates[i] * torch.sin(x_BTD + i)
-
-        return run
-
-    y = depth(normal(2, TIME, dims.width), [block(i) for i in range(layers)])
+    y = depth(normal(2, TIME, dims.width), [CountedBlock(i, gates, calls) for i in range(layers)])
     assert y.shape == (2, TIME, dims.width)
     assert calls == list(range(layers))
     y.square().sum().backward()

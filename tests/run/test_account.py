@@ -69,6 +69,10 @@ def test_parameters_are_those_of_the_real_model(
         node = getattr(tiny_config(f"model/{slot}={stem}").model, slot)
         if "rank" in node:
             node["rank"] = min(rank, head_dim * kv_heads * group)
+        if "pairs" in node:
+            node["pairs"] = min(node["pairs"], head_dim * kv_heads * group // 2)
+        if "ranks" in node:
+            node["ranks"] = [min(rank, head_dim * kv_heads * group)] * (1 if shared else layers)
         setattr(config.model, slot, node)
     heads = kv_heads * group
     sizes = {
@@ -98,8 +102,10 @@ def test_slots_are_counted_apart(variant):
     model = tiny_model(tiny_config(variant))
     counted = by_slot(model)
     assert sum(counted.values()) == sum(p.numel() for p in model.parameters())
-    assert counted["model.gains"] == 3 * 4 * 32
-    assert counted.get("model.depth", 0) == (32 if "plain" not in variant else 0)
+    without_mixing = {"attn_res": 6 * 32, "dense_scalars": sum(range(2, 8)), "depth_attention": 2 * (32 + 2)}
+    depth = variant.removeprefix("model/depth=")
+    assert counted["model.gains"] == (3 * 2 * 32 if depth in without_mixing else 3 * 4 * 32)
+    assert counted.get("model.depth", 0) == {"plain": 0, **without_mixing}.get(depth, 32)
 
 
 def test_baseline_count_in_closed_form():
@@ -129,6 +135,9 @@ ATTENTION = 6 * L * H * K * T
         ),  # into the trunk, and back out through both factors
         (["model/embedding=albert", "model/head=untied"], L * CORE + R * D + V * D),
         (["model/q_proj=low_rank"], L * (CORE - D * D + 2 * D * 12) + V * D),
+        (["model/mlp=swiglu"], L * (CORE - 2 * D * M + 3 * D * 43) + V * D),
+        (["model/mlp=pre_rotation"], L * (CORE + 4 * D) + V * D),
+        (["model/mlp=pre_rotation", "model.mlp.implementation=split"], L * (CORE + 4 * D + 8 * M) + V * D),
         (["model/depth=plain"], L * CORE + V * D),
         (["model.unique_blocks=1"], L * CORE + V * D),
     ],

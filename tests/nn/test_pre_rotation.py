@@ -1,0 +1,86 @@
+"""The rotation before the MLP against its formula in float64, in both implementations, and at its limits."""
+
+import math
+
+import pytest
+import torch
+
+from pgolf.config.build import build_model
+from pgolf.errors import ConfigError
+from pgolf.nn.mlp.pre_rotation import PreRotation
+from pgolf.nn.mlp.relu2 import Relu2
+from pgolf.nn.pair_rotation import IMPLEMENTATIONS, PairRotation, rotated_pairs, turned
+from tiny import redraw, tiny_config, tiny_dims, tiny_model
+
+PAIRS = 5
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def made(implementation: str, angle: str) -> PreRotation:
+    mlp = PreRotation(tiny_dims(), 0, pairs=PAIRS, angle=angle, only_first=False, implementation=implementation)
+    redraw(mlp, 1)
+    return mlp.double()
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("angle", ["content", "constant"])
+def test_formula_and_gradients_position_by_position(implementation, angle):
+    mlp, x = made(implementation, angle), normal(2, 3, 32).requires_grad_()
+    z = mlp(x)
+    rows = []
+    for position in x.flatten(0, 1).unbind():
+        theta = mlp.angle.weight @ position if angle == "content" else mlp.angle.theta
+        y = list(position.unbind())
+        for j in range(PAIRS):
+            a, b = position[j], position[j + PAIRS]
+            y[j] = a * theta[j].cos() + b * theta[j].sin()
+            y[j + PAIRS] = -a * theta[j].sin() + b * theta[j].cos()
+        rows.append(mlp.proj.weight @ (mlp.fc.weight @ torch.stack(y)).clamp(min=0) ** 2)
+    expected = torch.stack(rows).view_as(z)
+    torch.testing.assert_close(z, expected, rtol=1e-11, atol=1e-11)
+    weights = [x, *mlp.parameters()]
+    g = normal(2, 3, 32, seed=2)
+    for actual, wanted in zip(
+        torch.autograd.grad(z, weights, g), torch.autograd.grad(expected, weights, g), strict=True
+    ):
+        torch.testing.assert_close(actual, wanted, rtol=1e-10, atol=1e-10)
+
+
+def test_the_gradient_by_formula_is_that_of_finite_differences():
+    assert torch.autograd.gradcheck(
+        PairRotation.apply, (normal(2, 3, 8).requires_grad_(), normal(2, 3, 4).requires_grad_())
+    )
+
+
+def test_the_form_for_other_devices_is_the_same_function():
+    x, theta = normal(2, 3, 32), normal(2, 3, PAIRS) * 10
+    assert torch.equal(rotated_pairs(x, theta), turned(x[..., : 2 * PAIRS], theta.cos(), theta.sin()))
+    assert rotated_pairs(x.bfloat16(), theta.float()).dtype == torch.bfloat16
+
+
+def test_a_quarter_turn_swaps_the_pairs():
+    y = rotated_pairs(x := normal(1, 2, 32), torch.full((PAIRS,), math.pi / 2, dtype=torch.float64))
+    torch.testing.assert_close(y, torch.cat((x[..., PAIRS : 2 * PAIRS], -x[..., :PAIRS]), dim=-1))
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("angle", ["content", "constant"])
+def test_it_starts_as_the_plain_layer(implementation, angle):
+    mlp, plain, x = made(implementation, angle), Relu2(tiny_dims(), 0).double(), normal(2, 3, 32)
+    mlp.angle.reset_parameters()
+    plain.load_state_dict(mlp.state_dict(), strict=False)
+    torch.testing.assert_close(mlp(x), plain(x), rtol=1e-12, atol=1e-12)
+
+
+def test_only_the_first_block_may_rotate():
+    model = tiny_model(tiny_config("model/mlp=pre_rotation", "model.mlp.only_first=true"))
+    assert [mlp.angle is not None for mlp in model.mlp] == [True, False, False]
+
+
+def test_a_width_below_two_times_the_pairs_is_refused():
+    config = tiny_config("model/mlp=pre_rotation", "model.mlp.pairs=32")
+    with pytest.raises(ConfigError, match=r"model\.mlp\.pairs: cannot be used \(32\); choose from 1 to 16, half of "):
+        build_model(config.model)
