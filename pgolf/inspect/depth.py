@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pgolf.nn.block import Pass
 from pgolf.nn.gpt import GPT
-
-BlockCall = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -40,18 +39,53 @@ class Depth:
 
 
 @contextmanager
-def replaced_passes(model: GPT, passes: Sequence[BlockCall]) -> Iterator[None]:
+def replaced_passes(model: GPT, passes: Sequence[Any]) -> Iterator[None]:
     """A context in which a model runs other blocks. The model itself is unchanged afterwards."""
-    model.passes = lambda: list(passes)  # type: ignore[method-assign, arg-type]
+    model.passes = lambda: list(passes)  # type: ignore[method-assign]
     try:
         yield
     finally:
         del model.passes
 
 
-def unchanged(x_BTD: Tensor, **_: Any) -> Tensor:
-    """A skipped pass: the stream goes on as it is, without the pass's residual mixing too."""
-    return x_BTD
+class Skipped:
+    """A pass that is left out: the stream goes on as it is, without residual mixing too, or its outputs are zero."""
+
+    def __call__(self, x_BTD: Tensor, *_: Any) -> Tensor:
+        return x_BTD
+
+    def attended(self, x_BTD: Tensor, *_: Any) -> Tensor:
+        return torch.zeros_like(x_BTD)
+
+    def fed_forward(self, x_BTD: Tensor) -> Tensor:
+        return torch.zeros_like(x_BTD)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A pass that keeps its stream, in float64: the input of the pass, or of its attention, and the stream after it.
+
+    Where a depth variant has no stream, the end is the input of the MLP plus its output.
+    """
+
+    one_pass: Pass
+    before: list[Tensor]
+    after: list[Tensor]
+
+    def __call__(self, x_BTD: Tensor, *rest: Any) -> Tensor:
+        self.before.append(x_BTD.double())
+        y_BTD = self.one_pass(x_BTD, *rest)
+        self.after.append(y_BTD.double())
+        return y_BTD
+
+    def attended(self, x_BTD: Tensor, *rest: Any) -> Tensor:
+        self.before.append(x_BTD.double())
+        return self.one_pass.attended(x_BTD, *rest)
+
+    def fed_forward(self, x_BTD: Tensor) -> Tensor:
+        y_BTD = self.one_pass.fed_forward(x_BTD)
+        self.after.append((x_BTD + y_BTD).double())
+        return y_BTD
 
 
 def skipped_scores(model: GPT, bpb_of: Callable[[GPT], float]) -> list[float]:
@@ -59,7 +93,7 @@ def skipped_scores(model: GPT, bpb_of: Callable[[GPT], float]) -> list[float]:
     passes = model.passes()
     scores = []
     for skipped in range(len(passes)):
-        with replaced_passes(model, [unchanged if i == skipped else block for i, block in enumerate(passes)]):
+        with replaced_passes(model, [Skipped() if i == skipped else block for i, block in enumerate(passes)]):
             scores.append(bpb_of(model))
     return scores
 
@@ -69,17 +103,7 @@ def streams(model: GPT, ids_BT: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """The residual stream [B, T, D] before and after each pass, in float64."""
     before: list[Tensor] = []
     after: list[Tensor] = []
-
-    def recording(block: BlockCall) -> BlockCall:
-        def call(x_BTD: Tensor, **rest: Any) -> Tensor:
-            before.append(x_BTD.double())
-            y_BTD = block(x_BTD, **rest)
-            after.append(y_BTD.double())
-            return y_BTD
-
-        return call
-
-    with replaced_passes(model, [recording(block) for block in model.passes()]):
+    with replaced_passes(model, [Recorded(block, before, after) for block in model.passes()]):
         model.hidden(ids_BT)
     return before, after
 

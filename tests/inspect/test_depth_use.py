@@ -40,6 +40,14 @@ def test_a_skipped_block_is_left_out_of_the_stream() -> None:
     assert "passes" not in vars(model)
 
 
+def test_blocks_of_a_variant_without_a_stream_are_skipped_by_their_outputs() -> None:
+    model = tiny_model(tiny_config("model/depth=dense_scalars"))
+    found, before = depth(model, loss, IDS), loss(model)
+    assert found.bpb == before
+    assert len({*found.skipped_bpb, before}) == 4
+    assert all(0 < turned < 1 for turned in found.angles)
+
+
 @pytest.mark.parametrize("choice", ["plain", "unet"])
 def test_streams_are_those_of_the_model(choice: str) -> None:
     model = tiny_model(tiny_config(f"model/depth={choice}"))

@@ -82,7 +82,7 @@ def test_a_shared_block_is_named_once_with_its_layers() -> None:
 
 def test_queries_of_a_rank_per_layer_are_compared_with_products_of_their_own_rank() -> None:
     model = tiny_model(tiny_config("model/q_proj=low_rank"))
-    model.q_proj[1] = LowRank(model.dims, 1, rank=5)
+    model.q_proj[1] = LowRank(model.dims, 1, rank=5, norm=False)
     found = [entry for entry in entries(model, draws=3) if entry.matrix.group == "Q"]
     assert [(title, len(members)) for title, members in panels(found)] == [("Q 32x12x32", 2), ("Q 32x5x32", 1)]
     assert (found[1].compared["effective_rank"].high or 9) < 5
