@@ -44,9 +44,16 @@ def wanted(hint: Any) -> str:
         return " or ".join(wanted(option) for option in get_args(hint))
     if origin is Literal:
         return "one of " + ", ".join(map(str, get_args(hint)))
-    return {float: "a number", int: "a whole number", str: "text", bool: "true or false", type(None): "null"}.get(
-        hint, str(hint)
-    )
+    if origin in (list, tuple):
+        return f"a list in which each item is {wanted(get_args(hint)[0])}"
+    return {
+        float: "a number",
+        int: "a whole number",
+        str: "text",
+        bool: "true or false",
+        type(None): "null",
+        Any: "any value",
+    }.get(hint, str(hint))
 
 
 def typed(cls: type[T], value: Any, where: str = "") -> T:

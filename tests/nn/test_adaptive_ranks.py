@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pgolf.config.binding import bind
 from pgolf.config.build import build_model
 from pgolf.errors import ConfigError, OptionError
 from pgolf.nn.q_proj.adaptive import Adaptive
@@ -71,6 +72,13 @@ def test_wrong_ranks_are_refused(ranks, remedy):
     config = tiny_config("model/q_proj=adaptive", f"model.q_proj.ranks={ranks}")
     with pytest.raises(ConfigError, match=rf"model\.q_proj\.ranks: cannot be used .*{remedy}"):
         build_model(config.model)
+
+
+def test_a_rank_that_is_not_a_number_is_refused():
+    node = {**tiny_config("model/q_proj=adaptive").model.q_proj, "ranks": [8, "x", 8]}
+    assert bind("model.q_proj", node) == [
+        "model.q_proj.ranks: needs a list in which each item is a whole number ([8, 'x', 8])"
+    ]
 
 
 def kept(spectra: list[list[float]], ranks: list[int]) -> float:
