@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from pgolf.config.added import reduced
 from pgolf.config.auto import decide_auto
 from pgolf.config.compose import plain
 from pgolf.config.saved import load_saved
@@ -93,11 +94,6 @@ def fingerprint(config: Mapping[str, Any]) -> str:
 def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
     """The sections of a configuration that affect a result: all except launch, paths, study and run.
 
-    `train.spectra_every` changes no number of a result. A run that records spectra is another run than one that does
-    not, and has a fingerprint of its own; without spectra the option is left out, as in earlier versions.
+    Options that came later are left out where they change nothing (`pgolf.config.added`).
     """
-    sections = {key: value for key, value in config.items() if key not in ("launch", "paths", "study", "run")}
-    train = sections.get("train", {})
-    if train.get("spectra_every") == 0:
-        sections["train"] = {key: value for key, value in train.items() if key != "spectra_every"}
-    return sections
+    return reduced({key: value for key, value in config.items() if key not in ("launch", "paths", "study", "run")})

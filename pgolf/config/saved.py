@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from pgolf.config.added import completed
 from pgolf.config.checks import problems_of
 from pgolf.config.compose import save
 from pgolf.config.schema import DECIDED, SECTIONS, Config, PathsConfig, StudyConfig, plain_config, typed_config
@@ -24,8 +25,6 @@ REMEDY = "Give a run folder that pgolf.train wrote"
 CHOICE = str | list[str] | None
 IDENTITY = {"study": str, "arm": str, "fingerprint": str, "overrides": list[str]}  # and choices.*
 SHOWN = 3  # problems in a message
-# Options that a run folder of an earlier version does not have, with the value that it was run with.
-ADDED = (("launch", "audit", False), ("train", "spectra_every", 0))
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,7 @@ def _load(path: Path, _mtime_ns: int, _size: int, paths: tuple[str, str] | None,
         resolved = read_yaml(path, REMEDY)
     except FileNotFoundError:
         raise ConfigError(f"{path}: is missing. {REMEDY}") from None
-    for section, option, default in ADDED:
-        if isinstance(resolved, dict) and isinstance(resolved.get(section), dict):
-            resolved[section].setdefault(option, default)
+    resolved = completed(resolved)
     if isinstance(resolved, dict) and paths is not None:
         resolved["paths"] = dict(zip(("out", "cache"), paths, strict=True))
     problems = problems_of_saved(resolved, reads_only=reads_only)

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 import torch
 from torch import Tensor, nn
 
+from pgolf.config.added import completed, reduced
 from pgolf.config.binding import bind
 from pgolf.config.build import build_model
 from pgolf.config.checks import model_problems
@@ -23,8 +24,6 @@ from pgolf.quant.encoding import decode, entropy_of
 from pgolf.slots import Encoded, Quantizer
 
 SHOWN = 5  # problems in a message
-# Options of a model that came later, with the value that models in older files have. A file leaves that value out.
-LATER: dict[str, Any] = {"rope_bf16_positions": False}
 CAP_BYTES = 16_000_000  # limit for the code and the packed model together (decimal megabytes)
 
 
@@ -57,8 +56,10 @@ def pack(model: nn.Module, section: ModelConfig, tokenizer: Path, quantizer: Qua
     section: of the model's configuration. tokenizer: the file whose hash is stored. Equal weights give equal files.
     Raises OSError.
     """
-    model_section = {key: x for key, x in asdict(section).items() if key not in LATER or x != LATER[key]}
-    header = {"model": model_section, "tokenizer_sha256": hashlib.sha256(tokenizer.read_bytes()).hexdigest()}
+    header = {
+        **reduced({"model": asdict(section)}),
+        "tokenizer_sha256": hashlib.sha256(tokenizer.read_bytes()).hexdigest(),
+    }
     return write_container(path, header, encode_state(model, quantizer), quantizer.codec, quantizer.level)
 
 
@@ -107,7 +108,7 @@ def unpack(path: Path, device: torch.device) -> Artifact:
     try:
         if header.keys() != {"model", "tokenizer_sha256"} or not isinstance(header["tokenizer_sha256"], str):
             raise ArtifactError("its header does not hold a model section and the hash of a tokenizer")
-        section = {**LATER, **header["model"]} if isinstance(header["model"], dict) else header["model"]
+        section = completed({"model": header["model"]})["model"]
         if problems := section_problems(section):
             raise ArtifactError("describes a model that cannot be built. " + "; ".join(problems[:SHOWN]))
         check_counts(section, encoded)
