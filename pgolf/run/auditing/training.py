@@ -133,7 +133,8 @@ def moved_check(subject: Subject, initial: Initial) -> Check:
         evidence += f"; equal after rounding, which does not show whether the weights moved: {listed(unsure)}"
     verdict = Verdict.FAIL if problems else Verdict.NOT_CHECKED if unsure else Verdict.PASS
     limits = (
-        "initial weights are drawn again from the seed by this code; a tensor that moved may still be badly trained"
+        "initial weights are drawn again by this code from the seed of config.yaml, which the rule `record` compares "
+        "with record and fingerprint; a tensor that moved may still be badly trained"
     )
     return Check(RULE, MOVED, verdict, "; ".join([*problems, evidence]), limits, {"unmoved": sorted(still)})
 
