@@ -19,8 +19,8 @@ def windows(plan: Iterable[Any], n_targets: int) -> Report:
     """Check that a plan of an evaluation scores each of the targets 0 .. n_targets-1 exactly once.
 
     plan: what each forward pass scores: a tuple (start, stop), which means start .. stop-1, or the positions of its
-    targets as a list, range or array of integers. So [0, 64] is two positions, and (0, 64) is 64 of them. n_targets: targets of the text, one less than its tokens. Raises
-    PgolfError for unusable arguments.
+    targets as a list, range or array of integers. So [0, 64] is two positions, and (0, 64) is 64 of them. n_targets:
+    targets of the text, one less than its tokens. Raises PgolfError for unusable arguments.
     """
     remedy = f"give the number of targets, from 1 to {MOST_TARGETS}"
     n_targets = arguments.whole("n_targets", n_targets, 1, remedy, MOST_TARGETS)
@@ -82,9 +82,7 @@ def _repeated(times: np.ndarray, numbers: dict[str, int], hint: str) -> Check:
     return Check(RULE, "no target is scored twice", verdict, evidence, LIMITS, data)
 
 
-def _padding(
-    outside: list[int], reversed_spans: list[tuple[int, int]], numbers: dict[str, int], hint: str
-) -> Check:
+def _padding(outside: list[int], reversed_spans: list[tuple[int, int]], numbers: dict[str, int], hint: str) -> Check:
     found = []
     if outside:
         found.append(f"positions outside 0..{numbers['targets'] - 1:,} are scored, such as {sorted(outside)[0]:,}")
