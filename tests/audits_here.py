@@ -33,6 +33,10 @@ FAULTY = (
     *("defects.qat_at_eval=true", "defects.qat_block_bits=3", "defects.frozen=[model.head]"),
     *("defects.average_zero_lr=true", "defects.rope_bf16_frequencies=true"),
 )
+TWO_AUDITED = (  # a sweep; the second run breaks rules
+    *("train.steps=8", "train.val_every=0", "eval.max_targets=500", "model/head=untied", "model.head.zero_up=false"),
+    *("defects.frozen=[],[model.head]", "launch.audit=true"),
+)
 Runs = Callable[..., Path]
 
 

@@ -123,16 +123,14 @@ def audited_here(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def audited_sweep(workshop: Path, tiny: list[str]) -> Path:
     """The folder of a finished sweep of two audited runs; the second has frozen weights. Change only copies of it."""
-    from audits_here import audit_here
+    from audits_here import TWO_AUDITED, audit_here
     from pgolf import train
 
     out = workshop / "audited"
-    small = ["train.steps=8", "train.val_every=0", "eval.max_targets=500", "model/head=untied"]
-    words = [*tiny, *small, "model.head.zero_up=false", "defects.frozen=[],[model.head]", "launch.audit=true"]
     with FileLock(workshop / "audited.lock"), pytest.MonkeyPatch.context() as patch:
         if not out.exists():
             audit_here(patch)
-            assert train.main(["--multirun", *words, f"paths.out={out}"]) == 0
+            assert train.main(["--multirun", *tiny, *TWO_AUDITED, f"paths.out={out}"]) == 1, "a rule is broken"
     return out / "adhoc"
 
 

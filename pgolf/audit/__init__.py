@@ -7,9 +7,10 @@ here imports Hydra or a model of pgolf. The code that is audited runs in this pr
 from pgolf.audit.coverage import windows
 from pgolf.audit.data import split
 from pgolf.audit.model import model
+from pgolf.audit.recorder import Recorder
 from pgolf.audit.report import AuditError, Check, Report, Verdict
 from pgolf.audit.score import byte_table
-from pgolf.audit.score_first import Recorder, score_first
+from pgolf.audit.score_first import score_first
 from pgolf.audit.training import training
 
 __all__ = [

@@ -13,7 +13,7 @@ from pathlib import Path
 from pgolf.audit.report import Verdict
 from pgolf.command import FAILED, OK, REFUSED, Parser, one_line, place, run
 from pgolf.config.saved import CONFIG
-from pgolf.errors import ConfigError
+from pgolf.errors import ConfigError, PgolfError
 from pgolf.records.plan import PLAN
 from pgolf.records.record import RECORD
 from pgolf.run.auditing.whole import DOCUMENTS, Audited, audit_artifact, audit_run, audit_sweep
@@ -30,6 +30,8 @@ def audited(path: Path, *, opens_files: bool = False) -> Iterator[Audited]:
         yield from audit_sweep(path, opens_files=opens_files)
     elif (path / RECORD).is_file() or (path / CONFIG).is_file():
         yield Audited(path, audit_run(path, opens_files=opens_files))
+    elif not path.exists():
+        raise ConfigError(f"{path}: does not exist. Give a run folder, a packed file or a study's folder")
     else:
         raise ConfigError(
             f"{path}: is neither a run folder ({RECORD}), a packed file nor a study's folder ({PLAN}). Give one of "
@@ -55,6 +57,10 @@ def line_of(found: Audited, folder: Path) -> str:
     return "\n".join([f"{name}: {counts}", *failed])
 
 
+def print_json(found: Sequence[Audited]) -> None:
+    print(json.dumps([each.to_dict() for each in found], indent=1, allow_nan=False), flush=True)
+
+
 def command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.audit", description=__doc__)
     parser.add_argument("path", type=place, help="a run folder, a packed file, or the folder of a study")
@@ -70,15 +76,20 @@ def command(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     is_sweep = args.path.is_dir() and (args.path / PLAN).is_file()
     found = []
-    for each in audited(args.path, opens_files=args.open_corpus):
-        found.append(each)
-        if not args.json:
-            text = line_of(each, args.path) if is_sweep else str(each.report)
-            print(*map(one_line, text.split("\n")), sep="\n", flush=True)
-    if not found:
-        raise ConfigError(f"{args.path}: its plan has no runs. Audit a run folder, or the folder of another sweep")
+    try:
+        for each in audited(args.path, opens_files=args.open_corpus):
+            found.append(each)
+            if not args.json:
+                text = line_of(each, args.path) if is_sweep else str(each.report)
+                print(*map(one_line, text.split("\n")), sep="\n", flush=True)
+        if not found:
+            raise ConfigError(f"{args.path}: its plan has no runs. Audit a run folder, or the folder of another sweep")
+    except PgolfError as error:
+        if args.json:
+            print_json([*found, Audited(args.path, None, " ".join(str(error).split()))])
+        raise
     if args.json:
-        print(json.dumps([each.to_dict() for each in found], indent=1, allow_nan=False))
+        print_json(found)
     if all(each.report is None for each in found):
         return REFUSED
     return FAILED if any(is_broken(each, strict=args.strict) for each in found) else OK

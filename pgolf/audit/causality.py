@@ -20,6 +20,7 @@ from pgolf.audit.tolerance import Change
 EVERY = 32  # up to this length every position is tested
 SAMPLED = 4  # positions of longer inputs, beside ends, middle and the ends of chunks
 DRAWS_EVERY, DRAWS_SAMPLED = 4, 2  # replacements of one token, in short inputs and in longer ones
+MOST_GRADIENT = 512  # tokens of the longest input whose gradients are taken
 ROUNDINGS = 256.0  # of the largest gradient, that a gradient may have by rounding alone
 
 
@@ -95,17 +96,26 @@ class _Slopes:
     reason: str = ""
 
 
+def gradient_lengths(lengths: Sequence[int]) -> list[int]:
+    """The shortest length, and the longest one of at most MOST_GRADIENT."""
+    return sorted({lengths[0], max([lengths[0], *(n for n in lengths if n <= MOST_GRADIENT)])})
+
+
 def gradients(
     judge: Judge, inputs: Inputs, length: int, modules: dict[str, nn.Module], label: str, tally: Tally
 ) -> None:
     """d logp_t / d embedding_j must be exactly zero for all j > t, for every output of the embedding modules.
 
+    In inputs of more than EVERY tokens, t is the first, the middle and the last but one position, and SAMPLED others.
     Sizes that rounding explains are computed again in float64.
     """
     probe, eps = judge.probe, judge.tolerance.eps
     ids = inputs.ids(1, length)
     weights_V = torch.randn(inputs.vocab_size, generator=inputs.generator)
-    seen = _slopes(probe, ids, weights_V, modules)
+    positions = [*range(length)]
+    if length > EVERY:
+        positions = sorted({0, length // 2, length - 2, *inputs.integers(length - 1, SAMPLED).tolist()})
+    seen = _slopes(probe, ids, weights_V, modules, positions)
     if seen.reason:
         tally.reason = f"{label}: {seen.reason}"
         return
@@ -114,7 +124,7 @@ def gradients(
     exact, small = seen, ROUNDINGS * eps * seen.largest
     if any(0 < size <= small for size in seen.later.values()):
         with in_double(probe.module):
-            exact = _slopes(probe, ids, weights_V, modules)
+            exact = _slopes(probe, ids, weights_V, modules, positions)
     rounding = ROUNDINGS * torch.finfo(torch.float64).eps * exact.largest
     for (t, name, j), size in seen.later.items():
         where = f"{label}, length {length}: position {t} has a gradient for the output of {name} at {j},"
@@ -128,8 +138,10 @@ def gradients(
             tally.add(change, 0.0, where, embedding=name, length=length, changed=j)
 
 
-def _slopes(probe: Probe, ids_BT: Tensor, weights_V: Tensor, modules: dict[str, nn.Module]) -> _Slopes:
-    """Gradients of the log-probabilities, summed with some weights, for the outputs of the modules."""
+def _slopes(
+    probe: Probe, ids_BT: Tensor, weights_V: Tensor, modules: dict[str, nn.Module], positions: Sequence[int]
+) -> _Slopes:
+    """Gradients of the log-probabilities at some positions, summed with some weights, for outputs of the modules."""
     length = ids_BT.size(1)
     try:
         with torch.enable_grad(), _leaves(modules, ids_BT) as leaves:
@@ -143,7 +155,7 @@ def _slopes(probe: Probe, ids_BT: Tensor, weights_V: Tensor, modules: dict[str, 
             return _Slopes(reason="the log-probabilities have no gradient; compute them without torch.no_grad")
         found = _Slopes(names=tuple(dict.fromkeys(name for name, _, _ in leaves)))
         reached = unknown = False
-        for t in range(length):
+        for t in positions:
             scored = torch.where(out_TV[t].isfinite(), out_TV[t], 0) * weights_V.to(out_TV)
             slopes = torch.autograd.grad(
                 scored.sum(), [leaf for _, leaf, _ in leaves], retain_graph=True, allow_unused=True

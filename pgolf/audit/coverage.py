@@ -18,9 +18,9 @@ LIMITS = "the plan is checked, not whether the evaluation follows it"
 def windows(plan: Iterable[Any], n_targets: int) -> Report:
     """Check that a plan of an evaluation scores each of the targets 0 .. n_targets-1 exactly once.
 
-    plan: what each forward pass scores: a pair (start, stop), which means start .. stop-1, or the positions of its
-    targets as a list, range or array of integers. n_targets: targets of the text, one less than its tokens. Raises
-    PgolfError for unusable arguments.
+    plan: what each forward pass scores: a tuple (start, stop), which means start .. stop-1, or the positions of its
+    targets as a list, range or array of integers. So [0, 64] is two positions, and (0, 64) is 64 of them. n_targets:
+    targets of the text, one less than its tokens. Raises PgolfError for unusable arguments.
     """
     remedy = f"give the number of targets, from 1 to {MOST_TARGETS}"
     n_targets = arguments.whole("n_targets", n_targets, 1, remedy, MOST_TARGETS)
@@ -29,6 +29,7 @@ def windows(plan: Iterable[Any], n_targets: int) -> Report:
     outside: list[int] = []
     reversed_spans: list[tuple[int, int]] = []
     passes = total = 0
+    hint = ""
     for item in plan:
         passes += 1
         if isinstance(item, tuple) and len(item) == 2:
@@ -41,6 +42,8 @@ def windows(plan: Iterable[Any], n_targets: int) -> Report:
             total += stop - start
         else:
             positions = _positions(item)
+            if not hint and len(positions) == 2 and positions[1] > positions[0] + 1:
+                hint = f"; {positions.tolist()} is taken as two positions: a pair (start, stop) must be a tuple"
             inside = (positions >= 0) & (positions < n_targets)
             np.add.at(times, positions[inside], 1)
             outside += positions[~inside].tolist()
@@ -48,36 +51,38 @@ def windows(plan: Iterable[Any], n_targets: int) -> Report:
     numbers = {"passes": passes, "scored": total, "targets": n_targets}
     return Report(
         (
-            _never(times, numbers),
-            _repeated(times, numbers),
-            _padding(outside, reversed_spans, numbers),
+            _never(times, numbers, hint),
+            _repeated(times, numbers, hint),
+            _padding(outside, reversed_spans, numbers, hint),
         )
     )
 
 
-def _never(times: np.ndarray, numbers: dict[str, int]) -> Check:
+def _never(times: np.ndarray, numbers: dict[str, int], hint: str) -> Check:
+    """hint: about entries that may have been meant in another way, for the evidence of a failed check."""
     missed = np.flatnonzero(times == 0)
     evidence = f"{len(times) - len(missed):,} of {len(times):,} targets, in {numbers['passes']:,} passes"
     if len(missed):
-        evidence += f"; never scored: {len(missed):,} targets, {_spans(missed)}"
+        evidence += f"; never scored: {len(missed):,} targets, {_spans(missed)}{hint}"
     verdict = Verdict.FAIL if len(missed) else Verdict.PASS
     data = {**numbers, "never": len(missed)}
     return Check(RULE, "every target is scored", verdict, evidence, LIMITS, data)
 
 
-def _repeated(times: np.ndarray, numbers: dict[str, int]) -> Check:
+def _repeated(times: np.ndarray, numbers: dict[str, int], hint: str) -> Check:
     again = np.flatnonzero(times > 1)
     extra = int((times[again] - 1).sum())
     evidence = f"{numbers['scored']:,} scores of {len(times):,} targets"
     if len(again):
         most = int(times.max())
         evidence += f"; {len(again):,} targets more than once, {_spans(again)}: {extra:,} scores too many, up to {most}"
+        evidence += hint
     verdict = Verdict.FAIL if len(again) else Verdict.PASS
     data = {**numbers, "repeated": len(again), "extra_scores": extra}
     return Check(RULE, "no target is scored twice", verdict, evidence, LIMITS, data)
 
 
-def _padding(outside: list[int], reversed_spans: list[tuple[int, int]], numbers: dict[str, int]) -> Check:
+def _padding(outside: list[int], reversed_spans: list[tuple[int, int]], numbers: dict[str, int], hint: str) -> Check:
     found = []
     if outside:
         found.append(f"positions outside 0..{numbers['targets'] - 1:,} are scored, such as {sorted(outside)[0]:,}")
@@ -86,7 +91,7 @@ def _padding(outside: list[int], reversed_spans: list[tuple[int, int]], numbers:
     if reversed_spans:
         found.append(f"{len(reversed_spans):,} spans end before they begin, such as {reversed_spans[0]}")
     verdict = Verdict.FAIL if found else Verdict.PASS
-    evidence = "; ".join(found) or f"all {numbers['scored']:,} scores are of targets of the text"
+    evidence = "; ".join(found) + hint if found else f"all {numbers['scored']:,} scores are of targets of the text"
     data = {**numbers, "outside": len(outside), "reversed": len(reversed_spans)}
     return Check(RULE, "nothing but targets is scored", verdict, evidence, LIMITS, data)
 

@@ -18,7 +18,7 @@ BLOCK_TOKENS = 4_000_000
 SHOWN = 3  # findings in one line of evidence
 FEWEST_FLAGS, MOST_FLAGS = 2**16, 2**28  # entries of the table that most windows are ruled out with
 FLAGS_PER_WINDOW = 64
-SHORTEST_DOCUMENT = 2  # tokens; a document of one token is its start alone
+SHORTEST_DOCUMENT = 16  # tokens without the start; shorter texts, such as a date, occur twice by chance
 
 Tokens = np.ndarray | Iterable[np.ndarray]
 
@@ -135,7 +135,7 @@ class _Documents:
 
     def __init__(self, val: np.ndarray, start: int | None):
         self.start, self.in_val = start, dict[bytes, int]()
-        self.val_documents = self.train_documents = 0
+        self.val_documents = self.train_documents = self.short = 0  # short: validation documents that are left out
         self.shared: dict[bytes, tuple[int, int]] = {}  # document -> (training position, validation position)
         self.rest: list[np.ndarray] = []  # the document that may go on in the next array
         self.rest_at = 0
@@ -143,8 +143,10 @@ class _Documents:
         if start is not None:
             for position, document in _documents(val, start):
                 self.val_documents += 1
-                if len(document) >= SHORTEST_DOCUMENT:
-                    self.in_val.setdefault(document.tobytes(), position)
+                content = _without_start(document, start)
+                self.short += len(content) < SHORTEST_DOCUMENT
+                if len(content) >= SHORTEST_DOCUMENT:
+                    self.in_val.setdefault(content.tobytes(), position)
 
     def look_in(self, tokens: np.ndarray, offset: int) -> None:
         """Look for the documents in the next training tokens [N]; `offset` is the position of the first one."""
@@ -170,17 +172,23 @@ class _Documents:
 
     def _see(self, document: np.ndarray, position: int) -> None:
         self.train_documents += 1
-        key = document.tobytes()
+        assert self.start is not None
+        key = _without_start(document, self.start).tobytes()
         if key in self.in_val:
             self.shared.setdefault(key, (position, self.in_val[key]))
 
     def check(self, numbers: dict[str, int]) -> Check:
         name = "no validation document is in the training tokens"
-        limits = "whole documents with equal tokens only; the windows show parts of documents"
+        limits = (
+            f"whole documents of {SHORTEST_DOCUMENT} tokens or more, equal token by token apart from the start; the "
+            "windows show parts of documents, also one that is cut or has another end token"
+        )
         if self.start is None or not self.starts:
             missing = "is not given" if self.start is None else f"{self.start} is in none of the texts"
             return Check(RULE, name, Verdict.NOT_CHECKED, f"document_start {missing}", limits)
         evidence = f"{self.train_documents:,} training documents, {self.val_documents:,} validation documents"
+        if self.short:
+            evidence += f", {self.short:,} of them shorter than {SHORTEST_DOCUMENT} tokens"
         if self.shared:
             places = "; ".join(
                 f"training token {a:,} on is validation token {b:,} on ({len(key) // 8:,} tokens)"
@@ -191,9 +199,15 @@ class _Documents:
             **numbers,
             "train_documents": self.train_documents,
             "val_documents": self.val_documents,
+            "short_val_documents": self.short,
             "shared_documents": len(self.shared),
         }
         return Check(RULE, name, Verdict.FAIL if self.shared else Verdict.PASS, evidence, limits, data)
+
+
+def _without_start(document: np.ndarray, start: int) -> np.ndarray:
+    """The tokens after the start. The first document of a text may have none."""
+    return document[int(document[0] == start) :]
 
 
 def _documents(tokens: np.ndarray, start: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -45,6 +45,20 @@ def _write(func: Any, args: Any, kwargs: Any) -> Any:
     return func(*(ready[schema[n].name] for n in range(len(args))), **{name: ready[name] for name in kwargs})
 
 
+def _draw(func: Any, args: Any, kwargs: Any) -> Tensor | None:
+    """Random numbers of a function without inputs, or that fill a tensor: those of the given arithmetic, widened.
+
+    None for other functions. A tensor that is wide already was narrow where nothing is converted.
+    """
+    given = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+    if not given:
+        return tree_map(_wide, func(*args, **kwargs))
+    if len(given) > 1 or not func._schema.is_mutable or given[0] is not args[0] or given[0].dtype != torch.float64:
+        return None
+    narrow = torch.empty_like(given[0], dtype=torch.get_default_dtype())
+    return given[0].copy_(func(narrow, *args[1:], **kwargs))
+
+
 class InDouble(TorchDispatchMode):
     """Converts the inputs and the results of every operation to float64, and explicit casts too.
 
@@ -61,6 +75,8 @@ class InDouble(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.is_view:
             return func(*args, **kwargs)
+        if torch.Tag.nondeterministic_seeded in func.tags and (drawn := _draw(func, args, kwargs)) is not None:
+            return drawn
         if func._schema.is_mutable:
             return _write(func, args, kwargs)
         return tree_map(_wide, func(*tree_map(_wide, args), **tree_map(_wide, kwargs)))

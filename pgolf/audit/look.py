@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pgolf.audit import distribution, state
-from pgolf.audit.causality import Perturbed, gradients, perturb
+from pgolf.audit.causality import Perturbed, gradient_lengths, gradients, perturb
 from pgolf.audit.documents import crossings
 from pgolf.audit.judge import Judge
 from pgolf.audit.probe import Inputs, Probe, Refused, Tally
@@ -83,8 +83,9 @@ def look(subject: Subject, label: str, findings: Findings) -> state.Repeats:
             perturb(judge, inputs, length, label, Perturbed(*exact[:3]))
             if inputs.document_start is not None:
                 crossings(judge, inputs, length, label, findings.documents)
-        with refusals(findings.rows):
-            state.other_rows(judge, inputs, lengths[0], label, findings.rows)
+        for shape in state.batches(lengths):
+            with refusals(findings.rows):
+                state.other_rows(judge, inputs, shape, label, findings.rows)
         for tally in exact:
             tally.notes.append(repeats.note)
         if judge.drift.size:
@@ -94,7 +95,8 @@ def look(subject: Subject, label: str, findings: Findings) -> state.Repeats:
     if subject.embeddings is None:
         findings.gradient.reason = "pass the module as `model` to see its embedding lookups"
     else:
-        gradients(judge, inputs, lengths[0], subject.embeddings, label, findings.gradient)
+        for length in gradient_lengths(lengths):
+            gradients(judge, inputs, length, subject.embeddings, label, findings.gradient)
     return repeats
 
 

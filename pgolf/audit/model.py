@@ -1,6 +1,6 @@
 """The checks of a language model, executed on its log-probabilities."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -8,7 +8,7 @@ from torch import nn
 
 from pgolf.audit import arguments, distribution, state
 from pgolf.audit.arguments import MOST_SEED
-from pgolf.audit.causality import EVERY, embedding_modules
+from pgolf.audit.causality import EVERY, embedding_modules, gradient_lengths
 from pgolf.audit.judge import Judge
 from pgolf.audit.look import Findings, Subject, look, look_redrawn, refusals, tolerance_at
 from pgolf.audit.probe import Inputs, LogProbabilities, Probe, Refused, Tally
@@ -28,11 +28,13 @@ RANDOM_INPUTS = (
 LIMITS = {
     "one": RANDOM_INPUTS,
     "all": RANDOM_INPUTS,
-    "gradient": "embedding lookups only; hashes of ids and comparisons of ids have no gradient",
-    "documents": "random inputs of up to three documents; a start that is not a token of the input cannot be seen",
-    "sums": "the inputs of the other checks only",
+    "gradient": "embedding lookups only, in inputs of length {gradient}; hashes of ids and comparisons of ids have no "
+    f"gradient; above length {EVERY} at a few positions",
+    "documents": "random inputs of up to three documents, of each length ({lengths}); a start that is not a token of "
+    "the input cannot be seen",
+    "sums": "the inputs of the other checks only, of each length ({lengths})",
     "target": f"{RANDOM_INPUTS}; a target that reaches the function another way is not seen",
-    "rows": f"batches of {state.ROWS} rows",
+    "rows": "batches of {batches}",
     "redrawn": "initial weights of zero hide paths that training opens",
 }
 
@@ -153,29 +155,40 @@ def _report(findings: Findings, weights: str, lengths: Sequence[int]) -> Iterato
         "target": ("distribution", "the target alone changes nothing"),
         "rows": ("state", "other rows of the batch change nothing"),
     }
+    words = {
+        "lengths": ", ".join(map(str, lengths)),
+        "gradient": " and ".join(map(str, gradient_lengths(lengths))),
+        "batches": _shown(state.batches(lengths)),
+    }
     for key, (rule, name) in names.items():
-        limits = LIMITS[key].format(lengths=", ".join(map(str, lengths)))
-        yield getattr(findings, key).check(rule, f"{name} ({weights})", limits)
+        yield getattr(findings, key).check(rule, f"{name} ({weights})", LIMITS[key].format(**words))
+
+
+def _shown(shapes: Iterable[tuple[int, int]]) -> str:
+    """(rows, length) of inputs in words."""
+    return " and ".join(f"{rows} row{'s' * (rows > 1)} of length {length}" for rows, length in shapes)
 
 
 def _state(subject: Subject, repeats: state.Repeats) -> Iterator[Check]:
     """The checks of repeated calls, order, batch size and length."""
-    tests: tuple[tuple[str, Callable[..., None], tuple[int, ...]], ...] = (
-        ("the order of rows does not matter", state.order, subject.lengths[:1]),
-        ("a row alone equals that row in a batch", state.batch_of_one, subject.lengths[:1]),
-        ("a prefix alone equals the prefix of a longer input", state.prefixes, subject.lengths),
+    batches, single = state.batches(subject.lengths), [(1, length) for length in subject.lengths]
+    tests: tuple[tuple[str, Callable[..., None], list[tuple[int, int]]], ...] = (
+        ("the order of rows does not matter", state.order, batches),
+        ("a row alone equals that row in a batch", state.batch_of_one, batches),
+        ("a prefix alone equals the prefix of a longer input", state.prefixes, single),
     )
-    others, drifts = [], [repeats.drift]
-    for name, test, lengths in tests:
+    tolerances, others, drifts = {subject.lengths[0]: repeats.tolerance}, [], [repeats.drift]
+    for name, test, shapes in tests:
         tally = Tally(reason=repeats.unstable)
-        for length in lengths if not repeats.unstable else ():
+        for rows, length in shapes if not repeats.unstable else ():
             with refusals(tally):
-                tolerance = repeats.tolerance if length == lengths[0] else tolerance_at(subject, length, repeats.noise)
-                tally.notes = [_text(tolerance)]
-                judge = Judge(subject.probe, repeats.limit, tolerance)
-                test(judge, subject.inputs, length, tally)
+                if length not in tolerances:
+                    tolerances[length] = tolerance_at(subject, length, repeats.noise)
+                tally.notes = [_text(tolerances[length])]
+                judge = Judge(subject.probe, repeats.limit, tolerances[length])
+                test(judge, subject.inputs, (rows, length), tally)
                 drifts.append(judge.drift)
-        others.append(tally.check("state", name, "given weights; differences below the tolerance are not seen"))
+        others.append(tally.check("state", name, f"{_shown(shapes)}; given weights; smaller differences are not seen"))
     yield from _repeated(subject, replace(repeats, drift=max(drifts, key=lambda change: change.size)))
     yield from others
 
@@ -191,7 +204,9 @@ def _repeated(subject: Subject, repeats: state.Repeats) -> Iterator[Check]:
         tally.add(change, repeats.tolerance.nats, "in a second call with one input", length=subject.lengths[0])
         if drift is not None and drift.size:
             tally.add(drift, 0.0, "in a later call with one input", drift=True)
-        yield tally.check("state", name, "one process; what a call leaves on disk or in other processes is not seen")
+        where = f"one input of length {subject.lengths[0]}"
+        limits = f"{where}, one process; what a call leaves on disk or in other processes is not seen"
+        yield tally.check("state", name, limits)
 
 
 def _text(tolerance: Tolerance) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,7 +12,7 @@ from pgolf.audit.judge import Judge
 from pgolf.audit.probe import Inputs, Probe, Refused, Tally
 from pgolf.audit.tolerance import NOISE_SAFETY, Change, Tolerance, largest_change
 
-ROWS = 4  # rows of a batch
+ROWS, ROWS_LONG = 4, 2  # rows of a batch of the shortest length, and of the longest one
 IDENTICAL = 8  # calls with one input, if the first two differ
 GROWN = 3.0  # a drift: the last result is farther from the first one than this many steps
 
@@ -79,36 +80,45 @@ def repeats(probe: Probe, inputs: Inputs, length: int) -> Repeats:
     return Repeats(steps[0], largest_change(base, probe(ids)), drift=drift)
 
 
-def other_rows(judge: Judge, inputs: Inputs, length: int, label: str, tally: Tally) -> None:
+def batches(lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """(rows, length) of the batches: many rows of the shortest length, and a few of the longest one."""
+    return [(ROWS, lengths[0]), *([(ROWS_LONG, lengths[-1])] if len(lengths) > 1 else [])]
+
+
+def other_rows(judge: Judge, inputs: Inputs, shape: tuple[int, int], label: str, tally: Tally) -> None:
     """Replace all rows but one of a batch [B, T]; that row must not change. Both calls have one shape."""
-    base, rows = judge.call(inputs.ids(ROWS, length)), torch.arange(ROWS)
-    for row in range(ROWS):
+    size, length = shape
+    base, rows = judge.call(inputs.ids(size, length)), torch.arange(size)
+    for row in range(size):
         result = judge.call(inputs.other(base.ids, (rows != row)[:, None]))
         own = operator.itemgetter(slice(row, row + 1))
         where = f"{label}, length {length}: after a change of all rows but {row}"
         judge.compare(tally, base, result, (own, own), where, at=(row, 0), length=length)
 
 
-def order(judge: Judge, inputs: Inputs, length: int, tally: Tally) -> None:
-    """Reverse the rows of a batch: the results must be reversed too."""
-    base = judge.call(inputs.ids(ROWS, length))
-    where, views = f"length {length}: with {ROWS} rows reversed", (_same, operator.methodcaller("flip", 0))
+def order(judge: Judge, inputs: Inputs, shape: tuple[int, int], tally: Tally) -> None:
+    """Reverse the rows of a batch [B, T]: the results must be reversed too."""
+    rows, length = shape
+    base = judge.call(inputs.ids(rows, length))
+    where, views = f"length {length}: with {rows} rows reversed", (_same, operator.methodcaller("flip", 0))
     judge.compare(tally, base, judge.call(base.ids.flip(0)), views, where, limit=judge.tolerance.nats, length=length)
 
 
-def batch_of_one(judge: Judge, inputs: Inputs, length: int, tally: Tally) -> None:
-    """Each row alone must give its result in the batch."""
-    base = judge.call(inputs.ids(ROWS, length))
-    for row in range(ROWS):
+def batch_of_one(judge: Judge, inputs: Inputs, shape: tuple[int, int], tally: Tally) -> None:
+    """Each row alone must give its result in the batch [B, T]."""
+    rows, length = shape
+    base = judge.call(inputs.ids(rows, length))
+    for row in range(rows):
         own, alone = operator.itemgetter(slice(row, row + 1)), judge.call(base.ids[row : row + 1])
-        where = f"length {length}: scored alone instead of among {ROWS} rows"
+        where = f"length {length}: scored alone instead of among {rows} rows"
         limit = judge.tolerance.nats
         judge.compare(tally, base, alone, (own, _same), where, at=(row, 0), limit=limit, length=length)
 
 
-def prefixes(judge: Judge, inputs: Inputs, length: int, tally: Tally) -> None:
+def prefixes(judge: Judge, inputs: Inputs, shape: tuple[int, int], tally: Tally) -> None:
     """A prefix alone must give the results of the longer input: of one token, of half and of all but the last."""
-    base = judge.call(inputs.ids(1, length))
+    rows, length = shape
+    base = judge.call(inputs.ids(rows, length))
     for size in sorted({1, math.ceil(length / 2), length - 1}):
         begin = operator.itemgetter((slice(None), slice(size)))
         try:

@@ -1,7 +1,8 @@
 """How far two results may differ: measured where the same arithmetic repeats, derived where its order changes."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,9 +62,12 @@ def precision_of(values: Tensor) -> torch.dtype:
 
 
 class _Activations(TorchDispatchMode):
-    """Collects the floating types of all tensors whose first size is one of `sizes`: those that depend on the input."""
+    """Collects the floating types of all tensors whose first size is one of `sizes`: those that depend on the input.
 
-    def __init__(self, sizes: set[int]):
+    sizes: None stands for all sizes.
+    """
+
+    def __init__(self, sizes: set[int] | None):
         super().__init__()
         self.sizes, self.found = sizes, set[torch.dtype]()
 
@@ -76,7 +80,7 @@ class _Activations(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         for tensor in out if isinstance(out, tuple | list) else (out,):
             floating = isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.dim() > 0
-            if floating and tensor.size(0) in self.sizes:
+            if floating and (self.sizes is None or tensor.size(0) in self.sizes):
                 self.found.add(tensor.dtype)
         return out
 
@@ -90,6 +94,13 @@ def arithmetic_of(call: Callable[[Tensor], Tensor], ids_BT: Tensor) -> torch.dty
     with _Activations({batch, batch * length}) as seen:
         result = call(ids_BT)
     return narrowest({precision_of(result), *seen.found})
+
+
+@contextmanager
+def seen_types() -> Iterator[set[torch.dtype]]:
+    """Collect the floating types of all results that are computed within, scalars apart."""
+    with _Activations(None) as seen:
+        yield seen.found
 
 
 @dataclass(frozen=True)
@@ -128,12 +139,7 @@ def shape_tolerance(
     base, eps, length = call(ids_BT), torch.finfo(dtype).eps, ids_BT.size(1)
     size = eps * math.sqrt(length) * (1 + largest_finite(base))
     if model is None:
-        return Tolerance(
-            size * WITHOUT_WEIGHTS,
-            f"{name_of(dtype)} arithmetic, eps {eps:.1e} x sqrt({length}) x {WITHOUT_WEIGHTS:.0f} roundings x "
-            f"{1 + largest_finite(base):.3g} nats",
-            eps,
-        )
+        return magnitude_tolerance(dtype, length, largest_finite(base))
     amplified = 0.0
     for draw in range(ROUNDING_DRAWS):
         with rounded(model, eps, seed + draw):
@@ -145,6 +151,16 @@ def shape_tolerance(
         f"weights rounded to eps {eps:.1e}",
         eps,
     )
+
+
+def magnitude_tolerance(dtype: torch.dtype, length: int, largest: float) -> Tolerance:
+    """eps * sqrt(T) * WITHOUT_WEIGHTS * (1 + max|logp|): for a function whose weights are not known. largest: nats."""
+    eps, size = torch.finfo(dtype).eps, 1 + largest
+    text = (
+        f"{name_of(dtype)} arithmetic, eps {eps:.1e} x sqrt({length}) x {WITHOUT_WEIGHTS:.0f} roundings x "
+        f"{size:.3g} nats"
+    )
+    return Tolerance(eps * math.sqrt(length) * size * WITHOUT_WEIGHTS, text, eps)
 
 
 def name_of(dtype: torch.dtype) -> str:

@@ -46,11 +46,16 @@ def config_fingerprint(cfg: DictConfig, *, in_sweep: bool) -> str:
     config = decide_auto(typed_config(plain(with_seed_mark(cfg))), in_sweep=in_sweep)
     if (parent := config.train.parent) is None:
         return fingerprint(plain_config(config))
+    return child_fingerprint(config, load_saved(Path(parent), config.paths).identity["fingerprint"])
+
+
+def child_fingerprint(config: Config, parent: str) -> str:
+    """The fingerprint of a run with `train.from`. config: with SEED_MARK. parent: the fingerprint of its parent."""
     train = {
         "threads": config.train.cpu_threads,
         "compile": config.train.compile,
         "precision": config.train.precision,
-        "from": load_saved(Path(parent), config.paths).identity["fingerprint"],
+        "from": parent,
     }
     own = {"seed": config.seed, "device": config.device, "quant": config.quant, "eval": config.eval, "train": train}
     return fingerprint(own)

@@ -93,7 +93,7 @@ def run_once(run: Run, *, in_sweep: bool, quiet: bool = False, since: float | No
     with lock_run_folder(run.folder, run.label):
         record = record_of(run, in_sweep=in_sweep, quiet=quiet, since=since)
         broken = audit_once(run, record["status"])
-        if broken and not quiet:
+        if broken and in_sweep and not quiet:  # of another sweeper; else `close` names them
             print(*(f"{run.label}: audit: {rule}" for rule in broken), sep="\n", flush=True)
         return record
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pgolf.command import one_line as one_line_of
 from pgolf.config.folders import conf_dir
 from pgolf.errors import PgolfError
+from pgolf.records.audits import broken_rules
 from pgolf.records.plan import Sweep, add_to_plan, read_plan
 from pgolf.records.record import FINISHED, RECORD, read_record
 from pgolf.run.finish import ERROR
@@ -212,8 +214,11 @@ def record_mtime(folder: Path) -> int:
 
 
 def close(runs: Sequence[Run]) -> int:
-    """Print the failed runs and those that are left. Returns the exit code: 0 if every run succeeded, else 1."""
-    failures, left = [], []
+    """Print the failed runs, the rules that their audits found broken, and the runs that are left.
+
+    Returns the exit code: 0 if every run succeeded and no audit that was asked for found a broken rule, else 1.
+    """
+    failures, left, broken = [], [], []
     unique = list({run.folder: run for run in runs}.values())
     for run in unique:
         try:
@@ -225,6 +230,10 @@ def close(runs: Sequence[Run]) -> int:
             left.append(run.label)
         elif record["status"] != "ok":
             failures.append(f"{run.label}: {record['status']}: {record['error']}\n  traceback: {run.folder / ERROR}")
+        elif run.config.launch.audit:
+            broken += [f"{run.label}: audit: {one_line_of(rule)}" for rule in broken_rules(run.folder) or ()]
+    if broken:
+        print(*broken, sep="\n", file=sys.stderr)
     if failures:
         print(f"{len(failures)} of {len(unique)} runs failed:", *failures, sep="\n", file=sys.stderr)
     if left:
@@ -237,7 +246,7 @@ def close(runs: Sequence[Run]) -> int:
         print(*(f"  {label}" for label in left[:LISTED]), sep="\n", file=sys.stderr)
         if len(left) > LISTED:
             print(f"  and {len(left) - LISTED} more", file=sys.stderr)
-    return 1 if failures or left else 0
+    return 1 if failures or left or broken else 0
 
 
 def states_of(runs: Sequence[Run], since: float | None = None) -> list[State]:

@@ -230,6 +230,7 @@ def test_a_plan_that_scores_every_target_once(plan: Any) -> None:
         ([(-2, 20)], [PADDING], "such as -2"),
         ([*SLIDING, (20, 12)], [PADDING], "1 spans end before they begin, such as (20, 12)"),
         ([np.array([0, 0, 1]), (2, 19)], [NEVER, TWICE], "0: 1 scores too many"),
+        ([[0, 8], [8, 20]], [NEVER, TWICE, PADDING], "[0, 8] is taken as two positions: a pair (start, stop) must be"),
     ],
 )
 def test_planted_plans(plan: Any, names: list[str], evidence: str) -> None:

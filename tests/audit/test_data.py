@@ -40,7 +40,7 @@ def test_a_validation_document_in_the_training_tokens(number: int) -> None:
     windows, documents = split(shards, val, document_start=BOS)
     assert windows.verdict == documents.verdict == Verdict.FAIL
     assert documents.data["shared_documents"] == 1
-    assert f"({len(copy):,} tokens)" in documents.evidence or len(copy) < 64
+    assert f"({len(copy) - 1:,} tokens)" in documents.evidence or len(copy) < 64
     assert windows.data["shared_windows"] >= len(copy) - 64
 
 
@@ -50,6 +50,16 @@ def test_a_document_that_goes_over_the_edge_of_two_shards() -> None:
     for cut in (1, 30, len(copy) - 1):
         windows, documents = split([np.append(train, copy[:cut]), copy[cut:]], val, document_start=BOS)
         assert (windows.verdict, documents.verdict) == (Verdict.FAIL, Verdict.FAIL), cut
+
+
+def test_short_documents_are_left_out_and_a_text_without_its_first_start_is_compared() -> None:
+    train, val = text(1, 30), text(2, 10)
+    date, letter = (np.arange(BOS, BOS + size, dtype=np.uint16) for size in (16, 17))
+    windows, documents = split([train, date], np.concatenate([date, val]), document_start=BOS)
+    assert (windows.verdict, documents.verdict) == (Verdict.PASS, Verdict.PASS)
+    assert "11 validation documents, 1 of them shorter than 16 tokens" in documents.evidence
+    windows, documents = split([train, letter], np.concatenate([letter[1:], val]), document_start=BOS)
+    assert (windows.verdict, documents.verdict) == (Verdict.PASS, Verdict.FAIL)
 
 
 @pytest.mark.parametrize("cut", [None, 1, 31, 63])

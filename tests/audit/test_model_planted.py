@@ -143,6 +143,13 @@ class RowsRunOn(SmallGPT):
         return x + 0.1 * x.flatten(0, 1).roll(1, 0).view(x.shape)
 
 
+class LongRowsRunOn(RowsRunOn):
+    """In rows of more than 16 tokens only."""
+
+    def embed(self, ids_BT):
+        return super().embed(ids_BT) if ids_BT.size(1) > 16 else self.table(ids_BT)
+
+
 class BiasByRow(SmallGPT):
     def embed(self, ids_BT):
         x = self.table(ids_BT)
@@ -171,8 +178,9 @@ PLANTED = [
     (RenormalisedByTarget, {TARGET}),
     (BatchNorm, {ROWS, ALONE}),
     (TinyLeak, {ONE}),
-    (LateLeak, {ONE, ALL}),
+    (LateLeak, {ONE, ALL, GRADIENT}),
     (RowsRunOn, {ROWS, ALONE}),
+    (LongRowsRunOn, {ROWS, ALONE}),
     (BiasByRow, {ORDER, ALONE}),
     (ScaledByLength, {PREFIX}),
     (Dropout, {AGAIN}),
@@ -187,7 +195,7 @@ def failed(report: audit.Report) -> set[str]:
 @pytest.mark.parametrize(("planted", "named"), PLANTED, ids=lambda value: getattr(value, "__name__", ""))
 def test_a_planted_defect_is_found_by_its_check(planted, named):
     model = planted()
-    lengths = (12, 80) if planted is LateLeak else (12,)
+    lengths = {LateLeak: (12, 80), LongRowsRunOn: (12, 20)}.get(planted, (12,))
     report = audit.model(model, vocab_size=VOCAB, model=model, lengths=lengths, redraws=0)
     expected = {name if name in (PREFIX, ORDER, ALONE, AGAIN, BETWEEN) else f"{name} (given weights)" for name in named}
     assert expected <= failed(report), str(report)

@@ -15,7 +15,7 @@ from small_gpt import VOCAB, WIDTH, SmallGPT
 
 OWNED, GRADIENT = "every parameter has one optimizer", "every trainable parameter has a gradient"
 MOVES, STAY = "every trainable parameter moves", "frozen parameters stay"
-RATE, AVERAGE = "the learning rate is not zero", "averaged snapshots differ"
+RATE, AVERAGE = "the learning rate is not zero for half of the steps", "averaged snapshots differ"
 
 
 @dataclass
@@ -178,6 +178,14 @@ def test_a_warm_up_from_zero_is_not_blamed():
     assert "zero in 1 of 4 steps (25%)" in str(report)
 
 
+@pytest.mark.parametrize(("rates", "steps", "zero"), [([1e-3, 1e-3, 0.0], 4, 2), ([1e-3, 1e-3, 0.0], 10, 8)])
+def test_a_learning_rate_of_zero_in_half_of_the_steps_is_found(rates, steps, zero):
+    model = SmallGPT()
+    report = Loop(model, [adam(model.parameters())], rates).audit(steps=steps)
+    assert found(report).keys() == {RATE}
+    assert f"zero in {zero} of {steps} steps" in found(report)[RATE]
+
+
 def test_a_rate_of_none_is_the_optimizers_own():
     """Adafactor chooses its rate itself."""
     model = SmallGPT()
@@ -221,7 +229,8 @@ def test_frozen_snapshots_in_the_average_are_found():
     model = SmallGPT()
     loop = Loop(model, [adam(model.parameters())], [1e-3, 1e-3, 0.0])
     report = loop.audit(steps=5, averaging=Averager(loop, 2))
-    assert found(report) == {AVERAGE: "3 of 4 snapshots equal the one before, bit by bit, at steps 3, 4, 5"}
+    assert found(report).keys() == {AVERAGE, RATE}
+    assert found(report)[AVERAGE] == "3 of 4 snapshots equal the one before, bit by bit, at steps 3, 4, 5"
 
 
 def test_moving_snapshots_and_too_few_of_them():

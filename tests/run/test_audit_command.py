@@ -96,8 +96,8 @@ def test_what_cannot_be_audited_is_refused_in_one_line(
     run = Path(shutil.copytree(runs[0], tmp_path / runs[0].name))
     (run / "result.json").unlink()
     for path, message in (
-        (tmp_path / "gone", "is neither a run folder (result.json), a packed file nor a study's folder (sweep.json)"),
-        (tmp_path / "empty", "is neither a run folder"),
+        (tmp_path / "gone", "gone: does not exist"),
+        (tmp_path / "empty", "is neither a run folder (result.json), a packed file nor a study's folder (sweep.json)"),
         (tmp_path / "text.pgolf", "is not a pgolf artifact"),
         (tmp_path / "planless", "its plan has no runs"),
         (run, "is not a finished run, it has no record"),
@@ -106,6 +106,10 @@ def test_what_cannot_be_audited_is_refused_in_one_line(
         assert (code, out) == (2, "")
         (line,) = err.splitlines()
         assert message in line
+        code, out, _ = main_of(audit_command, str(path), "--json")
+        (found,) = json.loads(out)
+        assert (code, found["path"], found["checks"]) == (2, str(path), None)
+        assert message in found["refusal"]
 
 
 @pytest.mark.usefixtures("audited_here")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from audits_here import audit_here
+from audits_here import TWO_AUDITED, audit_here
 from pgolf import aggregate, train
 from pgolf.records.audits import AUDIT, broken_rules
 from pgolf.records.rows import collect
@@ -34,6 +34,18 @@ def test_a_sweep_audits_its_runs_and_the_table_names_broken_rules(
     code, _, _ = main_of(aggregate, str(folder))
     assert code == 0
     assert "audit of seed 1: training: every parameter has an optimizer" in (folder / "table.md").read_text()
+
+
+def test_a_sweep_names_the_run_and_the_rule_and_ends_with_exit_code_1(
+    audited_sweep: Path, tiny: list[str], tmp_path: Path, main_of: MainOf
+) -> None:
+    """Also if all its runs had ended before."""
+    shutil.copytree(audited_sweep, tmp_path / "adhoc")
+    code, out, err = main_of(train, "--multirun", *tiny, *TWO_AUDITED, f"paths.out={tmp_path}")
+    assert (code, "2 already run" in out) == (1, True)
+    lines = [line.split(": audit: ") for line in err.splitlines()]
+    assert [label for label, _ in lines] == ["defects.frozen=[model.head]"] * 2, err
+    assert [rule.split(": ")[0] for _, rule in lines] == ["training"] * 2
 
 
 def test_the_audit_is_a_process_of_its_own_and_a_repeated_run_takes_it_along(

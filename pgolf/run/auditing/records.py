@@ -16,6 +16,7 @@ from pgolf.machine.files import read_regular
 from pgolf.nn.naming import named_tensors
 from pgolf.nn.primitives import initialise
 from pgolf.run.artifact import CAP_BYTES, encode_state
+from pgolf.run.auditing.claims import RULE, one_configuration_check
 from pgolf.run.auditing.subject import Subject
 from pgolf.run.finish import load_average
 from pgolf.run.record import decimal
@@ -24,7 +25,6 @@ from pgolf.slots import Encoded
 from pgolf.training.checkpoint import AVERAGED, WEIGHTS, load_weights
 from pgolf.training.runlog import LOG
 
-RULE = "record"
 ONE_NUMBER = "record and logs have one score"
 SAME_WEIGHTS = "the packed file holds the trained weights"
 SAME_MODEL = "the packed file describes the model of the run"
@@ -36,9 +36,8 @@ SHOWN = 3
 
 def record_checks(subject: Subject) -> Report:
     """All checks of this rule."""
-    return Report(
-        (one_number_check(subject), same_weights_check(subject), same_model_check(subject), cap_check(subject))
-    )
+    first = (one_number_check(subject), one_configuration_check(subject))
+    return Report((*first, same_weights_check(subject), same_model_check(subject), cap_check(subject)))
 
 
 def one_number_check(subject: Subject) -> Check:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pgolf import audit
 from pgolf.audit import Check, Report, Verdict
+from pgolf.audit.training import MOST_ZERO
 from pgolf.config.build import (
     build_averaging,
     build_budget,
@@ -39,7 +40,6 @@ SPLIT = "no window of 64 validation tokens is in the training tokens"
 MOST_SPLIT_TOKENS = 200_000_000
 ROUNDED = ("int", "fp16")  # schemes that round a weight
 MOST_STEPS = 1_000_000
-MOST_ZERO = 0.5  # share of the steps
 SHOWN = 6  # names in one line of evidence
 ROUNDING_S = 0.002  # the log has milliseconds
 SHARE_OF_STEP = 0.9  # a step's own time has a little more than the clock counts
@@ -133,7 +133,8 @@ def moved_check(subject: Subject, initial: Initial) -> Check:
         evidence += f"; equal after rounding, which does not show whether the weights moved: {listed(unsure)}"
     verdict = Verdict.FAIL if problems else Verdict.NOT_CHECKED if unsure else Verdict.PASS
     limits = (
-        "initial weights are drawn again from the seed by this code; a tensor that moved may still be badly trained"
+        "initial weights are drawn again by this code from the seed of config.yaml, which the rule `record` compares "
+        "with record and fingerprint; a tensor that moved may still be badly trained"
     )
     return Check(RULE, MOVED, verdict, "; ".join([*problems, evidence]), limits, {"unmoved": sorted(still)})
 
@@ -182,8 +183,8 @@ def rates_check(subject: Subject, scales: list[float]) -> Check:
     zero = sum(scale == 0 for scale in scales)
     evidence = f"{zero:,} of {len(scales):,} steps at learning rate zero ({zero / max(len(scales), 1):.1%})"
     problems = []
-    if scales and zero / len(scales) > MOST_ZERO:
-        problems.append("more than half of the steps change nothing")
+    if scales and zero / len(scales) >= MOST_ZERO:
+        problems.append("half of the steps or more change nothing")
     if subject.config.train.seconds is None:
         other = [
             event

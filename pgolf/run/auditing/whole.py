@@ -14,7 +14,7 @@ from pgolf.errors import PgolfError
 from pgolf.nn.gpt import GPT
 from pgolf.records.plan import planned_runs, read_plan
 from pgolf.run.artifact import CAP_BYTES, unpack
-from pgolf.run.auditing import order, records, scores, training
+from pgolf.run.auditing import claims, order, records, scores, training
 from pgolf.run.auditing.subject import open_subject
 
 LENGTHS = (16, 128, None)  # tokens of the inputs of the model's checks; None: the context of the model
@@ -31,7 +31,8 @@ OF_A_RUN = (
     *((scores.RULE, name) for name in (scores.ALONE, scores.FAKE_OFF, scores.PLAN, scores.ESTIMATE, scores.BYTES)),
     *((training.RULE, name) for name in (training.OWNED, training.MOVED, training.RATES, training.AVERAGE)),
     *((training.RULE, name) for name in (training.CLOCK, training.SPLIT)),
-    *((records.RULE, name) for name in (records.ONE_NUMBER, records.SAME_WEIGHTS, records.SAME_MODEL)),
+    *((records.RULE, name) for name in (records.ONE_NUMBER, claims.ONE_CONFIGURATION)),
+    *((records.RULE, name) for name in (records.SAME_WEIGHTS, records.SAME_MODEL)),
 )
 
 
