@@ -9,7 +9,8 @@ from torch.func import functional_call
 
 from pgolf import audit
 from pgolf.audit import Verdict
-from pgolf.audit.score_first import EXECUTED, ORDER
+from pgolf.audit.replay import EXECUTED
+from pgolf.audit.score_first import ORDER
 from pgolf.config.build import build_eval, check_eval_suits_model
 from pgolf.errors import ConfigError, OptionError
 from pgolf.eval.adaptation import AdaptedScorer

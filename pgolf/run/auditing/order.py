@@ -5,7 +5,9 @@ from torch import Tensor
 
 from pgolf import audit
 from pgolf.audit import Check, Report, Verdict
-from pgolf.audit.score_first import EXECUTED, ORDER, RULE, Recorder
+from pgolf.audit.recorder import Recorder
+from pgolf.audit.replay import EXECUTED, RULE
+from pgolf.audit.score_first import ORDER
 from pgolf.config.build import build_eval
 from pgolf.eval.adaptation import AdaptedScorer
 from pgolf.eval.documents import PerDocument, document_starts, scores_documents
