@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pgolf.audit import Check, Report, Verdict
+from pgolf.config.added import reduced
 from pgolf.config.build import build_model, build_quantizer
 from pgolf.errors import PgolfError
 from pgolf.machine.files import read_regular
@@ -139,7 +140,7 @@ def layout(encoded: Encoded) -> tuple[object, ...]:
 
 def same_model_check(subject: Subject) -> Check:
     """Whether the header of the packed file has the model section, the tokenizer and the size of the record."""
-    packed, wanted = asdict(subject.artifact.section), asdict(subject.config.model)
+    packed, wanted = (reduced({"model": asdict(m)})["model"] for m in (subject.artifact.section, subject.config.model))
     problems = [
         f"model.{key}: {packed[key]} packed, {wanted[key]} in config.yaml"
         for key in wanted
