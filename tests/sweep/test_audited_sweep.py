@@ -43,7 +43,7 @@ def test_a_sweep_names_the_run_and_the_rule_and_ends_with_exit_code_1(
     shutil.copytree(audited_sweep, tmp_path / "adhoc")
     code, out, err = main_of(train, "--multirun", *tiny, *TWO_AUDITED, f"paths.out={tmp_path}")
     assert (code, "2 already run" in out) == (1, True)
-    lines = [line.split(": audit: ") for line in err.splitlines()]
+    lines = [line.split(": audit: ") for line in err.splitlines() if ": audit: " in line]
     assert [label for label, _ in lines] == ["defects.frozen=[model.head]"] * 2, err
     assert [rule.split(": ")[0] for _, rule in lines] == ["training"] * 2
 
