@@ -1,7 +1,6 @@
 """Non-overlapping windows that never reach into another document."""
 
-from pgolf.errors import require
-from pgolf.eval.windows import plain_windows
+from pgolf.eval.windows import check_max_targets, first_suffix, plain_windows
 from pgolf.slots import Window
 
 
@@ -14,11 +13,9 @@ class DocumentIsolated:
     """
 
     def __init__(self, seq_len: int, *, max_targets: int | None):
-        require(
-            max_targets is None or max_targets >= 1, "max_targets", max_targets, "choose 1 or more, or null for all"
-        )
+        check_max_targets(max_targets)
         self.seq_len, self.max_targets = seq_len, max_targets
-        self.name = f"document{seq_len}-isolated" + (f"-first{max_targets}" if max_targets else "")
+        self.name = f"document{seq_len}-isolated" + first_suffix(max_targets)
 
     def document_windows(self, targets: int) -> list[Window]:
         return plain_windows(targets, self.seq_len, drop_tail=False, max_targets=None)

@@ -1,7 +1,7 @@
 """Overlapping windows inside every document."""
 
 from pgolf.errors import require
-from pgolf.eval.windows import overlapping_windows
+from pgolf.eval.windows import check_max_targets, first_suffix, overlapping_windows
 from pgolf.slots import Window
 
 
@@ -16,11 +16,9 @@ class DocumentStride:
 
     def __init__(self, seq_len: int, *, stride: int, max_targets: int | None):
         require(1 <= stride <= seq_len, "stride", stride, f"choose from 1 to the window length, {seq_len}")
-        require(
-            max_targets is None or max_targets >= 1, "max_targets", max_targets, "choose 1 or more, or null for all"
-        )
+        check_max_targets(max_targets)
         self.seq_len, self.stride, self.max_targets = seq_len, stride, max_targets
-        self.name = f"document{seq_len}-stride{stride}" + (f"-first{max_targets}" if max_targets else "")
+        self.name = f"document{seq_len}-stride{stride}" + first_suffix(max_targets)
 
     def document_windows(self, targets: int) -> list[Window]:
         return overlapping_windows(targets, self.seq_len, self.stride, first=self.seq_len)

@@ -1,7 +1,7 @@
 """Non-overlapping windows."""
 
 from pgolf.errors import require
-from pgolf.eval.windows import plain_name, plain_windows
+from pgolf.eval.windows import check_max_targets, plain_name, plain_windows
 from pgolf.slots import Window
 
 
@@ -21,9 +21,7 @@ class Plain:
             window_tokens,
             f"choose from 1 to the model's context of {seq_len} tokens, or null for that",
         )
-        require(
-            max_targets is None or max_targets >= 1, "max_targets", max_targets, "choose 1 or more, or null for all"
-        )
+        check_max_targets(max_targets)
         self.seq_len, self.drop_tail, self.max_targets = window_tokens or seq_len, drop_tail, max_targets
         self.name = plain_name(self.seq_len, drop_tail=drop_tail, max_targets=max_targets)
 

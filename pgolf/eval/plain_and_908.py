@@ -1,7 +1,7 @@
 """Plain windows, and in addition the estimate by window means of parameter-golf pull request 908."""
 
 from pgolf.errors import require
-from pgolf.eval.windows import plain_name, plain_windows
+from pgolf.eval.windows import check_max_targets, plain_name, plain_windows
 from pgolf.slots import Window
 
 
@@ -28,9 +28,7 @@ class PlainAnd908:
         windows: int,
         published_targets: int,
     ):
-        require(
-            max_targets is None or max_targets >= 1, "max_targets", max_targets, "choose 1 or more, or null for all"
-        )
+        check_max_targets(max_targets)
         require(1 <= stride <= seq_len, "stride", stride, f"choose from 1 to the window length, {seq_len}")
         for key, value in (("parts", parts), ("windows", windows), ("published_targets", published_targets)):
             require(value >= 1, key, value, "choose 1 or more")

@@ -1,6 +1,7 @@
 """Long segments with attention in a band: what a key-value cache that moves with the text gives."""
 
 from pgolf.errors import require
+from pgolf.eval.windows import check_max_targets, first_suffix
 from pgolf.slots import Window
 
 
@@ -17,14 +18,11 @@ class Rolling:
 
     def __init__(self, seq_len: int, *, reach_share: float, segment: int, max_targets: int | None):
         require(segment >= 1, "segment", segment, "choose 1 or more contexts per segment")
-        require(
-            max_targets is None or max_targets >= 1, "max_targets", max_targets, "choose 1 or more, or null for all"
-        )
+        check_max_targets(max_targets)
         require(0 < reach_share <= 1, "reach_share", reach_share, "choose a number above 0, up to 1")
         self.reach = max(1, round(reach_share * seq_len))
         self.seq_len, self.segment, self.max_targets = seq_len, segment * seq_len, max_targets
-        limit = f"-first{max_targets}" if max_targets else ""
-        self.name = f"rolling{seq_len}-reach{self.reach}-segment{segment}{limit}"
+        self.name = f"rolling{seq_len}-reach{self.reach}-segment{segment}{first_suffix(max_targets)}"
 
     def windows(self, targets: int) -> list[Window]:
         targets, length = min(targets, self.max_targets or targets), self.seq_len - 1 + self.segment

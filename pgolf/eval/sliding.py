@@ -1,6 +1,7 @@
 """Overlapping windows: every target after the first window has a context of nearly a full window."""
 
 from pgolf.errors import require
+from pgolf.eval.windows import check_max_targets, first_suffix
 from pgolf.slots import Window
 
 
@@ -13,11 +14,9 @@ class Sliding:
 
     def __init__(self, seq_len: int, *, stride: int, max_targets: int | None):
         require(1 <= stride <= seq_len, "stride", stride, f"choose from 1 to the window length, {seq_len}")
-        require(
-            max_targets is None or max_targets >= 1, "max_targets", max_targets, "choose 1 or more, or null for all"
-        )
+        check_max_targets(max_targets)
         self.seq_len, self.stride, self.max_targets = seq_len, stride, max_targets
-        self.name = f"sliding{seq_len}-stride{stride}" + (f"-first{max_targets}" if max_targets else "")
+        self.name = f"sliding{seq_len}-stride{stride}" + first_suffix(max_targets)
 
     def windows(self, targets: int) -> list[Window]:
         targets = min(targets, self.max_targets or targets)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pgolf.errors import require
 from pgolf.eval.adaptation import Adaptation
 from pgolf.eval.adapters import adapted_sites, check_maps
-from pgolf.eval.windows import overlapping_windows
+from pgolf.eval.windows import check_max_targets, first_suffix, overlapping_windows
 from pgolf.nn.gpt import GPT
 from pgolf.slots import Window
 
@@ -49,14 +49,12 @@ class TttLora:
         require(eps > 0, "eps", eps, "choose a positive number")
         require(seed >= 0, "seed", seed, "choose 0 or more")
         check_maps(maps)
-        require(
-            max_targets is None or max_targets >= 1, "max_targets", max_targets, "choose 1 or more, or null for all"
-        )
+        check_max_targets(max_targets)
         self.seq_len, self.max_targets = seq_len, max_targets
         self.adaptation = Adaptation(rank, chunk, lr, beta1, beta2, eps, tuple(maps), seed)
         self.name = (
             f"ttt_lora{seq_len}-{'+'.join(maps)}-rank{rank}-chunk{chunk}-lr{lr:g}-beta{beta1:g}-{beta2:g}"
-            f"-eps{eps:g}-seed{seed}" + (f"-first{max_targets}" if max_targets else "")
+            f"-eps{eps:g}-seed{seed}" + first_suffix(max_targets)
         )
 
     def document_windows(self, targets: int) -> list[Window]:

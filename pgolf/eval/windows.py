@@ -1,6 +1,17 @@
-"""Plans of evaluation windows that more than one mode uses."""
+"""Plans of evaluation windows, and the limit of scored targets, that more than one mode uses."""
 
+from pgolf.errors import require
 from pgolf.slots import Window
+
+
+def check_max_targets(max_targets: int | None) -> None:
+    """Raise OptionError unless the limit of scored targets is 1 or more, or None for all."""
+    require(max_targets is None or max_targets >= 1, "max_targets", max_targets, "choose 1 or more, or null for all")
+
+
+def first_suffix(max_targets: int | None) -> str:
+    """The end of a mode's name that says how many targets it scores; empty for all."""
+    return f"-first{max_targets}" if max_targets else ""
 
 
 def plain_windows(targets: int, seq_len: int, *, drop_tail: bool, max_targets: int | None) -> list[Window]:
@@ -13,7 +24,7 @@ def plain_windows(targets: int, seq_len: int, *, drop_tail: bool, max_targets: i
 
 def plain_name(seq_len: int, *, drop_tail: bool, max_targets: int | None) -> str:
     """The name of a plain mode; scores with equal names are comparable."""
-    return f"plain{seq_len}" + ("-drop_tail" if drop_tail else "") + (f"-first{max_targets}" if max_targets else "")
+    return f"plain{seq_len}" + ("-drop_tail" if drop_tail else "") + first_suffix(max_targets)
 
 
 def overlapping_windows(targets: int, seq_len: int, stride: int, *, first: int) -> list[Window]:

@@ -46,6 +46,11 @@ class Account:
     flops_per_token: int
     payload_bytes: dict[str, int]
 
+    def parameter_fields(self) -> dict[str, int]:
+        """The fields `params.*` of a record."""
+        slots = {f"params.{slot.removeprefix('model.')}": count for slot, count in self.by_slot.items()}
+        return {"params.total": self.total, "params.trained": self.trained, "params.frozen": self.frozen, **slots}
+
 
 @dataclass(frozen=True)
 class PackedTensor:

@@ -1,6 +1,6 @@
 """Estimates the memory of training from shapes alone.
 
-The passes of two micro-batches are run on fake tensors, which compute nothing, and every allocation is tracked.
+The passes of a micro-batch are run on fake tensors, which compute nothing, and every allocation is tracked.
 """
 
 import weakref

@@ -96,8 +96,8 @@ def dry_run(undecided: Sequence[ComposedRun], runs: Sequence[Run], states: Seque
     by_arm: dict[str, tuple[Account, dict[str, Memory]]] = {}  # the seeds of an arm share the costs
     total_s, sources, warnings = 0.0, set(), list[str]()
     for number, position in enumerate(first, 1):
-        config, original, state = runs[position].config, undecided[position].config, states[position]
-        sections = (original.model, original.optim, original.defects, original.quant, original.train, original.launch)
+        config, state = runs[position].config, states[position]
+        sections = (config.model, config.optim, config.defects, config.quant, config.train, config.launch)
         if (arm := repr(sections)) not in by_arm:
             by_arm[arm] = account(config), estimates(config)
         costs, memory = by_arm[arm]

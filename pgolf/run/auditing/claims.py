@@ -8,14 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from pgolf.audit import Check, Verdict
-from pgolf.config.build import build_model, frozen_by
 from pgolf.config.identity import SEED_MARK, child_fingerprint, decisive, fingerprint
 from pgolf.config.saved import SavedRun
-from pgolf.config.schema import Config, plain_config
+from pgolf.config.schema import plain_config
 from pgolf.errors import PgolfError
-from pgolf.nn.naming import named_tensors
 from pgolf.records.record import flat
-from pgolf.run.account import by_slot
+from pgolf.run.account import account
 from pgolf.run.auditing.subject import Subject
 
 RULE = "record"
@@ -40,7 +38,7 @@ def one_configuration_check(subject: Subject) -> Check:
     if prints and claimed["fingerprint"] not in prints:
         problems.append(f"fingerprint: {claimed['fingerprint']} in result.json, {prints[0]} computed from config.yaml")
     try:
-        counts = parameter_counts(subject.config)
+        counts = account(subject.config).parameter_fields()
     except PgolfError as error:
         counts = {}
         problems.append(" ".join(str(error).split()))
@@ -86,15 +84,6 @@ def same_value(claimed: Any, value: Any) -> bool:
 
 def shown(value: Any) -> str:
     return MISSING if value == MISSING else f"{value!r:.60}"
-
-
-def parameter_counts(config: Config) -> Fields:
-    """The numbers of parameters of a record, counted again without allocating weights. Raises PgolfError."""
-    model = build_model(config.model)
-    sizes = {name: p.numel() for name, p in named_tensors(model).items()}
-    total, frozen = sum(sizes.values()), sum(sizes[name] for name in frozen_by(model, config))
-    slots = {f"params.{slot.removeprefix('model.')}": count for slot, count in by_slot(model).items()}
-    return {"params.total": total, "params.trained": total - frozen, "params.frozen": frozen, **slots}
 
 
 def fingerprints(subject: Subject) -> list[str]:
