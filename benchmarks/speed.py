@@ -6,14 +6,13 @@ command once in each checkout, so that a change of the machine's load meets both
 those of this interpreter, and the corpus is prepared before. Printed are medians over the rounds and the ratio
 here / base, for times; below one is faster here.
 
-steps: the step of training, the scored targets and the packing that `pgolf.bench` measures, eager in both checkouts
-and compiled against the base's eager step. commands: wall and CPU seconds (user and system, children included) of whole
-commands. jobs: the seconds of one more job of a sweep over one more run in one process. study: the wall time of
-`--study`, a command line of pgolf.train.
+steps: a step of training, scoring and packing, eager and compiled. Each checkout and form has a process that holds its
+model, and the processes take single steps in turn. The ratio is the median of neighbouring steps, with its interval.
+commands: wall and CPU seconds (user and system, children included) of whole commands. jobs: the seconds of one more
+job of a sweep over one more run in one process. study: the wall time of `--study`, a command line of pgolf.train.
 """
 
 import argparse
-import json
 import os
 import pydoc_data.topics
 import resource
@@ -27,6 +26,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from pgolf.bench import ratio
+
 HERE = Path(__file__).resolve().parents[1]
 TINY = """model.width=32 model.layers=2 model.heads=2 model.kv_heads=1 train.steps=2 train.seq_len=32
 train.batch_tokens=256 train.val_every=2 train.threads=1 eval.max_targets=3000"""
@@ -38,6 +39,22 @@ COMMANDS = {
     "status of a sweep": "pgolf.status runs/adhoc",
 }
 MODELS = {"scale=cpu": "the default", "stack=pr908 scale=cpu": "stack=pr908"}
+STEPPER = """
+import sys, tempfile, time
+from pathlib import Path
+from pgolf import bench
+subject = bench.Subject(sys.argv[1:])
+score = getattr(subject, "evaluation", None) or subject.context.evaluation
+def pack_s():
+    return 1000 * subject.figures([1.0])["pack_s"]
+def eval_s():
+    began = time.perf_counter()
+    score(subject.model)
+    return 1000 * (time.perf_counter() - began)
+take = {"step": subject.step_ms, "eval": eval_s, "pack": pack_s}
+for line in sys.stdin:
+    print("ms", take[line.strip()](), flush=True)
+"""
 MANY_RUNS = """
 import sys, time
 from pgolf import train
@@ -69,10 +86,14 @@ class Checkout:
         """Execute `python WORDS` in the folder. Raises CalledProcessError."""
         cache = {"PGOLF_CACHE": str(self.folder / "cache")} if own_cache else {}
         shutil.rmtree(self.folder / "again", ignore_errors=True)
-        environment = {**os.environ, **cache, "PYTHONPATH": os.pathsep.join([str(self.path), *plugin_folders()])}
+        environment = {**self.environment(), **cache}
         return subprocess.run(
             [sys.executable, *words], cwd=self.folder, env=environment, check=True, capture_output=True, text=True
         )
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a process that imports this checkout."""
+        return {**os.environ, "PYTHONPATH": os.pathsep.join([str(self.path), *plugin_folders()])}
 
     def seconds(self, words: Sequence[str], *, own_cache: bool = True) -> tuple[float, float]:
         """Wall and CPU seconds of `python WORDS`."""
@@ -102,30 +123,78 @@ def print_row(title: str, base: float, here: float, unit: str) -> None:
     print(f"{title:<44} {base:>10.3f} -> {here:>9.3f} {unit:<5} {here / base:>6.3f}", flush=True)
 
 
-def measure_bench(checkout: Checkout, words: Sequence[str], steps: int) -> Callable[[], Sequence[float]]:
-    """A function that measures (ms per step, us per scored target, s of packing)."""
+class Stepper:
+    """A process that holds a model of a checkout and takes a step, scores or packs when told to."""
 
-    def measure() -> Sequence[float]:
-        command = ["-m", "pgolf.bench", *words, "--steps", str(steps), "--json"]
-        (model,) = json.loads(checkout.run(command, own_cache=False).stdout)["models"]
-        return model["step_ms_median"], 1e6 / model["eval_targets_per_s"], model["pack_s"]
+    def __init__(self, checkout: Checkout, words: Sequence[str]):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", STEPPER, *words],
+            cwd=checkout.folder,
+            env=checkout.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.take("step")  # waits until the model is built, and compiled
 
-    return measure
+    def take(self, what: str) -> float:
+        """The milliseconds of one `step`, `eval` or `pack`. Raises RuntimeError if the process has ended."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(what + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        while line := self.process.stdout.readline():
+            if line.startswith("ms "):
+                return float(line.split()[1])
+        raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}")
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def alternating(steppers: Sequence[Stepper], what: str, times: int) -> list[list[float]]:
+    """The milliseconds of each process, which take turns; every second turn is in reverse order."""
+    measured: list[list[float]] = [[] for _ in steppers]
+    for number in range(times):
+        for index in range(len(steppers)) if number % 2 == 0 else reversed(range(len(steppers))):
+            measured[index].append(steppers[index].take(what))
+    return measured
 
 
 def time_steps(base: Checkout, here: Checkout, rounds: int, *, threads: int, steps: int) -> None:
-    """Print the rows of `steps`."""
+    """Print the rows of `steps`: medians, and the median ratio of neighbouring steps with its 95% interval."""
     for overrides, name in MODELS.items():
-        words = [*overrides.split(), f"train.threads={threads}"]
-        kinds = [(base, "off"), (here, "off"), (base, "on"), (here, "on")]
-        measured = in_turn([measure_bench(c, [*words, f"train.compile={on}"], steps) for c, on in kinds], rounds)
-        eager, ours, base_compiled, compiled = measured
+        words = [*overrides.split(), f"train.threads={threads}", "eval.max_targets=10000"]
+        steppers = []
+        try:
+            for checkout, compiled in ((base, "off"), (here, "off"), (base, "on"), (here, "on")):
+                steppers.append(Stepper(checkout, [*words, f"train.compile={compiled}"]))
+            alternating(steppers, "step", 2)
+            step = alternating(steppers, "step", rounds * steps)
+            score = alternating(steppers, "eval", max(2, rounds))
+            pack = alternating(steppers[:2], "pack", max(2, rounds))
+        finally:
+            for stepper in steppers:
+                stepper.end()
         title = f"{name}, {threads} threads"
-        print_row(f"{title}: step", eager[0], ours[0], "ms")
-        print_row(f"{title}: step, compiled here only", eager[0], compiled[0], "ms")
-        print_row(f"{title}: step, compiled in both", base_compiled[0], compiled[0], "ms")
-        print_row(f"{title}: evaluation per target", eager[1], ours[1], "us")
-        print_row(f"{title}: packing", eager[2], ours[2], "s")
+        print_pair(f"{title}: step", step[0], step[1])
+        print_pair(f"{title}: step, compiled here only", step[0], step[3])
+        print_pair(f"{title}: step, compiled in both", step[2], step[3])
+        print_pair(f"{title}: evaluation", score[0], score[1])
+        print_pair(f"{title}: evaluation, compiled here only", score[0], score[3])
+        print_pair(f"{title}: packing", pack[0], pack[1])
+
+
+def print_pair(title: str, base: Sequence[float], here: Sequence[float]) -> None:
+    """Print medians and the ratio of pairs."""
+    middle, low, high = ratio(here, base)
+    limits = "" if low is None else f" [{low:.3f}, {high:.3f}]"
+    before, after = statistics.median(base), statistics.median(here)
+    print(f"{title:<52} {before:>10.1f} -> {after:>8.1f} ms    {middle:>6.3f}{limits}", flush=True)
 
 
 def time_commands(base: Checkout, here: Checkout, rounds: int) -> None:
