@@ -17,8 +17,12 @@ MOST_PARTS = 32  # a micro-batch of more rows than ROWS * MOST_PARTS has larger 
 
 
 def use_fused(x: Tensor) -> bool:
-    """Whether the functions of this module suit a tensor: on a CPU, in fp32 or fp64, not compiled."""
-    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and not torch.compiler.is_compiling()
+    """Whether the functions of this module suit a tensor: on a CPU, in fp32 or fp64, not compiled.
+
+    A tensor without data (device meta) stands for one on a CPU.
+    """
+    is_plain = x.device.type in ("cpu", "meta") and x.dtype in (torch.float32, torch.float64)
+    return is_plain and not torch.compiler.is_compiling()
 
 
 def inverse_rms(x: Tensor) -> Tensor:

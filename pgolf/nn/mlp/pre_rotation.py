@@ -35,7 +35,7 @@ class ContentAngles(Linear):
         super().__init__(width, pairs, zero=True)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        with torch.autocast(x_BTD.device.type, enabled=False):
+        with torch.autocast("cpu" if x_BTD.is_meta else x_BTD.device.type, enabled=False):
             return F.linear(x_BTD.to(self.weight.dtype), self.weight)
 
 
