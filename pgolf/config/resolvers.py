@@ -74,6 +74,11 @@ def edge_blocks(*, _root_: Any) -> list[str]:
     return [f"model.{part}.{i}" for i in sorted({0, last}) for part in schema.BLOCK_PARTS]
 
 
+def roles_of_blocks(part: str, name: str, role: str, *, _root_: Any) -> list[str]:
+    """Values of `optim.role_of` that give a parameter of a block part one role in every unique block."""
+    return [f"model.{part}.{i}.{name}:{role}" for i in range(int(_root_.model.unique_blocks))]
+
+
 def choose(key: Any, values: Any) -> Any:
     """values[key]: the number that a study gives for one of its sizes. Raises ValueError for any other size."""
     if key not in values:
@@ -99,6 +104,6 @@ def register() -> None:
     if "base_config.yaml" not in store.repo:
         store.store(name="base_config", node=schema.Config)
     scales = (scale_steps, scale_width, scale_threshold, scale_head_dim, scale_decay)
-    lists = (edge_blocks, rank_profile, study_arms)
+    lists = (edge_blocks, rank_profile, roles_of_blocks, study_arms)
     for resolver in (*scales, last_layers, *lists, trained_head, head_dim, choose, cache_dir):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)

@@ -3,11 +3,26 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pgolf.slots import Block
 
 KEY_EPS = 1e-6  # of the keys' norm: outputs start at zero, where a smaller one would turn rounding into directions
+
+
+class SourceReader(nn.Module):
+    """A depth variant in which readers, numbered in order, take weighted sums of the outputs before them.
+
+    is_mean: whether a reader's weights are positive and add up to one. look: sees the number of a reader and its
+    weights, and may return others; pgolf.inspect sets it.
+    """
+
+    is_mean = True
+    look: Callable[[int, Sequence[Tensor]], Sequence[Tensor]] | None = None
+
+    def read(self, reader: int, weights: Sequence[Tensor], sources_BTD: Sequence[Tensor]) -> Tensor:
+        """The weighted sum for one reader, [B, T, D]."""
+        return weighted_sum(weights if self.look is None else self.look(reader, weights), sources_BTD)
 
 
 def sublayers(blocks: Sequence[Block]) -> list[Callable[[Tensor], Tensor]]:

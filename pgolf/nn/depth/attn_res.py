@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from pgolf.errors import require
-from pgolf.nn.depth_sources import attention_weights, inverse_rms, sublayers, weighted_sum
+from pgolf.nn.depth_sources import SourceReader, attention_weights, inverse_rms, sublayers
 from pgolf.slots import Block, Dims, Role
 
 
-class AttnRes(nn.Module):
+class AttnRes(SourceReader):
     """h_l = sum_{i<l} a_i v_i with a = softmax over i of w_l . RMSNorm(v_i), for sublayers l = 1 .. L, two per block.
 
     v_0 is the embedding, v_i the output of sublayer i, and h_l the input of sublayer l. The final stream is h_{L+1}.
@@ -50,7 +50,7 @@ class AttnRes(nn.Module):
             sources, key_scales = [*finished, running], [*scales, self.key_scale(running)]
             w_D = getattr(self, name)
             logits = [v_BTD @ w_D.to(v_BTD.dtype) * scale for v_BTD, scale in zip(sources, key_scales, strict=True)]
-            x_BTD = weighted_sum(attention_weights(logits), sources)
+            x_BTD = self.read(i + 1, attention_weights(logits), sources)
             if i % self.block_size == 0:
                 finished, scales, running = sources, key_scales, None
         return x_BTD

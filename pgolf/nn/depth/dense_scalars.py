@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pgolf.nn.depth_sources import sublayers, weighted_sum
+from pgolf.nn.depth_sources import SourceReader, sublayers
 from pgolf.slots import Block, Dims, Role
 
 
-class DenseScalars(nn.Module):
+class DenseScalars(SourceReader):
     """h_l = sum_{i<l} a_{l,i} v_i for sublayers l = 1 .. L, two per block, with learned scalars a_{l,i} of any sign.
 
     v_0 is the embedding, v_i the output of sublayer i, and h_l the input of sublayer l. The final stream is h_{L+1}.
@@ -19,6 +19,7 @@ class DenseScalars(nn.Module):
     """
 
     uses_resid_mix = False
+    is_mean = False
 
     def __init__(self, dims: Dims):
         super().__init__()
@@ -35,7 +36,7 @@ class DenseScalars(nn.Module):
 
     def forward(self, x_BTD: Tensor, blocks: Sequence[Block]) -> Tensor:
         sources = [x_BTD]
-        for sublayer, name in zip(sublayers(blocks), self.names, strict=True):
+        for reader, (sublayer, name) in enumerate(zip(sublayers(blocks), self.names, strict=True), 2):
             sources.append(sublayer(x_BTD))
-            x_BTD = weighted_sum(getattr(self, name).unbind(), sources)
+            x_BTD = self.read(reader, getattr(self, name).unbind(), sources)
         return x_BTD

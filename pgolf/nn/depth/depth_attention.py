@@ -8,11 +8,11 @@ from numpy.polynomial.legendre import legvander
 from torch import Tensor, nn
 
 from pgolf.errors import require
-from pgolf.nn.depth_sources import attention_weights, inverse_rms, weighted_sum
+from pgolf.nn.depth_sources import SourceReader, attention_weights, inverse_rms
 from pgolf.slots import Block, Dims, Role
 
 
-class DepthAttention(nn.Module):
+class DepthAttention(SourceReader):
     """h_l = e + sum_{i<l} a_i d_i with a = softmax over i of w_l . RMSNorm(d_i) + sum_{k=1..K} c_{l,k} P_k(t_i).
 
     e is the embedding. d_i, i = 0 .. L-1, is the output of block i: attention plus MLP, without the block's input. h_l
@@ -64,7 +64,7 @@ class DepthAttention(nn.Module):
             d_BTD @ w_D.to(d_BTD.dtype) * scale + bias
             for d_BTD, scale, bias in zip(outputs_BTD, scales_BT, bias_S, strict=True)
         ]
-        return weighted_sum(attention_weights(logits), outputs_BTD)
+        return self.read(layer, attention_weights(logits), outputs_BTD)
 
     def bias(self, layer: int, sources: int) -> Tensor:
         """sum_k c_k P_k(t_i) of the first blocks i, [sources]."""

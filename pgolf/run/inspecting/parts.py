@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.eval.score import Score
 from pgolf.inspect.depth import Depth, depth
 from pgolf.inspect.mixing import Mixing, mixing
 from pgolf.inspect.random_reference import DRAWS, SEED
 from pgolf.inspect.report import Entry, entries, forced_lines, matrix_lines, remarkable_lines, table
+from pgolf.inspect.sources import Sources, sources
 from pgolf.inspect.truncate import CUTS, Truncation, structural_rank, truncation
 from pgolf.nn.gpt import GPT
 from pgolf.records.metrics import Event
@@ -26,7 +29,8 @@ SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)  # default ranks of 
 class Inspection:
     """What an inspection found. left_out: parts that could not be computed, each with the reason.
 
-    recorded: events of spectra during training. scored: what scores of `depth` are of.
+    recorded: events of spectra during training. sources: of attention over depth, None without it. scored: what the
+    scores of `depth` and `sources` are of.
     """
 
     subject: Inspected
@@ -35,6 +39,7 @@ class Inspection:
     mixing: tuple[Mixing, ...]
     depth: Depth | None
     recorded: tuple[Event, ...]
+    sources: Sources | None = None
     scored: str = ""
     left_out: dict[str, str] = field(default_factory=dict)
 
@@ -47,6 +52,7 @@ class Inspection:
             "matrices": [entry.to_dict() for entry in self.entries],
             "mixing": [found.to_dict() for found in self.mixing],
             "depth": None if self.depth is None else {"scored": self.scored, **self.depth.to_dict()},
+            "sources": None if self.sources is None else {"scored": self.scored, **self.sources.to_dict()},
             "during_training": list(self.recorded),
             "left_out": self.left_out,
         }
@@ -69,8 +75,11 @@ def inspected(subject: Inspected, draws: int = DRAWS, targets: int = TARGETS) ->
     """Every part except the truncation. Raises PgolfError."""
     model = subject.model
     found = tuple(entries(model, draws))
-    mixed = tuple(mixing([gains.resid_mix for gains in model.gains]))  # type: ignore[misc]
-    left_out, scored, depth_found = {}, "", None
+    mixes = [gains.resid_mix for gains in model.gains if isinstance(gains.resid_mix, Tensor)]
+    mixed = tuple(mixing(mixes)) if mixes else ()
+    left_out, scored, depth_found, sources_found = {}, "", None, None
+    if not mixes:
+        left_out["residual mixing"] = "the model has none"
     if subject.corpus is None:
         left_out["depth"] = subject.no_corpus
     else:
@@ -78,13 +87,14 @@ def inspected(subject: Inspected, draws: int = DRAWS, targets: int = TARGETS) ->
             scorer = Scorer(subject, targets)
             (ids_BT,) = subject.training_ids(1)
             depth_found = depth(model, scorer, ids_BT)
+            sources_found = sources(model, scorer, ids_BT)
             scored = scorer.scored
         except PgolfError as error:
             left_out["depth"] = " ".join(str(error).split())
     recorded = tuple(event for event in subject.events if event["event"] == SPECTRA)
     if not recorded:
         left_out["during training"] = "nothing was recorded; train.spectra_every=N records every N steps"
-    return Inspection(subject, draws, found, mixed, depth_found, recorded, scored, left_out)
+    return Inspection(subject, draws, found, mixed, depth_found, recorded, sources_found, scored, left_out)
 
 
 def ranks_of(model: GPT, asked: Sequence[int]) -> list[int]:
@@ -127,9 +137,12 @@ def text(found: Inspection, *, with_heads: bool) -> list[str]:
     for heading, part in ((OUTSIDE, remarkable_lines), ("forced by the factors", forced_lines)):
         if of_part := part(found.entries):
             lines += ["", heading, *(f"  {line}" for line in of_part)]
-    lines += ["", *mixing_lines(found.mixing)]
+    if found.mixing:
+        lines += ["", *mixing_lines(found.mixing)]
     if found.depth is not None:
         lines += ["", *depth_lines(found.depth, found.scored)]
+    if found.sources is not None:
+        lines += ["", *source_lines(found.sources)]
     if found.recorded:
         lines += ["", *recorded_lines(found.recorded)]
     if found.left_out:
@@ -170,6 +183,22 @@ def depth_lines(found: Depth, scored: str) -> list[str]:
         for layer, (bpb, turned) in enumerate(zip(found.skipped_bpb, found.angles, strict=True))
     ]
     return [*table(rows), f"  scored: {scored}"]
+
+
+def source_lines(found: Sources) -> list[str]:
+    """What each source of attention over depth is worth."""
+    rows = [["source", "readers", "mean weight", "change without it", "for all but its first reader"]]
+    rows += [
+        [
+            f"  {source.number}",
+            f"{source.readers}",
+            f"{source.weight:.3f}",
+            f"{source.removed_bpb - found.bpb:+.4f}",
+            "-" if source.later_bpb is None else f"{source.later_bpb - found.bpb:+.4f}",
+        ]
+        for source in found.sources
+    ]
+    return [*table(rows), "  a source is an earlier output, 0 the first; its weight does not say whether it is used"]
 
 
 def groups_of(recorded: Sequence[Event]) -> dict[str, dict[int, list[float]]]:

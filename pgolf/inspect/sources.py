@@ -1,0 +1,98 @@
+"""Whether a model with attention over depth uses a source: the score without it, beside the weight that it gets.
+
+A large weight does not show that a source is used, so each source is removed. Readers and sources are numbered as in
+the depth variant. Where it sums blocks of sublayers, a source is such a block.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pgolf.nn.depth_sources import SourceReader
+from pgolf.nn.gpt import GPT
+
+LEAST = 1e-12  # of the weight that is left when a source is removed
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source. weight: its mean over readers, tokens and, where weights have signs, their absolute values.
+
+    readers: how many read it. removed_bpb: the score if no reader gets it. later_bpb: the score if only its first
+    reader gets it, None if it has no other.
+    """
+
+    number: int
+    readers: int
+    weight: float
+    removed_bpb: float
+    later_bpb: float | None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Every source of a model, and the score of the whole model."""
+
+    bpb: float
+    sources: tuple[Source, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"bpb": self.bpb, "sources": [vars(source) for source in self.sources]}
+
+
+@contextmanager
+def looking(depth: SourceReader, look: Callable[[int, Sequence[Tensor]], Sequence[Tensor]]) -> Iterator[None]:
+    """A context in which a function sees, and may replace, the weights of every reader."""
+    depth.look = look
+    try:
+        yield
+    finally:
+        del depth.look
+
+
+def without(source: int, readers: Collection[int], *, is_mean: bool) -> Callable[[int, Sequence[Tensor]], list[Tensor]]:
+    """Weights in which some readers do not get a source. The others of a mean then add up to one again."""
+
+    def look(reader: int, weights: Sequence[Tensor]) -> list[Tensor]:
+        if reader not in readers or source >= len(weights):
+            return list(weights)
+        left = (1 - weights[source]).clamp_min(LEAST) if is_mean else torch.ones_like(weights[source])
+        return [torch.zeros_like(w) if i == source else w / left for i, w in enumerate(weights)]
+
+    return look
+
+
+@torch.no_grad()
+def mean_weights(model: GPT, depth: SourceReader, ids_BT: Tensor) -> dict[int, dict[int, float]]:
+    """{source: {reader: mean absolute weight}} on some tokens [B, T]."""
+    found: dict[int, dict[int, float]] = {}
+
+    def look(reader: int, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+        for source, weight in enumerate(weights):
+            found.setdefault(source, {})[reader] = float(weight.double().abs().mean())
+        return weights
+
+    with looking(depth, look):
+        model.hidden(ids_BT)
+    return found
+
+
+def sources(model: GPT, bpb_of: Callable[[GPT], float], ids_BT: Tensor) -> Sources | None:
+    """Every source of a model, or None if its depth variant does not read sources."""
+    depth = model.depth
+    if not isinstance(depth, SourceReader):
+        return None
+    rows = []
+    for number, weights in sorted(mean_weights(model, depth, ids_BT).items()):
+        scores: list[float | None] = []
+        for readers in (set(weights), set(weights) - {min(weights)}):
+            with looking(depth, without(number, readers, is_mean=depth.is_mean)):
+                scores.append(bpb_of(model) if readers else None)
+        removed_bpb, later_bpb = scores
+        assert removed_bpb is not None
+        rows.append(Source(number, len(weights), sum(weights.values()) / len(weights), removed_bpb, later_bpb))
+    return Sources(bpb_of(model), tuple(rows))
