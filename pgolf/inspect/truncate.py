@@ -60,7 +60,7 @@ def query_maps(model: GPT) -> list[Tensor]:
         if matrix is None:
             raise PgolfError(
                 f"model.q_proj.{index}: is not a linear map ({type(module).__name__}), so it has no rank to cut. "
-                "Inspect a run with model/q_proj=full or low_rank"
+                "Inspect a run with model/q_proj=full, low_rank or adaptive, without a norm between its factors"
             )
         maps.append(matrix.double())
     return maps
