@@ -26,7 +26,7 @@ from pgolf.pages.figures.inspections import INSPECTION, TRUNCATION, save_panels
 from pgolf.pages.figures.spectra import Panel
 from pgolf.run.inspecting.parts import BATCHES, TARGETS, inspected, text, truncated, truncation_lines
 from pgolf.run.inspecting.pictures import inspection_panels, truncation_panels, write_pictures
-from pgolf.run.inspecting.query_ranks import query_ranks
+from pgolf.run.inspecting.query_ranks import query_ranks, with_scores
 from pgolf.run.inspecting.subject import AUTO, BATCH_TOKENS, CHOICES, open_inspected
 
 TRUNCATE, RANKS, RANDOM = "truncate", "ranks", "random"
@@ -42,6 +42,10 @@ def shared_options(parser: argparse.ArgumentParser) -> None:
         "--save", action="store_true", help="also write the pictures' numbers into the run folder, for pgolf.report"
     )
     weights_option(parser)
+    targets_option(parser)
+
+
+def targets_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--targets",
         type=int,
@@ -148,10 +152,14 @@ def ranks_command(arguments: list[str]) -> int:
     weights_option(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, with every singular value")
     parser.add_argument("--save", action="store_true", help=f"also write {QUERY_SPECTRA} into the run folder")
+    parser.add_argument("--score", action="store_true", help="also score the run's model, cut to these ranks as it is")
+    targets_option(parser)
     args = parser.parse_args(arguments)
     check_options(args)
     subject = open_inspected(args.path, args.weights)
     found = query_ranks(subject, args.by, args.energy, args.parameters, args.batches, both=args.save)
+    if args.score:
+        found = with_scores(found, subject, args.batches, args.targets)
     if args.save:
         found.spectra.save(args.path / QUERY_SPECTRA)
     if args.json:

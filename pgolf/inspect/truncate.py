@@ -143,6 +143,17 @@ def truncation(
     return Truncation(bpb, structural_rank(model), sum(ids.numel() for ids in batches), tuple(cuts))
 
 
+def cut_queries(model: GPT, ranks: Sequence[int], by: str, batches: Sequence[Tensor]) -> list[Tensor]:
+    """The matrix of each query projection, each cut to its own rank. by: WEIGHT or ACTIVATION, which needs batches."""
+    maps = [q.cpu() for q in query_maps(model)]
+    roots = [root(c) for c in input_moments(model, batches)] if by == ACTIVATION else [None] * len(maps)
+    cut = []
+    for q, weighting, rank in zip(maps, roots, ranks, strict=True):
+        u = directions(q if weighting is None else q @ weighting)[:, :rank]
+        cut.append(u @ (u.T @ q))
+    return cut
+
+
 def structural_rank(model: GPT) -> int:
     """The largest rank that the sizes of a query projection, and of its factors, allow."""
     return max(matrix.factors.rank for matrix in matrices(model) if matrix.group == "Q")

@@ -131,12 +131,15 @@ def test_ranks_of_a_run_are_printed_with_the_override_and_saved(
 ) -> None:
     """The default budget is that of the default low rank; by weight the ranks differ from those by activation."""
     run = copy_of(runs("model/depth=plain"), tmp_path)
-    words = ["ranks", str(run), "--batches", "1"]
-    found = json.loads(main_of(inspect_command, *words, "--json")[1])
+    words = ["ranks", str(run), "--batches", "1", "--targets", "500"]
+    found = json.loads(main_of(inspect_command, *words, "--score", "--json")[1])
     full, uniform = 2 * 32 * 32, 2 * 12 * 64
     assert (found["uniform_rank"], sum(found["ranks"])) == (12, 24)
     assert found["parameters_of"] == {"ranks": uniform, "uniform_rank": uniform, "full": full}
     assert found["override"] == f"model/q_proj=adaptive 'model.q_proj.ranks={found['ranks']}'".replace(", ", ",")
+    cut = found["cut_without_training"]
+    assert cut["scored"] == "500 validation targets, plain32-first500"
+    assert len({cut["uncut"], cut["ranks"], cut["uniform_rank"]}) == 3
     assert sum(block["kept"] for block in found["blocks"]) >= sum(b["kept_at_uniform_rank"] for b in found["blocks"])
     code, out, _ = main_of(inspect_command, *words, "--by", "weight", "--energy", "0.95", "--save")
     assert code == 0
@@ -162,7 +165,9 @@ def test_what_needs_a_corpus_is_left_out_without_one(
     code, out, err = main_of(inspect_command, "ranks", str(recorded))
     assert (code, out) == (2, "")
     assert "has no activations: the corpus cannot be opened: " in err
-    code, out, _ = main_of(inspect_command, "ranks", str(recorded), "--by", "weight", "--parameters", "512")
+    words = ["ranks", str(recorded), "--by", "weight"]
+    assert "--score: " in main_of(inspect_command, *words, "--score")[2]
+    code, out, _ = main_of(inspect_command, *words, "--parameters", "512")
     assert "Q of this run is a product through rank 12: no rank above it can be chosen" in out
     (ranks,) = re.findall(r"'model\.q_proj\.ranks=\[(\d+),(\d+)\]'", out)
     assert sum(map(int, ranks)) == 8

@@ -1,7 +1,7 @@
 """Ranks of the queries of a run, chosen from their spectra, beside one rank for all blocks: lines and plain data."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pgolf.config.compose import default_rank
@@ -10,6 +10,8 @@ from pgolf.inspect.grouping import layers_text
 from pgolf.inspect.query_spectra import query_spectra
 from pgolf.inspect.ranks import QuerySpectra, chosen_ranks, factor_parameters, kept_energies
 from pgolf.inspect.report import table
+from pgolf.inspect.truncate import cut_queries, replaced_queries
+from pgolf.run.inspecting.parts import Scorer
 from pgolf.run.inspecting.subject import MEANING, Inspected
 
 ACTIVATION, WEIGHT = "activation", "weight"
@@ -17,24 +19,43 @@ PLAIN_PATH = re.compile(r"[\w./=,@+-]+")  # needs no escape within the quotes of
 
 
 @dataclass(frozen=True)
-class QueryRanks:
-    """One rank per unique block. energy: the share that each block keeps; None: `parameters` of all factors are kept.
+class CutScores:
+    """Bits per byte of the run's model, as it is and with its queries cut without training: to each block's rank, and
+    to the uniform one. scored: what these are scores of.
+    """
 
-    uniform_rank: the default rank of model/q_proj=low_rank at this width. layers: the passes of each unique block.
+    uncut: float
+    ranks: float
+    uniform_rank: float
+    scored: str
+
+
+@dataclass(frozen=True)
+class QueryRanks:
+    """One rank per unique block. energy: the share that each block keeps; None: factors have at most `parameters`.
+
+    is_default: whether these are the parameters of model/q_proj=low_rank at its default rank. layers: the passes of
+    each unique block. scores: None if they were not asked for.
     """
 
     spectra: QuerySpectra
     by: str
     energy: float | None
     parameters: int
+    is_default: bool
     ranks: tuple[int, ...]
-    uniform_rank: int
     layers: tuple[tuple[int, ...], ...]
+    scores: CutScores | None = None
 
     @property
     def override(self) -> str:
         """The arguments of pgolf.train for these ranks, as a shell reads them."""
         return f"model/q_proj=adaptive 'model.q_proj.ranks=[{','.join(map(str, self.ranks))}]'"
+
+    @property
+    def uniform_rank(self) -> int:
+        """One rank for all blocks, with at most as many parameters."""
+        return sum(self.ranks) // len(self.ranks)
 
     @property
     def uniform(self) -> list[int]:
@@ -68,6 +89,7 @@ class QueryRanks:
             "uniform_rank": self.uniform_rank,
             "blocks": self.energies(),
             "parameters_of": self.sizes(),
+            "cut_without_training": None if self.scores is None else asdict(self.scores),
             "override": self.override,
             "spectra": asdict(self.spectra),
         }
@@ -76,7 +98,9 @@ class QueryRanks:
         """A table for a terminal, and the override at its end. saved_in: the folder with the saved spectra."""
         found = self.spectra
         of = f"Q C^(1/2), C = E[x x^T] of {found.tokens:,} training tokens" if self.by == ACTIVATION else "Q"
-        rule = f"at most {self.parameters:,} parameters" if self.energy is None else f"energy {self.energy:g} per block"
+        budget = f"at most {self.parameters:,} parameters"
+        budget += ", those of model/q_proj=low_rank at its default rank" if self.is_default else ""
+        rule = budget if self.energy is None else f"energy {self.energy:g} per block"
         rows = [["", "rank", "energy kept", f"at rank {self.uniform_rank}"]]
         for block in self.energies():
             label = layers_text(tuple(block["layers"]))
@@ -85,13 +109,25 @@ class QueryRanks:
         return [
             f"weights     {MEANING[found.weights]}",
             f"spectra     by {self.by}: of {of}",
-            f"chosen      {rule}; energies are shares of each block's own",
+            f"chosen      {rule}",
+            "energy      shares of each block's own, at its rank and at the same rank for all blocks",
             *table(rows),
             f"parameters  {sizes['ranks']:,} of these ranks; {sizes['uniform_rank']:,} of model/q_proj=low_rank, rank "
             f"{self.uniform_rank}; {sizes['full']:,} of full Q",
+            *self.score_lines(),
             *self.remarks(),
             self.override,
             *([self.interpolation(saved_in)] if PLAIN_PATH.fullmatch(saved_in) else []),
+        ]
+
+    def score_lines(self) -> list[str]:
+        """What the cut costs without training; no line without scores."""
+        if self.scores is None:
+            return []
+        cut, uncut = self.scores, self.scores.uncut
+        return [
+            f"cut         {cut.ranks - uncut:+.4f} bpb at these ranks, {cut.uniform_rank - uncut:+.4f} at rank "
+            f"{self.uniform_rank}, from {uncut:.4f} ({cut.scored}; not trained again)"
         ]
 
     def remarks(self) -> list[str]:
@@ -123,11 +159,23 @@ def query_ranks(
     is_run = subject.corpus is not None and (both or by == ACTIVATION)
     found = query_spectra(subject.model, subject.weights, subject.training_ids(batches) if is_run else [])
     blocks, dims = len(found.weight), subject.model.dims
-    uniform_rank = default_rank(found.width)
-    budget = parameters or factor_parameters([uniform_rank] * blocks, found.width)
+    budget = parameters or factor_parameters([default_rank(found.width)] * blocks, found.width)
     try:
         ranks = chosen_ranks(found, by, energy=energy, parameters=budget if energy is None else None)
     except OptionError as error:
         raise ConfigError(f"--{error}") from None
     layers = tuple(tuple(range(block, dims.layers, blocks)) for block in range(blocks))
-    return QueryRanks(found, by, energy, budget, tuple(ranks), uniform_rank, layers)
+    is_default = energy is None and parameters is None
+    return QueryRanks(found, by, energy, budget, is_default, tuple(ranks), layers)
+
+
+def with_scores(found: QueryRanks, subject: Inspected, batches: int, targets: int) -> QueryRanks:
+    """The same ranks with the scores of the run's model, cut to them without training. Raises PgolfError."""
+    if subject.corpus is None:
+        raise ConfigError(f"--score: {subject.path} cannot be scored: {subject.no_corpus}")
+    scorer, model, ids = Scorer(subject, targets), subject.model, subject.training_ids(batches)
+    uncut, cut = scorer(model), []
+    for ranks in (found.ranks, found.uniform):
+        with replaced_queries(model, cut_queries(model, ranks, found.by, ids)):
+            cut.append(scorer(model))
+    return replace(found, scores=CutScores(uncut, cut[0], cut[1], scorer.scored))
