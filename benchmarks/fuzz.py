@@ -46,6 +46,7 @@ from pgolf.data.loaded import load_corpus
 from pgolf.data.text import Text
 from pgolf.errors import PgolfError
 from pgolf.inspect import __main__ as inspect_command
+from pgolf.inspect.ranks import QUERY_SPECTRA, QuerySpectra, ranks_for
 from pgolf.pages.figures.inspections import INSPECTION, read_panels, save_panels
 from pgolf.pages.figures.spectra import Band, Line, Panel, picture_of
 from pgolf.records.audits import AUDIT
@@ -68,6 +69,7 @@ KEY = {"seed": 1, "fingerprint": "0" * 16, "versions.torch": "2", "data_sha": "0
 LINE = Line("layer 0", (1.0, 2.0), (1.0, 0.5))
 BAND = Band((1.0, 2.0), (1.0, 0.2), (1.0, 0.4))
 PANEL = Panel("spectrum-q", "Q", "about", "rank", "share", (LINE,), (BAND,), log=True, level=0.7)
+SPECTRA = QuerySpectra(16, "live", 64, weight=((2.0, 1.0, 0.5), (1.0, 1.0, 0.1)), activation=((3.0, 1.0), (2.0, 0.5)))
 Readers = dict[str, Callable[[], object]]  # by name; each raises PgolfError, or returns its result
 VOLATILE = ("at", "ended_at")
 
@@ -109,6 +111,7 @@ def make_world(root: Path, seeds: Sequence[int] = (1, 2)) -> None:
         check = {"rule": "score", "name": "made for this test", "verdict": "fail"}
         (folder / AUDIT).write_text(json.dumps([{"path": "", "refusal": None, "checks": [check]}]))
         save_panels(folder / INSPECTION, [PANEL])
+        SPECTRA.save(folder / QUERY_SPECTRA)
         place = str(folder.relative_to(study))
         cells.append(PlannedRun("adhoc", record["arm"], record["seed"], record["fingerprint"], place))
     add_to_plan(study, Sweep(("model/head=tied,factorized", "seed=1,2"), time.time(), "0" * 64, False, tuple(cells)))
@@ -164,6 +167,12 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
         except ValueError as error:
             raise PgolfError(str(error)) from None
 
+    def ranks() -> list[int]:
+        return [
+            *ranks_for(str(run), "weight", 2, 16, energy=0.9),
+            *ranks_for(str(run), "activation", 2, 16, parameters=96),
+        ]
+
     def without_record() -> str:
         (run / "result.json").rename(run / "aside")
         try:
@@ -212,6 +221,7 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
         "weights": Case(run / "checkpoint" / "weights.safetensors", {"train.from": parent, **in_audit}, damaged_bytes),
         "audit": Case(run / AUDIT, of(study), plain),
         "inspection": Case(run / INSPECTION, {**of(study), "panels": pictured}, plain),
+        "spectra": Case(run / QUERY_SPECTRA, {"ranks": ranks}, plain),
         "manifest": Case(entry / "manifest.json", in_corpus, plain),
         "tokenizer": Case(entry / "tokenizer.model", in_corpus, damaged_bytes),
         "shard": Case(next(entry.glob("*_val_*.bin")), in_corpus, damaged_bytes),

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pgolf.config.folders import conf_dir, config_folders
 from pgolf.config.quick_hydra import quick_hydra
 from pgolf.config.resolvers import register
-from pgolf.errors import ConfigError
+from pgolf.errors import ConfigError, PgolfError
 from pgolf.machine.files import write_whole
 from pgolf.machine.plain import yaml_text
 
@@ -42,9 +42,18 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     try:
         container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: cannot be resolved. {str(error).splitlines()[0]}") from None
+        reason = refusal(error) or str(error)
+        raise ConfigError(f"{error.full_key}: cannot be resolved. {reason.splitlines()[0]}") from None
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
+
+
+def refusal(error: BaseException) -> str:
+    """The message of the PgolfError that led to an exception of OmegaConf; empty if none did."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, PgolfError):
+        cause = cause.__cause__ or cause.__context__
+    return "" if cause is None else str(cause)
 
 
 def save(resolved: dict[str, Any], path: Path) -> None:
@@ -70,6 +79,15 @@ def quantizer_choices(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[
         resolved = OmegaConf.to_container(whole.quant, resolve=True)
         assert isinstance(resolved, dict)
         yield path.stem, {str(key): value for key, value in resolved.items()}
+
+
+def default_rank(width: int) -> int:
+    """The rank of model/q_proj=low_rank in a model of this width, unless an override sets it."""
+    register()
+    path = conf_dir() / "model" / "q_proj" / "low_rank.yaml"
+    whole = OmegaConf.create({"model": {"width": width}})
+    whole.model.q_proj = _loaded(path, path.stat().st_mtime_ns)
+    return int(whole.model.q_proj.rank)
 
 
 @lru_cache(maxsize=64)

@@ -84,6 +84,20 @@ def rendered(override: Override) -> str:
     return f"{override.get_key_element()}={override.get_value_element_as_str()}"
 
 
+def interpolations(override: Override) -> dict[str, str]:
+    """{override as Hydra's sweeper writes it: override} of each swept value that is an interpolation.
+
+    The sweeper escapes it, and Hydra then refuses it.
+    """
+    values = override._value.list if isinstance(override._value, ChoiceSweep) else []
+    key = override.get_key_element()
+    return {
+        f"{key}={Override._get_value_element_as_str(value)}": f"{key}={value}"
+        for value in values
+        if isinstance(value, str) and "${" in value
+    }
+
+
 def sweep_runs(
     arguments: Sequence[str], overrides: list[Override], hydra: DictConfig, loader: ConfigLoader, most_runs: int
 ) -> list[list[str]]:
@@ -110,6 +124,7 @@ def sweep_runs(
         (runs,) = BasicSweeper.split_arguments(parsed, None)
         pairs = zip([*params, *arguments], parsed, strict=True)
         texts = {rendered(override): text for text, override in pairs if not override.is_sweep_override()}
+        texts |= {text: own for override in parsed for text, own in interpolations(override).items()}
     except HydraException as error:
         raise ConfigError(f"--multirun: {str(error).splitlines()[0]}") from None
     return [[texts.get(text, text) for text in run] for run in runs]

@@ -9,7 +9,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from pgolf.config.binding import RESERVED
 from pgolf.config.folders import OWN_CONF
@@ -227,6 +227,10 @@ def describe_hydra_error(error: Exception) -> str:
     """The message of an error of Hydra or OmegaConf as `path: what`, with common messages rewritten."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     text = str(cause).splitlines()[0].strip()
+    if isinstance(cause, GrammarParseError):
+        text = (
+            f'has an interpolation that cannot be read ({text}). Write a path in it in double quotes, ${{name:"a=b"}}'
+        )
     if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text):
         kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
         text = f"needs {kinds.get(converted.group(2), converted.group(2))} ({converted.group(1)})"

@@ -7,6 +7,8 @@ from omegaconf import OmegaConf
 
 from pgolf.config import schema
 from pgolf.config.folders import cache_dir
+from pgolf.errors import require
+from pgolf.inspect.ranks import ranks_for
 from pgolf.nn.rank_choice import depth_profile
 
 
@@ -62,6 +64,25 @@ def rank_profile(first: int, last: int, *, _root_: Any) -> list[int]:
     return depth_profile(first, last, int(_root_.model.unique_blocks))
 
 
+def energy_ranks(spectra: str, energy: float | None = None, by: str = "activation", *, _root_: Any) -> list[int]:
+    """Ranks that keep a share of each block's energy: `${energy_ranks:"RUN",0.95}`.
+
+    RUN is a folder after `python -m pgolf.inspect ranks RUN --save`, or the file query_spectra.json. A third argument
+    chooses `activation` (the default) or `weight`.
+    """
+    require(type(energy) in (int, float), "energy", energy, "give a number above 0 and at most 1")
+    return ranks_for(str(spectra), by, int(_root_.model.unique_blocks), int(_root_.model.width), energy=energy)
+
+
+def budget_ranks(spectra: str, parameters: int | None = None, by: str = "activation", *, _root_: Any) -> list[int]:
+    """Ranks that keep most energy within a number of parameters of all factors: `${budget_ranks:"RUN",49152}`.
+
+    RUN and the third argument are those of `energy_ranks`.
+    """
+    require(type(parameters) is int, "parameters", parameters, "give a whole number")
+    return ranks_for(str(spectra), by, int(_root_.model.unique_blocks), int(_root_.model.width), parameters=parameters)
+
+
 def trained_head(*, _root_: Any) -> bool:
     """Whether the head is trainable. A frozen head must not start at zero, because it would stay there."""
     frozen = [*_root_.optim.frozen, *_root_.defects.frozen]
@@ -104,6 +125,6 @@ def register() -> None:
     if "base_config.yaml" not in store.repo:
         store.store(name="base_config", node=schema.Config)
     scales = (scale_steps, scale_width, scale_threshold, scale_head_dim, scale_decay)
-    lists = (edge_blocks, rank_profile, roles_of_blocks, study_arms)
+    lists = (edge_blocks, rank_profile, energy_ranks, budget_ranks, roles_of_blocks, study_arms)
     for resolver in (*scales, last_layers, *lists, trained_head, head_dim, choose, cache_dir):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)

@@ -1,9 +1,11 @@
 """`python -m pgolf.inspect RUN|ARTIFACT`, `python -m pgolf.inspect truncate RUN [--ranks R ...]`,
+`python -m pgolf.inspect ranks RUN [--energy E | --parameters N]`,
 `python -m pgolf.inspect random SIZES [--values MEASURE=NUMBER ...]`: what trained weights look like inside.
 
 The first form measures the spectrum of every matrix beside random matrices of the same sizes, residual mixing by depth,
 and the score without each block. `truncate` cuts the query projections of a trained run to a lower rank, without
-training them again, and scores the result. `random` compares published numbers with random matrices.
+training them again, and scores the result. `ranks` chooses a rank for each block from the spectra of the queries, and
+prints the override that trains a model with them. `random` compares published numbers with random matrices.
 
 RUN is a run folder, ARTIFACT a packed file. The files may be a stranger's: reading them runs nothing that they name. No
 corpus is prepared or downloaded: what needs a corpus that is not in the cache is left out, with the reason.
@@ -18,36 +20,55 @@ from pgolf.command import OK, Parser, one_line, place, run
 from pgolf.errors import ConfigError
 from pgolf.inspect.published import published, sizes_of
 from pgolf.inspect.random_reference import DRAWS
+from pgolf.inspect.ranks import BY, QUERY_SPECTRA
 from pgolf.inspect.spectra import MEASURES
 from pgolf.pages.figures.inspections import INSPECTION, TRUNCATION, save_panels
 from pgolf.pages.figures.spectra import Panel
 from pgolf.run.inspecting.parts import BATCHES, TARGETS, inspected, text, truncated, truncation_lines
 from pgolf.run.inspecting.pictures import inspection_panels, truncation_panels, write_pictures
+from pgolf.run.inspecting.query_ranks import query_ranks, with_scores
 from pgolf.run.inspecting.subject import AUTO, BATCH_TOKENS, CHOICES, open_inspected
 
-TRUNCATE, RANDOM = "truncate", "random"
-MOST = {"draws": 10_000, "targets": 2**31 - 1, "batches": 10_000}
+TRUNCATE, RANKS, RANDOM = "truncate", "ranks", "random"
+MOST = {"parameters": 2**53, "draws": 10_000, "targets": 2**31 - 1, "batches": 10_000}
 FEWEST = {"draws": 3}
 
 
 def shared_options(parser: argparse.ArgumentParser) -> None:
-    """Options of both forms."""
+    """Options of the forms that score a model."""
     parser.add_argument("--json", action="store_true", help="print JSON, with every singular value")
     parser.add_argument("--figures", type=place, metavar="FOLDER", help="also write each picture there, as SVG and PNG")
     parser.add_argument(
         "--save", action="store_true", help="also write the pictures' numbers into the run folder, for pgolf.report"
     )
+    weights_option(parser)
+    targets_option(parser)
+
+
+def targets_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--targets",
+        type=int,
+        default=TARGETS,
+        help=f"validation targets of each score, from the start of the text (default: {TARGETS:,})",
+    )
+
+
+def weights_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         choices=CHOICES,
         default=AUTO,
         help="which weights of the run; auto: averaged, else live, else packed",
     )
+
+
+def batches_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--targets",
+        "--batches",
         type=int,
-        default=TARGETS,
-        help=f"validation targets of each score, from the start of the text (default: {TARGETS:,})",
+        default=BATCHES,
+        help=f"batches of {BATCH_TOKENS:,} training tokens for the energy of activations (default: {BATCHES})",
     )
 
 
@@ -100,12 +121,7 @@ def truncate_command(arguments: list[str]) -> int:
     parser = Parser(prog="python -m pgolf.inspect truncate", description=__doc__)
     parser.add_argument("path", type=place, help="the folder of a finished run")
     parser.add_argument("--ranks", type=int, nargs="+", metavar="R", default=[], help="ranks of the query projections")
-    parser.add_argument(
-        "--batches",
-        type=int,
-        default=BATCHES,
-        help=f"batches of {BATCH_TOKENS:,} training tokens for the energy of activations (default: {BATCHES})",
-    )
+    batches_option(parser)
     shared_options(parser)
     args = parser.parse_intermixed_args(arguments)
     check_options(args)
@@ -115,6 +131,41 @@ def truncate_command(arguments: list[str]) -> int:
         print(json.dumps({"path": str(args.path), "scored": scored, **found.to_dict()}, indent=1, allow_nan=False))
     else:
         show(truncation_lines(found, scored))
+    return OK
+
+
+def ranks_command(arguments: list[str]) -> int:
+    parser = Parser(prog="python -m pgolf.inspect ranks", description=__doc__)
+    parser.add_argument("path", type=place, help="the folder of a finished run")
+    rule = parser.add_mutually_exclusive_group()
+    rule.add_argument("--energy", type=float, metavar="E", help="share of the energy that each block keeps, 0 to 1")
+    rule.add_argument(
+        "--parameters",
+        type=int,
+        metavar="N",
+        help="parameters of all factors, at most (default: those of model/q_proj=low_rank at its default rank)",
+    )
+    parser.add_argument(
+        "--by", choices=BY, default=BY[0], help="energy of the queries, or of the weights alone (default: activation)"
+    )
+    batches_option(parser)
+    weights_option(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON, with every singular value")
+    parser.add_argument("--save", action="store_true", help=f"also write {QUERY_SPECTRA} into the run folder")
+    parser.add_argument("--score", action="store_true", help="also score the run's model, cut to these ranks as it is")
+    targets_option(parser)
+    args = parser.parse_args(arguments)
+    check_options(args)
+    subject = open_inspected(args.path, args.weights)
+    found = query_ranks(subject, args.by, args.energy, args.parameters, args.batches, both=args.save)
+    if args.score:
+        found = with_scores(found, subject, args.batches, args.targets)
+    if args.save:
+        found.spectra.save(args.path / QUERY_SPECTRA)
+    if args.json:
+        print(json.dumps({"path": str(args.path), **found.to_dict()}, indent=1, allow_nan=False))
+    else:
+        show(found.lines(str(args.path) if args.save else ""))
     return OK
 
 
@@ -138,7 +189,7 @@ def random_command(arguments: list[str]) -> int:
 
 
 def command(arguments: list[str]) -> int:
-    forms = {TRUNCATE: truncate_command, RANDOM: random_command}
+    forms = {TRUNCATE: truncate_command, RANKS: ranks_command, RANDOM: random_command}
     if arguments and (form := forms.get(arguments[0])):
         return form(arguments[1:])
     return inspect_command(arguments)

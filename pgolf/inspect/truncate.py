@@ -60,7 +60,7 @@ def query_maps(model: GPT) -> list[Tensor]:
         if matrix is None:
             raise PgolfError(
                 f"model.q_proj.{index}: is not a linear map ({type(module).__name__}), so it has no rank to cut. "
-                "Inspect a run with model/q_proj=full or low_rank"
+                "Inspect a run with model/q_proj=full, low_rank or adaptive, without a norm between its factors"
             )
         maps.append(matrix.double())
     return maps
@@ -141,6 +141,17 @@ def truncation(
             energies = [np.mean([kept(q, u) for q, u in zip(each, spans, strict=True)]) for each in (maps, weighted)]
             cuts.append(Cut(rank, by, score, float(energies[0]), float(energies[1])))
     return Truncation(bpb, structural_rank(model), sum(ids.numel() for ids in batches), tuple(cuts))
+
+
+def cut_queries(model: GPT, ranks: Sequence[int], by: str, batches: Sequence[Tensor]) -> list[Tensor]:
+    """The matrix of each query projection, each cut to its own rank. by: WEIGHT or ACTIVATION, which needs batches."""
+    maps = [q.cpu() for q in query_maps(model)]
+    roots = [root(c) for c in input_moments(model, batches)] if by == ACTIVATION else [None] * len(maps)
+    cut = []
+    for q, weighting, rank in zip(maps, roots, ranks, strict=True):
+        u = directions(q if weighting is None else q @ weighting)[:, :rank]
+        cut.append(u @ (u.T @ q))
+    return cut
 
 
 def structural_rank(model: GPT) -> int:

@@ -79,6 +79,8 @@ ARGUMENTS = {
         "truncate": "python -m pgolf.inspect truncate: path: is missing",
         "truncate folder --ranks": "python -m pgolf.inspect truncate: --ranks: expected at least one argument",
         "truncate folder --ranks x": "python -m pgolf.inspect truncate: --ranks: needs a whole number (x)",
+        "ranks folder --energy x": "python -m pgolf.inspect ranks: --energy: needs a number (x)",
+        "ranks folder --energy 1 --parameters 2": "python -m pgolf.inspect ranks: --parameters: not allowed with",
         "random": "python -m pgolf.inspect random: SIZES: is missing",
         "random 512": "SIZES: is not a matrix or a product (512). Write 512x512",
         "random 5000x5000": "SIZES: is too large (5000x5000)",

@@ -8,6 +8,7 @@ from pgolf.inspect.truncate import (
     ACTIVATION,
     WEIGHT,
     Cut,
+    cut_queries,
     directions,
     input_moments,
     kept,
@@ -108,3 +109,15 @@ def test_a_projection_that_is_not_linear_has_no_rank_to_cut() -> None:
     model.q_proj[1] = torch.nn.Sequential(model.q_proj[1].proj, torch.nn.ReLU())
     with pytest.raises(PgolfError, match=r"model\.q_proj\.1: is not a linear map \(Sequential\)"):
         truncation(model, [4], loss, [IDS])
+
+
+def test_each_block_is_cut_to_its_own_rank() -> None:
+    """To its whole rank it stays as it is; to rank one only its largest direction is left."""
+    model = tiny_model(tiny_config())
+    whole = query_maps(model)
+    for by in (WEIGHT, ACTIVATION):
+        first, second, third = cut_queries(model, [32, 1, 4], by, [IDS])
+        torch.testing.assert_close(first, whole[0])
+        assert [int(torch.linalg.matrix_rank(q, rtol=1e-6)) for q in (second, third)] == [1, 4]
+    u, s, vh = torch.linalg.svd(whole[1])
+    torch.testing.assert_close(cut_queries(model, [32, 1, 4], WEIGHT, [])[1], s[0] * torch.outer(u[:, 0], vh[0]))

@@ -1,6 +1,7 @@
 """`python -m pgolf.inspect` on a run and a packed file: its parts, pictures, and what is refused or left out."""
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -125,6 +126,31 @@ def test_queries_are_cut_from_the_recorded_score_on(runs: Callable[..., Path], m
         assert ElementTree.parse(tmp_path / f"{name}.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
+def test_ranks_of_a_run_are_printed_with_the_override_and_saved(
+    runs: Callable[..., Path], main_of: MainOf, tmp_path: Path
+) -> None:
+    """The default budget is that of the default low rank; by weight the ranks differ from those by activation."""
+    run = copy_of(runs("model/depth=plain"), tmp_path)
+    words = ["ranks", str(run), "--batches", "1", "--targets", "500"]
+    found = json.loads(main_of(inspect_command, *words, "--score", "--json")[1])
+    full, uniform = 2 * 32 * 32, 2 * 12 * 64
+    assert (found["uniform_rank"], sum(found["ranks"])) == (12, 24)
+    assert found["parameters_of"] == {"ranks": uniform, "uniform_rank": uniform, "full": full}
+    assert found["override"] == f"model/q_proj=adaptive 'model.q_proj.ranks={found['ranks']}'".replace(", ", ",")
+    cut = found["cut_without_training"]
+    assert cut["scored"] == "500 validation targets, plain32-first500"
+    assert len({cut["uncut"], cut["ranks"], cut["uniform_rank"]}) == 3
+    assert sum(block["kept"] for block in found["blocks"]) >= sum(b["kept_at_uniform_rank"] for b in found["blocks"])
+    code, out, _ = main_of(inspect_command, *words, "--by", "weight", "--energy", "0.95", "--save")
+    assert code == 0
+    (ranks,) = re.findall(r"'model\.q_proj\.ranks=\[(\d+),(\d+)\]'", out)
+    assert all(int(rank) > own for rank, own in zip(ranks, found["ranks"], strict=True))
+    assert "have as many parameters as full Q, or more" in out
+    assert f"""ranks=${{energy_ranks:"{run}",0.95,weight}}'""" in out
+    saved = json.loads((run / "query_spectra.json").read_text())
+    assert saved == found["spectra"]
+
+
 def test_what_needs_a_corpus_is_left_out_without_one(
     recorded: Path, main_of: MainOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +162,15 @@ def test_what_needs_a_corpus_is_left_out_without_one(
     code, out, err = main_of(inspect_command, "truncate", str(recorded))
     assert (code, out) == (2, "")
     assert "cannot be scored: the corpus cannot be opened: " in err
+    code, out, err = main_of(inspect_command, "ranks", str(recorded))
+    assert (code, out) == (2, "")
+    assert "has no activations: the corpus cannot be opened: " in err
+    words = ["ranks", str(recorded), "--by", "weight"]
+    assert "--score: " in main_of(inspect_command, *words, "--score")[2]
+    code, out, _ = main_of(inspect_command, *words, "--parameters", "512")
+    assert "Q of this run is a product through rank 12: no rank above it can be chosen" in out
+    (ranks,) = re.findall(r"'model\.q_proj\.ranks=\[(\d+),(\d+)\]'", out)
+    assert sum(map(int, ranks)) == 8
     assert not (tmp_path / "empty").exists()
 
 
@@ -160,6 +195,8 @@ def test_what_cannot_be_inspected_is_refused_in_one_line(recorded: Path, main_of
         (["truncate", recorded, "--ranks", "13"], "--ranks: cannot cut to rank 13. Choose from 1 to 12"),
         (["truncate", recorded, "--ranks", "0"], "--ranks: cannot cut to rank 0"),
         (["truncate", recorded / "artifact.pgolf"], "cannot be scored: a packed file names no corpus"),
+        (["ranks", recorded, "--energy", "0"], "--energy: cannot be 0.0; choose above 0 and at most 1"),
+        (["ranks", recorded, "--parameters", "9"], "--parameters: cannot be 9; choose 128 or more"),
         ([bare], "has neither trained weights (checkpoint/weights.safetensors) nor artifact.pgolf"),
         ([damaged], "weights.safetensors: is not a file of weights"),
         ([other], "does not contain the weights of the model in its config.yaml"),

@@ -9,8 +9,8 @@ class Adaptive(LowRankMap):
     """q = U n(D x) with D [R, D] and U [H*K, R], where R = ranks[layer] is that of the block.
 
     ranks: one per unique block, each from 1 to the model width. `pgolf.nn.rank_choice` makes such lists by depth and
-    from spectra of a trained run. norm: n is an RMS norm over R with a learned gain; otherwise it changes
-    nothing.
+    from spectra of a trained run, `python -m pgolf.inspect ranks RUN` prints them. norm: n is an RMS norm over R with a
+    learned gain; otherwise it changes nothing.
     """
 
     def __init__(self, dims: Dims, layer: int, *, ranks: list[int], norm: bool):
