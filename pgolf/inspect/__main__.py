@@ -8,7 +8,8 @@ training them again, and scores the result. `ranks` chooses a rank for each bloc
 prints the override that trains a model with them. `random` compares published numbers with random matrices.
 
 RUN is a run folder, ARTIFACT a packed file. The files may be a stranger's: reading them runs nothing that they name. No
-corpus is prepared or downloaded: what needs a corpus that is not in the cache is left out, with the reason.
+corpus is prepared or downloaded: what needs a corpus that is not in the cache is left out, with the reason. A corpus of
+files that `config.yaml` names is read with --open-corpus.
 """
 
 import argparse
@@ -41,7 +42,7 @@ def shared_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save", action="store_true", help="also write the pictures' numbers into the run folder, for pgolf.report"
     )
-    weights_option(parser)
+    run_options(parser)
     targets_option(parser)
 
 
@@ -54,12 +55,18 @@ def targets_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def weights_option(parser: argparse.ArgumentParser) -> None:
+def run_options(parser: argparse.ArgumentParser) -> None:
+    """Which weights and which corpus of a run are used."""
     parser.add_argument(
         "--weights",
         choices=CHOICES,
         default=AUTO,
         help="which weights of the run; auto: averaged, else live, else packed",
+    )
+    parser.add_argument(
+        "--open-corpus",
+        action="store_true",
+        help="also read the files that config.yaml names, for a corpus that is not in the cache; for your own runs",
     )
 
 
@@ -108,7 +115,7 @@ def inspect_command(arguments: list[str]) -> int:
     shared_options(parser)
     args = parser.parse_args(arguments)
     check_options(args)
-    found = inspected(open_inspected(args.path, args.weights), args.draws, args.targets)
+    found = inspected(open_inspected(args.path, args.weights, opens_files=args.open_corpus), args.draws, args.targets)
     leave(inspection_panels(found), args, INSPECTION)
     if args.json:
         print(json.dumps(found.to_dict(), indent=1, allow_nan=False))
@@ -125,7 +132,9 @@ def truncate_command(arguments: list[str]) -> int:
     shared_options(parser)
     args = parser.parse_intermixed_args(arguments)
     check_options(args)
-    found, scored = truncated(open_inspected(args.path, args.weights), args.ranks, args.targets, args.batches)
+    found, scored = truncated(
+        open_inspected(args.path, args.weights, opens_files=args.open_corpus), args.ranks, args.targets, args.batches
+    )
     leave(truncation_panels(found), args, TRUNCATION)
     if args.json:
         print(json.dumps({"path": str(args.path), "scored": scored, **found.to_dict()}, indent=1, allow_nan=False))
@@ -149,14 +158,14 @@ def ranks_command(arguments: list[str]) -> int:
         "--by", choices=BY, default=BY[0], help="energy of the queries, or of the weights alone (default: activation)"
     )
     batches_option(parser)
-    weights_option(parser)
+    run_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, with every singular value")
     parser.add_argument("--save", action="store_true", help=f"also write {QUERY_SPECTRA} into the run folder")
     parser.add_argument("--score", action="store_true", help="also score the run's model, cut to these ranks as it is")
     targets_option(parser)
     args = parser.parse_args(arguments)
     check_options(args)
-    subject = open_inspected(args.path, args.weights)
+    subject = open_inspected(args.path, args.weights, opens_files=args.open_corpus)
     found = query_ranks(subject, args.by, args.energy, args.parameters, args.batches, both=args.save)
     if args.score:
         found = with_scores(found, subject, args.batches, args.targets)

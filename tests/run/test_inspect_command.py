@@ -162,6 +162,8 @@ def test_what_needs_a_corpus_is_left_out_without_one(
     code, out, err = main_of(inspect_command, "truncate", str(recorded))
     assert (code, out) == (2, "")
     assert "cannot be scored: the corpus cannot be opened: " in err
+    assert "the files that config.yaml names are not opened. Give --open-corpus" in err
+    assert "Prepare it with" in main_of(inspect_command, "truncate", str(recorded), "--open-corpus")[2]
     code, out, err = main_of(inspect_command, "ranks", str(recorded))
     assert (code, out) == (2, "")
     assert "has no activations: the corpus cannot be opened: " in err

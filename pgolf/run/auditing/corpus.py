@@ -13,7 +13,7 @@ from pgolf.errors import DataError, PgolfError
 from pgolf.slots import Corpus
 
 WITHIN_CACHE = ("pgolf.data.docs.Docs", "pgolf.data.fineweb.FineWeb")  # their files lie in the cache and nowhere else
-REMEDY = "Audit with --open-corpus if you trust config.yaml to name files"
+REMEDY = "Give --open-corpus if you trust config.yaml to name files"
 
 
 def find_corpus(config: Config, record: Mapping[str, Any], *, opens_files: bool) -> LoadedCorpus | str:

@@ -82,8 +82,11 @@ class Inspected:
         return [stream.micro_batch(step, 0)[0] for step in range(batches)]
 
 
-def open_inspected(path: Path, weights: str = AUTO) -> Inspected:
-    """The model of a run folder or a packed file. weights: one of CHOICES. Raises PgolfError."""
+def open_inspected(path: Path, weights: str = AUTO, *, opens_files: bool = False) -> Inspected:
+    """The model of a run folder or a packed file. weights: one of CHOICES. opens_files: as for `find_corpus`.
+
+    Raises PgolfError.
+    """
     if path.is_file():
         if weights not in (AUTO, PACKED):
             raise ConfigError(f"--weights: a packed file has no {weights} weights ({path}). Give its run folder")
@@ -99,7 +102,7 @@ def open_inspected(path: Path, weights: str = AUTO) -> Inspected:
         model = kept_model(path, OF_CHOICE[chosen], config.model)
     record = read_record(path)
     if record is not None and record["status"] == "ok":
-        corpus = find_corpus(config, record, opens_files=False)
+        corpus = find_corpus(config, record, opens_files=opens_files)
     else:
         corpus = "the run has no record of an end"
     events = tuple(read_metrics(path)[0])
