@@ -69,4 +69,4 @@ def test_rows_beyond_one_part_of_the_cache_and_logits_at_the_cap() -> None:
 def test_the_plain_forms_stay_for_other_types_and_for_compilation() -> None:
     assert fused.use_fused(torch.zeros(1))
     assert not fused.use_fused(torch.zeros(1, dtype=torch.bfloat16))
-    assert not fused.use_fused(torch.zeros(1, device="meta"))
+    assert fused.use_fused(torch.zeros(1, device="meta")), "the estimate of memory counts what a CPU does"
