@@ -7,6 +7,7 @@ from typing import Any
 
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.eval.score import Score
+from pgolf.inspect.angles import LayerAngles, angle_lines, pre_rotation, rotates
 from pgolf.inspect.depth import Depth, depth
 from pgolf.inspect.mixing import Mixing, mixing
 from pgolf.inspect.random_reference import DRAWS, SEED
@@ -37,6 +38,7 @@ class Inspection:
     recorded: tuple[Event, ...]
     scored: str = ""
     left_out: dict[str, str] = field(default_factory=dict)
+    angles: tuple[LayerAngles, ...] = ()  # of pre-rotation
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -47,6 +49,7 @@ class Inspection:
             "matrices": [entry.to_dict() for entry in self.entries],
             "mixing": [found.to_dict() for found in self.mixing],
             "depth": None if self.depth is None else {"scored": self.scored, **self.depth.to_dict()},
+            "pre_rotation": [one.to_dict() for one in self.angles],
             "during_training": list(self.recorded),
             "left_out": self.left_out,
         }
@@ -70,21 +73,24 @@ def inspected(subject: Inspected, draws: int = DRAWS, targets: int = TARGETS) ->
     model = subject.model
     found = tuple(entries(model, draws))
     mixed = tuple(mixing([gains.resid_mix for gains in model.gains]))  # type: ignore[misc]
-    left_out, scored, depth_found = {}, "", None
+    left_out, scored, depth_found = dict[str, str](), "", None
+    turned: tuple[LayerAngles, ...] = ()
+    parts = ("depth", "pre-rotation") if rotates(model) else ("depth",)
     if subject.corpus is None:
-        left_out["depth"] = subject.no_corpus
+        left_out |= dict.fromkeys(parts, subject.no_corpus)
     else:
         try:
             scorer = Scorer(subject, targets)
             (ids_BT,) = subject.training_ids(1)
+            turned = tuple(pre_rotation(model, ids_BT, draws)) if rotates(model) else ()
             depth_found = depth(model, scorer, ids_BT)
             scored = scorer.scored
         except PgolfError as error:
-            left_out["depth"] = " ".join(str(error).split())
+            left_out |= dict.fromkeys(parts, " ".join(str(error).split()))
     recorded = tuple(event for event in subject.events if event["event"] == SPECTRA)
     if not recorded:
         left_out["during training"] = "nothing was recorded; train.spectra_every=N records every N steps"
-    return Inspection(subject, draws, found, mixed, depth_found, recorded, scored, left_out)
+    return Inspection(subject, draws, found, mixed, depth_found, recorded, scored, left_out, turned)
 
 
 def ranks_of(model: GPT, asked: Sequence[int]) -> list[int]:
@@ -130,6 +136,8 @@ def text(found: Inspection, *, with_heads: bool) -> list[str]:
     lines += ["", *mixing_lines(found.mixing)]
     if found.depth is not None:
         lines += ["", *depth_lines(found.depth, found.scored)]
+    if found.angles:
+        lines += ["", *angle_lines(found.angles)]
     if found.recorded:
         lines += ["", *recorded_lines(found.recorded)]
     if found.left_out:
