@@ -59,7 +59,10 @@ def gradients(ctx: Any, g_ND: Tensor | None, _: Tensor | None) -> tuple[Tensor |
         return None, None, None
     x_ND, source, theta_NP = ctx.saved_tensors
     dx_ND, dtheta_NP = torch.ops.pgolf.rotate_pairs_backward(g_ND, x_ND, source, theta_NP)
-    dsource = dtheta_NP.T @ x_ND.to(dtheta_NP.dtype) if source.ndim == 2 else dtheta_NP.sum(0)
+    if source.ndim == 1:
+        return dx_ND, dtheta_NP.sum(0).to(source.dtype), None
+    with torch.autocast(x_ND.device.type, enabled=False):  # torch.compile traces this as if within the forward pass
+        dsource = dtheta_NP.T @ x_ND.to(dtheta_NP.dtype)
     return dx_ND, dsource.to(source.dtype), None
 
 

@@ -105,6 +105,19 @@ def test_large_angles_under_autocast_are_those_of_fp32() -> None:
 
 
 @interpreted
+def test_traced_under_autocast_the_gradient_of_the_map_stays_in_fp32() -> None:
+    """torch.compile traces both passes under the autocast of the forward pass, where a product would be in bf16."""
+    tensors, g = inputs((1, 9, 40, 5, 7), "content")
+    single = [t.float() for t in tensors]
+    expected = results("triton", single, g, bf16=True)
+    leaves = [t.clone().requires_grad_() for t in single]
+    with torch.autocast("cpu", torch.bfloat16):
+        z = torch.compile(IMPLEMENTATIONS["triton"], backend="aot_eager", fullgraph=True)(*leaves)
+    found = [t.detach().double() for t in (z, *torch.autograd.grad(z, leaves, g.to(z.dtype)))]
+    assert max(error(*pair) for pair in zip(found, expected, strict=True)) < 1e-6
+
+
+@interpreted
 def test_tensors_that_are_not_contiguous() -> None:
     (x, source, weight), g = inputs((2, 5, 12, 3, 4), "content")
     tensors = [x.transpose(0, 1), source.T.contiguous().T, weight]
