@@ -9,16 +9,16 @@ dtheta_j = r_j x_{j+P} - r_{j+P} x_j,  dx = r + A^T dtheta,  dA = dtheta^T x.
 A rotation keeps g_j y_{j+P} - g_{j+P} y_j, so y is not needed. One kernel per direction computes all of it except dA, a
 sum over tokens, which is a product of a library (`pre_rotation_op`). Angles, cosines, sines and sums are fp32, or fp64.
 
-Why the product W y is not in the kernel. Angles need all D dims of a token before its first output. A product in tiles
-would compute them again for each tile of columns: in fp32, which takes about six times the time of bf16, 32 angles cost
-1.5 times the product of a tile of 128 columns. Or a program keeps one tile of tokens and goes through all columns; then
-x, in fp32 since the residual stream is, is read from the cache once per tile of columns, four bytes per element instead
-of two. What a fused product would save is to write y and to read it, in bf16: the plain layer under autocast does that
-too, since it has to convert its input. So this kernel costs the plain layer theta and one reading of x, and the
-product is the library's. W x + W[:, :2P] (y - x) (`split`) would read and write all M outputs once more, which is
-more than the D dims of y as long as M is at least D / 2.
+Why the product W y is not in the kernel. The angles of a token need all of its D dims before its first output. A
+product in tiles would compute them again for each tile of columns. Under autocast the product is in bf16 and the angles
+are not: with three tf32 products for one of fp32, they take six times as long per FLOP, so that 32 angles take 1.5
+times as long as the product of a tile of 128 columns. Or a program keeps its tokens and goes through all columns. Then
+it reads x in fp32 from the cache, once per tile of columns: twice the bytes of a product that reads y in bf16. A fused
+product would save to write y and to read it. The plain layer does that too under autocast, which converts its input.
+This kernel takes the place of that conversion. It adds theta, a second reading of x (from the cache) and dA. In
+`split`, the second product reads and writes all M outputs once more; y has only D numbers, and M is usually 2 D.
 
-These are estimates. No GPU was available to measure them (docs/performance.md).
+These are estimates on paper (docs/performance.md). No GPU was available to measure them.
 
 Shapes: N tokens, D width, P pairs. Any N, D, P with 2 P <= D. Importing this module needs the package triton.
 """
