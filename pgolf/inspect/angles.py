@@ -20,8 +20,6 @@ from pgolf.inspect.random_reference import DRAWS, SEED, Compared, reference
 from pgolf.inspect.report import number_text, table
 from pgolf.inspect.spectra import effective_rank, singular_values
 from pgolf.nn.gpt import GPT
-from pgolf.nn.mlp.pre_rotation import PreRotation
-from pgolf.nn.pair_rotation import angles
 from pgolf.nn.primitives import seed_of
 
 
@@ -95,16 +93,25 @@ def layer_angles(layer: int, x_ND: Tensor, source: Tensor, draws: int = DRAWS) -
     map_rank = reference(tuple(map_PD.shape), draws).compare("effective_rank", rank_of(singular_values(map_PD)))
     return LayerAngles(
         layer,
-        size_of(angles(x_ND, map_PD)),
-        size_of(angles(scrambled(x_ND, generator), map_PD)),
+        size_of(x_ND @ map_PD.T),
+        size_of(scrambled(x_ND, generator) @ map_PD.T),
         map_rank,
         angle_ranks(x_ND, map_PD, draws),
     )
 
 
+def source_of(mlp: nn.Module) -> Tensor | None:
+    """A [P, D] or angles [P] of a layer that rotates its input, else None: the `source` of its part `angle`.
+
+    Not by its class: code that a command imports would no longer count as code of the run.
+    """
+    source = getattr(getattr(mlp, "angle", None), "source", None)
+    return source if isinstance(source, Tensor) else None
+
+
 def rotates(model: GPT) -> bool:
     """Whether any layer of a model rotates its input."""
-    return any(isinstance(mlp, PreRotation) and mlp.angle is not None for mlp in model.mlp)
+    return any(source_of(mlp) is not None for mlp in model.mlp)
 
 
 @torch.no_grad()
@@ -121,9 +128,9 @@ def pre_rotation(model: GPT, ids_BT: Tensor, draws: int = DRAWS) -> list[LayerAn
         for hook in hooks:
             hook.remove()
     return [
-        layer_angles(layer, x_ND, mlp.angle.source, draws)
+        layer_angles(layer, x_ND, source, draws)
         for layer, (mlp, x_ND) in enumerate(calls)
-        if isinstance(mlp, PreRotation) and mlp.angle is not None
+        if (source := source_of(mlp)) is not None
     ]
 
 

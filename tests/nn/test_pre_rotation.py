@@ -16,6 +16,7 @@ from pgolf.errors import ConfigError, PgolfError
 from pgolf.nn.mlp.pre_rotation import PreRotation
 from pgolf.nn.mlp.relu2 import Relu2
 from pgolf.nn.pair_rotation import IMPLEMENTATIONS, PairRotation, rotated_pairs, turned
+from pgolf.run.provenance import loaded_code
 from tiny import redraw, tiny_config, tiny_dims, tiny_model
 
 PAIRS = 5
@@ -98,6 +99,11 @@ def test_a_width_below_two_times_the_pairs_is_refused():
     config = tiny_config("model/mlp=pre_rotation", "model.mlp.pairs=32")
     with pytest.raises(ConfigError, match=r"model\.mlp\.pairs: cannot be used \(32\); choose from 1 to 16, half of "):
         build_model(config.model)
+
+
+def test_its_files_count_as_code_of_a_run():
+    """They would not if a command imported them beside the workers."""
+    assert {"nn/mlp/pre_rotation.py", "nn/pair_rotation.py"} <= set(loaded_code())
 
 
 def test_triton_that_is_missing_is_named_with_its_remedy(monkeypatch):

@@ -13,7 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from pgolf.config.auto import machine_shortages
 from pgolf.nn.pair_rotation import IMPLEMENTATIONS, angles, turned
+from pgolf.run.provenance import loaded_code
+from tiny import tiny_config
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 interpreted = pytest.mark.skipif(
@@ -124,6 +127,13 @@ def test_tensors_that_are_not_contiguous() -> None:
     found, expected = (results(form, tensors, g.transpose(0, 1)) for form in ("triton", "eager"))
     for pair in zip(found, expected, strict=True):
         torch.testing.assert_close(*pair, rtol=1e-11, atol=1e-11)
+
+
+@interpreted
+def test_a_checked_configuration_has_loaded_the_kernel_whose_bytes_count_as_code() -> None:
+    config = tiny_config("model/mlp=pre_rotation", "model.mlp.implementation=triton")
+    assert machine_shortages(config) == []
+    assert {"nn/pre_rotation_kernel.py", "nn/pre_rotation_op.py"} <= set(loaded_code())
 
 
 @needs_triton

@@ -88,6 +88,7 @@ class PreRotation(nn.Module):
         """Raise UnavailableOption if this machine cannot compute the implementation on a device, `cpu` or `cuda`."""
         if options["implementation"] == "triton":
             require_triton("implementation", "triton", device)
+            from pgolf.nn import pre_rotation_kernel, pre_rotation_op  # noqa: F401  # now part of the code of the run
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         if self.angle is None:
