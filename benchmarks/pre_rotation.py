@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -24,6 +25,7 @@ import torch
 from torch import nn
 
 from pgolf.bench import Subject, ratio
+from pgolf.errors import PgolfError
 from pgolf.machine.precision import autocast, synchronise
 from pgolf.nn.mlp.pre_rotation import PreRotation
 from pgolf.nn.mlp.relu2 import Relu2
@@ -111,7 +113,7 @@ def measured(makers: dict[str, Callable[[], Callable[[], None]]], rounds: int, d
 
 def compiled_kernel(kernel: Any, names: dict[str, str], constants: dict[str, Any], capability: int) -> dict[str, int]:
     """Registers, spilled and shared bytes of a kernel that is compiled for a compute capability, without a GPU."""
-    import triton
+    import triton  # here, since the other parts of this file do not need it
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
@@ -164,7 +166,9 @@ def compile_for(capabilities: Sequence[int], cases: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", default=[], help="of the training step (default: scale=cpu)")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], help="of the step (default: scale=cpu; on a GPU scale=gpu1)"
+    )
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--device", choices=sorted(SIZES), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--sizes", type=int, nargs=3, metavar=("TOKENS", "WIDTH", "HIDDEN"), help="of the layer")
@@ -176,11 +180,14 @@ def main() -> int:
         compile_for(args.compile_for, args.cases)
         return 0
     device = torch.device(args.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise PgolfError("--device: this machine has no CUDA device that torch can use (cuda). Choose cpu")
     if device.type == "cpu":
         torch.set_num_threads(1)
     forms = [form for form in FORMS if form != "triton" or device.type == "cuda"]
     sizes = tuple(args.sizes or SIZES[args.device])
-    overrides = [*(args.overrides or ["scale=cpu"]), f"device={args.device}", "train.threads=1"]
+    scale = "scale=gpu1" if device.type == "cuda" else "scale=cpu"
+    overrides = [*(args.overrides or [scale]), f"device={args.device}", "train.threads=1"]
     what = {
         "layer": f"layer: {sizes[0]:,} tokens, width {sizes[1]}, hidden size {sizes[2]}",
         "step": f"step: {' '.join(overrides)}",
@@ -193,9 +200,9 @@ def main() -> int:
             for form in forms:
                 name = f"{form}, compiled" if compiled else form
                 if part == "layer":
-                    makers[name] = lambda f=form, c=compiled: layer(f, sizes, device, compiled=c)  # type: ignore[misc]
+                    makers[name] = partial(layer, form, sizes, device, compiled=compiled)
                 else:
-                    makers[name] = lambda f=form, c=compiled: step(f, overrides, compiled=c)  # type: ignore[misc]
+                    makers[name] = partial(step, form, overrides, compiled=compiled)
         measured(makers, args.rounds, device)
     if device.type == "cpu":
         print("triton: not measured. Its kernel needs a GPU; on a CPU only Triton's interpreter runs it, as a check")
@@ -203,4 +210,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except PgolfError as error:
+        sys.exit(str(error))
