@@ -1,17 +1,22 @@
 # make demo   install, train the default model on real text, print its score and where its record lies
 # make test   install, lint, check types, run the test suite
 # make lint   ruff and mypy alone
+# make test-triton   also install triton, and run the Triton kernel in its interpreter: about a minute, no GPU
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-triton lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m pgolf.train study.name=demo
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-triton: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,triton]'
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest tests/nn/test_pre_rotation.py tests/nn/test_pre_rotation_kernel.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import torch
 
+from pgolf.config.binding import locate
 from pgolf.config.build import build_data
 from pgolf.config.memory_floor import memory_floor_bytes
-from pgolf.config.schema import Config
-from pgolf.errors import UnavailableHere
+from pgolf.config.schema import Config, ModelConfig, slot_paths
+from pgolf.errors import UnavailableHere, UnavailableOption
 from pgolf.machine.limits import auto_threads, cores, memory_bytes
 
 
@@ -86,7 +87,25 @@ def machine_shortages(config: Config, *, ranks_option: str = "launch.nproc") -> 
                 f"launch.gpus_per_job: this machine has {available} CUDA devices ({gpus}). "
                 f"Choose from {max(nproc, 1)} to {available}"
             )
-    return [*problems, *memory_shortage(config)]
+    chosen = "cuda" if device == "auto" and cuda else device
+    return [*problems, *variant_shortages(config.model, chosen), *memory_shortage(config)]
+
+
+def variant_shortages(model: ModelConfig, device: str) -> list[str]:
+    """What this machine lacks for the variants of a valid model, by their own `check_machine`, if they have one."""
+    problems = []
+    for path in slot_paths():
+        section, _, slot = path.partition(".")
+        if section != "model":
+            continue
+        node = getattr(model, slot)
+        check = getattr(locate(path, node["_target_"]), "check_machine", None)
+        try:
+            if check is not None:
+                check(node, device)
+        except UnavailableOption as error:
+            problems.append(f"{path}.{error.key}: cannot be used ({error.value}); {error.remedy}")
+    return problems
 
 
 def shortages(config: Config) -> list[str]:

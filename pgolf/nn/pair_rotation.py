@@ -50,19 +50,46 @@ def rotated_pairs(x_BTD: Tensor, theta: Tensor) -> Tensor:
     return turned(pairs_BTE.to(theta.dtype), theta.cos(), theta.sin()).to(x_BTD.dtype)
 
 
-def eager(x_BTD: Tensor, theta: Tensor, weight_MD: Tensor) -> Tensor:
+def angles(x_BTD: Tensor, source: Tensor) -> Tensor:
+    """theta = A x [B, T, P] for a source A [P, D]; a source [P] itself, which is one angle per pair for any input.
+
+    Under autocast theta stays in the type of A: the cosine of a large angle in bf16 would be noise.
+    """
+    if source.ndim == 1:
+        return source
+    with torch.autocast("cpu" if x_BTD.is_meta else x_BTD.device.type, enabled=False):
+        return F.linear(x_BTD.to(source.dtype), source)
+
+
+def eager(x_BTD: Tensor, source: Tensor, weight_MD: Tensor) -> Tensor:
     """W y [B, T, M], where y is x with rotated pairs."""
-    y_BTE = rotated_pairs(x_BTD, theta)
+    y_BTE = rotated_pairs(x_BTD, angles(x_BTD, source))
     return F.linear(torch.cat((y_BTE, x_BTD[..., y_BTE.size(-1) :]), dim=-1), weight_MD)
 
 
-def split(x_BTD: Tensor, theta: Tensor, weight_MD: Tensor) -> Tensor:
+def split(x_BTD: Tensor, source: Tensor, weight_MD: Tensor) -> Tensor:
     """The same as W x + W[:, :2P] (y - x)[:2P], without a copy of the dims that stay as they are."""
-    y_BTE = rotated_pairs(x_BTD, theta)
+    y_BTE = rotated_pairs(x_BTD, angles(x_BTD, source))
     pairs = y_BTE.size(-1)
     return F.linear(x_BTD, weight_MD) + F.linear(y_BTE - x_BTD[..., :pairs], weight_MD[:, :pairs])
 
 
-# Each takes x [B, T, D], angles [B, T, P] or [P], and W [M, D], and returns W y [B, T, M]. All give one result up to
-# rounding. A compiled model compiles either.
-IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"eager": eager, "split": split}
+def triton(x_BTD: Tensor, source: Tensor, weight_MD: Tensor) -> Tensor:
+    """The same, with angles, rotation and copy in one Triton kernel, forward and backward; the product is a library's.
+
+    Under autocast y is written in autocast's type, so the kernel also does the conversion that the plain layer needs.
+    """
+    from pgolf.nn.pre_rotation_op import rotated  # names an operator to torch, which only this form needs
+
+    device = x_BTD.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x_BTD.dtype
+    return F.linear(rotated(x_BTD, source, dtype), weight_MD)
+
+
+# Each takes x [B, T, D], A [P, D] or angles [P], and W [M, D], and returns W y [B, T, M]. All give one result up to
+# rounding. A compiled model compiles any of them.
+IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "eager": eager,
+    "split": split,
+    "triton": triton,
+}

@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
 from pgolf.config.build import build_model, frozen_by, make
@@ -102,6 +104,9 @@ class ProductFlops(TorchDispatchMode):
         if func._overloadpacket is torch.ops.aten.mm:  # the only product of all variants
             left, right = args
             out = left.new_zeros((left.shape[0], right.shape[1]))
+        elif func.namespace == "pgolf":  # a kernel, which may need a device that this machine lacks
+            shapes = func(*(a.to("meta") if isinstance(a, Tensor) else a for a in args), **(kwargs or {}))
+            out = tree_map(lambda t: torch.zeros(t.shape, dtype=t.dtype), shapes)
         else:
             out = func(*args, **(kwargs or {}))
         formula = flop_registry.get(func._overloadpacket)

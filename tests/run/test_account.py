@@ -138,6 +138,7 @@ ATTENTION = 6 * L * H * K * T
         (["model/mlp=swiglu"], L * (CORE - 2 * D * M + 3 * D * 43) + V * D),
         (["model/mlp=pre_rotation"], L * (CORE + 4 * D) + V * D),
         (["model/mlp=pre_rotation", "model.mlp.implementation=split"], L * (CORE + 4 * D + 8 * M) + V * D),
+        (["model/mlp=pre_rotation", "model.mlp.implementation=triton"], L * (CORE + 4 * D) + V * D),
         (["model/depth=plain"], L * CORE + V * D),
         (["model.unique_blocks=1"], L * CORE + V * D),
     ],

@@ -14,7 +14,8 @@ from pgolf.inspect import __main__ as inspect_command
 from run_folders import events
 
 MainOf = Callable[..., tuple[int, str, str]]
-RECORDED = ("train.spectra_every=12", "model/q_proj=low_rank", "model/depth=plain")
+ROTATING = ("model/mlp=pre_rotation", "model.mlp.pairs=4")
+RECORDED = ("train.spectra_every=12", "model/q_proj=low_rank", "model/depth=plain", *ROTATING)
 
 
 @pytest.fixture
@@ -33,6 +34,8 @@ def test_a_run_has_every_part(recorded: Path, main_of: MainOf) -> None:
     assert "scored: 3,000 validation targets, plain32-first3000" in out
     (line,) = (line for line in out.splitlines() if line.startswith("effective rank by step"))
     assert line.split()[-3:] == ["0", "12", "24"]
+    (at,) = (i for i, line in enumerate(out.splitlines()) if line.startswith("pre-rotation, degrees"))
+    assert [line.split()[:2] for line in out.splitlines()[at + 1 : at + 3]] == [["layer", "0"], ["layer", "1"]]
     assert "left out" not in out
 
 
@@ -52,6 +55,14 @@ def test_the_json_is_of_the_recorded_weights_and_the_recorded_score(recorded: Pa
     assert (queries["sizes"], queries["structural_rank"], len(queries["singular_values"])) == ([32, 12, 32], 12, 12)
     assert queries["condition_over_full_size"]["forced"]
     assert [head["sizes"] for head in queries["heads"]] == [[16, 12, 32]] * 2
+    assert [one["layer"] for one in found["pre_rotation"]] == [0, 1]
+    for one in found["pre_rotation"]:
+        assert 0 < one["rms_degrees"] < one["largest_degrees"]
+        assert one["scrambled"]["rms_degrees"] > 0
+        assert 1 < one["angle_effective_rank"]["value"] <= 4
+        assert one["map_effective_rank"]["value"] == pytest.approx(
+            last[f"model.mlp.{one['layer']}.angle.weight"]["effective_rank"], rel=1e-6
+        )
     assert found["left_out"] == {}
 
 
@@ -157,8 +168,9 @@ def test_what_needs_a_corpus_is_left_out_without_one(
     monkeypatch.setenv("PGOLF_CACHE", str(tmp_path / "empty"))
     code, out, _ = main_of(inspect_command, str(recorded), "--draws", "3")
     assert code == 0
-    (line,) = (line for line in out.splitlines() if line.startswith("left out"))
-    assert line.startswith("left out: depth: the corpus cannot be opened: ")
+    lines = [line for line in out.splitlines() if line.startswith("left out")]
+    for line, part in zip(lines, ("depth", "pre-rotation"), strict=True):
+        assert line.startswith(f"left out: {part}: the corpus cannot be opened: ")
     code, out, err = main_of(inspect_command, "truncate", str(recorded))
     assert (code, out) == (2, "")
     assert "cannot be scored: the corpus cannot be opened: " in err

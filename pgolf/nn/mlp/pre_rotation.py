@@ -1,14 +1,15 @@
 """Squared-ReLU feed-forward layer behind a rotation of its input (parameter-golf pull request 215)."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pgolf.errors import require
-from pgolf.nn.pair_rotation import IMPLEMENTATIONS
+from pgolf.nn.pair_rotation import IMPLEMENTATIONS, angles
 from pgolf.nn.primitives import Linear, squared_relu
+from pgolf.nn.triton_limits import MOST_PAIRS, require_triton
 from pgolf.slots import Dims
 
 
@@ -22,21 +23,25 @@ class Angles(nn.Module):
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.theta)
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
+    @property
+    def source(self) -> Tensor:
+        """What `angles` of pgolf.nn.pair_rotation takes."""
         return self.theta
 
 
 class ContentAngles(Linear):
-    """theta = A x [B, T, P] with A [P, D], which starts at zero. Under autocast it stays in the type of A: the cosine
-    of a large angle in bf16 would be noise.
-    """
+    """theta = A x [B, T, P] with A [P, D], which starts at zero."""
 
     def __init__(self, width: int, pairs: int):
         super().__init__(width, pairs, zero=True)
 
+    @property
+    def source(self) -> Tensor:
+        """What `angles` of pgolf.nn.pair_rotation takes."""
+        return self.weight
+
     def forward(self, x_BTD: Tensor) -> Tensor:
-        with torch.autocast("cpu" if x_BTD.is_meta else x_BTD.device.type, enabled=False):
-            return F.linear(x_BTD.to(self.weight.dtype), self.weight)
+        return angles(x_BTD, self.weight)
 
 
 class PreRotation(nn.Module):
@@ -46,8 +51,8 @@ class PreRotation(nn.Module):
 
     pairs: p; the width must be at least 2 p. angle: content (theta = A x) or constant (a learned theta, the control).
     only_first: rotate in block 0 alone; the other blocks are plain. implementation: how F y is computed, as in
-    `pgolf.nn.pair_rotation`. A and the angles start at zero, which is the plain layer. By default A belongs to the role
-    `matrix`: under Muon its angles grow large whether or not they help.
+    `pgolf.nn.pair_rotation`; triton needs a GPU and the package triton. A and the angles start at zero, which is the
+    plain layer. By default A belongs to the role `matrix`: under Muon its angles grow large whether or not they help.
     """
 
     def __init__(
@@ -58,21 +63,34 @@ class PreRotation(nn.Module):
         pairs: int,
         angle: Literal["content", "constant"],
         only_first: bool,
-        implementation: Literal["eager", "split"],
+        implementation: Literal["eager", "split", "triton"],
     ):
         super().__init__()
         most = dims.width // 2
         require(
             1 <= pairs <= most, "pairs", pairs, f"choose from 1 to {most}, half of model.width, or a width of 2 x pairs"
         )
+        require(
+            implementation != "triton" or pairs <= MOST_PAIRS,
+            "pairs",
+            pairs,
+            f"choose at most {MOST_PAIRS} with implementation=triton, or implementation=eager",
+        )
         self.fc = Linear(dims.width, dims.mlp_hidden)
         self.proj = Linear(dims.mlp_hidden, dims.width, zero=True, closes_branch=True)
-        self.angle: nn.Module | None = None
+        self.angle: Angles | ContentAngles | None = None
         if layer == 0 or not only_first:
             self.angle = ContentAngles(dims.width, pairs) if angle == "content" else Angles(pairs)
         self.apply_fc = IMPLEMENTATIONS[implementation]
 
+    @staticmethod
+    def check_machine(options: Mapping[str, Any], device: str) -> None:
+        """Raise UnavailableOption if this machine cannot compute the implementation on a device, `cpu` or `cuda`."""
+        if options["implementation"] == "triton":
+            require_triton("implementation", "triton", device)
+            from pgolf.nn import pre_rotation_kernel, pre_rotation_op  # noqa: F401  # now part of the code of the run
+
     def forward(self, x_BTD: Tensor) -> Tensor:
         if self.angle is None:
             return self.proj(squared_relu(self.fc(x_BTD)))
-        return self.proj(squared_relu(self.apply_fc(x_BTD, self.angle(x_BTD), self.fc.weight)))
+        return self.proj(squared_relu(self.apply_fc(x_BTD, self.angle.source, self.fc.weight)))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.eval.score import Score
+from pgolf.inspect.angles import LayerAngles, angle_lines, pre_rotation, rotates
 from pgolf.inspect.depth import Depth, depth
 from pgolf.inspect.mixing import Mixing, mixing
 from pgolf.inspect.random_reference import DRAWS, SEED
@@ -42,6 +43,7 @@ class Inspection:
     sources: Sources | None = None
     scored: str = ""
     left_out: dict[str, str] = field(default_factory=dict)
+    angles: tuple[LayerAngles, ...] = ()  # of pre-rotation
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -53,6 +55,7 @@ class Inspection:
             "mixing": [found.to_dict() for found in self.mixing],
             "depth": None if self.depth is None else {"scored": self.scored, **self.depth.to_dict()},
             "sources": None if self.sources is None else {"scored": self.scored, **self.sources.to_dict()},
+            "pre_rotation": [one.to_dict() for one in self.angles],
             "during_training": list(self.recorded),
             "left_out": self.left_out,
         }
@@ -77,24 +80,29 @@ def inspected(subject: Inspected, draws: int = DRAWS, targets: int = TARGETS) ->
     found = tuple(entries(model, draws))
     mixes = [gains.resid_mix for gains in model.gains if isinstance(gains.resid_mix, Tensor)]
     mixed = tuple(mixing(mixes)) if mixes else ()
-    left_out, scored, depth_found, sources_found = {}, "", None, None
+    left_out, scored, depth_found, sources_found = dict[str, str](), "", None, None
+    turned: tuple[LayerAngles, ...] = ()
     if not mixes:
         left_out["residual mixing"] = "the model has none"
+    parts = ("depth", "pre-rotation") if rotates(model) else ("depth",)
     if subject.corpus is None:
-        left_out["depth"] = subject.no_corpus
+        left_out |= dict.fromkeys(parts, subject.no_corpus)
     else:
         try:
             scorer = Scorer(subject, targets)
             (ids_BT,) = subject.training_ids(1)
+            turned = tuple(pre_rotation(model, ids_BT, draws)) if rotates(model) else ()
             depth_found = depth(model, scorer, ids_BT)
             sources_found = sources(model, scorer, ids_BT)
             scored = scorer.scored
         except PgolfError as error:
-            left_out["depth"] = " ".join(str(error).split())
+            left_out |= dict.fromkeys(parts, " ".join(str(error).split()))
     recorded = tuple(event for event in subject.events if event["event"] == SPECTRA)
     if not recorded:
         left_out["during training"] = "nothing was recorded; train.spectra_every=N records every N steps"
-    return Inspection(subject, draws, found, mixed, depth_found, recorded, sources_found, scored, left_out)
+    return Inspection(
+        subject, draws, found, mixed, depth_found, recorded, sources_found, scored, left_out, angles=turned
+    )
 
 
 def ranks_of(model: GPT, asked: Sequence[int]) -> list[int]:
@@ -143,6 +151,8 @@ def text(found: Inspection, *, with_heads: bool) -> list[str]:
         lines += ["", *depth_lines(found.depth, found.scored)]
     if found.sources is not None:
         lines += ["", *source_lines(found.sources)]
+    if found.angles:
+        lines += ["", *angle_lines(found.angles)]
     if found.recorded:
         lines += ["", *recorded_lines(found.recorded)]
     if found.left_out:
