@@ -18,11 +18,10 @@ from pgolf.nn.pair_rotation import IMPLEMENTATIONS, angles, turned
 from pgolf.run.provenance import loaded_code
 from tiny import tiny_config
 
-HAS_TRITON = importlib.util.find_spec("triton") is not None
 interpreted = pytest.mark.skipif(
-    not HAS_TRITON or os.environ.get("TRITON_INTERPRET") != "1", reason="not in Triton's interpreter; make test-triton"
+    importlib.util.find_spec("triton") is None or os.environ.get("TRITON_INTERPRET") != "1",
+    reason="not in Triton's interpreter; make test-triton",
 )
-needs_triton = pytest.mark.skipif(not HAS_TRITON, reason="the package triton is missing; make test-triton")
 # B, T, D, P, M: one token; a partial tile of everything; more tokens than a tile; every dim in a pair; large tiles
 SHAPES = [(1, 1, 2, 1, 1), (2, 5, 33, 5, 17), (3, 23, 96, 32, 40), (1, 40, 130, 65, 9), (2, 33, 300, 7, 3)]
 ROOT = Path(__file__).parents[2]
@@ -136,7 +135,7 @@ def test_a_checked_configuration_has_loaded_the_kernel_whose_bytes_count_as_code
     assert {"nn/pre_rotation_kernel.py", "nn/pre_rotation_op.py"} <= set(loaded_code())
 
 
-@needs_triton
+@interpreted
 def test_a_cpu_without_the_interpreter_is_refused_in_words() -> None:
     code = (
         "import torch; from pgolf.errors import PgolfError; from pgolf.nn.pair_rotation import triton\n"
@@ -148,7 +147,7 @@ def test_a_cpu_without_the_interpreter_is_refused_in_words() -> None:
     assert said.stdout.startswith("model.mlp.implementation: cannot be used (triton); the device is cpu: choose")
 
 
-@needs_triton
+@interpreted
 def test_the_kernels_compile_for_a_gpu(tmp_path: Path) -> None:
     """The interpreter accepts code that the compiler refuses. No GPU is needed to compile."""
     words = [sys.executable, "-W", "ignore", "benchmarks/pre_rotation.py", "--compile-for", "80", "--cases", "1"]
