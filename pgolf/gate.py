@@ -135,6 +135,8 @@ def exit_code(evidence: Evidence, *, accept_equal: bool) -> int:
 def as_json(comparison: Comparison, evidence: Evidence, args: argparse.Namespace, seconds: float) -> dict[str, Any]:
     """The result as --json prints it. Ends of an interval that are infinite become null."""
     code, pairs = exit_code(evidence, accept_equal=args.accept_equal), comparison.pairs
+    earlier = comparison.earlier
+    sd_bpb = earlier.sd_bpb / math.sqrt(2) if earlier.df > 0 else None  # of one arm
     base, candidate = (
         {"name": arm.name, "fingerprint": arm.fingerprint, "folders": [arm.rows[s]["folder"] for s in pairs.seeds]}
         for arm in comparison.arms
@@ -160,7 +162,7 @@ def as_json(comparison: Comparison, evidence: Evidence, args: argparse.Namespace
             "margin_bpb": comparison.margin_bpb,
             "alpha": args.alpha,
             "accept_equal": args.accept_equal,
-            "noise": comparison.source,
+            "noise": {"source": comparison.source, "sd_bpb": sd_bpb, "df": earlier.df},
             "most_seeds": args.most_seeds,
             "runs_made": comparison.runs_made,
             "seconds": round(seconds, 3),

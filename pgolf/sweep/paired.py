@@ -62,9 +62,13 @@ class Arm:
 def words_of(text: str, both: Sequence[str]) -> list[str]:
     """The overrides in one argument, cut at spaces as a shell does, and those of both arms. Raises ConfigError."""
     try:
-        words = [*shlex.split(text), *both]
+        return [*shlex.split(text), *both]
     except ValueError as error:
         raise ConfigError(f"{text}: cannot be cut into overrides ({error}). Close every quote") from None
+
+
+def word_problems(words: Sequence[str]) -> list[str]:
+    """Problems of words that are not overrides, or that set what the command decides itself."""
     problems = []
     for word in words:
         key, is_override, _ = word.lstrip("+~").partition("=")
@@ -74,9 +78,7 @@ def words_of(text: str, both: Sequence[str]) -> list[str]:
             problems.append(f"seed: is chosen by this command ({word}). Leave it out")
         elif key.startswith("hydra"):
             problems.append(f"{key}: is not used here ({word}). Runs are made one after another. Leave it out")
-    if problems:
-        raise ConfigError(*problems)
-    return words
+    return problems
 
 
 def compose_seeds(words: Sequence[str], seeds: Sequence[int]) -> list[ComposedRun]:
@@ -106,7 +108,10 @@ def read_arms(texts: Sequence[str], both: Sequence[str], most_seeds: int) -> tup
     others = (seed for seed in range(1, most_seeds + len(known) + 1) if seed not in known)
     seeds = [*known, *(seed for seed, _ in zip(others, range(most_seeds - len(known)), strict=False))]
     texts_left = [text for text in dict.fromkeys(texts) if text not in folders]
-    composed = {text: compose_seeds(words_of(text, both), seeds) for text in texts_left}
+    words = {text: words_of(text, both) for text in texts_left}
+    if problems := [problem for text in texts_left for problem in word_problems(words[text])]:
+        raise ConfigError(*dict.fromkeys(problems))
+    composed = {text: compose_seeds(words[text], seeds) for text in texts_left}
     flat = [run for runs in composed.values() for run in runs]
     decided = iter(decide_compile(flat, [plan_run(run, in_sweep=True) for run in flat], in_sweep=True) if flat else [])
     for text, runs in composed.items():
