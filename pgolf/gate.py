@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,10 @@ def noise_of(args: argparse.Namespace, arms: "Sequence[Arm]") -> tuple[EarlierNo
     if args.noise_from is not None:
         if args.noise is not None:
             raise ConfigError(f"--noise-from: cannot be given together with --noise ({args.noise_from}). Leave one out")
-        noise, arms_used = noise_of_rows(collect(args.noise_from).rows, {arm.fingerprint for arm in arms})
+        collected = collect(args.noise_from)
+        for warning in collected.warnings:
+            print(f"warning: {clean(warning)}", file=sys.stderr)
+        noise, arms_used = noise_of_rows(collected.rows, {arm.fingerprint for arm in arms})
         sd = noise.sd_bpb / math.sqrt(2)
         return noise, f"sd {sd:.5f} bpb per arm, {noise.df:.0f} df from {arms_used} arms of {args.noise_from}"
     if args.noise in (None, ESTIMATED):
@@ -117,7 +121,7 @@ def decide(comparison: Comparison, seeds: Sequence[int], args: argparse.Namespac
     while True:
         evidence = comparison.look(args.alpha)
         for line in comparison.new_pairs():
-            print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
+            print(line, flush=True)
         left = [seed for seed in seeds if any(arm.needs(seed) for arm in comparison.arms)]
         is_over = evidence.n >= args.most_seeds or not left or (args.one_step and comparison.runs_made > 0)
         if evidence.verdict is not Verdict.UNDECIDED or is_over:
@@ -246,11 +250,12 @@ def make_parser() -> argparse.ArgumentParser:
 def command(arguments: list[str]) -> int:
     args = make_parser().parse_args(arguments)
     began = time.monotonic()
-    comparison, seeds = prepare(args)
     from pgolf.sweep.paired import FailedRun
 
     try:
-        evidence = decide(comparison, seeds, args)
+        with redirect_stdout(sys.stderr) if args.json else nullcontext():  # stdout is for the result alone
+            comparison, seeds = prepare(args)
+            evidence = decide(comparison, seeds, args)
     except FailedRun as error:
         tell(error)
         return FAILED_RUN

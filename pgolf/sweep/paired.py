@@ -4,6 +4,7 @@ An arm is a list of overrides, or a folder of runs. A run that has finished is n
 fingerprint and seed, in its own folder or in that of another study of the same output folder.
 """
 
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -60,9 +61,12 @@ class Arm:
 
 
 def words_of(text: str, both: Sequence[str]) -> list[str]:
-    """The overrides in one argument, cut at spaces as a shell does, and those of both arms. Raises ConfigError."""
+    """The overrides in one argument, cut at spaces as a shell does, and those of both arms that it does not replace.
+
+    Raises ConfigError.
+    """
     try:
-        return [*shlex.split(text), *both]
+        return list({word.partition("=")[0]: word for word in (*both, *shlex.split(text))}.values())
     except ValueError as error:
         raise ConfigError(f"{text}: cannot be cut into overrides ({error}). Close every quote") from None
 
@@ -100,7 +104,7 @@ def read_arms(texts: Sequence[str], both: Sequence[str], most_seeds: int) -> tup
 
     Seeds that a folder already has come first. Raises PgolfError.
     """
-    folders = {text: Path(text) for text in texts if text.strip() and Path(text).is_dir()}
+    folders = {text: Path(text) for text in texts if os.path.isdir(text)}  # False for what is too long for a path
     if both and len(folders) == len(set(texts)):
         raise ConfigError(f"--both: adds overrides to overrides, and both arms are folders ({both[0]}). Leave it out")
     arms = {text: arm_of_folder(text, folder) for text, folder in folders.items()}

@@ -13,7 +13,7 @@ from made_records import describe, study_of
 from pgolf import gate
 from pgolf.records.plan import planned_runs, read_plan
 from pgolf.records.record import write_record
-from pgolf.sweep.paired import compose_seeds, composed_arm
+from pgolf.sweep.paired import compose_seeds, composed_arm, words_of
 from pgolf.sweep.state import plan_run
 from run_folders import records
 
@@ -144,6 +144,7 @@ def test_a_failed_run_is_not_a_decision(main_of: MainOf, tiny: list[str], here: 
         (["", "model/head=moss", *SD], "model/head: no such choice (moss). Did you mean mos?"),
         (["x", "seed=3", *SD], "x: is neither a folder nor an override"),
         (["", "seed=3", *SD], "seed: is chosen by this command (seed=3). Leave it out"),
+        (["", "model/head=moss " + "train.steps=10 " * 100, *SD], "model/head: no such choice (moss)"),
         (["", "hydra/launcher=joblib", *SD], "hydra/launcher: is not used here"),
         (["", '"', *SD], "cannot be cut into overrides"),
         (["", "train.log_every=10", *SD], "is the same configuration as BASE (fingerprint "),
@@ -169,6 +170,10 @@ def test_a_defect_is_not_a_decision(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setattr(gate, "prepare", lambda args: 1 / 0)
     assert gate.main(["", "", "--margin", "1"]) == gate.FAILED_RUN
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_an_arm_may_replace_what_both_have() -> None:
+    assert words_of("b=2 c='x y'", ["a=1", "b=1"]) == ["a=1", "b=2", "c=x y"]
 
 
 def test_the_margin_of_a_study_is_the_default() -> None:

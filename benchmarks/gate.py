@@ -1,0 +1,99 @@
+"""Simulates `pgolf.gate`: pairs until a verdict, and the share of wrong verdicts.
+
+    python benchmarks/gate.py                 # about five CPU seconds
+    python benchmarks/gate.py --margin 1
+
+Scores of both arms have a standard deviation of 1 between seeds and a correlation `rho` over seeds; a true effect of 2
+is two standard deviations. Noise is known, estimated from the differences alone, or taken from an earlier study with 20
+degrees of freedom, which is drawn anew for each repeat. All three take the arms as independent (rho = 0). A repeat ends
+at its first verdict, or without one at the cap. Printed: the mean number of pairs, the share without a verdict, the
+share of wrong verdicts at that end, and the share of repeats in which any look, also after a verdict, has an interval
+that does not hold the true effect.
+"""
+
+import argparse
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from pgolf.tables.sequential import width_factor
+
+EFFECTS = (0.0, 1.0, 2.0, 3.0, 5.0)
+NOISE = {"known": math.inf, "study of 20 df": 20.0, "estimated": 0.0}
+CORRELATIONS = (0.0, 0.3, 0.6)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """pairs: mean number at the end. The others are shares of the repeats."""
+
+    pairs: float
+    undecided: float
+    wrong: float
+    missed: float
+
+
+def intervals(differences: np.ndarray, df: float, rng: np.random.Generator, alpha: float) -> tuple[np.ndarray, ...]:
+    """(low, high) [repeats, pairs] after each pair. differences: [repeats, pairs]. df: of the earlier noise."""
+    repeats, pairs = differences.shape
+    n = np.arange(1, pairs + 1)
+    mean = differences.cumsum(axis=1) / n
+    factors = np.array([width_factor(int(k), df, alpha) for k in n])
+    if df == math.inf:
+        half = np.broadcast_to(factors * math.sqrt(2), mean.shape)
+    else:
+        deviations = np.maximum((differences**2).cumsum(axis=1) - n * mean**2, 1e-300)
+        earlier = 2 * rng.chisquare(df, size=(repeats, 1)) if df else 0.0
+        half = factors * np.sqrt(deviations + earlier)
+    return mean - half, mean + half
+
+
+def simulate(
+    effect: float, df: float, rho: float, *, margin: float, repeats: int, cap: int, alpha: float, seed: int
+) -> Outcome:
+    """The outcome of `repeats` gates."""
+    rng = np.random.default_rng(seed)
+    shared, *own = rng.normal(size=(3, repeats, cap))
+    base, candidate = (math.sqrt(rho) * shared + math.sqrt(1 - rho) * each for each in own)
+    low, high = intervals(effect + candidate - base, df, rng, alpha)
+    better, worse = high < 0, low > 0
+    equal = (low > -margin) & (high < margin) & ~better & ~worse
+    decided = better | worse | equal
+    end = np.where(decided.any(axis=1), decided.argmax(axis=1), cap - 1)
+    at_end = np.arange(repeats), end
+    wrong = better | (worse if effect == 0 else equal if effect >= margin else np.zeros_like(better))
+    missed = ((low > effect) | (high < effect)).any(axis=1)
+    means = (end + 1, ~decided[at_end], wrong[at_end], missed)
+    return Outcome(*(float(np.mean(values)) for values in means))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--margin", type=float, default=2.0, help="in standard deviations of a score (default: 2)")
+    parser.add_argument("--repeats", type=int, default=4000)
+    parser.add_argument("--cap", type=int, default=60, help="largest number of pairs (default: 60)")
+    parser.add_argument("--alpha", type=float, default=0.05)
+    args = parser.parse_args()
+    print(f"margin {args.margin:g} sd, alpha {args.alpha:g}, at most {args.cap} pairs, {args.repeats:,} repeats\n")
+    print(
+        "| noise | rho | "
+        + " | ".join(f"{effect:g} sd" for effect in EFFECTS)
+        + " | wrong, at most | missed, at most |"
+    )
+    print("| --- |" + " --- |" * (len(EFFECTS) + 3))
+    for name, df in NOISE.items():
+        for rho in CORRELATIONS:
+            found = [
+                simulate(
+                    effect, df, rho, margin=args.margin, repeats=args.repeats, cap=args.cap, alpha=args.alpha, seed=7
+                )
+                for effect in EFFECTS
+            ]
+            cells = [f"{o.pairs:.1f}" + (f" ({o.undecided:.0%} undecided)" if o.undecided else "") for o in found]
+            worst = f"{max(o.wrong for o in found):.3f} | {max(o.missed for o in found):.3f}"
+            print(f"| {name} | {rho:g} | {' | '.join(cells)} | {worst} |")
+
+
+if __name__ == "__main__":
+    main()
