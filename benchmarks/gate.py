@@ -8,7 +8,8 @@ is two standard deviations. Noise is known, estimated from the differences alone
 degrees of freedom, which is drawn anew for each repeat. All three take the arms as independent (rho = 0). A repeat ends
 at its first verdict, or without one at the cap. Printed: the mean number of pairs, the share without a verdict, the
 share of wrong verdicts at that end, and the share of repeats in which any look, also after a verdict, has an interval
-that does not hold the true effect.
+that does not hold the true effect. A second table has that last share where the noise is not normal, and one arm has
+several times the standard deviation of the other.
 """
 
 import argparse
@@ -68,6 +69,22 @@ def simulate(
     return Outcome(*(float(np.mean(values)) for values in means))
 
 
+def draw(shape: str, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Noise with mean 0 and standard deviation 1."""
+    if shape == "exponential":
+        return rng.exponential(size=size) - 1
+    return rng.standard_t(3, size=size) / math.sqrt(3) if shape == "t of 3 df" else rng.normal(size=size)
+
+
+def missed_by_shape(shape: str, ratio: float, df: float, *, repeats: int, cap: int, alpha: float) -> float:
+    """The share of repeats in which any interval misses a true effect of 0. ratio: of the arms' standard deviations."""
+    rng = np.random.default_rng(3)
+    arms = [draw(shape, (repeats, cap), rng) for _ in range(2)]
+    differences = math.sqrt(2) * (ratio * arms[0] - arms[1]) / math.hypot(ratio, 1)
+    low, high = intervals(differences, df, rng, alpha)
+    return float(((low > 0) | (high < 0)).any(axis=1).mean())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--margin", type=float, default=2.0, help="in standard deviations of a score (default: 2)")
@@ -93,6 +110,14 @@ def main() -> None:
             cells = [f"{o.pairs:.1f}" + (f" ({o.undecided:.0%} undecided)" if o.undecided else "") for o in found]
             worst = f"{max(o.wrong for o in found):.3f} | {max(o.missed for o in found):.3f}"
             print(f"| {name} | {rho:g} | {' | '.join(cells)} | {worst} |")
+    print(
+        "\n| noise of a score | sd ratio | missed, noise known | missed, noise estimated |\n| --- | --- | --- | --- |"
+    )
+    for shape in ("normal", "t of 3 df", "exponential"):
+        for ratio in (1, 3, 9):
+            same = {"repeats": args.repeats, "cap": args.cap, "alpha": args.alpha}
+            shares = [f"{missed_by_shape(shape, ratio, df, **same):.3f}" for df in (math.inf, 0.0)]
+            print(f"| {shape} | {ratio} | {' | '.join(shares)} |")
 
 
 if __name__ == "__main__":
