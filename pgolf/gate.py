@@ -88,9 +88,13 @@ def noise_of(args: argparse.Namespace, arms: "Sequence[Arm]") -> tuple[EarlierNo
         collected = collect(args.noise_from)
         for warning in collected.warnings:
             print(f"warning: {clean(warning)}", file=sys.stderr)
-        noise, arms_used = noise_of_rows(collected.rows, {arm.fingerprint for arm in arms})
+        own = {arm.fingerprint for arm in arms}
+        noise, arms_used = noise_of_rows(collected.rows, own, by_seed=args.noise_by_seed)
         sd = noise.sd_bpb / math.sqrt(2)
-        return noise, f"sd {sd:.5f} bpb per arm, {noise.df:.0f} df from {arms_used} arms of {args.noise_from}"
+        per = "arm, without what a seed does to all arms" if args.noise_by_seed else "arm"
+        return noise, f"sd {sd:.5f} bpb per {per}, {noise.df:.0f} df from {arms_used} arms of {args.noise_from}"
+    if args.noise_by_seed:
+        raise ConfigError("--noise-by-seed: works only with --noise-from. Give --noise-from too, or leave it out")
     if args.noise in (None, ESTIMATED):
         return EarlierNoise(), "estimated from the differences"
     return EarlierNoise(args.noise * math.sqrt(2), math.inf), f"sd {args.noise:g} bpb per arm, taken as known"
@@ -234,6 +238,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--noise-from", type=place, metavar="ROWS", help="results.jsonl or folder of a study with the same noise"
+    )
+    parser.add_argument(
+        "--noise-by-seed",
+        action="store_true",
+        help="with --noise-from: take out what a seed does to all arms alike, because pairs differ by less",
     )
     parser.add_argument("--alpha", type=fraction, default=0.05, help="error rate over all looks (default: 0.05)")
     parser.add_argument(

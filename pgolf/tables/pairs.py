@@ -1,9 +1,11 @@
 """Pairs of scores: two arms with common seeds, read from records, and the noise of an earlier study."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from pgolf.errors import PgolfError
 from pgolf.records.contradictions import RUN_NAME
@@ -12,7 +14,7 @@ from pgolf.tables.caveats import CaveatKind
 from pgolf.tables.comparable import comparability
 from pgolf.tables.groups import SHORT, SHUFFLE_SEED, Group, group, make_group
 from pgolf.tables.sequential import EarlierNoise
-from pgolf.tables.stats import pooled_sd
+from pgolf.tables.stats import ROUNDING, Noise, pooled_sd
 
 # Caveats that say nothing about a pair: other seeds of the arm, and the plan of a sweep.
 UNRELATED = (
@@ -87,21 +89,42 @@ def pairs_of(base: Sequence[Row], candidate: Sequence[Row]) -> Pairs:
     return Pairs(tuple(seeds), scores[0], scores[1], tuple(dict.fromkeys(caveats)))
 
 
-def noise_of_rows(rows: Iterable[Row], without: Collection[str]) -> tuple[EarlierNoise, int]:
+def noise_of_rows(rows: Iterable[Row], without: Collection[str], *, by_seed: bool = False) -> tuple[EarlierNoise, int]:
     """(the noise of a difference between two arms, the number of arms that it comes from) from the runs of a study.
 
     The standard deviation between the seeds of an arm, pooled over the arms, times sqrt(2): the difference of two arms
-    that are independent. Arms whose seeds go up and down together differ by less. without: fingerprints of the arms
-    that are compared, since their scores would count twice. Raises PgolfError if no other arm has two seeds.
+    that are independent. Arms whose seeds go up and down together differ by less. by_seed: what a seed does to all arms
+    alike is taken out first. without: fingerprints of the arms that are compared, since their scores would count twice.
+    Raises PgolfError if the other arms do not show any noise.
     """
     by_configuration: dict[str, Group] = {}
     for one in group(rows):
         if one.fingerprint not in without and one.refusal is None:
             by_configuration.setdefault(one.fingerprint, one)
-    noise = pooled_sd([one.values("val_bpb") for one in by_configuration.values()])
+    scores = [{seed: float(row["val_bpb"]) for seed, row in one.used.items()} for one in by_configuration.values()]
+    noise = residual_sd(scores) if by_seed else pooled_sd([list(of_arm.values()) for of_arm in scores])
     if not noise.sd:
+        wanted = "arms with several common seeds" if by_seed else "an arm with several seeds"
         raise PgolfError(
-            "--noise-from: has no arm with two different scores, other than the two that are compared. Give rows of a "
-            "study with more seeds, or --noise estimated"
+            f"--noise-from: shows no noise, since it does not have {wanted} besides the two that are compared. Give "
+            "rows of a study with more seeds, or --noise estimated"
         )
     return EarlierNoise(noise.sd * math.sqrt(2), noise.df), noise.groups
+
+
+def residual_sd(arms: Sequence[Mapping[int, float]]) -> Noise:
+    """The standard deviation of what arm and seed do not explain together: the residuals of a two-way layout, fitted by
+    least squares. arms: {seed: score} of each.
+    """
+    cells = [(arm, seed, score) for arm, scores in enumerate(arms) for seed, score in scores.items()]
+    seeds = {seed: len(arms) + at for at, seed in enumerate(sorted({seed for _, seed, _ in cells}))}
+    design = np.zeros((len(cells), len(arms) + len(seeds)))
+    for row, (arm, seed, _) in enumerate(cells):
+        design[row, [arm, seeds[seed]]] = 1
+    values = np.array([score for _, _, score in cells])
+    df = len(cells) - int(np.linalg.matrix_rank(design)) if cells else 0
+    if df == 0:
+        return Noise(None, 0, 0, "no two arms have two common seeds")
+    fitted = design @ np.linalg.lstsq(design, values, rcond=None)[0]
+    sd = math.sqrt(float(np.square(values - fitted).sum()) / df)
+    return Noise(0.0 if sd <= ROUNDING * float(abs(values).max()) else sd, df, len(arms))

@@ -151,6 +151,7 @@ def test_a_failed_run_is_not_a_decision(main_of: MainOf, tiny: list[str], here: 
         (["", "model/head=mos,tied", *SD], "selects 2 configurations. Select one"),
         (["", "launch.rerun=true", *SD], "launch.rerun: cannot be used here"),
         (["", "model/head=mos", *SD, "--noise-from", "rows.jsonl"], "cannot be given together with --noise"),
+        (["", "model/head=mos", "--margin", "1", "--noise-by-seed"], "--noise-by-seed: works only with --noise-from"),
         (["", "", "--margin", "0"], "--margin: must be above 0 (0)"),
         (["", "", "--noise", "little"], "--noise: needs a number (little)"),
         (["", "", "--alpha", "1"], "--alpha: must be between 0 and 1 (1)"),

@@ -3,13 +3,14 @@
 import json
 import math
 from pathlib import Path
+from statistics import stdev
 
 import pytest
 
 from made_records import cell_folder, describe, failed, put, record, study_of
 from pgolf.errors import PgolfError
 from pgolf.records.rows import Row, collect
-from pgolf.tables.pairs import noise_of_rows, pairs_of, rows_of_arm
+from pgolf.tables.pairs import noise_of_rows, pairs_of, residual_sd, rows_of_arm
 
 SCORES = {"tied": [1.0, 1.1, 1.2], "mos": [0.9, 1.05, 1.0], "rank": [1.5, 1.7]}
 
@@ -61,5 +62,17 @@ def test_the_noise_of_a_study_is_pooled_over_its_other_arms(tmp_path: Path) -> N
     assert arms == 2
     assert noise.df == 3
     assert noise.sd_bpb == pytest.approx(math.sqrt(2 * (0.02 + 0.02) / 3))
-    with pytest.raises(PgolfError, match="--noise-from: has no arm with two different scores"):
+    with pytest.raises(PgolfError, match="--noise-from: shows no noise, since it does not have an arm with several"):
         noise_of_rows(rows, set(fingerprints.values()))
+
+
+def test_noise_by_seed_leaves_out_what_a_seed_does_to_all_arms(tmp_path: Path) -> None:
+    """Its square, twice, is the variance of the pairs' differences; an incomplete arm still counts."""
+    a, b = [1.0, 1.4, 1.1, 1.9], [1.3, 1.8, 1.35, 2.15]
+    noise, arms = noise_of_rows(collect(study_of(tmp_path, {"a": a, "b": b})).rows, set(), by_seed=True)
+    assert (arms, noise.df) == (2, 3)
+    assert noise.sd_bpb == pytest.approx(stdev(y - x for x, y in zip(a, b, strict=True)))
+    assert residual_sd([{1: 1.0, 2: 1.5}, {1: 2.0, 2: 2.5, 3: 7.0}, {9: 4.0}]).df == 1
+    assert residual_sd([{1: 1.0, 2: 1.5}, {3: 2.0, 4: 2.6}]).sd is None, "no common seed"
+    with pytest.raises(PgolfError, match="it does not have arms with several common seeds"):
+        noise_of_rows(collect(study_of(tmp_path / "one", {"a": a})).rows, set(), by_seed=True)
