@@ -5,7 +5,8 @@
 
 Scores of both arms have a standard deviation of 1 between seeds and a correlation `rho` over seeds; a true effect of 2
 is two standard deviations. Noise is known, estimated from the differences alone, or taken from an earlier study with 20
-degrees of freedom, which is drawn anew for each repeat. All three take the arms as independent (rho = 0). A repeat ends
+degrees of freedom, which is drawn anew for each repeat. Known noise and that of a study are those of independent arms
+(rho = 0), unless what a seed does to both arms is taken out. A repeat ends
 at its first verdict, or without one at the cap. Printed: the mean number of pairs, the share without a verdict, the
 share of wrong verdicts at that end, and the share of repeats in which any look, also after a verdict, has an interval
 that does not hold the true effect. A second table has that last share where the noise is not normal, and one arm has
@@ -21,7 +22,12 @@ import numpy as np
 from pgolf.tables.sequential import width_factor
 
 EFFECTS = (0.0, 1.0, 2.0, 3.0, 5.0)
-NOISE = {"known": math.inf, "study of 20 df": 20.0, "estimated": 0.0}
+NOISE = {  # name: (degrees of freedom, whether what a seed does to both arms is taken out)
+    "known": (math.inf, False),
+    "study of 20 df": (20.0, False),
+    "study of 20 df, by seed": (20.0, True),
+    "estimated": (0.0, False),
+}
 CORRELATIONS = (0.0, 0.3, 0.6)
 
 
@@ -35,29 +41,31 @@ class Outcome:
     missed: float
 
 
-def intervals(differences: np.ndarray, df: float, rng: np.random.Generator, alpha: float) -> tuple[np.ndarray, ...]:
-    """(low, high) [repeats, pairs] after each pair. differences: [repeats, pairs]. df: of the earlier noise."""
+def intervals(
+    differences: np.ndarray, df: float, rng: np.random.Generator, alpha: float, variance: float = 2.0
+) -> tuple[np.ndarray, ...]:
+    """(low, high) [repeats, pairs] after each pair. differences: [repeats, pairs]. df, variance: of the noise of a
+    difference, as an earlier study has it.
+    """
     repeats, pairs = differences.shape
     n = np.arange(1, pairs + 1)
     mean = differences.cumsum(axis=1) / n
     factors = np.array([width_factor(int(k), df, alpha) for k in n])
     if df == math.inf:
-        half = np.broadcast_to(factors * math.sqrt(2), mean.shape)
+        half = np.broadcast_to(factors * math.sqrt(variance), mean.shape)
     else:
         deviations = np.maximum((differences**2).cumsum(axis=1) - n * mean**2, 1e-300)
-        earlier = 2 * rng.chisquare(df, size=(repeats, 1)) if df else 0.0
+        earlier = variance * rng.chisquare(df, size=(repeats, 1)) if df else 0.0
         half = factors * np.sqrt(deviations + earlier)
     return mean - half, mean + half
 
 
-def simulate(
-    effect: float, df: float, rho: float, *, margin: float, repeats: int, cap: int, alpha: float, seed: int
-) -> Outcome:
+def simulate(effect: float, noise: str, rho: float, *, margin: float, repeats: int, cap: int, alpha: float) -> Outcome:
     """The outcome of `repeats` gates."""
-    rng = np.random.default_rng(seed)
+    rng, (df, by_seed) = np.random.default_rng(7), NOISE[noise]
     shared, *own = rng.normal(size=(3, repeats, cap))
     base, candidate = (math.sqrt(rho) * shared + math.sqrt(1 - rho) * each for each in own)
-    low, high = intervals(effect + candidate - base, df, rng, alpha)
+    low, high = intervals(effect + candidate - base, df, rng, alpha, 2 - 2 * rho if by_seed else 2.0)
     better, worse = high < 0, low > 0
     equal = (low > -margin) & (high < margin) & ~better & ~worse
     decided = better | worse | equal
@@ -99,14 +107,10 @@ def main() -> None:
         + " | wrong, at most | missed, at most |"
     )
     print("| --- |" + " --- |" * (len(EFFECTS) + 3))
-    for name, df in NOISE.items():
+    same = {"repeats": args.repeats, "cap": args.cap, "alpha": args.alpha}
+    for name in NOISE:
         for rho in CORRELATIONS:
-            found = [
-                simulate(
-                    effect, df, rho, margin=args.margin, repeats=args.repeats, cap=args.cap, alpha=args.alpha, seed=7
-                )
-                for effect in EFFECTS
-            ]
+            found = [simulate(effect, name, rho, margin=args.margin, **same) for effect in EFFECTS]
             cells = [f"{o.pairs:.1f}" + (f" ({o.undecided:.0%} undecided)" if o.undecided else "") for o in found]
             worst = f"{max(o.wrong for o in found):.3f} | {max(o.missed for o in found):.3f}"
             print(f"| {name} | {rho:g} | {' | '.join(cells)} | {worst} |")
@@ -115,7 +119,6 @@ def main() -> None:
     )
     for shape in ("normal", "t of 3 df", "exponential"):
         for ratio in (1, 3, 9):
-            same = {"repeats": args.repeats, "cap": args.cap, "alpha": args.alpha}
             shares = [f"{missed_by_shape(shape, ratio, df, **same):.3f}" for df in (math.inf, 0.0)]
             print(f"| {shape} | {ratio} | {' | '.join(shares)} |")
 
