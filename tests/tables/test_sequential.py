@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from scipy.special import stdtrit
 from scipy.stats import norm
 
-from pgolf.tables.sequential import EFFECT, EarlierNoise, Verdict, interval, log_e_value, weigh, width_factor
+from pgolf.tables.sequential import EFFECT, EarlierNoise, Verdict, interval, judge, log_e_value, weigh, width_factor
 
 KNOWN, ESTIMATED, EARLIER = EarlierNoise(0.7, math.inf), EarlierNoise(), EarlierNoise(0.7, 6)
 SOME = [0.3, -0.2, 0.9, 0.4, 1.1]
@@ -61,7 +61,8 @@ def test_many_degrees_of_freedom_are_known_noise() -> None:
 
 def test_too_few_pairs_have_no_interval() -> None:
     assert interval([], KNOWN) == (-math.inf, math.inf)
-    assert interval([0.3], ESTIMATED) == interval([0.3, 0.31], ESTIMATED) == (-math.inf, math.inf)
+    for few in ([0.3], [0.3, 0.31], [0.3, 0.31, 0.32]):
+        assert interval(few, ESTIMATED) == (-math.inf, math.inf)
     assert all(map(math.isfinite, (*interval([0.3], KNOWN), *interval([0.3, 0.31, 0.32, 0.3], ESTIMATED))))
 
 
@@ -119,6 +120,7 @@ def test_verdicts() -> None:
     assert found.p == pytest.approx(1 / found.e)
     assert found.p < 0.05
     assert weigh([], [], known, 0.02).verdict is Verdict.UNDECIDED
+    assert judge(-1.0, 0.0001, 0.5) is judge(-0.0001, 1.0, 0.5) is judge(-0.5, 0.1, 0.5) is Verdict.UNDECIDED
 
 
 def test_differences_without_variance() -> None:
