@@ -24,6 +24,7 @@ COMMANDS = (
     "rerun",
     "params",
     "bench",
+    "gate",
     "evaluate",
     "audit",
     "inspect",

@@ -28,7 +28,7 @@ ORDER = (
     ("run",),
     ("sweep",),
 )
-COMMANDS = ("train", "status", "rerun", "params", "bench", "evaluate", "aggregate", "report", "compare")
+COMMANDS = ("train", "status", "rerun", "params", "bench", "gate", "evaluate", "aggregate", "report", "compare")
 ENTRIES = (
     *COMMANDS,
     "audit.__main__",
