@@ -16,7 +16,8 @@ from pgolf.study.published import with_published
 from pgolf.study.verdicts import Verdict, rules_used, verdicts
 from pgolf.tables.contrast import Settings
 from pgolf.tables.curves import Curve, curve_lines, load_curves, read_curves
-from pgolf.tables.table import Family, Tables, tabulate
+from pgolf.tables.family import Family
+from pgolf.tables.table import Tables, tabulate
 from pgolf.tables.text import Grid, Section, SectionKind
 
 CURVES = "curves.jsonl"
@@ -39,7 +40,12 @@ class StudyResults:
         """The page: question, warnings, tables and verdicts."""
         sections = page(self.report)
         if self.study is not None:
-            lines = (self.study.question, self.study.origin, *(family.summary for family in self.study.families))
+            lines = (
+                self.study.question,
+                self.study.origin,
+                self.study.rule,
+                *(family.summary for family in self.study.families),
+            )
             question = Section(SectionKind.STUDY, self.study.name, lines)
             sections = [question, *sections, *study_sections(self.study, self.report, self.curves)]
         return [*sections, *([verdict_section(self.verdicts)] if self.verdicts else [])]
@@ -59,9 +65,14 @@ def aggregate(
     settings = settings or Settings()
     families, deviations = None, [] if study is None else departures(study, baseline, settings)
     if study is not None and baseline is None:
-        families = [Family(f.name, study.name, f.arms, f.baseline) for f in study.families]
+        families = [Family(f.name, study.name, f.arms, f.baseline, f.unequal_budgets) for f in study.families]
         smallest = study.smallest_effect_bpb if settings.smallest_effect_bpb is None else settings.smallest_effect_bpb
-        settings = replace(settings, pairs=settings.pairs or study.test == "paired", smallest_effect_bpb=smallest)
+        settings = replace(
+            settings,
+            test=settings.test or study.method,
+            smallest_effect_bpb=smallest,
+            equivalence_alpha=study.equivalence_alpha,
+        )
     report = tabulate(collected, families=families, baseline=baseline, settings=settings)
     judged: tuple[Verdict, ...] = ()
     of_arms: list[str] = []

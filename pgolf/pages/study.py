@@ -7,9 +7,10 @@ from statistics import fmean
 from pgolf.study.description import Study
 from pgolf.study.tradeoff import against_the_line
 from pgolf.tables.curves import Curve, curves_of, of_group
+from pgolf.tables.family import ArmRow, FamilyTable, base_of
 from pgolf.tables.stats import one_sample, welch
-from pgolf.tables.table import ArmRow, FamilyTable, Tables, base_of
-from pgolf.tables.text import Grid, Section, SectionKind, interval, number, p_text
+from pgolf.tables.table import Tables
+from pgolf.tables.text import Grid, Section, SectionKind, interval, number, p_text, verdict_text
 
 MOST_STEPS = 8  # columns of scores during training
 
@@ -141,9 +142,7 @@ def scores_by_phase(table: FamilyTable, curves: Sequence[Curve]) -> list[Section
 
 
 def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
-    """Packed bytes compared with the baseline's, and whether the score is equal: its whole interval lies within the
-    smallest effect.
-    """
+    """Packed bytes compared with the baseline's, beside the verdict on the score."""
     rows = []
     for row in table.rows:
         base, test = base_of(row, table), None if row.comparison is None else row.comparison.test
@@ -152,15 +151,7 @@ def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
         size, base_bytes = row.group.mean("total_bytes"), base.group.mean("total_bytes")
         if size is None or base_bytes is None:
             continue
-        verdict = (
-            "yes"
-            if test.within(smallest)
-            else "better"
-            if test.high < 0
-            else "worse"
-            if test.low > 0
-            else "inconclusive"
-        )
+        verdict = "" if row.decision is None else verdict_text(row.decision, smallest, row.hindrance)
         model, base_model = row.group.mean("model_bytes"), base.group.mean("model_bytes")
         alone = "" if not model or not base_model else f"{100 * (model / base_model - 1):+.1f}%"
         cells = (f"{size:,.0f}", f"{size - base_bytes:+,.0f}", f"{100 * (size / base_bytes - 1):+.1f}%", alone)
@@ -172,9 +163,12 @@ def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
         "share",
         "share of the model alone",
         "difference in bpb",
-        "equal score",
+        "score",
     )
-    line = f"Equal: the whole 95% interval lies within {smallest} bpb, the smallest effect that matters at this size."
+    line = (
+        "The last column is the verdict of the family's table. Bytes are saved at an equal score only where it is "
+        f"equal within {smallest:g} bpb, the smallest effect that matters at this size."
+    )
     return [further(f"{table.family.name}: bytes at an equal score", line, titles, rows)] if rows else []
 
 

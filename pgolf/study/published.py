@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from pgolf.study.description import Study
-from pgolf.tables.stats import ALPHA
-from pgolf.tables.table import ArmRow, Tables
-from pgolf.tables.text import number
+from pgolf.tables.family import ArmRow
+from pgolf.tables.table import Tables
+from pgolf.tables.text import number, verdict_text
 
 PUBLISHED_SCALE = "published"
 
@@ -29,10 +29,5 @@ def with_published(report: Tables, study: Study, *, judged: bool) -> Tables:
 
 
 def arm_verdict(row: ArmRow, smallest: float) -> str:
-    """The verdict on an arm's difference to its baseline; empty without a test."""
-    test = None if row.comparison is None else row.comparison.test
-    if test is None or test.difference is None or test.low is None or test.high is None or row.holm_p is None:
-        return ""
-    if row.holm_p < ALPHA:
-        return "worse" if test.difference > 0 else "better"
-    return "no difference that matters" if test.within(smallest) else "undecided"
+    """The verdict on an arm's difference to its baseline, with the reason if none is possible; empty without a test."""
+    return "" if row.decision is None else verdict_text(row.decision, smallest, row.hindrance)
