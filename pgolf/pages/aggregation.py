@@ -15,7 +15,7 @@ from pgolf.study.description import STUDY, Study, read_study, write_study
 from pgolf.study.published import with_published
 from pgolf.study.verdicts import Verdict, rules_used, verdicts
 from pgolf.tables.contrast import Settings
-from pgolf.tables.curves import Curve, curve_lines, load_curves, read_curves
+from pgolf.tables.curves import Curve, consistent, curve_lines, load_curves, read_curves
 from pgolf.tables.family import Family
 from pgolf.tables.table import Tables, tabulate
 from pgolf.tables.text import Grid, Section, SectionKind
@@ -74,20 +74,23 @@ def aggregate(
             equivalence_alpha=study.equivalence_alpha,
         )
     report = tabulate(collected, families=families, baseline=baseline, settings=settings)
-    judged: tuple[Verdict, ...] = ()
-    of_arms: list[str] = []
-    if study is not None and families is not None:
-        of_arms = caveats_of_arms(study, report)
-        report = with_published(report, study, judged=not deviations)
-        judged = () if deviations else tuple(verdicts(study, report))
-    report = replace(
-        report, warnings=(*damage, *deviations, *caveats(source, collected.rows, study), *of_arms, *report.warnings)
-    )
+    damaged: list[str] = []
     if with_curves or study is not None:
         curves, damaged = (
             read_curves(source, collected.rows) if source.is_dir() else load_curves(companion_path(source, CURVES))
         )
-        report = replace(report, warnings=(*report.warnings, *damaged))
+        curves, contradicting = consistent(curves, collected.rows)
+        damaged += contradicting
+    judged: tuple[Verdict, ...] = ()
+    of_arms: list[str] = []
+    if study is not None and families is not None:
+        of_arms = caveats_of_arms(study, report)
+        report = with_published(report, study, curves, judged=not deviations)
+        judged = () if deviations else tuple(verdicts(study, report))
+    report = replace(
+        report, warnings=(*damage, *deviations, *caveats(source, collected.rows, study), *of_arms, *report.warnings)
+    )
+    report = replace(report, warnings=(*report.warnings, *damaged))
     return StudyResults(source, collected, report, study, judged, tuple(curves))
 
 

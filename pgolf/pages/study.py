@@ -4,6 +4,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from statistics import fmean
 
+from pgolf.pages.drift import drift_section
+from pgolf.pages.sensitivity import sensitivity_section
 from pgolf.study.description import Study
 from pgolf.study.tradeoff import against_the_line
 from pgolf.tables.curves import Curve, curves_of, of_group
@@ -21,8 +23,10 @@ def study_sections(study: Study, report: Tables, curves: Sequence[Curve]) -> lis
     for table in report.families:
         if table.family.baseline is None or not any(row.mean_bpb is not None for row in table.rows):
             continue
+        sections += sensitivity_section(table)
         sections.append(scores_by_stage(table))
         sections += scores_by_step(table, curves)
+        sections += drift_section(table, curves_of(curves))
         sections += scores_by_phase(table, curves)
         sections += bytes_saved(table, table.settings.smallest_effect_bpb or study.smallest_effect_bpb)
         sections += against_the_line(table, study.line_of(table.family.name))

@@ -1,30 +1,41 @@
 """Published values in the tables, and the verdict on each arm."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pgolf.study.description import Study
-from pgolf.tables.family import ArmRow
+from pgolf.tables.curves import Curve, curves_of
+from pgolf.tables.drift import Drift, drifts
+from pgolf.tables.family import ArmRow, FamilyTable
 from pgolf.tables.table import Tables
 from pgolf.tables.text import number, verdict_text
 
 PUBLISHED_SCALE = "published"
 
 
-def with_published(report: Tables, study: Study, *, judged: bool) -> Tables:
-    """The tables with further columns: each arm's published value and, if judged, its verdict."""
+MOVING = "gap in training"  # the title of a column
 
-    def extended(row: ArmRow) -> ArmRow:
+
+def with_published(report: Tables, study: Study, curves: Sequence[Curve], *, judged: bool) -> Tables:
+    """The tables with further columns: each arm's published value and, if judged, its verdict and whether its gap to
+    the baseline moves during training.
+    """
+    by_run = curves_of(curves)
+
+    def extended(row: ArmRow, moving: Mapping[str, Drift]) -> ArmRow:
         published = study.published.get(row.group.arm, {}).get("val_bpb")
         cells = {"published bpb": number(published)}
         if row.group.only("choices.scale") == PUBLISHED_SCALE and published is not None and row.mean_bpb is not None:
             cells["measured - published"] = number(row.mean_bpb - published, sign=True)
         cells |= {"verdict": arm_verdict(row, study.smallest_effect_bpb)} if judged else {}
+        cells |= {MOVING: moving[row.label].direction} if judged and row.label in moving else {}
         return replace(row, extra={**row.extra, **cells})
 
-    tables = [
-        replace(table, rows=tuple(extended(row) for row in table.rows)) if table.family.baseline is not None else table
-        for table in report.families
-    ]
+    def extended_table(table: FamilyTable) -> FamilyTable:
+        moving = drifts(table, by_run)
+        return replace(table, rows=tuple(extended(row, moving) for row in table.rows))
+
+    tables = (table if table.family.baseline is None else extended_table(table) for table in report.families)
     return replace(report, families=tuple(tables))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from pgolf.study.description import EXPLORED, OF_PUBLISHED_ROWS, Claim, ClaimTest, Study
+from pgolf.study.published import MOVING
 from pgolf.tables.contrast import Link, tests_of
 from pgolf.tables.decision import Decision
 from pgolf.tables.family import ArmRow, FamilyTable, row_of, uncompared
@@ -165,7 +166,8 @@ def number_of(arm: str, row: ArmRow, margin: float | None) -> str:
     equal = row.corrected.p_equal
     equality = "" if equal is None or not 0 < equal < 0.5 else f", equality p {p_text(equal)}"
     decision = verdict_text(row.corrected.decision, margin)
-    return f"{arm} {interval(test)}, Holm p {p_text(row.corrected.p)}{equality}: {decision}"
+    moving = f" (its gap {row.extra[MOVING]} during training)" if row.extra.get(MOVING) else ""
+    return f"{arm} {interval(test)}, Holm p {p_text(row.corrected.p)}{equality}: {decision}{moving}"
 
 
 def judge_order(claim: Claim, test: ClaimTest, rows: Mapping[str, ArmRow], table: FamilyTable) -> Verdict:

@@ -2,6 +2,7 @@
 way of a verdict.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from pgolf.tables.caveats import FEWEST_SEEDS, Caveat, CaveatKind, Refusal, Refu
 from pgolf.tables.comparable import comparability, share_checkpoints
 from pgolf.tables.decision import Corrected, Rules, corrected
 from pgolf.tables.groups import Group
-from pgolf.tables.methods import PAIRED, WELCH, Contrast, Method, Sample, compare
+from pgolf.tables.methods import PAIRED, WELCH, Contrast, Method, Sample, compare, prior
 from pgolf.tables.stats import ALPHA, Gate, TTest, correlation, gate
 
 
@@ -120,6 +121,15 @@ def tests_of(links: Sequence[Link], method: Method, study: Sequence[Group]) -> l
     samples, contrasts = samples_of(links)
     others = {g.fingerprint: sample_of(g) for g in study if g.refusal is None and g.fingerprint not in samples}
     return compare(method, list(samples.values()), contrasts, list(others.values()))
+
+
+def prior_df(study: Sequence[Group], method: Method) -> float:
+    """The degrees of freedom of the moderated test's prior over all arms of a study; infinite for other tests."""
+    if method.name != "moderated" or method.blocked:
+        return math.inf
+    samples = {g.fingerprint: sample_of(g) for g in study if g.refusal is None}
+    found, _ = prior(list(samples.values()))
+    return 0.0 if found is None else found.df
 
 
 def compared_pair(

@@ -149,8 +149,8 @@ def moderated(samples: Sequence[Sample], contrasts: Sequence[Contrast], others: 
         (na, va), (nb, vb) = ((dfs[i] + 1, common_prior.moderated(variances[i], dfs[i])) for i in (a, b))
         error2, df = va / na + vb / nb, common_prior.total_df
         if math.isfinite(common_prior.df):
-            parts = (va / na) ** 2 / (common_prior.df + dfs[a]) + (vb / nb) ** 2 / (common_prior.df + dfs[b])
-            df = min(df, error2**2 / parts)
+            parts = (va / na) ** 2 / dfs[a] + (vb / nb) ** 2 / dfs[b]
+            df = min(df, common_prior.df + error2**2 / parts)  # both arms share one prior
         assert plain.difference is not None
         return t_test(name, plain.n, plain.difference, math.sqrt(error2), df, 0.0, "two-sided")
 

@@ -2,8 +2,10 @@
 2004, Statistical Applications in Genetics and Molecular Biology 3(1), 3; used in limma).
 
 The variances s2 of arms with d degrees of freedom are drawn as s2 ~ variance * F(d, df). df and variance of this prior
-are estimated from the arms. Infinite df means that the arms do not differ in noise by more than chance: all are pooled.
-An arm whose variance is too large under the prior of the others is an outlier and is not shrunk.
+are estimated from the arms. A small df means that arms differ in noise, and that each is shrunk little. Smyth has
+thousands of genes where a study has a few arms, of which df can be much too large by chance. Therefore one standard
+error is added to the variance between arms. An arm whose variance is too large under the prior of the others is an
+outlier and is not shrunk.
 """
 
 import math
@@ -11,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from scipy.optimize import brentq
 from scipy.special import chdtrc, digamma, fdtrc, polygamma
 
 FEWEST_VARIANCES = 4  # with fewer arms the prior's degrees of freedom cannot be estimated
@@ -43,22 +44,38 @@ class Prior:
 
 
 def fit_prior(variances: Sequence[float], dfs: Sequence[float]) -> Prior:
-    """The prior by moments of the log variances: trigamma(df / 2) is the variance of the logs beyond that of chance.
+    """The prior by moments of the log variances: trigamma(df / 2) is their variance beyond that of chance, plus one
+    standard error of that difference.
 
     variances: positive. dfs: their degrees of freedom.
     """
     logs = [math.log(s2) - float(digamma(d / 2)) + math.log(d / 2) for s2, d in zip(variances, dfs, strict=True)]
-    mean, total = fmean(logs), math.fsum(dfs)
-    beyond = math.fsum((x - mean) ** 2 for x in logs) / (len(logs) - 1) - fmean(trigamma(d / 2) for d in dfs)
-    pooled = math.fsum(s2 * d for s2, d in zip(variances, dfs, strict=True)) / total
+    mean, total, arms = fmean(logs), math.fsum(dfs), len(logs)
+    chance = fmean(trigamma(d / 2) for d in dfs)
+    kurtosis = fmean(float(polygamma(3, d / 2)) for d in dfs) / chance**2  # of a log chi-square, in excess of 3
+    error = chance * math.sqrt(2 / (arms - 1) + kurtosis / arms)
+    beyond = math.fsum((x - mean) ** 2 for x in logs) / (arms - 1) - chance + error
     if beyond <= trigamma(LARGEST_DF / 2):
-        return Prior(math.inf, pooled, total, len(logs))
-    half = math.exp(brentq(lambda x: trigamma(math.exp(x)) - beyond, math.log(1e-6), math.log(LARGEST_DF)))
-    return Prior(2 * half, math.exp(mean + float(digamma(half)) - math.log(half)), total, len(logs))
+        pooled = math.fsum(s2 * d for s2, d in zip(variances, dfs, strict=True)) / total
+        return Prior(math.inf, pooled, total, arms)
+    half = inverse_trigamma(beyond)
+    return Prior(2 * half, math.exp(mean + float(digamma(half)) - math.log(half)), total, arms)
 
 
 def trigamma(x: float) -> float:
     return float(polygamma(1, x))
+
+
+def inverse_trigamma(value: float) -> float:
+    """x with trigamma(x) = value > 0, by Newton's method on 1 / trigamma, which is convex (Smyth 2004, appendix)."""
+    x = 0.5 + 1 / value
+    for _ in range(50):
+        now = trigamma(x)
+        step = now * (1 - now / value) / float(polygamma(2, x))
+        x += step
+        if abs(step) < 1e-8 * x:
+            break
+    return x
 
 
 def prior_of(variances: Sequence[float], dfs: Sequence[float]) -> tuple[Prior | None, frozenset[int]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pgolf.tables.caveats import FEWEST_SEEDS, Caveat, CaveatKind
 from pgolf.tables.family import FamilyTable
-from pgolf.tables.groups import Group
+from pgolf.tables.groups import TIMES, Group
 
 MOST_ARMS = 200  # in one warning
 MOST_RECORDS = 20  # damaged or foreign records in the warnings
@@ -41,6 +41,21 @@ def invalid_records(groups: Sequence[Group]) -> list[str]:
     return [*lines, f"and {rest:,} more damaged or foreign records: see the runs without a score"] if rest else lines
 
 
+def copied_runs(groups: Sequence[Group]) -> list[str]:
+    """A warning about counted runs of different configurations that took exactly the same times: one is a copy of the
+    other. Copies within one configuration are left out by `groups.copied_seeds`.
+    """
+    runs: defaultdict[tuple[Any, ...], dict[str, str]] = defaultdict(dict)
+    for g in groups:
+        for seed, row in g.used.items():
+            times = tuple(row.get(key) for key in TIMES)
+            if None not in times:
+                runs[times].setdefault(g.fingerprint, f"{g.arm} seed {seed}")
+    copies = [" and ".join(found.values()) for found in runs.values() if len(found) > 1]
+    kind = "runs of different configurations with the same times to the last digit, of which one is a copy"
+    return [f"{kind}: {listed_arms(copies)}"] if copies else []
+
+
 def listed_arms(arms: Sequence[str]) -> str:
     """Arms in a warning, at most MOST_ARMS of them. The notes of each arm repeat its caveats."""
     rest = len(arms) - MOST_ARMS
@@ -66,6 +81,7 @@ def warnings_of(groups: Sequence[Group], tables: Sequence[FamilyTable]) -> list[
     unscored = sum(status != "ok" for status in cells.values())
     if unscored:
         lines.insert(0, f"{unscored} of {len(cells)} planned runs have no ok record")
+    lines += copied_runs(groups)
     without_plan = sorted({g.study for g in groups if g.planned is None})
     if without_plan:
         lines.append(f"no plan (sweep.json) for {', '.join(without_plan)}: missing runs cannot be detected")

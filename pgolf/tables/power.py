@@ -71,7 +71,7 @@ def degrees(design: Design, n: int) -> float:
     if design.test == "moderated":
         total = design.comparisons * (n - 1) / (1 + (design.comparisons - 1) / 4)
         own = design.prior_df + n - 1
-        return min(own, total) if design.blocked else min(2 * own, design.arms * (n - 1))
+        return min(own, total) if design.blocked else min(own + n - 1, design.arms * (n - 1))
     return (design.arms - 1) * (n - 1) if design.blocked else design.arms * (n - 1)
 
 

@@ -21,6 +21,7 @@ from pgolf.tables.contrast import (
     corrections,
     hindrance,
     hindrance_of_pair,
+    prior_df,
     seeds_of_sweeps,
 )
 from pgolf.tables.family import ArmRow, Family, FamilyTable
@@ -179,7 +180,7 @@ def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, s
     )
     arms = list(dict.fromkeys(g.arm for g in groups))
     shared = shared_parts(arms) if any(short != arm for arm, short in short_names(arms).items()) else ()
-    noise = resolutions(members, comparisons, len(absent), settings)
+    noise = resolutions(members, comparisons, len(absent), settings, prior_df(groups, settings.method))
     return FamilyTable(family, rows, shared, noise, settings, absent, tuple(groups))
 
 

@@ -5,10 +5,11 @@ from statistics import fmean
 
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 
 from pgolf.tables.methods import PAIRED, WELCH, Method, Sample, compare, prior, shared_df
-from pgolf.tables.moderation import Prior, fit_prior, prior_of
+from pgolf.tables.moderation import Prior, fit_prior, inverse_trigamma, prior_of
 from pgolf.tables.stats import TTest
 
 POOLED, TWO_WAY = Method("pooled"), Method("pooled", blocked=True)
@@ -74,16 +75,20 @@ def test_blocked_with_missing_seeds_uses_what_is_linked() -> None:
 
 
 def test_the_prior_is_that_of_the_log_variances() -> None:
-    """Drawn from a known prior, df and variance come back; of equal true variances, df is mostly infinite."""
+    """Drawn from a known prior, df and variance come back. Few arms are never taken for arms of one noise by chance."""
     rng = np.random.default_rng(3)
     true = 4.0 / rng.chisquare(4, size=4000) * 1e-4  # 1 / variance ~ chi2(4) / (4 * 1e-4)
     found = fit_prior(list(true * rng.chisquare(2, size=4000) / 2), [2.0] * 4000)
-    assert found.df == pytest.approx(4.0, rel=0.1)
+    assert found.df == pytest.approx(4.0, rel=0.15)
     assert found.variance == pytest.approx(1e-4, rel=0.1)
-    equal = [fit_prior(list(rng.chisquare(2, size=8) / 2), [2.0] * 8) for _ in range(100)]
-    assert sum(math.isinf(x.df) for x in equal) > 50
-    whole = fit_prior([1.0, 1.1, 0.9, 1.0], [2.0] * 4)
-    assert (whole.df, whole.variance, whole.total_df) == (math.inf, pytest.approx(1.0), 8)
+    few, many = (fit_prior([1.0, 1.1, 0.9, 1.0] * times, [2.0] * 4 * times) for times in (1, 100))
+    assert few.df < 20
+    assert (many.df, many.variance, many.total_df) == (math.inf, pytest.approx(1.0), 800)
+
+
+@pytest.mark.parametrize("value", [1e-5, 0.1, 1.0, 30.0, 1e4])
+def test_the_inverse_of_trigamma(value: float) -> None:
+    assert float(scipy.special.polygamma(1, inverse_trigamma(value))) == pytest.approx(value, rel=1e-6)
 
 
 def test_a_moderated_variance_lies_between_its_own_and_the_common_one() -> None:
@@ -94,14 +99,21 @@ def test_a_moderated_variance_lies_between_its_own_and_the_common_one() -> None:
     assert Prior(math.inf, 1.0, 20.0, 10).tail(3.0, 2) == pytest.approx(float(scipy.stats.chi2.sf(6.0, 2)))
 
 
-def test_moderated_with_an_infinite_prior_is_pooled_over_the_study() -> None:
-    common, outliers = prior(samples(SCORES))
-    assert common is not None
-    assert (common.df, outliers) == (math.inf, frozenset())
-    tests, pooled = (compare(method, samples(SCORES), CONTRASTS) for method in (MODERATED, POOLED))
-    assert [numbers(test) for test in tests] == [pytest.approx(numbers(test)) for test in pooled]
-    more = compare(MODERATED, samples(SCORES), CONTRASTS, samples(SCORES + 1.0))
-    assert [test.df for test in more] == [20] * 4
+def test_moderated_uses_the_variances_of_the_whole_study() -> None:
+    """Welch's formula with shrunk variances and the prior's degrees of freedom, by hand."""
+    found, outliers = prior(samples(SCORES))
+    assert found is not None
+    assert outliers == frozenset()
+    variances = SCORES.var(axis=1, ddof=1)
+    (test, *_) = compare(MODERATED, samples(SCORES), CONTRASTS)
+    a, b = ((found.df * found.variance + 2 * variances[i]) / (found.df + 2) / 3 for i in (1, 0))
+    assert test.t == pytest.approx((SCORES[1] - SCORES[0]).mean() / math.sqrt(a + b))
+    assert test.df == pytest.approx(min(10, found.df + 2 * (a + b) ** 2 / (a**2 + b**2)))
+    equal = [{seed: 3.0 + x for seed, x in enumerate((0.01, 0.02, 0.03))} for _ in range(100)]
+    more = compare(MODERATED, samples(SCORES), CONTRASTS, equal)
+    assert [test.df for test in more] > [test.df for test in compare(MODERATED, samples(SCORES), CONTRASTS)]
+    pooled, single = (compare(method, equal[:5], [(1, 0)], equal)[0] for method in (MODERATED, POOLED))
+    assert (pooled.t, pooled.df) == (single.t, 210)
 
 
 def test_an_outlying_arm_keeps_welchs_test() -> None:
