@@ -109,7 +109,8 @@ def verdict_section(judged: tuple[Verdict, ...]) -> Section:
         (False,) * 5,
         tuple((v.claim.text, v.test.family, v.label, "; ".join(v.numbers), v.claim.note) for v in judged),
     )
-    return Section(SectionKind.CLAIMS, "Published claims", tuple(rules_used(judged)), grid)
+    scope = "A verdict holds for the size, the budget and the data of its family's runs."
+    return Section(SectionKind.CLAIMS, "Published claims", (scope, *rules_used(judged)), grid)
 
 
 def output_path(out: Path, name: str) -> Path:

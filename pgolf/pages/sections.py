@@ -169,6 +169,12 @@ def test_text(test: TTest | None) -> str:
     )
 
 
+def corrected_interval(row: ArmRow) -> str:
+    """The interval whose level is that of Holm's method for this arm: it decides better or worse."""
+    bounds = None if row.corrected is None else row.corrected.interval
+    return "" if bounds is None else f"[{number(bounds[0], sign=True)}, {number(bounds[1], sign=True)}]"
+
+
 DETAILS = (
     Column("arm", lambda row: row.label, numeric=False),
     Column("against", lambda row: row.comparison.baseline if row.comparison else "", numeric=False),
@@ -178,10 +184,8 @@ DETAILS = (
         f"its difference, bpb [{LEVEL}]", lambda row: interval(row.comparison.other_test if row.comparison else None)
     ),
     Column("its p", lambda row: p_of(row.comparison.other_test if row.comparison else None)),
-    Column(
-        "correlation over seeds",
-        lambda row: number(row.comparison.correlation if row.comparison else None, 2, sign=True),
-    ),
+    Column("interval at Holm's level", lambda row: corrected_interval(row)),
+    Column("equality, Holm p", lambda row: p_text(row.corrected.p_equal if row.corrected else None)),
 )
 
 
