@@ -11,7 +11,9 @@ from pgolf.records.record import write_record
 from pgolf.records.rows import collect
 from pgolf.study.description import FamilyPlan, Study, write_study
 from pgolf.tables.contrast import Settings
-from pgolf.tables.table import ArmRow, Tables, tabulate
+from pgolf.tables.family import ArmRow
+from pgolf.tables.methods import PAIRED
+from pgolf.tables.table import Tables, tabulate
 
 STUDY = "heads"
 
@@ -173,6 +175,8 @@ def describe(study: Path, families: Mapping[str, Sequence[str]], *, smallest: fl
 
 
 def report_of(folder: Path, baseline: str | None = None, **settings: Any) -> Tables:
+    if settings.pop("pairs", False):
+        settings["test"] = PAIRED
     return tabulate(collect(folder), baseline=baseline, settings=Settings(**settings))
 
 

@@ -173,9 +173,12 @@ class StudyConfig:
     data: str = ""  # the choice of data that the arm requires; empty: any
     question: str = MISSING
     source: str = MISSING
-    test: str = MISSING  # welch or paired, named before the runs
+    test: str = MISSING  # welch, paired, pooled or moderated, named before the runs
+    blocked: bool = False  # take out effects of the seed; for the tests pooled and moderated
     smallest_effect_bpb: dict[str, float] = MISSING  # the smallest difference that matters, by scale
-    families: dict[str, Any] = MISSING  # {name: {title, baseline, arms, line}}
+    margin_reason: dict[str, str] = field(default_factory=dict)  # why that difference, by scale
+    equivalence_alpha: float = 0.025  # level of equality within the smallest effect, per side
+    families: dict[str, Any] = MISSING  # {name: {title, baseline, arms, line, explored, unequal_budgets}}
     published: dict[str, Any] = MISSING  # {arm: {field: value}}
     published_test: str = MISSING  # one_sample, or empty
     claims: list[Any] = MISSING  # each {text, note, tests: [{family, kind, arms}]}

@@ -7,6 +7,17 @@ from pgolf.config.composed_run import ComposedRun
 from pgolf.errors import ConfigError
 from pgolf.study.description import ADHOC, Study, study_folder, study_from
 
+SAME_KEYS = (
+    "question",
+    "source",
+    "test",
+    "blocked",
+    "equivalence_alpha",
+    "published",
+    "published_test",
+    "claims",
+)  # of a configuration and of a description
+
 
 def study_of(run: ComposedRun) -> Study | None:
     """The study of a run; None if it belongs to none. Raises ConfigError for an invalid description."""
@@ -25,7 +36,7 @@ def describe_study(section: Mapping[str, Any], scale: str) -> Study:
             "that matters"
         )
     families = [{"name": name, **family} for name, family in section["families"].items()]
-    same = {key: section[key] for key in ("question", "source", "test", "published", "published_test", "claims")}
+    same = {key: section[key] for key in SAME_KEYS}
     try:
         return study_from(
             {
@@ -33,6 +44,7 @@ def describe_study(section: Mapping[str, Any], scale: str) -> Study:
                 "name": study_folder(section["name"], scale),
                 "scale": scale,
                 "smallest_effect_bpb": smallest[scale],
+                "margin_reason": section["margin_reason"].get(scale, ""),
                 "families": families,
             }
         )

@@ -15,8 +15,9 @@ from pgolf.study.description import STUDY, Study, read_study, write_study
 from pgolf.study.published import with_published
 from pgolf.study.verdicts import Verdict, rules_used, verdicts
 from pgolf.tables.contrast import Settings
-from pgolf.tables.curves import Curve, curve_lines, load_curves, read_curves
-from pgolf.tables.table import Family, Tables, tabulate
+from pgolf.tables.curves import Curve, consistent, curve_lines, load_curves, read_curves
+from pgolf.tables.family import Family
+from pgolf.tables.table import Tables, tabulate
 from pgolf.tables.text import Grid, Section, SectionKind
 
 CURVES = "curves.jsonl"
@@ -39,7 +40,12 @@ class StudyResults:
         """The page: question, warnings, tables and verdicts."""
         sections = page(self.report)
         if self.study is not None:
-            lines = (self.study.question, self.study.origin, *(family.summary for family in self.study.families))
+            lines = (
+                self.study.question,
+                self.study.origin,
+                self.study.rule,
+                *(family.summary for family in self.study.families),
+            )
             question = Section(SectionKind.STUDY, self.study.name, lines)
             sections = [question, *sections, *study_sections(self.study, self.report, self.curves)]
         return [*sections, *([verdict_section(self.verdicts)] if self.verdicts else [])]
@@ -59,24 +65,32 @@ def aggregate(
     settings = settings or Settings()
     families, deviations = None, [] if study is None else departures(study, baseline, settings)
     if study is not None and baseline is None:
-        families = [Family(f.name, study.name, f.arms, f.baseline) for f in study.families]
+        families = [Family(f.name, study.name, f.arms, f.baseline, f.unequal_budgets) for f in study.families]
         smallest = study.smallest_effect_bpb if settings.smallest_effect_bpb is None else settings.smallest_effect_bpb
-        settings = replace(settings, pairs=settings.pairs or study.test == "paired", smallest_effect_bpb=smallest)
+        settings = replace(
+            settings,
+            test=settings.test or study.method,
+            smallest_effect_bpb=smallest,
+            equivalence_alpha=study.equivalence_alpha,
+        )
     report = tabulate(collected, families=families, baseline=baseline, settings=settings)
-    judged: tuple[Verdict, ...] = ()
-    of_arms: list[str] = []
-    if study is not None and families is not None:
-        of_arms = caveats_of_arms(study, report)
-        report = with_published(report, study, judged=not deviations)
-        judged = () if deviations else tuple(verdicts(study, report))
-    report = replace(
-        report, warnings=(*damage, *deviations, *caveats(source, collected.rows, study), *of_arms, *report.warnings)
-    )
+    damaged: list[str] = []
     if with_curves or study is not None:
         curves, damaged = (
             read_curves(source, collected.rows) if source.is_dir() else load_curves(companion_path(source, CURVES))
         )
-        report = replace(report, warnings=(*report.warnings, *damaged))
+        curves, contradicting = consistent(curves, collected.rows)
+        damaged += contradicting
+    judged: tuple[Verdict, ...] = ()
+    of_arms: list[str] = []
+    if study is not None and families is not None:
+        of_arms = caveats_of_arms(study, report)
+        report = with_published(report, study, curves, judged=not deviations)
+        judged = () if deviations else tuple(verdicts(study, report))
+    report = replace(
+        report, warnings=(*damage, *deviations, *caveats(source, collected.rows, study), *of_arms, *report.warnings)
+    )
+    report = replace(report, warnings=(*report.warnings, *damaged))
     return StudyResults(source, collected, report, study, judged, tuple(curves))
 
 
@@ -95,7 +109,8 @@ def verdict_section(judged: tuple[Verdict, ...]) -> Section:
         (False,) * 5,
         tuple((v.claim.text, v.test.family, v.label, "; ".join(v.numbers), v.claim.note) for v in judged),
     )
-    return Section(SectionKind.CLAIMS, "Published claims", tuple(rules_used(judged)), grid)
+    scope = "A verdict holds for the size, the budget and the data of its family's runs."
+    return Section(SectionKind.CLAIMS, "Published claims", (scope, *rules_used(judged)), grid)
 
 
 def output_path(out: Path, name: str) -> Path:

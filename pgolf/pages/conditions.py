@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgolf.records.rows import Row
-from pgolf.tables.table import FamilyTable
+from pgolf.tables.family import FamilyTable
 
 UNITS = ("steps", "tokens", "seconds")  # of a budget
 Values = tuple[Any, ...]

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from pgolf.machine.clean_text import clean
 from pgolf.pages.sections import Scoring, comparable_nats, notes, score_titles, scoring
+from pgolf.tables.family import ArmRow, FamilyTable
 from pgolf.tables.stats import TTest
-from pgolf.tables.table import ArmRow, FamilyTable, Tables
+from pgolf.tables.table import Tables
 from pgolf.tables.text import Grid, Section
 
 MOST_LINES = 20  # of one section on a terminal

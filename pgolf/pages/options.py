@@ -3,6 +3,7 @@
 import argparse
 
 from pgolf.tables.contrast import Settings
+from pgolf.tables.methods import PAIRED
 
 
 def add_comparison_options(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,7 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
 def settings_of(args: argparse.Namespace) -> Settings:
     """The settings from the options. Settings that are not given are those of the study."""
     gate = {key: getattr(args, key) for key in ("gate_nats", "gate_p") if hasattr(args, key)}
-    return Settings(args.paired, args.smallest_effect_bpb, **gate)
+    return Settings(PAIRED if args.paired else None, args.smallest_effect_bpb, **gate)
 
 
 def positive(text: str) -> float:

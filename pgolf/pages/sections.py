@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pgolf.pages.conditions import conditions
-from pgolf.tables.contrast import Comparison, Resolution
-from pgolf.tables.stats import ALPHA, POWER, TTest
-from pgolf.tables.table import ArmRow, FamilyTable, Tables
+from pgolf.pages.introduction import LEVEL, introduction
+from pgolf.tables.contrast import Comparison
+from pgolf.tables.family import ArmRow, FamilyTable
+from pgolf.tables.stats import TTest
+from pgolf.tables.table import Tables
 from pgolf.tables.text import Grid, Section, SectionKind, interval, number, p_text
 
-LEVEL = f"{1 - ALPHA:.0%}"
 MOST_COLUMNS = 6  # of differing keys; more keys are listed
 
 
@@ -48,24 +48,6 @@ def family_sections(table: FamilyTable) -> list[Section]:
     return sections
 
 
-def introduction(table: FamilyTable) -> tuple[str, ...]:
-    """The text above a family's table: its columns, the conditions of its runs, and the noise."""
-    labels = list(dict.fromkeys(row.label for row in table.rows if row.is_baseline))
-    base = f"Baseline: {' and '.join(labels)}" if labels else "No baseline: nothing is compared"
-    shared = f" All arms: {', '.join(table.shared)}." if table.shared else ""
-    test = (
-        "the paired t test over common seeds"
-        if table.settings.pairs
-        else "Welch's test, or the paired t where the notes say so"
-    )
-    columns = (
-        f"{base}.{shared} Scores are bits per byte of the packed model; sd, intervals and tests are between seeds. "
-        f"Differences are arm - baseline with {LEVEL} interval and two-sided p by {test}. Holm's p corrects for all "
-        "comparisons of the family. Bytes are those of the packed model and of the code that it needs."
-    )
-    return tuple(filter(None, (columns, conditions(table), *map(noise_line, table.noise))))
-
-
 def p_of(test: TTest | None) -> str:
     return "" if test is None else p_text(test.p)
 
@@ -78,7 +60,7 @@ def difference(row: ArmRow) -> str:
 
 
 def seeds(row: ArmRow) -> str:
-    done, planned = row.group.n, row.group.planned_seeds
+    done, planned = row.group.n, row.planned_seeds
     return str(done) if planned <= done else f"{done} of {planned}"
 
 
@@ -187,6 +169,12 @@ def test_text(test: TTest | None) -> str:
     )
 
 
+def corrected_interval(row: ArmRow) -> str:
+    """The interval whose level is that of Holm's method for this arm: it decides better or worse."""
+    bounds = None if row.corrected is None else row.corrected.interval
+    return "" if bounds is None else f"[{number(bounds[0], sign=True)}, {number(bounds[1], sign=True)}]"
+
+
 DETAILS = (
     Column("arm", lambda row: row.label, numeric=False),
     Column("against", lambda row: row.comparison.baseline if row.comparison else "", numeric=False),
@@ -196,28 +184,9 @@ DETAILS = (
         f"its difference, bpb [{LEVEL}]", lambda row: interval(row.comparison.other_test if row.comparison else None)
     ),
     Column("its p", lambda row: p_of(row.comparison.other_test if row.comparison else None)),
-    Column(
-        "correlation over seeds",
-        lambda row: number(row.comparison.correlation if row.comparison else None, 2, sign=True),
-    ),
+    Column("interval at Holm's level", lambda row: corrected_interval(row)),
+    Column("equality, Holm p", lambda row: p_text(row.corrected.p_equal if row.corrected else None)),
 )
-
-
-def noise_line(resolution: Resolution) -> str:
-    """The sd between seeds, the difference that the seeds detect, and the seeds that the smallest effect needs."""
-    noise = resolution.noise
-    if noise.sd is None:
-        return f"Noise of {resolution.source}: not known ({noise.reason})."
-    line = f"Noise of {resolution.source}: sd {noise.sd:.5f} bpb, pooled over {noise.groups} arms ({noise.df} df)."
-    if resolution.detectable_bpb is not None:
-        line += (
-            f" {resolution.seeds} seeds per arm detect {resolution.detectable_bpb:.4f} bpb at {POWER:.0%} power, "
-            f"uncorrected p < {ALPHA}."
-        )
-    if resolution.smallest_effect_bpb is not None:
-        needed = "more than a million" if resolution.seeds_needed is None else f"{resolution.seeds_needed:,}"
-        line += f" The smallest effect, {resolution.smallest_effect_bpb:g} bpb, needs {needed} seeds per arm."
-    return line
 
 
 def gate_section(table: FamilyTable, rows: Sequence[ArmRow]) -> Section:

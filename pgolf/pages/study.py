@@ -4,12 +4,15 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from statistics import fmean
 
+from pgolf.pages.drift import drift_section
+from pgolf.pages.sensitivity import sensitivity_section
 from pgolf.study.description import Study
 from pgolf.study.tradeoff import against_the_line
 from pgolf.tables.curves import Curve, curves_of, of_group
+from pgolf.tables.family import ArmRow, FamilyTable, base_of
 from pgolf.tables.stats import one_sample, welch
-from pgolf.tables.table import ArmRow, FamilyTable, Tables, base_of
-from pgolf.tables.text import Grid, Section, SectionKind, interval, number, p_text
+from pgolf.tables.table import Tables
+from pgolf.tables.text import Grid, Section, SectionKind, interval, number, p_text, verdict_text
 
 MOST_STEPS = 8  # columns of scores during training
 
@@ -20,8 +23,10 @@ def study_sections(study: Study, report: Tables, curves: Sequence[Curve]) -> lis
     for table in report.families:
         if table.family.baseline is None or not any(row.mean_bpb is not None for row in table.rows):
             continue
+        sections += sensitivity_section(table)
         sections.append(scores_by_stage(table))
         sections += scores_by_step(table, curves)
+        sections += drift_section(table, curves_of(curves))
         sections += scores_by_phase(table, curves)
         sections += bytes_saved(table, table.settings.smallest_effect_bpb or study.smallest_effect_bpb)
         sections += against_the_line(table, study.line_of(table.family.name))
@@ -141,9 +146,7 @@ def scores_by_phase(table: FamilyTable, curves: Sequence[Curve]) -> list[Section
 
 
 def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
-    """Packed bytes compared with the baseline's, and whether the score is equal: its whole interval lies within the
-    smallest effect.
-    """
+    """Packed bytes compared with the baseline's, beside the verdict on the score."""
     rows = []
     for row in table.rows:
         base, test = base_of(row, table), None if row.comparison is None else row.comparison.test
@@ -152,15 +155,7 @@ def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
         size, base_bytes = row.group.mean("total_bytes"), base.group.mean("total_bytes")
         if size is None or base_bytes is None:
             continue
-        verdict = (
-            "yes"
-            if test.within(smallest)
-            else "better"
-            if test.high < 0
-            else "worse"
-            if test.low > 0
-            else "inconclusive"
-        )
+        verdict = "" if row.decision is None else verdict_text(row.decision, smallest, row.hindrance)
         model, base_model = row.group.mean("model_bytes"), base.group.mean("model_bytes")
         alone = "" if not model or not base_model else f"{100 * (model / base_model - 1):+.1f}%"
         cells = (f"{size:,.0f}", f"{size - base_bytes:+,.0f}", f"{100 * (size / base_bytes - 1):+.1f}%", alone)
@@ -172,9 +167,12 @@ def bytes_saved(table: FamilyTable, smallest: float) -> list[Section]:
         "share",
         "share of the model alone",
         "difference in bpb",
-        "equal score",
+        "score",
     )
-    line = f"Equal: the whole 95% interval lies within {smallest} bpb, the smallest effect that matters at this size."
+    line = (
+        "The last column is the verdict of the family's table. Bytes are saved at an equal score only where it is "
+        f"equal within {smallest:g} bpb, the smallest effect that matters at this size."
+    )
     return [further(f"{table.family.name}: bytes at an equal score", line, titles, rows)] if rows else []
 
 

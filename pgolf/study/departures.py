@@ -70,8 +70,9 @@ def departures(study: Study, baseline: str | None, settings: Settings) -> list[s
     if baseline is not None:
         return [f"--baseline {baseline}: the study's own families, published values and verdicts are left out"]
     lines = []
-    if settings.pairs and study.test != "paired":
-        lines.append(f"--paired: the study named {study.test} before the runs; its verdicts are left out")
+    if settings.test is not None and settings.test != study.method:
+        named = study.method.label
+        lines.append(f"--{settings.test.name}: the study named {named} before the runs; its verdicts are left out")
     smallest = settings.smallest_effect_bpb
     if smallest is not None and smallest != study.smallest_effect_bpb:
         lines.append(

@@ -13,13 +13,14 @@ from pgolf.machine.files import write_lines
 from pgolf.machine.plain import read_json
 from pgolf.machine.typed import typed
 from pgolf.records.kinds import is_number
+from pgolf.tables.methods import BLOCKABLE, TESTS, Method
 
 STUDY = "study.json"
 STUDY_SCHEMA = 1
 REMEDY = "Move the file; running the study again recreates it"
-TESTS = ("welch", "paired")
 PUBLISHED_TESTS = ("", "one_sample")
 EXPLORED = " (explored afterwards)"
+MOST_EQUIVALENCE_ALPHA = 0.05
 ADHOC = "adhoc"  # runs of no study
 USUAL_SCALE = "cpu"
 # Kinds of claims that are answered from the published rows alone.
@@ -39,7 +40,8 @@ class FamilyPlan:
     """Arms that are compared with one baseline, in display order. title: a phrase that describes the family.
 
     line: arms of several sizes that show how many bytes a score costs; the bytes of the other arms are compared with
-    that line. explored: whether the family was added after scores of its arms had been seen.
+    that line. explored: whether the family was added after scores of its arms had been seen. unequal_budgets: whether
+    the arms have budgets of their own by design; otherwise another budget than the baseline's allows no verdict.
     """
 
     name: str
@@ -48,6 +50,7 @@ class FamilyPlan:
     arms: tuple[str, ...]
     line: tuple[str, ...] = ()
     explored: bool = False
+    unequal_budgets: bool = False
 
     @property
     def summary(self) -> str:
@@ -85,9 +88,10 @@ class Study:
 
     published: {arm: {field: value}} with published values of val_bpb, val_nats, total_bytes, steps, step_ms_median and
     params.total. scale: the size of the runs; only at scale `published` are published values subtracted.
-    smallest_effect_bpb: the smallest difference that matters at this scale. test: named before the runs.
-    published_test: `one_sample` if the published study treated its baseline's mean as a constant; that comparison is
-    then shown beside the correct one.
+    smallest_effect_bpb: the smallest difference that matters at this scale, the margin; margin_reason: why that one.
+    test, blocked: see `pgolf.tables.methods`; named before the runs. equivalence_alpha: the level of equality within
+    the margin, per side (TOST). published_test: `one_sample` if the published study treated its baseline's mean as a
+    constant; that comparison is then shown beside the correct one.
     """
 
     name: str
@@ -100,6 +104,25 @@ class Study:
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     published_test: str = ""
     claims: tuple[Claim, ...] = ()
+    blocked: bool = False
+    equivalence_alpha: float = 0.025
+    margin_reason: str = ""
+
+    @property
+    def method(self) -> Method:
+        return Method(self.test, self.blocked)
+
+    @property
+    def rule(self) -> str:
+        """The named test, the margin and its reason, in one line."""
+        level = f"{self.equivalence_alpha:g} a side"
+        reason = (
+            f" {self.margin_reason.strip()}" if self.margin_reason else " The study gives no reason for this margin."
+        )
+        return (
+            f"Test, named before the runs: {self.method.label}. Smallest difference that matters: "
+            f"{self.smallest_effect_bpb:g} bpb. {reason} Equality within it: two one-sided tests at {level}."
+        )
 
     @property
     def origin(self) -> str:
@@ -137,6 +160,10 @@ def problems_of(study: Study) -> list[str]:
     ]
     if study.test not in TESTS:
         problems.append(f"test {study.test} is not one of {', '.join(TESTS)}")
+    elif study.blocked and study.test not in BLOCKABLE:
+        problems.append(f"blocked: true needs the test {' or '.join(BLOCKABLE)}, not {study.test}")
+    if not 0 < study.equivalence_alpha <= MOST_EQUIVALENCE_ALPHA:
+        problems.append(f"equivalence_alpha {study.equivalence_alpha:g} is not above 0 and at most 0.05")
     if study.published_test not in PUBLISHED_TESTS:
         problems.append(f"published_test {study.published_test} is not one_sample")
     for f in study.families:

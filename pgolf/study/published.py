@@ -1,38 +1,44 @@
 """Published values in the tables, and the verdict on each arm."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pgolf.study.description import Study
-from pgolf.tables.stats import ALPHA
-from pgolf.tables.table import ArmRow, Tables
-from pgolf.tables.text import number
+from pgolf.tables.curves import Curve, curves_of
+from pgolf.tables.drift import Drift, drifts
+from pgolf.tables.family import ArmRow, FamilyTable
+from pgolf.tables.table import Tables
+from pgolf.tables.text import number, verdict_text
 
 PUBLISHED_SCALE = "published"
 
 
-def with_published(report: Tables, study: Study, *, judged: bool) -> Tables:
-    """The tables with further columns: each arm's published value and, if judged, its verdict."""
+MOVING = "gap in training"  # the title of a column
 
-    def extended(row: ArmRow) -> ArmRow:
+
+def with_published(report: Tables, study: Study, curves: Sequence[Curve], *, judged: bool) -> Tables:
+    """The tables with further columns: each arm's published value and, if judged, its verdict and whether its gap to
+    the baseline moves during training.
+    """
+    by_run = curves_of(curves)
+
+    def extended(row: ArmRow, moving: Mapping[str, Drift]) -> ArmRow:
         published = study.published.get(row.group.arm, {}).get("val_bpb")
         cells = {"published bpb": number(published)}
         if row.group.only("choices.scale") == PUBLISHED_SCALE and published is not None and row.mean_bpb is not None:
             cells["measured - published"] = number(row.mean_bpb - published, sign=True)
         cells |= {"verdict": arm_verdict(row, study.smallest_effect_bpb)} if judged else {}
+        cells |= {MOVING: moving[row.label].direction} if judged and row.label in moving else {}
         return replace(row, extra={**row.extra, **cells})
 
-    tables = [
-        replace(table, rows=tuple(extended(row) for row in table.rows)) if table.family.baseline is not None else table
-        for table in report.families
-    ]
+    def extended_table(table: FamilyTable) -> FamilyTable:
+        moving = drifts(table, by_run)
+        return replace(table, rows=tuple(extended(row, moving) for row in table.rows))
+
+    tables = (table if table.family.baseline is None else extended_table(table) for table in report.families)
     return replace(report, families=tuple(tables))
 
 
 def arm_verdict(row: ArmRow, smallest: float) -> str:
-    """The verdict on an arm's difference to its baseline; empty without a test."""
-    test = None if row.comparison is None else row.comparison.test
-    if test is None or test.difference is None or test.low is None or test.high is None or row.holm_p is None:
-        return ""
-    if row.holm_p < ALPHA:
-        return "worse" if test.difference > 0 else "better"
-    return "no difference that matters" if test.within(smallest) else "undecided"
+    """The verdict on an arm's difference to its baseline, with the reason if none is possible; empty without a test."""
+    return "" if row.decision is None else verdict_text(row.decision, smallest, row.hindrance)

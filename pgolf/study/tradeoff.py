@@ -6,8 +6,8 @@ from statistics import fmean
 
 from pgolf.records.kinds import is_number
 from pgolf.tables.contrast import is_same
+from pgolf.tables.family import ArmRow, FamilyTable, row_of, uncompared
 from pgolf.tables.stats import one_sample
-from pgolf.tables.table import ArmRow, FamilyTable, row_of, uncompared
 from pgolf.tables.text import Grid, Section, SectionKind, interval
 
 Point = tuple[float, float]  # packed bytes, bits per byte

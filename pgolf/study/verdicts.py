@@ -1,26 +1,41 @@
-"""Verdicts on published claims: holds, does not hold, undecided or not testable here, each by a stated rule."""
+"""Verdicts on published claims, each by a stated rule from the decisions of the tables.
+
+A claim about arms is a claim about the sign of true differences, beyond a threshold: 0 for `worse` and `better`, minus
+the smallest effect that matters for `no_better` and `order`. It holds if the differences are shown to lie on its side
+of the threshold, and does not hold if one is shown to lie on the other side. Both have the same error rate.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from pgolf.study.description import EXPLORED, OF_PUBLISHED_ROWS, Claim, ClaimTest, Study
-from pgolf.tables.caveats import FEWEST_SEEDS
-from pgolf.tables.stats import ALPHA, Order, order_agreement
-from pgolf.tables.table import ArmRow, FamilyTable, Tables, row_of, uncompared
-from pgolf.tables.text import interval, p_text
+from pgolf.study.published import MOVING
+from pgolf.tables.contrast import Link, tests_of
+from pgolf.tables.decision import Decision
+from pgolf.tables.family import ArmRow, FamilyTable, row_of, uncompared
+from pgolf.tables.order import Order, order_agreement
+from pgolf.tables.stats import ALPHA
+from pgolf.tables.table import Tables
+from pgolf.tables.text import interval, p_text, verdict_text
 
 HOLDS, FAILS, UNDECIDED, UNTESTABLE = "holds", "does not hold", "undecided", "not testable here"
+SMALL = "too small to matter"
+BY_LESS = ", by less than matters"
 EXACT, ABOUT = 0.01, 0.1  # tolerance of a published value for a claim that names it exactly, or roughly
+DIRECTED = (
+    f"holds if every arm is shown to be {{0}} (Holm p < {ALPHA}). Does not hold if an arm is shown to be {{1}} (Holm p "
+    f"< {ALPHA}). Otherwise it is {SMALL} if an arm is equal within the margin. 'By less than matters': the difference "
+    "is also shown to be smaller than the margin"
+)
 RULES = {
-    "worse": f"holds if every arm is worse than the baseline with Holm p < {ALPHA}. Does not hold if an arm is better "
-    f"with p < {ALPHA}, or its interval lies within the smallest effect that matters",
-    "better": f"holds if every arm is better than the baseline with Holm p < {ALPHA}. Does not hold if an arm is worse "
-    f"with p < {ALPHA}, or its interval lies within the smallest effect that matters",
-    "no_better": f"does not hold if an arm is better with Holm p < {ALPHA}. Otherwise holds if every arm's interval "
-    "excludes an improvement by the smallest effect that matters",
-    "order": "Kendall's tau-b of the published and the measured order. A pair whose uncorrected 95% interval contains "
-    "zero is a tie. Holds if no pair is reversed and at least half of the pairs are in the published order. Does not "
-    "hold if a pair is reversed",
+    "worse": DIRECTED.format("worse", "better"),
+    "better": DIRECTED.format("better", "worse"),
+    "no_better": "holds if no arm is better by as much as matters. Does not hold if an arm is better by more than "
+    "matters. One-sided tests against the margin, corrected by Holm's method",
+    "order": "holds if no pair of arms is reversed by as much as matters, and at least half of the pairs differ in the "
+    "published order. Does not hold if a pair is reversed by more than matters. All pairs are tested, and corrected by "
+    "Holm's method. A pair without a shown difference is a tie",
     "published_is": f"holds if the published row has the claimed value within {EXACT:.0%}. Otherwise does not hold",
     "published_saves": "holds if the published rows lie below their baseline's by the claimed amount, within "
     f"{ABOUT:.0%}. Otherwise does not hold",
@@ -34,7 +49,8 @@ class Verdict:
     """The verdict on one claim in one family.
 
     numbers: what it is based on, one text per number. order: for claims about an order. explored: whether the family
-    was added after scores of its arms had been seen.
+    was added after scores of its arms had been seen. by_less: whether a difference is shown to be smaller than what
+    matters, so that the claim holds, or does not hold, by less than matters.
     """
 
     claim: Claim
@@ -43,11 +59,12 @@ class Verdict:
     numbers: tuple[str, ...] = ()
     order: Order | None = None
     explored: bool = False
+    by_less: bool = False
 
     @property
     def label(self) -> str:
         """The verdict for readers; it says so if the family was explored afterwards."""
-        return self.verdict + (EXPLORED if self.explored else "")
+        return self.verdict + (BY_LESS if self.by_less else "") + (EXPLORED if self.explored else "")
 
 
 def verdicts(study: Study, report: Tables) -> list[Verdict]:
@@ -69,12 +86,31 @@ def judge(study: Study, claim: Claim, test: ClaimTest, table: FamilyTable | None
     if problems := tuple(f"{arm} {reason}" for arm in arms if (reason := unfit(rows.get(arm)))):
         return Verdict(claim, test, UNDECIDED, problems)
     if test.kind == "order":
-        return judge_order(claim, test, rows)
-    singles = [judge_arm(test.kind, rows[arm], study.smallest_effect_bpb) for arm in test.arms]
-    results = [verdict for verdict, _ in singles]
-    verdict = FAILS if FAILS in results else UNDECIDED if UNDECIDED in results else HOLDS
-    numbers = tuple(f"{arm} {number}" for arm, (_, number) in zip(test.arms, singles, strict=True))
-    return Verdict(claim, test, verdict, numbers)
+        return judge_order(claim, test, rows, table)
+    return judge_arms(claim, test, [rows[arm] for arm in test.arms], table)
+
+
+def judge_arms(claim: Claim, test: ClaimTest, rows: Sequence[ArmRow], table: FamilyTable) -> Verdict:
+    """The verdict on a claim that every arm is worse, better, or no better than the baseline."""
+    margin = table.settings.smallest_effect_bpb
+    singles = [judge_arm(test.kind, row, table.settings.equivalence_alpha) for row in rows]
+    counts = dict.fromkeys((FAILS, UNDECIDED, SMALL, HOLDS), 0)
+    for single in singles:
+        counts[single] += 1
+    verdict = next(result for result in (FAILS, SMALL, UNDECIDED, HOLDS) if counts[result])
+    decisive = [row for row, single in zip(rows, singles, strict=True) if single == verdict]
+    small = [is_small(row) for row in decisive]
+    by_less = test.kind != "no_better" and ((verdict == HOLDS and any(small)) or (verdict == FAILS and all(small)))
+    numbers = [number_of(arm, row, margin) for arm, row in zip(test.arms, rows, strict=True)]
+    if len(rows) > 1:
+        shown = {HOLDS: "as claimed", FAILS: "the opposite", SMALL: "equal within the margin", UNDECIDED: "undecided"}
+        listed_counts = ", ".join(f"{counts[result]} {text}" for result, text in shown.items() if counts[result])
+        numbers.insert(0, f"of {len(rows)} arms {listed_counts}")
+    return Verdict(claim, test, verdict, tuple(numbers), by_less=by_less)
+
+
+def is_small(row: ArmRow) -> bool:
+    return row.decision is not None and row.decision.is_small
 
 
 def judge_published(study: Study, claim: Claim, test: ClaimTest) -> Verdict:
@@ -103,49 +139,49 @@ def listed(title: str, values: Mapping[str, float]) -> tuple[str, ...]:
 
 def unfit(row: ArmRow | None) -> str | None:
     """Why an arm cannot be judged; None if it can."""
-    if reason := uncompared(row):
-        return reason
-    if row is not None and row.group.n < FEWEST_SEEDS:
-        return f"has {row.group.n} of the {FEWEST_SEEDS} seeds that a verdict needs"
-    return None
+    return uncompared(row) or (None if row is None else row.hindrance)
 
 
-def judge_arm(kind: str, row: ArmRow, smallest: float) -> tuple[str, str]:
-    """(verdict, numbers) of one arm. A difference is arm - baseline; positive is worse."""
-    test = None if row.comparison is None else row.comparison.test
-    holm = row.holm_p
-    if (
-        test is None
-        or test.difference is None
-        or test.p is None
-        or test.low is None
-        or test.high is None
-        or holm is None
-    ):
-        reason = test.reason if test is not None and test.reason else "not compared"
-        return UNDECIDED, f"has no test against the baseline ({reason})"
-    numbers = f"{interval(test)}, Holm p {p_text(holm)}"
+def judge_arm(kind: str, row: ArmRow, alpha: float) -> str:
+    """The verdict on one arm. alpha: of one-sided tests against the margin."""
+    found = row.corrected
+    if found is None:
+        return UNDECIDED
     if kind == "no_better":
-        if test.difference < 0 and holm < ALPHA:
-            return FAILS, numbers
-        return (HOLDS if test.low > -smallest else UNDECIDED), numbers
-    sign = 1 if kind == "worse" else -1
-    if sign * test.difference > 0 and holm < ALPHA:
-        return HOLDS, numbers
-    is_opposite = sign * test.difference < 0 and test.p < ALPHA
-    return (FAILS if is_opposite or test.within(smallest) else UNDECIDED), numbers
+        if found.p_better is not None and found.p_better < alpha:
+            return FAILS
+        return HOLDS if found.p_no_better is not None and found.p_no_better < alpha else UNDECIDED
+    claimed = 1 if kind == "worse" else -1
+    if found.decision.sign:
+        return HOLDS if found.decision.sign == claimed else FAILS
+    return SMALL if found.decision is Decision.EQUAL else UNDECIDED
 
 
-def judge_order(claim: Claim, test: ClaimTest, rows: Mapping[str, ArmRow]) -> Verdict:
+def number_of(arm: str, row: ArmRow, margin: float | None) -> str:
+    """An arm's difference, its p values and its decision; why it has none without a test."""
+    test = None if row.comparison is None else row.comparison.test
+    if test is None or row.corrected is None:
+        reason = test.reason if test is not None and test.reason else "not compared"
+        return f"{arm} has no test against the baseline ({reason})"
+    equal = row.corrected.p_equal
+    equality = "" if equal is None or not 0 < equal < 0.5 else f", equality p {p_text(equal)}"
+    decision = verdict_text(row.corrected.decision, margin)
+    moving = f" (its gap {row.extra[MOVING]} during training)" if row.extra.get(MOVING) else ""
+    return f"{arm} {interval(test)}, Holm p {p_text(row.corrected.p)}{equality}: {decision}{moving}"
+
+
+def judge_order(claim: Claim, test: ClaimTest, rows: Mapping[str, ArmRow], table: FamilyTable) -> Verdict:
     """The verdict on an order. test.arms: the published order, best first."""
-    order = order_agreement([rows[arm].group.values("val_bpb") for arm in test.arms], range(len(test.arms)))
-    pairs = order.concordant + order.discordant + order.ties
+    links = [Link(rows[later].group, rows[earlier].group, earlier) for earlier, later in combinations(test.arms, 2)]
+    tests = tests_of(links, table.settings.method, table.study)
+    order = order_agreement(tests, table.settings.rules, len(test.arms))
     if order.tau_b is None:
         return Verdict(claim, test, UNDECIDED, (str(order.reason),), order)
-    verdict = FAILS if order.discordant else HOLDS if 2 * order.concordant >= pairs else UNDECIDED
+    is_in_order = order.within == order.pairs and 2 * order.concordant >= order.pairs
+    verdict = FAILS if order.reversed_by_more else HOLDS if is_in_order else UNDECIDED
     numbers = (
-        f"tau-b {order.tau_b:+.2f}: of {pairs} pairs {order.concordant} as published, {order.discordant} reversed, "
-        f"{order.ties} ties"
+        f"tau-b {order.tau_b:+.2f}: of {order.pairs} pairs {order.concordant} as published, {order.discordant} "
+        f"reversed ({order.reversed_by_more} of them by more than matters), {order.ties} ties"
     )
     return Verdict(claim, test, verdict, (numbers,), order)
 

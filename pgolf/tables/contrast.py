@@ -1,36 +1,38 @@
-"""Comparisons of arms with their baseline: the test that decides, Holm's correction in a family, and the noise between
-seeds.
+"""Comparisons of the arms of a family with their baselines: the named test, Holm's correction, and what stands in the
+way of a verdict.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pgolf.tables.caveats import Caveat, CaveatKind, Refusal, RefusalKind
+from pgolf.tables.caveats import FEWEST_SEEDS, Caveat, CaveatKind, Refusal, RefusalKind
 from pgolf.tables.comparable import comparability, share_checkpoints
+from pgolf.tables.decision import Corrected, Rules, corrected
 from pgolf.tables.groups import Group
-from pgolf.tables.stats import (
-    Gate,
-    Noise,
-    TTest,
-    correlation,
-    detectable,
-    gate,
-    holm,
-    paired,
-    pooled_sd,
-    seeds_needed,
-    welch,
-)
+from pgolf.tables.methods import PAIRED, WELCH, Contrast, Method, Sample, compare, prior
+from pgolf.tables.stats import ALPHA, Gate, TTest, correlation, gate
 
 
 @dataclass(frozen=True)
 class Settings:
-    """pairs: the paired test was named beforehand. smallest_effect_bpb: the smallest difference that matters, > 0."""
+    """test: named beforehand; None: that of the study, Welch's without one. smallest_effect_bpb: the smallest
+    difference that matters, > 0. equivalence_alpha: the level of equality per side.
+    """
 
-    pairs: bool = False
+    test: Method | None = None
     smallest_effect_bpb: float | None = None
     gate_nats: float = 0.005
     gate_p: float = 0.01
+    equivalence_alpha: float = ALPHA / 2
+
+    @property
+    def method(self) -> Method:
+        return self.test or WELCH
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(self.smallest_effect_bpb, ALPHA, self.equivalence_alpha)
 
 
 @dataclass(frozen=True)
@@ -53,17 +55,12 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Resolution:
-    """The noise between seeds and the differences that can be detected, in bpb. source: whose sd. seeds: the smallest
-    number that an arm has.
-    """
+class Link:
+    """An arm and the baseline's configuration that it is compared with. label: of the baseline."""
 
-    source: str
-    noise: Noise
-    seeds: int
-    detectable_bpb: float | None
-    smallest_effect_bpb: float | None
-    seeds_needed: int | None
+    arm: Group
+    base: Group
+    label: str
 
 
 def baseline_of(g: Group, candidates: Sequence[Group]) -> Group | None:
@@ -74,27 +71,86 @@ def baseline_of(g: Group, candidates: Sequence[Group]) -> Group | None:
     return ranked[-1] if ranked else None
 
 
-def compare_groups(g: Group, base: Group, label: str, settings: Settings) -> tuple[Comparison, list[Caveat]]:
-    """The comparison of an arm with its baseline, and its caveats. label: of the baseline."""
-    limits = comparability(g, base)
-    caveats, refusal = list(limits.caveats), limits.refusal
-    if refusal is not None:
-        if g.used and g.refusal is None and refusal.kind is not RefusalKind.SAME_CONFIGURATION:
-            caveats.append(Caveat(CaveatKind.NO_DIFFERENCE, f"no difference: {refusal.text}"))
-        return Comparison(label, refusal, limits.nats_refusal), caveats
+def compare_family(
+    links: Sequence[Link | None], settings: Settings, study: Sequence[Group]
+) -> list[tuple[Comparison | None, list[Caveat]]]:
+    """The comparison of each link, with its caveats. study: all groups of the study, for the moderated test's prior."""
+    limits = [None if link is None else comparability(link.arm, link.base) for link in links]
+    compared = [
+        link for link, limit in zip(links, limits, strict=True) if link and limit is not None and limit.refusal is None
+    ]
+    tests = {
+        id(link): pair
+        for link, *pair in zip(
+            compared,
+            tests_of(compared, settings.method, study),
+            tests_of(compared, WELCH if settings.method == PAIRED else PAIRED, study),
+            strict=True,
+        )
+    }
+    results: list[tuple[Comparison | None, list[Caveat]]] = []
+    for link, limit in zip(links, limits, strict=True):
+        if link is None or limit is None:
+            results.append((None, []))
+        elif limit.refusal is not None:
+            caveats = list(limit.caveats)
+            if link.arm.used and link.arm.refusal is None and limit.refusal.kind is not RefusalKind.SAME_CONFIGURATION:
+                caveats.append(Caveat(CaveatKind.NO_DIFFERENCE, f"no difference: {limit.refusal.text}"))
+            results.append((Comparison(link.label, limit.refusal, limit.nats_refusal), caveats))
+        else:
+            test, other = tests[id(link)]
+            comparison, caveats = compared_pair(link, test, other, limit.nats_refusal, settings)
+            results.append((comparison, [*limit.caveats, *caveats]))
+    return results
+
+
+def sample_of(g: Group) -> Sample:
+    """The counted scores of a group, by seed."""
+    return {seed: float(row["val_bpb"]) for seed, row in g.used.items()}
+
+
+def samples_of(links: Sequence[Link]) -> tuple[dict[str, Sample], list[Contrast]]:
+    """(samples of all arms and baselines by fingerprint, each once; positions of each link's arm and baseline)."""
+    samples = {g.fingerprint: sample_of(g) for link in links for g in (link.base, link.arm)}
+    at = {fingerprint: number for number, fingerprint in enumerate(samples)}
+    return samples, [(at[link.arm.fingerprint], at[link.base.fingerprint]) for link in links]
+
+
+def tests_of(links: Sequence[Link], method: Method, study: Sequence[Group]) -> list[TTest]:
+    """One test per link by one method."""
+    samples, contrasts = samples_of(links)
+    others = {g.fingerprint: sample_of(g) for g in study if g.refusal is None and g.fingerprint not in samples}
+    return compare(method, list(samples.values()), contrasts, list(others.values()))
+
+
+def prior_df(study: Sequence[Group], method: Method) -> float:
+    """The degrees of freedom of the moderated test's prior over all arms of a study; infinite for other tests."""
+    if method.name != "moderated" or method.blocked:
+        return math.inf
+    samples = {g.fingerprint: sample_of(g) for g in study if g.refusal is None}
+    found, _ = prior(list(samples.values()))
+    return 0.0 if found is None else found.df
+
+
+def compared_pair(
+    link: Link, test: TTest, other: TTest, nats_refusal: str | None, settings: Settings
+) -> tuple[Comparison, list[Caveat]]:
+    """A comparison whose difference is not refused. other: the paired test, or Welch's if `test` is the paired one."""
+    g, base = link.arm, link.base
     common = sorted(set(g.used) & set(base.used))
     scores, base_scores = ([float(x.used[seed]["val_bpb"]) for seed in common] for x in (g, base))
-    tests = {True: paired(scores, base_scores), False: welch(g.values("val_bpb"), base.values("val_bpb"))}
-    is_paired = settings.pairs or share_checkpoints(g, base)
+    caveats = []
+    is_shared = share_checkpoints(g, base)
+    if is_shared and settings.method != PAIRED:
+        test, other = other, test
+        caveats.append(Caveat(CaveatKind.SHARED_CHECKPOINTS, "shares the baseline's checkpoints: paired"))
+    is_paired = is_shared or settings.method == PAIRED
     dropped = sorted(set(g.used) ^ set(base.used))
     if is_paired and dropped:
         text = f"{len(common)} pairs; no pair for seed {', '.join(map(str, dropped))}"
         caveats.append(Caveat(CaveatKind.SEEDS_WITHOUT_PAIR, text))
-    if is_paired and not settings.pairs:
-        caveats.append(Caveat(CaveatKind.SHARED_CHECKPOINTS, "shares the baseline's checkpoints: paired"))
-    if tests[is_paired].p is None and min(tests[is_paired].n) > 1:
-        caveats.append(Caveat(CaveatKind.NO_TEST, tests[is_paired].reason or ""))
-    nats_refusal = limits.nats_refusal
+    if test.p is None and min(test.n) > 1:
+        caveats.append(Caveat(CaveatKind.NO_TEST, test.reason or ""))
     nats = [nats_of(x, common if is_paired else None) for x in (g, base)]
     if nats_refusal is None and not all(nats):
         nats_refusal = "nats are missing in a record"
@@ -103,18 +159,9 @@ def compare_groups(g: Group, base: Group, label: str, settings: Settings) -> tup
         if nats_refusal
         else gate(nats[0], nats[1], over_nats=settings.gate_nats, p_below=settings.gate_p, pairs=is_paired)
     )
-    comparison = Comparison(
-        label,
-        None,
-        nats_refusal,
-        is_paired,
-        tests[is_paired],
-        tests[not is_paired],
-        correlation(scores, base_scores),
-        gated,
-        tuple(x - y for x, y in zip(scores, base_scores, strict=True)),
-    )
-    return comparison, caveats
+    pairs = tuple(x - y for x, y in zip(scores, base_scores, strict=True))
+    r = correlation(scores, base_scores)
+    return Comparison(link.label, None, nats_refusal, is_paired, test, other, r, gated, pairs), caveats
 
 
 def nats_of(g: Group, seeds: Sequence[int] | None) -> list[float]:
@@ -124,21 +171,62 @@ def nats_of(g: Group, seeds: Sequence[int] | None) -> list[float]:
     return g.values("val_nats") if seeds is None else [float(g.used[seed]["val_nats"]) for seed in seeds]
 
 
-def corrections(
-    members: Sequence[Group], comparisons: Sequence[Comparison | None], absent: Sequence[str] = ()
-) -> list[float | None]:
-    """Holm's p over the family's planned comparisons, one per member; None where it has none.
-
-    One configuration under two names is one hypothesis. absent: arms of the family without any run. Each counts as a
-    hypothesis, so that a part of a family is not corrected less than the whole.
+def seeds_of_sweeps(groups: Sequence[Group]) -> dict[int, set[int]]:
+    """The planned seeds of each sweep. A sweep runs every arm with every seed, so that an arm whose row was removed is
+    noticed by the rows of the others.
     """
-    entered: dict[str, float | None] = {}
-    for g, comparison in zip(members, comparisons, strict=True):
+    seeds: dict[int, set[int]] = {}
+    for g in groups:
+        for row in g.rows:
+            for _, sweep, _ in row["planned"] or []:
+                seeds.setdefault(sweep, set()).add(row["seed"])
+    return seeds
+
+
+def hindrance(g: Group, planned: int) -> str | None:
+    """Why no verdict can rest on an arm; None if one can. planned: seeds in the plan."""
+    needed = max(FEWEST_SEEDS, planned)
+    if g.n < needed:
+        return f"has {g.n} of the {needed} seeds that a verdict needs"
+    mixed = next((caveat for caveat in g.caveats if caveat.kind is CaveatKind.MIXED_BUDGET), None)
+    return mixed.text if mixed else None
+
+
+def hindrance_of_pair(
+    link: Link, comparison: Comparison, caveats: Sequence[Caveat], planned: Mapping[int, int], *, unequal_budgets: bool
+) -> str | None:
+    """Why a comparison gets no verdict; None if it can get one. planned: planned seeds by the id of a group."""
+    if (own := hindrance(link.arm, planned[id(link.arm)])) is not None:
+        return own
+    if (of_base := hindrance(link.base, planned[id(link.base)])) is not None:
+        return f"the baseline {of_base}"
+    if comparison.is_paired and len(comparison.pairs) < FEWEST_SEEDS:
+        return f"has {len(comparison.pairs)} of the {FEWEST_SEEDS} pairs that a verdict needs"
+    other = next((caveat for caveat in caveats if caveat.kind is CaveatKind.OTHER_BUDGET), None)
+    return other.text if other and not unequal_budgets else None
+
+
+def corrections(
+    members: Sequence[Group],
+    comparisons: Sequence[Comparison | None],
+    tests: Sequence[TTest | None],
+    absent: Sequence[str],
+    rules: Rules,
+) -> list[Corrected | None]:
+    """Decisions after Holm's correction over the family's planned comparisons, one per member; None where it has none.
+
+    One configuration under two names is one hypothesis. A comparison without a test counts, too. absent: arms of the
+    family without any run. Each counts as a hypothesis, so that a part of a family is not
+    corrected less than the whole.
+    """
+    entered: dict[str, TTest | None] = {}
+    for g, comparison, test in zip(members, comparisons, tests, strict=True):
         if comparison is not None and g.planned is not False and not is_same(comparison):
-            entered.setdefault(g.fingerprint, comparison.test.p if comparison.test else None)
-    adjusted = dict(zip(entered, holm([*entered.values(), *(None for _ in set(absent))]), strict=False))
+            entered.setdefault(g.fingerprint, test)
+    found = corrected([*entered.values(), *(None for _ in set(absent))], rules)
+    by_configuration = dict(zip(entered, found, strict=False))
     return [
-        adjusted.get(g.fingerprint) if c is not None and g.planned is not False and c.test is not None else None
+        by_configuration.get(g.fingerprint) if c is not None and g.planned is not False and c.test is not None else None
         for g, c in zip(members, comparisons, strict=True)
     ]
 
@@ -146,36 +234,3 @@ def corrections(
 def is_same(comparison: Comparison) -> bool:
     """Whether the arm has the configuration of its baseline."""
     return comparison.refusal is not None and comparison.refusal.kind is RefusalKind.SAME_CONFIGURATION
-
-
-def resolutions(
-    groups: Sequence[Group], comparisons: Sequence[Comparison | None], settings: Settings
-) -> tuple[Resolution, ...]:
-    """The noise between the seeds of an arm, and that of the pairs' differences if arms are paired.
-
-    Only baselines and arms with a difference are pooled, since the noise depends on the evaluation mode. Each
-    configuration is pooled once.
-    """
-    inside: dict[str, list[float]] = {}
-    pairs: dict[str, tuple[float, ...]] = {}
-    for g, comparison in zip(groups, comparisons, strict=True):
-        test = None if comparison is None else comparison.test
-        if comparison is not None and test is not None and comparison.is_paired:
-            pairs[g.fingerprint] = comparison.pairs
-        elif test is not None or (comparison is None and g.refusal is None):
-            inside[g.fingerprint] = g.values("val_bpb")
-    resolved = []
-    if len(inside) > 1 or not pairs:
-        resolved.append(resolution("seeds within an arm", list(inside.values()), False, settings))
-    if pairs:
-        resolved.append(resolution("the pairs' differences", list(pairs.values()), True, settings))
-    return tuple(resolved)
-
-
-def resolution(source: str, samples: Sequence[Sequence[float]], pairs: bool, settings: Settings) -> Resolution:
-    noise, smallest = pooled_sd(samples), settings.smallest_effect_bpb
-    seeds = min(map(len, samples), default=0)
-    if noise.sd is None:
-        return Resolution(source, noise, seeds, None, smallest, None)
-    needed = None if smallest is None else seeds_needed(noise.sd, smallest, paired=pairs)
-    return Resolution(source, noise, seeds, detectable(noise.sd, seeds, paired=pairs), smallest, needed)

@@ -85,6 +85,26 @@ def read_curves(root: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[list[Cur
     return curves, warnings
 
 
+def consistent(curves: Sequence[Curve], rows: Iterable[Mapping[str, Any]]) -> tuple[list[Curve], list[str]]:
+    """The curves that end at the live score of their run's record, and a warning about each other one."""
+    ends = {
+        (row["study"], row["fingerprint"], row["seed"]): (row["steps"], row["val_bpb_live"])
+        for row in rows
+        if row["status"] == "ok" and has(row, "steps", "val_bpb_live")
+    }
+    kept, warnings = [], []
+    for curve in curves:
+        steps, live = ends.get((curve.study, curve.fingerprint, curve.seed), (None, None))
+        last = dict(zip(curve.val_steps, curve.val_bpb_live, strict=True)).get(steps) if steps is not None else None
+        if live is not None and last is not None and abs(last - live) > 10**-DIGITS:
+            warnings.append(
+                f"the curve of {curve.arm} seed {curve.seed} ends at {last} bpb, its record says {live}: it is left out"
+            )
+        else:
+            kept.append(curve)
+    return kept, warnings
+
+
 CurveByRun = Mapping[tuple[str, str, int], Curve]  # (study, fingerprint, seed) -> its curve
 
 

@@ -10,23 +10,21 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from scipy.optimize import brentq
 from scipy.special import stdtr, stdtrit
-from scipy.stats import nct
+from scipy.stats import chi2
 
 Side = Literal["two-sided", "less", "greater"]
+Interval = tuple[float, float]
 ALPHA = 0.05
-POWER = 0.8
-MOST_SEEDS = 1_000_000
 ROUNDING = 1e-12  # a standard deviation below this fraction of the values is rounding, not noise
 
 
 @dataclass(frozen=True)
 class TTest:
     """A t test. difference: the estimate, in the unit of the values. low, high: the two-sided 95% interval, also if p
-    is one-sided.
+    is one-sided. error: the standard error of the difference.
 
-    With fewer than two values or without variance, t, df, p, low and high are None and `reason` says why.
+    With fewer than two values or without variance, t, df, p, low, high and error are None and `reason` says why.
     """
 
     name: str
@@ -38,10 +36,31 @@ class TTest:
     df: float | None = None
     p: float | None = None
     reason: str | None = None
+    error: float | None = None
 
-    def within(self, smallest: float) -> bool:
-        """Whether the whole interval lies within +-smallest; False without an interval."""
-        return self.low is not None and self.high is not None and -smallest < self.low and self.high < smallest
+    def interval(self, level: float) -> Interval | None:
+        """The two-sided interval that misses the true difference with probability `level`; None without a test."""
+        if self.difference is None or self.error is None or self.df is None:
+            return None
+        half = float(stdtrit(self.df, 1 - level / 2)) * self.error
+        return self.difference - half, self.difference + half
+
+    def p_above(self, bound: float) -> float | None:
+        """The one-sided p against the hypothesis that the true difference is at most `bound`."""
+        if self.difference is None or self.error is None or self.df is None:
+            return None
+        return float(stdtr(self.df, (bound - self.difference) / self.error))
+
+    def p_below(self, bound: float) -> float | None:
+        """The one-sided p against the hypothesis that the true difference is at least `bound`."""
+        if self.difference is None or self.error is None or self.df is None:
+            return None
+        return float(stdtr(self.df, (self.difference - bound) / self.error))
+
+    def p_within(self, margin: float) -> float | None:
+        """The p of two one-sided tests (TOST, Schuirmann 1987) that the true difference lies within +-margin."""
+        above, below = self.p_above(-margin), self.p_below(margin)
+        return None if above is None or below is None else max(above, below)
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -61,7 +80,7 @@ def t_test(name: str, n: tuple[int, ...], difference: float, error: float, df: f
     t = (difference - null) / error
     p = {"two-sided": 2 * stdtr(df, -abs(t)), "less": stdtr(df, t), "greater": stdtr(df, -t)}[side]
     half = float(stdtrit(df, 1 - ALPHA / 2)) * error
-    return TTest(name, n, difference, difference - half, difference + half, t, df, float(p))
+    return TTest(name, n, difference, difference - half, difference + half, t, df, float(p), error=error)
 
 
 def welch(a: Sequence[float], b: Sequence[float], *, null: float = 0.0, side: Side = "two-sided") -> TTest:
@@ -136,6 +155,19 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
+def holm_levels(ps: Sequence[float | None], alpha: float = ALPHA) -> list[float | None]:
+    """The level at which Holm's method tests each comparison, in the order given: p < level if and only if Holm's p is
+    below alpha. An interval with this level therefore decides as Holm's p does.
+    """
+    order = sorted((p, i) for i, p in enumerate(ps) if p is not None)
+    levels: list[float | None] = [None] * len(ps)
+    left = len(ps)
+    for p, i in order:
+        levels[i] = alpha / left
+        left -= 1 if p < alpha / left and left > 1 else 0
+    return levels
+
+
 @dataclass(frozen=True)
 class Noise:
     """A standard deviation pooled over `groups` arms with `df` degrees of freedom; None, with a reason, if no arm has
@@ -143,9 +175,16 @@ class Noise:
     """
 
     sd: float | None
-    df: int
+    df: float
     groups: int
     reason: str | None = None
+
+    def interval(self, level: float = ALPHA) -> Interval | None:
+        """The interval of the standard deviation by the chi-square distribution of its square; None without one."""
+        if self.sd is None or self.df <= 0:
+            return None
+        low, high = (float(chi2.ppf(share, self.df)) for share in (1 - level / 2, level / 2))
+        return self.sd * math.sqrt(self.df / low), self.sd * math.sqrt(self.df / high)
 
 
 def pooled_sd(arms: Sequence[Sequence[float]]) -> Noise:
@@ -155,50 +194,6 @@ def pooled_sd(arms: Sequence[Sequence[float]]) -> Noise:
     if not samples:
         return Noise(None, 0, 0, "no compared arm has two seeds")
     return Noise(math.sqrt(sum((len(v) - 1) * spread(v) ** 2 for v in samples) / df), df, len(samples))
-
-
-def power(standardised: float, n: int, *, paired: bool = False, alpha: float = ALPHA) -> float:
-    """Power of the two-sided test for a true difference of `standardised` standard deviations (noncentral t).
-
-    n: seeds per arm, or pairs. Unpaired: two arms with a common sd. Paired: the sd is that of the pairs' differences.
-    """
-    df = n - 1 if paired else 2 * n - 2
-    shift = standardised * math.sqrt(n if paired else n / 2)
-    critical = float(stdtrit(df, 1 - alpha / 2))
-    wrong_side = float(nct.cdf(-critical, df, shift))  # at most alpha / 2; NaN in scipy if it underflows
-    return float(nct.sf(critical, df, shift)) + (0.0 if math.isnan(wrong_side) else wrong_side)
-
-
-def detectable(sd: float, n: int, *, paired: bool = False, alpha: float = ALPHA, target: float = POWER) -> float | None:
-    """The true difference that n seeds detect with power `target`, in the unit of sd; None for fewer than two."""
-    if n < 2:
-        return None
-    high = 1.0
-    while power(high, n, paired=paired, alpha=alpha) < target:
-        high *= 2
-    return sd * float(brentq(lambda d: power(d, n, paired=paired, alpha=alpha) - target, 0.0, high))
-
-
-def seeds_needed(
-    sd: float, smallest: float, *, paired: bool = False, alpha: float = ALPHA, target: float = POWER
-) -> int | None:
-    """The smallest number of seeds per arm (or of pairs) that detects a true difference of `smallest` > 0 with power
-    `target`; None above a million.
-    """
-    assert smallest > 0, smallest
-    if sd == 0:
-        return 2
-    low, high = 1, 2
-    while power(smallest / sd, high, paired=paired, alpha=alpha) < target:
-        low, high = high, 2 * high
-        if high > MOST_SEEDS:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (
-            (low, middle) if power(smallest / sd, middle, paired=paired, alpha=alpha) >= target else (middle, high)
-        )
-    return high
 
 
 @dataclass(frozen=True)
@@ -230,37 +225,3 @@ def gate(
     """
     test = (paired if pairs else welch)(baseline_nats, arm_nats, null=over_nats, side="greater")
     return Gate(over_nats, p_below, test)
-
-
-@dataclass(frozen=True)
-class Order:
-    """Kendall's tau-b between two orders of arms, with its counts of pairs."""
-
-    tau_b: float | None
-    concordant: int
-    discordant: int
-    ties: int
-    reason: str | None = None
-
-
-def order_agreement(measured: Sequence[Sequence[float]], published: Sequence[float]) -> Order:
-    """Kendall's tau-b over arms. measured[i]: our scores of arm i; published[i]: its published score or rank.
-
-    A pair of arms is a tie if its 95% interval (Welch) contains zero, if it cannot be tested, or if the published
-    values are equal.
-    """
-    assert len(measured) == len(published), (len(measured), len(published))
-    if len(measured) < 3:
-        return Order(None, 0, 0, 0, "no order with fewer than three arms")
-    signs = []
-    for i in range(len(measured)):
-        for j in range(i):
-            test = welch(measured[i], measured[j])
-            excludes_zero = test.low is not None and test.high is not None and (test.low > 0 or test.high < 0)
-            sign = math.copysign(1, test.difference) if excludes_zero and test.difference else 0
-            signs.append((sign, (published[i] > published[j]) - (published[i] < published[j])))
-    agree, against = sum(a * b > 0 for a, b in signs), sum(a * b < 0 for a, b in signs)
-    untied = sum(a != 0 for a, _ in signs) * sum(b != 0 for _, b in signs)
-    if not untied:
-        return Order(None, agree, against, len(signs), "every pair is a tie")
-    return Order((agree - against) / math.sqrt(untied), agree, against, len(signs) - agree - against)

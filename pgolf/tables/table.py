@@ -7,63 +7,28 @@ the tests of a family together.
 import difflib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pgolf.errors import PgolfError
 from pgolf.records.rows import Collected
-from pgolf.tables.caveats import FEWEST_SEEDS, Caveat, CaveatKind
+from pgolf.tables.caveats import Caveat, CaveatKind
 from pgolf.tables.contrast import (
-    Comparison,
-    Resolution,
+    Link,
     Settings,
     baseline_of,
-    compare_groups,
+    compare_family,
     corrections,
-    resolutions,
+    hindrance,
+    hindrance_of_pair,
+    prior_df,
+    seeds_of_sweeps,
 )
-from pgolf.tables.groups import SHORT, Group, differing_keys, group
+from pgolf.tables.family import ArmRow, Family, FamilyTable
+from pgolf.tables.groups import SHORT, Group, differing_keys, group, seeds_text
+from pgolf.tables.notices import first_line, group_caveats, warnings_of
+from pgolf.tables.resolution import resolutions
 from pgolf.tables.stats import spread
-
-MOST_ARMS = 200  # in one warning
-MOST_RECORDS = 20  # damaged or foreign records in the warnings
-
-
-@dataclass(frozen=True)
-class Family:
-    """Arms of one study, in display order, and the baseline arm that they are compared with; None for no comparison."""
-
-    name: str
-    study: str
-    arms: tuple[str, ...]
-    baseline: str | None
-
-
-@dataclass(frozen=True)
-class ArmRow:
-    """One row of a table. extra: further cells by column title (a published value, a verdict)."""
-
-    label: str
-    group: Group
-    is_baseline: bool
-    mean_bpb: float | None
-    sd_bpb: float | None
-    comparison: Comparison | None
-    holm_p: float | None
-    caveats: tuple[Caveat, ...]
-    differing: Mapping[str, Any]
-    extra: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class FamilyTable:
-    """shared: the parts common to all arm names of the study. Labels leave them out."""
-
-    family: Family
-    rows: tuple[ArmRow, ...]
-    shared: tuple[str, ...]
-    noise: tuple[Resolution, ...]
-    settings: Settings
 
 
 @dataclass(frozen=True)
@@ -183,16 +148,20 @@ def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, s
     names: defaultdict[str, list[str]] = defaultdict(list)
     for g in members:
         names[g.fingerprint].append(labels[id(g)])
-    comparisons: list[Comparison | None] = []
-    caveats: list[tuple[Caveat, ...]] = []
-    for g in members:
-        base = None if g.arm == family.baseline else baseline_of(g, candidates)
-        comparison, limits = (None, []) if base is None else compare_groups(g, base, labels[id(base)], settings)
-        comparisons.append(comparison)
-        caveats.append((*g.caveats, *group_caveats(g, labels[id(g)], names[g.fingerprint]), *limits))
-    corrected = corrections(
-        members, comparisons, [a for a in family.arms if a != family.baseline and all(g.arm != a for g in members)]
-    )
+    bases = [None if g.arm == family.baseline else baseline_of(g, candidates) for g in members]
+    links = [None if base is None else Link(g, base, labels[id(base)]) for g, base in zip(members, bases, strict=True)]
+    found = compare_family(links, settings, groups)
+    planned, holes = planned_seeds(members, groups)
+    hindrances = [
+        hindrance(g, planned[id(g)])
+        if link is None or comparison is None
+        else hindrance_of_pair(link, comparison, limits, planned, unequal_budgets=family.unequal_budgets)
+        for g, link, (comparison, limits) in zip(members, links, found, strict=True)
+    ]
+    comparisons = [comparison for comparison, _ in found]
+    absent = tuple(a for a in family.arms if a != family.baseline and all(g.arm != a for g in members))
+    tests = [None if c is None else c.test for c in comparisons]
+    corrected = corrections(members, comparisons, tests, absent, settings.rules)
     rows = tuple(
         ArmRow(
             labels[id(g)],
@@ -202,95 +171,27 @@ def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, s
             spread(g.values("val_bpb")) if g.n > 1 and not g.refusal else None,
             comparisons[at],
             corrected[at],
-            caveats[at],
+            (*g.caveats, *holes[id(g)], *group_caveats(g, labels[id(g)], names[g.fingerprint]), *found[at][1]),
             {key: values[at] for key, values in differing.items()},
+            hindrances[at],
+            planned[id(g)],
         )
         for at, g in enumerate(members)
     )
     arms = list(dict.fromkeys(g.arm for g in groups))
     shared = shared_parts(arms) if any(short != arm for arm, short in short_names(arms).items()) else ()
-    return FamilyTable(family, rows, shared, resolutions(members, comparisons, settings), settings)
+    noise = resolutions(members, comparisons, len(absent), settings, prior_df(groups, settings.method))
+    return FamilyTable(family, rows, shared, noise, settings, absent, tuple(groups))
 
 
-def row_of(arm: str, table: FamilyTable) -> ArmRow | None:
-    """The configuration that represents an arm: that of its latest sweep. Unplanned configurations are ignored."""
-    rows = [row for row in table.rows if row.group.arm == arm and row.group.planned is not False]
-    return max(rows, key=lambda row: max(row.group.sweeps, default=-1), default=None)
-
-
-def uncompared(row: ArmRow | None) -> str | None:
-    """Why an arm's scores cannot be compared with its baseline's; None if they can."""
-    if row is None or row.mean_bpb is None:
-        return "has no score"
-    refusal = None if row.comparison is None else row.comparison.refusal
-    return None if refusal is None else f"cannot be compared: {refusal.text}"
-
-
-def base_of(row: ArmRow, table: FamilyTable) -> ArmRow | None:
-    """The baseline's row that an arm was compared with; None without a difference. Of several configurations of the
-    baseline it is the one that `baseline_of` chose.
-    """
-    comparison = row.comparison
-    if comparison is None or comparison.refusal is not None:
-        return None
-    return next((other for other in table.rows if other.is_baseline and other.label == comparison.baseline), None)
-
-
-def group_caveats(g: Group, label: str, names: Sequence[str]) -> list[Caveat]:
-    """Caveats of a group within its family. names: all labels of its configuration there."""
-    caveats = []
-    if g.refusal and g.used:
-        caveats.append(Caveat(CaveatKind.NO_MEAN, g.refusal.text))
-    if g.n < FEWEST_SEEDS:
-        caveats.append(Caveat(CaveatKind.FEW_SEEDS, f"n = {g.n}, fewer than {FEWEST_SEEDS}"))
-    if len(names) > 1:
-        others = ", ".join(name for name in names if name != label)
-        caveats.append(Caveat(CaveatKind.SEVERAL_NAMES, f"same configuration as {others}"))
-    return caveats
-
-
-def invalid_records(groups: Sequence[Group]) -> list[str]:
-    """Why damaged and foreign records do not count, one line per record, at most MOST_RECORDS of them."""
-    reasons = {
-        row["folder"]: first_line(row.get("error"))
-        for g in groups
-        for row in g.rows
-        if row["status"] in ("damaged", "foreign")
+def planned_seeds(members: Sequence[Group], groups: Sequence[Group]) -> tuple[dict[int, int], dict[int, list[Caveat]]]:
+    """(number of planned seeds, caveats about planned seeds without a row), by id of the group. groups: of a study."""
+    of_sweeps = seeds_of_sweeps(groups)
+    seeds = {id(g): set().union(*(of_sweeps.get(sweep, set()) for sweep in g.sweeps)) for g in members}
+    own = {id(g): {row["seed"] for row in g.rows} for g in members}
+    holes = {key: sorted(planned - own[key], key=str) for key, planned in seeds.items()}
+    caveats = {
+        key: [Caveat(CaveatKind.MISSING, f"{seeds_text(lost)} planned, but without a row")] if lost else []
+        for key, lost in holes.items()
     }
-    lines = [
-        f"damaged or foreign record, not counted: {reason or folder}"
-        for folder, reason in list(reasons.items())[:MOST_RECORDS]
-    ]
-    rest = len(reasons) - len(lines)
-    return [*lines, f"and {rest:,} more damaged or foreign records: see the runs without a score"] if rest else lines
-
-
-def listed_arms(arms: Sequence[str]) -> str:
-    """Arms in a warning, at most MOST_ARMS of them. The notes of each arm repeat its caveats."""
-    rest = len(arms) - MOST_ARMS
-    return "; ".join(arms[:MOST_ARMS]) + (f"; and {rest:,} more arms, see their notes" if rest > 0 else "")
-
-
-def first_line(error: Any) -> str:
-    return str(error or "").split("\n")[0]
-
-
-def warnings_of(groups: Sequence[Group], tables: Sequence[FamilyTable]) -> list[str]:
-    """All caveats by kind, `kind: arm (text); arm (text)`, and what is missing from the plan."""
-    by_kind: defaultdict[CaveatKind, list[str]] = defaultdict(list)
-    one_study = len({table.family.study for table in tables}) == 1
-    for table in tables:
-        for row in table.rows:
-            for caveat in row.caveats:
-                arm = row.label if one_study else f"{row.group.study}/{row.label}"
-                by_kind[caveat.kind].append(f"{arm} ({caveat.text})")
-    lines = invalid_records(groups)
-    lines += [f"{kind.value}: {listed_arms(list(dict.fromkeys(arms)))}" for kind, arms in by_kind.items()]
-    cells = {(g.study, row["folder"]): row["status"] for g in groups for row in g.rows if row["planned"]}
-    unscored = sum(status != "ok" for status in cells.values())
-    if unscored:
-        lines.insert(0, f"{unscored} of {len(cells)} planned runs have no ok record")
-    without_plan = sorted({g.study for g in groups if g.planned is None})
-    if without_plan:
-        lines.append(f"no plan (sweep.json) for {', '.join(without_plan)}: missing runs cannot be detected")
-    return lines
+    return {key: len(planned) for key, planned in seeds.items()}, caveats

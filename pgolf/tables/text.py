@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from pgolf.tables.decision import Decision
 from pgolf.tables.stats import TTest
 
 
@@ -55,3 +56,10 @@ def interval(test: TTest | None, digits: int = 4) -> str:
         else f"[{number(test.low, digits, sign=True)}, {number(test.high, digits, sign=True)}]"
     )
     return f"{number(test.difference, digits, sign=True)} {bounds}"
+
+
+def verdict_text(decision: Decision, margin: float | None, hindrance: str | None = None) -> str:
+    """A decision in words: `equal within 0.01`, or `undecided: ` with the reason why no verdict is possible."""
+    if decision is Decision.EQUAL and margin is not None:
+        return f"equal within {margin:g}"
+    return f"{decision.value}: {hindrance}" if hindrance else decision.value

@@ -14,7 +14,7 @@ from pgolf.pages.html.document import document
 from pgolf.pages.sections import page
 from pgolf.pages.study import phases_of
 from pgolf.tables.curves import Curve
-from pgolf.tables.table import listed_arms
+from pgolf.tables.notices import listed_arms
 
 
 def test_a_page_of_many_arms_says_what_it_leaves_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
 from pgolf.records.rows import ROWS
 from pgolf.study.description import Claim, ClaimTest, FamilyPlan, Study, read_study, study_from, write_study
 from pgolf.study.tradeoff import against_the_line, interpolate_bytes, line_rows
-from pgolf.study.verdicts import FAILS, HOLDS, UNDECIDED, UNTESTABLE
+from pgolf.study.verdicts import FAILS, HOLDS, SMALL, UNDECIDED, UNTESTABLE
 from pgolf.tables.curves import Curve
 from pgolf.tables.stats import one_sample, welch
 from pgolf.tables.text import interval
@@ -60,10 +60,10 @@ def folder_of(tmp_path: Path, result: Study) -> Path:
     [
         (claim("worse", "worse"), HOLDS),
         (claim("better", "worse"), FAILS),
-        (claim("worse", "same"), FAILS),  # its interval is within the smallest effect
+        (claim("worse", "same"), SMALL),  # its interval is within the smallest effect
         (claim("worse", "noisy"), UNDECIDED),
         (claim("worse", "worse", "noisy"), UNDECIDED),
-        (claim("worse", "worse", "same"), FAILS),
+        (claim("worse", "worse", "same"), SMALL),
         (claim("no_better", "worse"), HOLDS),
         (claim("no_better", "same"), HOLDS),
         (claim("no_better", "noisy"), UNDECIDED),
@@ -220,9 +220,9 @@ def test_bytes_are_saved_at_an_equal_score_only_within_the_smallest_effect(tmp_p
         path.write_text(json.dumps(json.loads(path.read_text()) | {"total_bytes": 450_000, "model_bytes": 350_000}))
     (section,) = bytes_saved(aggregate(folder).report.families[0], 0.01)
     texts = {row[0]: (*row[2:5], row[6]) for row in section.grid.rows}
-    assert texts["same"] == ("-50,000", "-10.0%", "-12.5%", "yes"), "of 500,000 bytes 100,000 are code"
+    assert texts["same"] == ("-50,000", "-10.0%", "-12.5%", "equal within 0.01"), "of 500,000 bytes 100,000 are code"
     assert texts["worse"] == ("+0", "+0.0%", "+0.0%", "worse")
-    assert texts["noisy"][-1] == "inconclusive"
+    assert texts["noisy"][-1] == "undecided"
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_the_page_has_every_part(tmp_path: Path) -> None:
         "published bpb",
         "2.2000",
         "verdict",
-        "no difference that matters",
+        "equal within 0.01",
         "Published claims",
         "as published",
     ):

@@ -170,6 +170,85 @@ def test_the_study_says_what_was_done_to_its_rows(name: str, tmp_path: Path) -> 
         assert [v.label for v in result.verdicts] == [v.label for v in whole.verdicts]
 
 
+SHARED = [json.loads(line) for line in (RESULTS / "shared_weights.jsonl").read_text(encoding="utf-8").splitlines()]
+SHORT = {"budget.steps": 100, "config.train.steps": 100, "steps": 100, "tokens": 409_600, "qat_from_step": None}
+
+
+def shortened(row: Row) -> Row:
+    """A record of a run of 100 of the 171 steps, consistent in itself."""
+    overrides = [text for text in row["overrides"] if not text.startswith("train.steps=")]
+    return {**row, **SHORT, "overrides": overrides, "tokens_per_s": 409_600 / row["train_s"]}
+
+
+def as_arm(arm: str, row: Row) -> Row:
+    """The scores and times of a run under the name and configuration of another arm with the same seed."""
+    other = next(r for r in SHARED if (r["arm"], r["seed"]) == (arm, row["seed"]))
+    measured = ("val_", "quant_", "train_s", "eval_s", "pack_s", "tokens_per_s")
+    return {**other, **{key: value for key, value in row.items() if key.startswith(measured)}}
+
+
+def planted(root: Path, rows: list[Row], curves: str | None = None) -> Any:
+    for suffix in ("study.json", "curves.jsonl"):
+        (root / f"rows.{suffix}").write_bytes((RESULTS / f"shared_weights.{suffix}").read_bytes())
+    if curves is not None:
+        (root / "rows.curves.jsonl").write_text(curves, encoding="utf-8")
+    (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return aggregate(root / "rows.jsonl")
+
+
+def verdict_on(arm: str, result: Any) -> str:
+    return str(next(r.extra["verdict"] for t in result.report.families for r in t.rows if r.label == arm))
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "verdict"),
+    [
+        (
+            lambda rows: [r for r in rows if (r["arm"], r["seed"]) != ("S1_independent_depth", 2)],
+            "S1_independent_depth (seed 2 planned, but without a row)",
+            "undecided: has 2 of the 3 seeds that a verdict needs",
+        ),
+        (
+            lambda rows: [shortened(r) if r["arm"] == "S0_shared" else r for r in rows],
+            "S1_independent_depth (budget: steps 171, baseline 100)",
+            "undecided: budget: steps 171, baseline 100",
+        ),
+        (
+            lambda rows: [shortened(r) if (r["arm"], r["seed"]) == ("S1_independent_depth", 1) else r for r in rows],
+            "S1_independent_depth (budget not the same for all seeds)",
+            "undecided: budget not the same for all seeds",
+        ),
+        (
+            lambda rows: [
+                as_arm("S3_short_warmdown", next(s for s in rows if (s["arm"], s["seed"]) == ("S0_shared", r["seed"])))
+                if r["arm"] == "S3_short_warmdown"
+                else r
+                for r in rows
+            ],
+            "of which one is a copy: S0_shared seed 1 and S3_short_warmdown seed 1",
+            "better",
+        ),
+    ],
+    ids=["a row is removed", "a short baseline", "a short seed", "an arm copied as another"],
+)
+def test_what_no_single_record_shows_is_named(
+    change: Callable[[list[Row]], list[Row]], message: str, verdict: str, tmp_path: Path
+) -> None:
+    result = planted(tmp_path, change(SHARED))
+    assert any(message in text for text in result.report.warnings), result.report.warnings
+    assert verdict_on("S1_independent_depth", result) == verdict
+
+
+def test_a_curve_that_ends_elsewhere_than_its_record_is_left_out(tmp_path: Path) -> None:
+    lines = (RESULTS / "shared_weights.curves.jsonl").read_text(encoding="utf-8").splitlines()
+    first = json.loads(lines[0])
+    first["val_bpb_live"][-1] += 0.1
+    result = planted(tmp_path, SHARED, "\n".join([json.dumps(first), *lines[1:]]))
+    assert len(result.curves) == len(lines) - 1
+    said = f"the curve of {first['arm']} seed {first['seed']} ends at"
+    assert any(said in text for text in result.report.warnings)
+
+
 def test_an_arm_is_held_against_its_choice_where_its_overrides_cannot_be_read() -> None:
     result = {**record("bar", 1, 2.0), "overrides": ["not an override"], "choices.arm": "heads/foo"}
     assert contradiction_of(result) == "arm is bar, its choices and overrides make it foo"

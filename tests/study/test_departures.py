@@ -10,6 +10,7 @@ from pgolf.pages.aggregation import StudyResults, aggregate
 from pgolf.study.departures import departures
 from pgolf.study.description import Claim, ClaimTest, Study, read_study
 from pgolf.tables.contrast import Settings
+from pgolf.tables.methods import PAIRED
 
 SCORES = {"tied": [2.00, 2.01, 2.03], "mos": [1.90, 1.93, 1.91], "low": [2.10, 2.13, 2.11]}
 CLAIMS = (Claim("mos is better", "", (ClaimTest("heads", "better", ("mos",)),)),)
@@ -33,7 +34,7 @@ def test_a_whole_study_has_no_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (Settings(pairs=True), "--paired: the study named welch before the runs; its verdicts are left out"),
+        (Settings(test=PAIRED), "--paired: the study named Welch before the runs; its verdicts are left out"),
         (
             Settings(smallest_effect_bpb=0.5),
             "--smallest-effect-bpb 0.5: the study named 0.01; its verdicts are left out",
@@ -57,7 +58,7 @@ def test_naming_what_the_study_names_is_no_departure(tmp_path: Path) -> None:
     study = read_study(described(tmp_path))
     assert isinstance(study, Study)
     assert departures(study, None, Settings(smallest_effect_bpb=0.01)) == []
-    assert departures(replace(study, test="paired"), None, Settings(pairs=True)) == []
+    assert departures(replace(study, test="paired"), None, Settings(test=PAIRED)) == []
     assert "--baseline low: the study's own" in departures(study, "low", Settings())[0]
 
 

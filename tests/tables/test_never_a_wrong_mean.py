@@ -20,7 +20,8 @@ from pgolf.pages.aggregation import write_rows
 from pgolf.pages.formats import csv_text, latex, markdown
 from pgolf.pages.sections import page
 from pgolf.records.rows import collect
-from pgolf.tables.table import ArmRow, Tables, tabulate
+from pgolf.tables.family import ArmRow
+from pgolf.tables.table import Tables, tabulate
 
 ARMS, SEEDS = ("tied", "mos", "low"), (1, 2, 3, 4)
 SCORE = st.floats(0.9, 3.0, allow_nan=False)

@@ -24,8 +24,10 @@ from pgolf.errors import PgolfError
 from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
 from pgolf.records.rows import collect
 from pgolf.tables.caveats import RefusalKind
+from pgolf.tables.family import Family
+from pgolf.tables.power import Design, detectable, fewest_seeds, power, power_of_equality
 from pgolf.tables.stats import holm
-from pgolf.tables.table import Family, tabulate
+from pgolf.tables.table import tabulate
 
 TIED, MOS, LOW = [2.00, 2.01, 2.03], [1.90, 1.93, 1.91], [2.02, 2.00, 2.01]
 SCORES = {"tied": TIED, "mos": MOS, "low": LOW}
@@ -344,10 +346,12 @@ def test_noise_and_the_seeds_that_an_effect_needs(tmp_path: Path) -> None:
     pooled = (sum(2 * stdev(x) ** 2 for x in SCORES.values()) / 6) ** 0.5
     assert noise.noise.sd == pytest.approx(pooled)
     assert (noise.noise.df, noise.seeds) == (6, 3)
-    assert noise.detectable_bpb is not None
-    assert noise.detectable_bpb > 0.005
+    design = Design(comparisons=2)
+    assert noise.detectable_bpb == pytest.approx(detectable(design, pooled, 3))
     assert noise.seeds_needed is not None
-    assert noise.seeds_needed > 3
+    assert noise.seeds_for_equality is not None
+    assert noise.seeds_needed.number == fewest_seeds(power, design, pooled, 0.005)
+    assert noise.seeds_for_equality.number == fewest_seeds(power_of_equality, design, pooled, 0.005)
 
 
 def test_families_have_their_own_baselines_and_no_arm_is_lost(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from pgolf.pages.figures.style import Looks, look_of, quiet, shorten
 from pgolf.study.published import PUBLISHED_SCALE
 from pgolf.study.tradeoff import line_rows, pareto_front
 from pgolf.tables.curves import curves_of
-from pgolf.tables.table import FamilyTable
+from pgolf.tables.family import FamilyTable
 
 BAND = "The line is the mean over an arm's counted seeds. The band goes from the lowest to the highest seed."
 CUT = "The axis is not scaled to the steep first quarter of training."

@@ -14,8 +14,8 @@ from pgolf.pages.aggregation import StudyResults
 from pgolf.pages.sections import scoring, scorings
 from pgolf.study.description import Study
 from pgolf.tables.curves import Curve, CurveByRun, of_group
+from pgolf.tables.family import ArmRow, FamilyTable
 from pgolf.tables.groups import Group
-from pgolf.tables.table import ArmRow, FamilyTable
 
 Key = tuple[str, str, str]  # study, arm, fingerprint: has one colour in all pictures
 MOST_ARMS = 60  # in one picture: more cannot be distinguished, and take too long to draw

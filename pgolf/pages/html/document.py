@@ -14,13 +14,14 @@ from pgolf.pages.figures.gallery import Exhibit
 from pgolf.pages.figures.style import DARK_HUES, HUES
 from pgolf.pages.html.elements import bullets, fold, paragraphs, slug, table, tag, text
 from pgolf.pages.html.runs import runs
-from pgolf.pages.sections import introduction, main_grid
-from pgolf.study.verdicts import FAILS, HOLDS, UNDECIDED, UNTESTABLE, Verdict, rules_used
-from pgolf.tables.table import FamilyTable
+from pgolf.pages.introduction import introduction
+from pgolf.pages.sections import main_grid
+from pgolf.study.verdicts import FAILS, HOLDS, SMALL, UNDECIDED, UNTESTABLE, Verdict, rules_used
+from pgolf.tables.family import FamilyTable
 from pgolf.tables.text import Section, SectionKind
 
 HERE = Path(__file__).parent
-CLASSES = {HOLDS: "good", FAILS: "bad", UNDECIDED: "open", UNTESTABLE: "open"}
+CLASSES = {HOLDS: "good", FAILS: "bad", SMALL: "open", UNDECIDED: "open", UNTESTABLE: "open"}
 Part = tuple[str, str]  # heading, HTML
 
 
