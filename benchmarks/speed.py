@@ -28,6 +28,7 @@ from pathlib import Path
 
 from pgolf.bench import ratio
 
+SCORES = 10  # of each model, and as many packings
 HERE = Path(__file__).resolve().parents[1]
 TINY = """model.width=32 model.layers=2 model.heads=2 model.kv_heads=1 train.steps=2 train.seq_len=32
 train.batch_tokens=256 train.val_every=2 train.threads=1 eval.max_targets=3000"""
@@ -175,8 +176,8 @@ def time_steps(base: Checkout, here: Checkout, rounds: int, *, threads: int, ste
                 steppers.append(Stepper(checkout, [*words, f"train.compile={compiled}"]))
             alternating(steppers, "step", 2)
             step = alternating(steppers, "step", rounds * steps)
-            score = alternating(steppers, "eval", max(2, rounds))
-            pack = alternating(steppers[:2], "pack", max(2, rounds))
+            score = alternating(steppers, "eval", max(SCORES, rounds))
+            pack = alternating(steppers[:2], "pack", max(SCORES, rounds))
         finally:
             for stepper in steppers:
                 stepper.end()
