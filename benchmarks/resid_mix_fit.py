@@ -6,11 +6,11 @@ and the means. Of white noise at nine blocks, a fit of order 4 has an R2 of 0.5 
 """
 
 import numpy as np
-from numpy.polynomial.legendre import legval
 
 from pgolf.command import OK, Parser, place, run
 from pgolf.errors import PgolfError
-from pgolf.nn.resid_mix import FEWEST_LAYERS, ORDER, fit
+from pgolf.inspect.mixing import legendre_fit
+from pgolf.nn.resid_mix import FEWEST_LAYERS
 from pgolf.training.checkpoint import WEIGHTS, load_weights
 
 
@@ -26,12 +26,10 @@ def main(arguments: list[str]) -> int:
     for row, name in enumerate(("keep", "first")):
         mean_L = np.array([float(mix[row].mean()) for mix in mixes])
         sd_L = [float(mix[row].std()) for mix in mixes]
-        coefficients = fit(mean_L.tolist())
-        misses = mean_L - legval(np.linspace(-1, 1, layers), coefficients)
-        r2 = 1 - float((misses**2).sum() / ((mean_L - mean_L.mean()) ** 2).sum())
-        adjusted = 1 - (1 - r2) * (layers - 1) / (layers - ORDER - 1)
-        print(f"resid_mix_legendre_{name}: [{', '.join(f'{c:.4g}' for c in coefficients)}]")
-        print(f"  R2 {r2:.2f}, adjusted {adjusted:.2f}")
+        found = legendre_fit(mean_L)
+        print(f"resid_mix_legendre_{name}: [{', '.join(f'{c:.4g}' for c in found.coefficients)}]")
+        if found.r2 is not None:  # the means differ
+            print(f"  R2 {found.r2:.2f}, adjusted {found.adjusted_r2:.2f}")
         print(f"  means over D: {', '.join(f'{m:.3f}' for m in mean_L)}")
         print(f"  sd over D:    {', '.join(f'{s:.3f}' for s in sd_L)}")
     return OK

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-ORDER = 4
-FEWEST_LAYERS = ORDER + 2  # with ORDER + 1 layers the polynomial goes through every point
+from pgolf.nn.resid_mix import FEWEST_LAYERS, ORDER, fit
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def legendre_fit(means_L: np.ndarray) -> LegendreFit:
     layers = len(means_L)
     assert layers >= FEWEST_LAYERS, layers
     basis = np.polynomial.legendre.legvander(2 * np.arange(layers) / (layers - 1) - 1, ORDER)
-    coefficients = np.linalg.lstsq(basis, means_L, rcond=None)[0]
+    coefficients = fit(means_L.tolist())
     residuals = means_L - basis @ coefficients
     # A point that is left out misses its own prediction by its residual over 1 - leverage (PRESS).
     leverage = np.square(np.linalg.qr(basis)[0]).sum(1)
@@ -83,6 +82,6 @@ def mixing(resid_mix: list[Tensor]) -> list[Mixing]:
             if len(means) >= FEWEST_LAYERS
             else f"{len(means)} layers are too few for {ORDER + 1} coefficients; {FEWEST_LAYERS} are needed"
         )
-        fit = None if refusal else legendre_fit(means)
-        found.append(Mixing(name, tuple(map(float, means)), tuple(map(float, rows.std(1))), fit, refusal))
+        polynomial = None if refusal else legendre_fit(means)
+        found.append(Mixing(name, tuple(map(float, means)), tuple(map(float, rows.std(1))), polynomial, refusal))
     return found

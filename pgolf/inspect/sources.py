@@ -81,8 +81,8 @@ def mean_weights(model: GPT, depth: SourceReader, ids_BT: Tensor) -> dict[int, d
     return found
 
 
-def sources(model: GPT, bpb_of: Callable[[GPT], float], ids_BT: Tensor) -> Sources | None:
-    """Every source of a model, or None if its depth variant does not read sources."""
+def sources(model: GPT, bpb: float, bpb_of: Callable[[GPT], float], ids_BT: Tensor) -> Sources | None:
+    """Every source of a model, or None if its depth variant does not read sources. bpb: of the whole model."""
     depth = model.depth
     if not isinstance(depth, SourceReader):
         return None
@@ -95,4 +95,4 @@ def sources(model: GPT, bpb_of: Callable[[GPT], float], ids_BT: Tensor) -> Sourc
         removed_bpb, later_bpb = scores
         assert removed_bpb is not None
         rows.append(Source(number, len(weights), sum(weights.values()) / len(weights), removed_bpb, later_bpb))
-    return Sources(bpb_of(model), tuple(rows))
+    return Sources(bpb, tuple(rows))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from pgolf.slots import Block
+from pgolf.slots import Block, Role
 
 KEY_EPS = 1e-6  # of the keys' norm: outputs start at zero, where a smaller one would turn rounding into directions
 
@@ -19,6 +19,9 @@ class SourceReader(nn.Module):
 
     is_mean = True
     look: Callable[[int, Sequence[Tensor]], Sequence[Tensor]] | None = None
+
+    def roles(self) -> dict[str, Role]:
+        return {name: "scalar" for name, _ in self.named_parameters()}
 
     def read(self, reader: int, weights: Sequence[Tensor], sources_BTD: Sequence[Tensor]) -> Tensor:
         """The weighted sum for one reader, [B, T, D]."""

@@ -10,7 +10,7 @@ from statistics import fmean
 import numpy as np
 
 from pgolf.tables.moderation import Prior, prior_of
-from pgolf.tables.stats import TTest, paired, pooled_sd, spread, t_test, welch
+from pgolf.tables.stats import ROUNDING, TTest, paired, pooled_sd, spread, t_test, welch
 
 Sample = Mapping[int, float]  # score by seed
 Contrast = tuple[int, int]  # positions of an arm and of its baseline
@@ -91,34 +91,58 @@ def pooled(samples: Sequence[Sample], contrasts: Sequence[Contrast]) -> list[TTe
     return [test(samples[a], samples[b]) for a, b in contrasts]
 
 
-def two_way(samples: Sequence[Sample], contrasts: Sequence[Contrast]) -> list[TTest]:
-    """t tests of the model score = arm + seed + noise, by least squares, with one standard deviation for all arms."""
-    name = Method("pooled", blocked=True).label
+@dataclass(frozen=True)
+class ArmAndSeed:
+    """The model score = arm + seed + noise, by least squares, with C columns: one per arm, then one per seed.
+
+    effects [C]: of the scores less their mean. products [C, C]: X^T X of the design X, and its pseudo-inverse. sd, df:
+    of the residuals; sd is 0 without degrees of freedom, and where it would be rounding.
+    """
+
+    effects: np.ndarray
+    products: np.ndarray
+    inverse: np.ndarray
+    sd: float
+    df: int
+
+
+def arm_and_seed(samples: Sequence[Sample]) -> ArmAndSeed:
     seeds = sorted(set().union(*samples))
     cells = [(i, seeds.index(seed), score) for i, sample in enumerate(samples) for seed, score in sample.items()]
     design = np.zeros((len(cells), len(samples) + len(seeds)))
     for row, (arm, seed, _) in enumerate(cells):
         design[row, arm] = design[row, len(samples) + seed] = 1.0
+    products = design.T @ design
+    inverse = np.linalg.pinv(products)
+    if not cells:
+        return ArmAndSeed(np.zeros(len(products)), products, inverse, 0.0, 0)
     y = np.array([score for *_, score in cells])
-    inverse = np.linalg.pinv(design.T @ design)
-    effects = inverse @ design.T @ (y - y.mean()) if cells else y
-    df = len(cells) - int(np.linalg.matrix_rank(design)) if cells else 0
-    residual = y - y.mean() - design @ effects if cells else y
+    effects = inverse @ design.T @ (y - y.mean())
+    df = len(cells) - int(np.linalg.matrix_rank(design))
+    residual = y - y.mean() - design @ effects
     sd = math.sqrt(float(residual @ residual) / df) if df else 0.0
+    return ArmAndSeed(effects, products, inverse, 0.0 if sd <= ROUNDING * float(np.abs(y).max()) else sd, df)
+
+
+def two_way(samples: Sequence[Sample], contrasts: Sequence[Contrast]) -> list[TTest]:
+    """t tests of the model score = arm + seed + noise, by least squares, with one standard deviation for all arms."""
+    name = Method("pooled", blocked=True).label
+    fit = arm_and_seed(samples)
+    inverse, products = fit.inverse, fit.products
 
     def test(a: int, b: int) -> TTest:
         if min(len(samples[a]), len(samples[b])) < 2:
             return untested(name, samples[a], samples[b], ONE_SEED)
-        weights = np.zeros(design.shape[1])
+        weights = np.zeros(len(products))
         weights[a], weights[b] = 1.0, -1.0
-        is_estimable = np.allclose(weights @ inverse @ (design.T @ design), weights, atol=1e-8)
+        is_estimable = np.allclose(weights @ inverse @ products, weights, atol=1e-8)
         if not is_estimable:
             return untested(name, samples[a], samples[b], "no seed links the two arms")
-        if sd <= 1e-12 * float(np.abs(y).max()):
+        if fit.sd == 0:
             return untested(name, samples[a], samples[b], "no variance beyond arm and seed")
-        error = sd * math.sqrt(float(weights @ inverse @ weights))
+        error = fit.sd * math.sqrt(float(weights @ inverse @ weights))
         n = (len(samples[a]), len(samples[b]))
-        return t_test(name, n, float(weights @ effects), error, df, 0.0, "two-sided")
+        return t_test(name, n, float(weights @ fit.effects), error, fit.df, 0.0, "two-sided")
 
     return [test(a, b) for a, b in contrasts]
 

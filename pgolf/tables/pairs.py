@@ -5,16 +5,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from pgolf.errors import PgolfError
 from pgolf.records.contradictions import RUN_NAME
 from pgolf.records.rows import Row, collect
 from pgolf.tables.caveats import CaveatKind
 from pgolf.tables.comparable import comparability
 from pgolf.tables.groups import SHORT, SHUFFLE_SEED, Group, group, make_group
+from pgolf.tables.methods import arm_and_seed
 from pgolf.tables.sequential import EarlierNoise
-from pgolf.tables.stats import ROUNDING, Noise, pooled_sd
+from pgolf.tables.stats import Noise, pooled_sd
 
 # Caveats that say nothing about a pair: other seeds of the arm, and the plan of a sweep.
 UNRELATED = (
@@ -116,15 +115,5 @@ def residual_sd(arms: Sequence[Mapping[int, float]]) -> Noise:
     """The standard deviation of what arm and seed do not explain together: the residuals of a two-way layout, fitted by
     least squares. arms: {seed: score} of each.
     """
-    cells = [(arm, seed, score) for arm, scores in enumerate(arms) for seed, score in scores.items()]
-    seeds = {seed: len(arms) + at for at, seed in enumerate(sorted({seed for _, seed, _ in cells}))}
-    design = np.zeros((len(cells), len(arms) + len(seeds)))
-    for row, (arm, seed, _) in enumerate(cells):
-        design[row, [arm, seeds[seed]]] = 1
-    values = np.array([score for _, _, score in cells])
-    df = len(cells) - int(np.linalg.matrix_rank(design)) if cells else 0
-    if df == 0:
-        return Noise(None, 0, 0, "no two arms have two common seeds")
-    fitted = design @ np.linalg.lstsq(design, values, rcond=None)[0]
-    sd = math.sqrt(float(np.square(values - fitted).sum()) / df)
-    return Noise(0.0 if sd <= ROUNDING * float(abs(values).max()) else sd, df, len(arms))
+    fit = arm_and_seed(arms)
+    return Noise(fit.sd, fit.df, len(arms)) if fit.df else Noise(None, 0, 0, "no two arms have two common seeds")

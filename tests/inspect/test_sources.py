@@ -27,7 +27,7 @@ def test_without_a_source_a_softmax_is_that_of_the_others() -> None:
 
 def test_a_removed_scalar_scores_as_one_that_is_zero() -> None:
     model = tiny_model(tiny_config("model/depth=dense_scalars"))
-    found = sources(model, loss, IDS)
+    found = sources(model, loss(model), loss, IDS)
     assert found is not None
     assert found.bpb == loss(model)
     assert [source.readers for source in found.sources] == [6, 6, 5, 4, 3, 2, 1]
@@ -53,4 +53,5 @@ def test_mean_weights_of_a_reader_add_up_to_one(choice: str) -> None:
 
 
 def test_a_model_without_attention_over_depth_has_no_sources() -> None:
-    assert sources(tiny_model(tiny_config("model/depth=unet")), loss, IDS) is None
+    model = tiny_model(tiny_config("model/depth=unet"))
+    assert sources(model, loss(model), loss, IDS) is None

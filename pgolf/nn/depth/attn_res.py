@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pgolf.errors import require
 from pgolf.nn.depth_sources import SourceReader, attention_weights, inverse_rms, sublayers
-from pgolf.slots import Block, Dims, Role
+from pgolf.slots import Block, Dims
 
 
 class AttnRes(SourceReader):
@@ -37,9 +37,6 @@ class AttnRes(SourceReader):
     def reset_parameters(self) -> None:
         for w_D in self.parameters():
             nn.init.zeros_(w_D)
-
-    def roles(self) -> dict[str, Role]:
-        return dict.fromkeys(self.names, "scalar")
 
     def forward(self, x_BTD: Tensor, blocks: Sequence[Block]) -> Tensor:
         finished, scales = [x_BTD], [self.key_scale(x_BTD)]

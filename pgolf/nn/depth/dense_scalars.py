@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pgolf.nn.depth_sources import SourceReader, sublayers
-from pgolf.slots import Block, Dims, Role
+from pgolf.slots import Block, Dims
 
 
 class DenseScalars(SourceReader):
@@ -30,9 +30,6 @@ class DenseScalars(SourceReader):
     def reset_parameters(self) -> None:
         for a_S in self.parameters():
             nn.init.ones_(a_S)
-
-    def roles(self) -> dict[str, Role]:
-        return dict.fromkeys(self.names, "scalar")
 
     def forward(self, x_BTD: Tensor, blocks: Sequence[Block]) -> Tensor:
         sources = [x_BTD]

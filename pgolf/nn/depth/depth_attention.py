@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pgolf.errors import require
 from pgolf.nn.depth_sources import SourceReader, attention_weights, inverse_rms
-from pgolf.slots import Block, Dims, Role
+from pgolf.slots import Block, Dims
 
 
 class DepthAttention(SourceReader):
@@ -40,9 +40,6 @@ class DepthAttention(SourceReader):
     def reset_parameters(self) -> None:
         for p in self.parameters():
             nn.init.zeros_(p)
-
-    def roles(self) -> dict[str, Role]:
-        return {name: "scalar" for name, _ in self.named_parameters()}
 
     def forward(self, x_BTD: Tensor, blocks: Sequence[Block]) -> Tensor:
         embedding_BTD = x_BTD

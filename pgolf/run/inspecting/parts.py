@@ -93,7 +93,7 @@ def inspected(subject: Inspected, draws: int = DRAWS, targets: int = TARGETS) ->
             (ids_BT,) = subject.training_ids(1)
             turned = tuple(pre_rotation(model, ids_BT, draws)) if rotates(model) else ()
             depth_found = depth(model, scorer, ids_BT)
-            sources_found = sources(model, scorer, ids_BT)
+            sources_found = sources(model, depth_found.bpb, scorer, ids_BT)
             scored = scorer.scored
         except PgolfError as error:
             left_out |= dict.fromkeys(parts, " ".join(str(error).split()))

@@ -10,11 +10,10 @@ from pgolf.inspect.grouping import layers_text
 from pgolf.inspect.query_spectra import query_spectra
 from pgolf.inspect.ranks import QuerySpectra, chosen_ranks, factor_parameters, kept_energies
 from pgolf.inspect.report import table
-from pgolf.inspect.truncate import cut_queries, replaced_queries
+from pgolf.inspect.truncate import ACTIVATION, WEIGHT, cut_queries, replaced_queries
 from pgolf.run.inspecting.parts import Scorer
 from pgolf.run.inspecting.subject import MEANING, Inspected
 
-ACTIVATION, WEIGHT = "activation", "weight"
 PLAIN_PATH = re.compile(r"[\w./=,@+-]+")  # needs no escape within the quotes of an interpolation and of a shell
 
 
