@@ -1,9 +1,10 @@
 """Error rates, coverage and power of the rules that decide, by simulation with the functions that make the tables.
 
-    python benchmarks/error_rates.py [--draws 1000]     a few minutes of one core
+    python benchmarks/error_rates.py [--draws 1000] [--noise skewed]     a few minutes of one core
 
-A family has a baseline and five arms. Scores are normal. The sd of the baseline and of three arms is 1, that of the two
-others is the ratio. The correlation is that of all arms through the seed. The margin is 4 sd. Columns:
+A family has a baseline and five arms. Scores are normal, or skewed: their logarithms have an sd of 0.7. The sd of the
+baseline and of three arms is 1, that of the two others is the ratio. The correlation is that of all arms through the
+seed. The margin is 4 sd. Columns:
 
 - difference: any of five equal arms is called worse or better (at most 5%)
 - one arm: the same of a single comparison, uncorrected (5%); coverage: of its 95% interval (95%)
@@ -27,22 +28,35 @@ from pgolf.tables.order import order_agreement
 from pgolf.tables.stats import ALPHA, TTest, t_test
 
 ARMS, MARGIN, EFFECT = 5, 4.0, 4.0
+SKEW = 0.7  # sd of the logarithm of skewed noise
 SEEDS, CORRELATIONS, RATIOS = (3, 5, 10), (0.0, 0.3, 0.6), (1.0, 3.0, 9.0)
 TITLES = ("difference", "one arm", "coverage", "equality", "power", "equal")
 
 
 @dataclass(frozen=True)
 class World:
-    """What scores are drawn from. n: seeds. correlation: of arms through the seed. ratio: of standard deviations."""
+    """What scores are drawn from. n: seeds. correlation: of arms through the seed. ratio: of standard deviations.
+
+    is_skewed: whether noise has a long tail of bad scores instead of being normal.
+    """
 
     n: int
     correlation: float = 0.0
     ratio: float = 1.0
+    is_skewed: bool = False
+
+    def noise(self, rng: np.random.Generator, size: int | tuple[int, int]) -> "np.typing.NDArray[np.float64]":
+        """Noise of mean 0 and sd 1."""
+        normal = rng.normal(size=size)
+        if not self.is_skewed:
+            return normal
+        mean, variance = math.exp(SKEW**2 / 2), math.exp(SKEW**2) * math.expm1(SKEW**2)
+        return np.asarray((np.exp(SKEW * normal) - mean) / math.sqrt(variance))
 
     def draw(self, rng: np.random.Generator) -> list[Sample]:
         """The scores of the baseline and of ARMS equal arms, by seed."""
         sds = np.array([1.0, 1.0, self.ratio, 1.0, self.ratio, 1.0])
-        common, own = rng.normal(size=self.n), rng.normal(size=(ARMS + 1, self.n))
+        common, own = self.noise(rng, self.n), self.noise(rng, (ARMS + 1, self.n))
         scores = sds[:, None] * (math.sqrt(self.correlation) * common + math.sqrt(1 - self.correlation) * own)
         return [dict(enumerate(map(float, row))) for row in scores]
 
@@ -96,11 +110,11 @@ def decisions(difference: float, sd: float, margin: float, n: int, draws: int, s
     return counts
 
 
-def table_of_rates(draws: int) -> Iterator[str]:
+def table_of_rates(draws: int, *, is_skewed: bool) -> Iterator[str]:
     yield f"| test | seeds | correlation | sd ratio | {' | '.join(TITLES)} |"
     yield "| --- " * (4 + len(TITLES)) + "|"
     for method, n, correlation, ratio in product(SENSITIVITY, SEEDS, CORRELATIONS, RATIOS):
-        found = rates(method, World(n, correlation, ratio), draws)
+        found = rates(method, World(n, correlation, ratio, is_skewed), draws)
         cells = " | ".join(f"{share:.3f}" for share in found.values())
         yield f"| {method.label} | {n} | {correlation:g} | {ratio:g} | {cells} |"
 
@@ -117,9 +131,13 @@ def table_of_decisions(draws: int) -> Iterator[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=1000, help="simulated families per row; default 1000")
-    draws = parser.parse_args().draws
-    for line in table_of_rates(draws):
+    parser.add_argument("--noise", choices=["normal", "skewed"], default="normal", help="skewed: the first table alone")
+    args = parser.parse_args()
+    draws, is_skewed = args.draws, args.noise == "skewed"
+    for line in table_of_rates(draws, is_skewed=is_skewed):
         print(line, flush=True)
+    if is_skewed:
+        return 0
     print()
     for line in table_of_decisions(draws):
         print(line, flush=True)
