@@ -25,7 +25,7 @@ ORDER = (
     ("pages",),
     ("training",),
     ("config",),
-    ("run",),
+    ("execution",),
     ("sweep",),
 )
 COMMANDS = ("train", "status", "rerun", "params", "bench", "gate", "evaluate", "aggregate", "report", "compare")
