@@ -23,6 +23,7 @@ from pgolf.quant.container import read_container, write_container
 from pgolf.quant.encoding import decode, entropy_of
 from pgolf.slots import Encoded, Quantizer
 
+ARTIFACT = "artifact.pgolf"  # in a run folder
 SHOWN = 5  # problems in a message
 CAP_BYTES = 16_000_000  # limit for the code and the packed model together (decimal megabytes)
 
@@ -102,8 +103,18 @@ def build_untrusted(section: ModelConfig) -> GPT:
         raise ArtifactError(f"describes a model that cannot be built ({reason[:200]})") from None
 
 
+def packed_file(path: Path) -> Path:
+    """The packed file that a path means: the file itself, or the one in a run folder. Raises ArtifactError."""
+    if not path.is_dir() or (path / ARTIFACT).exists():
+        return path / ARTIFACT if path.is_dir() else path
+    first = next((found for found in sorted(path.glob(f"*/*/{ARTIFACT}")) + sorted(path.glob(f"*/{ARTIFACT}"))), None)
+    remedy = f"Give one of a run, such as {first}" if first else "Give a packed file, or a run folder that has one"
+    raise ArtifactError(f"{path}: is a folder without {ARTIFACT}. {remedy}")
+
+
 def unpack(path: Path, device: torch.device) -> Artifact:
-    """A new model from a packed file alone, in fp32, on a device. Raises ArtifactError."""
+    """A new model in fp32 on a device, from a packed file alone, or from that of a run folder. Raises ArtifactError."""
+    path = packed_file(path)
     header, encoded = read_container(path)
     try:
         if header.keys() != {"model", "tokenizer_sha256"} or not isinstance(header["tokenizer_sha256"], str):

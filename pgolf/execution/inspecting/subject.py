@@ -12,10 +12,9 @@ from pgolf.data.loaded import LoadedCorpus
 from pgolf.data.stream import TokenStream
 from pgolf.errors import ConfigError, DamagedFile
 from pgolf.eval.evaluator import Evaluation
-from pgolf.execution.artifact import unpack
+from pgolf.execution.artifact import ARTIFACT, unpack
 from pgolf.execution.auditing.corpus import find_corpus
 from pgolf.execution.auditing.subject import read_saved
-from pgolf.execution.finish import ARTIFACT
 from pgolf.execution.trained import shapes_and_types
 from pgolf.machine.ranks import Ranks
 from pgolf.nn.gpt import GPT
