@@ -52,14 +52,19 @@ class StudyResults:
 
 
 def aggregate(
-    source: Path, *, baseline: str | None = None, settings: Settings | None = None, with_curves: bool = False
+    source: Path,
+    *,
+    baseline: str | None = None,
+    settings: Settings | None = None,
+    with_curves: bool = False,
+    collected: Collected | None = None,
 ) -> StudyResults:
     """Read runs and compute their tables and verdicts.
 
-    settings: by default the test and the smallest effect of the study; others give no verdicts. Raises
-    PgolfError.
+    settings: by default the test and the smallest effect of the study; others give no verdicts. collected: rows of the
+    source that were read before, or a part of them. Raises PgolfError.
     """
-    collected = collect(source)
+    collected = collect(source) if collected is None else collected
     curves: list[Curve] = []
     study, damage = study_beside(source)
     settings = settings or Settings()
