@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pgolf.machine.interrupts import is_command, leave_when_interrupted
 
 if TYPE_CHECKING:
+    from pgolf import errors as errors
     from pgolf.api import figures as figures
     from pgolf.api.comparison import compare as compare
     from pgolf.api.results import load as load
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from pgolf.sample.artifact import open_artifact as open_artifact
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compare", "figures", "load", "open_artifact", "run"]
+__all__ = ["__version__", "compare", "errors", "figures", "load", "open_artifact", "run"]
 
 # The one side effect of importing pgolf: waiting OpenMP threads sleep instead of spinning. It must be set before torch
 # loads the library, which reads it once. Spinning, the default, makes a run several times slower as soon as another
@@ -26,6 +27,7 @@ if is_command():  # imports take seconds, and an interrupt during them would pri
 # The Python API (docs/api.md): the module of each name, imported at the first use.
 API = {
     "compare": "pgolf.compare",  # the module is the function: see pgolf.api.callable_module
+    "errors": "pgolf.errors",
     "figures": "pgolf.api.figures",
     "load": "pgolf.api.results",
     "open_artifact": "pgolf.sample.artifact",

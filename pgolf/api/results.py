@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from pgolf.api.frames import rows_of, typed_frame
-from pgolf.pages.aggregation import CURVES
+from pgolf.machine.clean_text import clean
 from pgolf.records.rows import Collected, Row, collect, companion_path
-from pgolf.tables.curves import Curve, consistent, load_curves, read_curves
+from pgolf.tables.curves import CURVES, Curve, consistent, load_curves, read_curves
 
 Source = str | PathLike[str]
 
@@ -36,7 +36,7 @@ class Results(pd.DataFrame):
     def of(cls, source: Path, collected: Collected) -> "Results":
         """The rows that were collected from a source."""
         results = cls(typed_frame(collected.rows))
-        results._source, results._notes, results._curves = source, tuple(collected.warnings), None
+        results._source, results._notes, results._curves = source, tuple(map(clean, collected.warnings)), None
         return results
 
     @property
@@ -66,7 +66,7 @@ class Results(pd.DataFrame):
         if self._curves is None:
             curves, problems = curves_of_rows(self.source, rows_of(self))
             for problem in problems:
-                warnings.warn(problem, stacklevel=2)
+                warnings.warn(clean(problem), stacklevel=2)
             self._curves = curve_frame(curves)
         return self._curves
 
@@ -120,7 +120,7 @@ def load(source: Source) -> Results:
     names what could not be read. Raises PgolfError if there is nothing to read.
     """
     path = Path(source)
-    collected = collect(path)
-    for note in collected.warnings:
+    results = Results.of(path, collect(path))
+    for note in results.notes:
         warnings.warn(note, stacklevel=2)
-    return Results.of(path, collected)
+    return results

@@ -15,12 +15,11 @@ from pgolf.study.description import STUDY, Study, read_study, write_study
 from pgolf.study.published import with_published
 from pgolf.study.verdicts import Verdict, rules_used, verdicts
 from pgolf.tables.contrast import Settings
-from pgolf.tables.curves import Curve, consistent, curve_lines, load_curves, read_curves
+from pgolf.tables.curves import CURVES, Curve, consistent, curve_lines, load_curves, read_curves
 from pgolf.tables.family import Family
 from pgolf.tables.table import Tables, tabulate
 from pgolf.tables.text import Grid, Section, SectionKind
 
-CURVES = "curves.jsonl"
 WIDE = 200  # columns of a page that is not printed on a terminal
 FILES = (ROWS, "table.md", "table.csv", "table.tex")
 
