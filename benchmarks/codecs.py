@@ -25,10 +25,10 @@ from torch import Tensor
 from pgolf.config.build import build_model, build_quantizer
 from pgolf.config.compose import CONFIG_NAME, composer, plain
 from pgolf.config.schema import Config, typed_config
+from pgolf.execution.artifact import packed_state
 from pgolf.quant.codecs import check_codec
 from pgolf.quant.container import read_container, write_container
 from pgolf.quant.encoding import decode, entropy_of
-from pgolf.run.artifact import packed_state
 from pgolf.slots import Encoded
 
 CODECS = "zlib:9 zstd:19 zstd:22 zstd_best:22 lzma:9 brotli:11 entropy:0 entropy:3 entropy:5 entropy:7"

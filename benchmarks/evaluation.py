@@ -33,7 +33,7 @@ from pgolf.config.build import build_data, build_evaluation
 from pgolf.config.command_line import compose_one
 from pgolf.data.loaded import load_corpus
 from pgolf.machine.ranks import Ranks
-from pgolf.run.artifact import unpack
+from pgolf.execution.artifact import unpack
 
 artifact = unpack(Path(sys.argv[1]), torch.device("cpu"))
 length, evaluations, corpus = artifact.section.seq_len, {}, None

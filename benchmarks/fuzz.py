@@ -45,6 +45,12 @@ from pgolf.config.schema import PathsConfig
 from pgolf.data.loaded import load_corpus
 from pgolf.data.text import Text
 from pgolf.errors import PgolfError
+from pgolf.execution.artifact import unpack
+from pgolf.execution.auditing.records import record_checks
+from pgolf.execution.auditing.scores import plan_checks
+from pgolf.execution.auditing.subject import open_subject
+from pgolf.execution.auditing.training import training_checks
+from pgolf.execution.trained import load_trained
 from pgolf.inspect import __main__ as inspect_command
 from pgolf.inspect.ranks import QUERY_SPECTRA, QuerySpectra, ranks_for
 from pgolf.pages.figures.inspections import INSPECTION, read_panels, save_panels
@@ -52,12 +58,6 @@ from pgolf.pages.figures.spectra import Band, Line, Panel, picture_of
 from pgolf.records.audits import AUDIT
 from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
 from pgolf.records.record import read_record
-from pgolf.run.artifact import unpack
-from pgolf.run.auditing.records import record_checks
-from pgolf.run.auditing.scores import plan_checks
-from pgolf.run.auditing.subject import open_subject
-from pgolf.run.auditing.training import training_checks
-from pgolf.run.trained import load_trained
 from pgolf.study.description import FamilyPlan, Study, write_study
 from pgolf.training.checkpoint import PARTS, load_weights, read_state, state_bytes
 

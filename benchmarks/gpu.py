@@ -25,10 +25,10 @@ from pgolf.config.build import build_model
 from pgolf.config.command_line import compose_one
 from pgolf.config.schema import Config
 from pgolf.errors import PgolfError
+from pgolf.execution.account import account
 from pgolf.machine.usage import peak_memory_bytes
 from pgolf.nn.naming import named_tensors
 from pgolf.optim.roles import chosen_roles
-from pgolf.run.account import account
 
 BASELINE = ("stack=baseline", "scale=published", "data=docs")
 SMALL = ("train.seq_len=128", "train.batch_tokens=512", "train.micro_batches=2", "train.priming_steps=0")

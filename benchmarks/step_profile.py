@@ -12,7 +12,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from pgolf.bench import WARM_UP_STEPS, Subject
-from pgolf.run.account import account
+from pgolf.execution.account import account
 
 GROUPS = {
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"),

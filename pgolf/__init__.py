@@ -1,10 +1,20 @@
 """pgolf: ablation studies on small language models under the rules of the parameter-golf challenge."""
 
 import os
+from typing import TYPE_CHECKING, Any
 
 from pgolf.machine.interrupts import is_command, leave_when_interrupted
 
+if TYPE_CHECKING:
+    from pgolf import errors as errors
+    from pgolf.api import figures as figures
+    from pgolf.api.comparison import compare as compare
+    from pgolf.api.results import load as load
+    from pgolf.api.running import run as run
+    from pgolf.sample.artifact import open_artifact as open_artifact
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "compare", "errors", "figures", "load", "open_artifact", "run"]
 
 # The one side effect of importing pgolf: waiting OpenMP threads sleep instead of spinning. It must be set before torch
 # loads the library, which reads it once. Spinning, the default, makes a run several times slower as soon as another
@@ -13,3 +23,27 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if is_command():  # imports take seconds, and an interrupt during them would print a traceback of torch or Hydra
     leave_when_interrupted()
+
+# The Python API (docs/api.md): the module of each name, imported at the first use.
+API = {
+    "compare": "pgolf.compare",  # the module is the function: see pgolf.api.callable_module
+    "errors": "pgolf.errors",
+    "figures": "pgolf.api.figures",
+    "load": "pgolf.api.results",
+    "open_artifact": "pgolf.sample.artifact",
+    "run": "pgolf.api.running",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in API:
+        raise AttributeError(f"module 'pgolf' has no attribute {name!r}")
+    from importlib import import_module
+
+    module = import_module(API[name])
+    value = globals()[name] = getattr(module, name, module)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *API})

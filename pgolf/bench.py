@@ -29,12 +29,12 @@ from pgolf.config.build import (
 )
 from pgolf.config.command_line import compose_one
 from pgolf.errors import ConfigError
+from pgolf.execution.account import account
+from pgolf.execution.artifact import pack
+from pgolf.execution.context import open_context
+from pgolf.execution.execute import loop_settings, make_training
 from pgolf.machine.ranks import Ranks
 from pgolf.machine.usage import peak_memory_bytes
-from pgolf.run.account import account
-from pgolf.run.artifact import pack
-from pgolf.run.context import open_context
-from pgolf.run.execute import loop_settings, make_training
 from pgolf.training.gradient_watch import GradientWatch
 from pgolf.training.loop import set_rates, take_step
 from pgolf.training.pace import Pace, Trace

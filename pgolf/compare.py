@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pgolf.api.callable_module import make_callable
 from pgolf.command import Parser, place, run
 from pgolf.machine.clean_text import clean
 from pgolf.records.kinds import is_number
@@ -129,6 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, or 2 if there is no such run."""
     return run(command, arguments)
 
+
+make_callable(__name__)  # pgolf.compare(...) of the Python API
 
 if __name__ == "__main__":
     sys.exit(main())

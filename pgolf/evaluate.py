@@ -19,8 +19,8 @@ from pgolf.config.build import build_data, build_evaluation, build_fake, build_q
 from pgolf.config.command_line import compose_one
 from pgolf.data.loaded import load_corpus
 from pgolf.errors import DataError
+from pgolf.execution.artifact import unpack
 from pgolf.machine.ranks import Ranks
-from pgolf.run.artifact import unpack
 
 
 def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:

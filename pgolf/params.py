@@ -13,10 +13,10 @@ from pgolf.command import Parser, run
 from pgolf.config.build import build_model, frozen_by
 from pgolf.config.command_line import compose_one
 from pgolf.errors import ConfigError
+from pgolf.execution.account import Account, PackedTensor, account, packed_tensors
+from pgolf.execution.memory import estimates, memory_text
 from pgolf.nn.naming import named_tensors
 from pgolf.optim.roles import chosen_roles
-from pgolf.run.account import Account, PackedTensor, account, packed_tensors
-from pgolf.run.memory import estimates, memory_text
 
 
 def table(costs: Account, quantizer: str, memory: str) -> str:

@@ -15,9 +15,9 @@ from filelock import FileLock
 from pgolf import train
 from pgolf.audit import Check, Report
 from pgolf.audit import __main__ as audit_command
-from pgolf.run.auditing import order, records, scores, training, whole
-from pgolf.run.auditing.rescore import rescore
-from pgolf.run.auditing.subject import Subject, open_subject
+from pgolf.execution.auditing import order, records, scores, training, whole
+from pgolf.execution.auditing.rescore import rescore
+from pgolf.execution.auditing.subject import Subject, open_subject
 from pgolf.sweep import audits
 from run_folders import records as records_below
 

@@ -25,19 +25,23 @@ ORDER = (
     ("pages",),
     ("training",),
     ("config",),
-    ("run",),
+    ("execution",),
+    ("sample",),
     ("sweep",),
+    ("api",),  # what `import pgolf` offers; open_artifact, which loads torch, is sample's
 )
 COMMANDS = ("train", "status", "rerun", "params", "bench", "gate", "evaluate", "aggregate", "report", "compare")
 ENTRIES = (
     *COMMANDS,
     "audit.__main__",
     "inspect.__main__",
+    "sample.__main__",
+    "api.child",
     "data.__main__",
     "sweep.worker",
     "__main__",
 )  # what `python -m` starts; imported by nobody
-NO_TORCH = ("records", "tables", "study", "pages")
+NO_TORCH = ("records", "tables", "study", "pages", "api")
 HYDRA = ("config", "sweep", *COMMANDS)
 HYDRA_LIBRARIES = {"hydra", "omegaconf"}
 VARIANTS = {  # folder -> modules of it that are variants; every module of a slot's folder is one
@@ -162,6 +166,11 @@ def test_results_are_read_without_torch(folder: str) -> None:
             other for other in reached(name) if any(i.split(".")[0] == "torch" for i in all_imports()[other])
         )
         assert heavy == [], f"{name} loads torch by way of these"
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    """Its functions are imported at their first use."""
+    assert reached("") == {"", "machine", "machine.interrupts"}
 
 
 def test_hydra_stays_at_the_edge() -> None:

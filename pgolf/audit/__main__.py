@@ -14,9 +14,9 @@ from pgolf.audit.report import Verdict
 from pgolf.command import FAILED, OK, REFUSED, Parser, one_line, place, run
 from pgolf.config.saved import CONFIG
 from pgolf.errors import ConfigError, PgolfError
+from pgolf.execution.auditing.whole import DOCUMENTS, Audited, audit_artifact, audit_run, audit_sweep
 from pgolf.records.plan import PLAN
 from pgolf.records.record import RECORD
-from pgolf.run.auditing.whole import DOCUMENTS, Audited, audit_artifact, audit_run, audit_sweep
 
 
 def audited(path: Path, *, opens_files: bool = False) -> Iterator[Audited]:

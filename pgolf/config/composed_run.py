@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pgolf.config.compose import CONFIG_NAME, plain
 from pgolf.config.folders import conf_stamp, config_folders
 from pgolf.config.inherit import inherit
-from pgolf.config.overrides import describe_hydra_error, grammar_problem, is_group, key_problems
+from pgolf.config.overrides import describe_hydra_error, grammar_problem, is_group, key_problems, split_problem
 from pgolf.config.schema import Config, typed_config
 from pgolf.errors import ConfigError
 
@@ -73,6 +73,8 @@ def raise_if(problems: Sequence[str]) -> None:
 def parse(arguments: Sequence[str], loader: ConfigLoader) -> list[Override]:
     """The overrides of the arguments. Raises ConfigError with all arguments that are not overrides."""
     overrides, problems = [], []
+    if (split := split_problem(arguments)) is not None:
+        raise ConfigError(split)
     for argument in arguments:
         try:
             overrides += OverridesParser.create(config_loader=loader).parse_overrides([argument])

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, get_type_hints
 
@@ -34,6 +35,8 @@ OUTPUT_KEYS = (  # replaced by paths.out, study.name and study.arm
 CHOSEN_SECTIONS = ("hydra.launcher", "hydra.sweeper")  # sections that are chosen from a config group of Hydra
 CLASSES = ("hydra.launcher._target_", "hydra.sweeper._target_")
 SEARCH_PATH = "hydra.searchpath"
+ROLES_BELOW, ROLE_GROUP = "optim.roles.", "optim/algorithm"  # sections that are chosen from a group of another name
+MOST_MEANT = 6  # places that a message about a misplaced option names
 MULTIPLE = "side_inputs"  # the group that allows several choices
 ARM, STUDY = "arm", "study"
 LAUNCHER = "hydra/launcher"
@@ -137,20 +140,54 @@ def key_problems(override: Override, base: DictConfig, loader: ConfigLoader) -> 
         if key not in names:
             prefix = ".".join(keys[:depth])
             value = value_text(override)
-            near = suggest(key, names, f"{prefix}." if prefix else "")
-            options = ", ".join(k for k in names if k not in RESERVED)
+            own = [name for name in names if name not in RESERVED]
+            near = suggest(key, own, f"{prefix}." if prefix else "")
+            options = ", ".join(own)
             if not prefix:
-                groups = [group for group in all_groups(loader) if group.rpartition("/")[2] == key]
-                near = f" Did you mean {' or '.join(f'{group}={value}' for group in groups)}?" if groups else near
+                meant = [f"{group}={value}" for group in all_groups(loader) if group.rpartition("/")[2] == key]
+                meant += [f"{place}={value}" for place in places_of(path, base)]
+                near = f" Did you mean {' or '.join(meant[:MOST_MEANT])}?" if meant else near
                 return [f"{path}: no such option ({value}).{near} Sections: {options}"]
             listing = f"Options of {prefix}: {options}" if options else f"The chosen {prefix} has no options"
-            return [f"{path}: no such option ({value}).{near} {listing}"]
+            return [f"{path}: no such option ({value}).{near} {listing}{choices_with(key, prefix, loader)}"]
         if depth < len(keys) - 1:
             node = node._get_node(key)
             node = node._dereference_node() if node._is_interpolation() else node
     if override.is_add() and not override.is_force_add():
         return [f"+{path}: exists already ({value_text(override)}). Write {path}={value_text(override)}"]
     return []
+
+
+def places_of(path: str, base: DictConfig) -> list[str]:
+    """The options of a configuration whose dotted names end with `.path`."""
+    found: list[str] = []
+    waiting: list[tuple[str, Any]] = [(str(key), base._get_node(key)) for key in base if key not in HYDRA_OWN]
+    while waiting:
+        place, node = waiting.pop(0)
+        if place.endswith(f".{path}"):
+            found.append(place)
+        if isinstance(node, DictConfig) and not (node._is_none() or node._is_missing() or node._is_interpolation()):
+            waiting += [(f"{place}.{key!s}", node._get_node(key)) for key in node]
+    return found
+
+
+def choices_with(key: str, section: str, loader: ConfigLoader) -> str:
+    """The sentence that says which choices of the group of a section have an option of this name; empty without any."""
+    group = ROLE_GROUP if section.startswith(ROLES_BELOW) else section.replace(".", "/")
+    parent, _, name = group.rpartition("/")
+    if name not in groups_below(parent, loader):
+        return ""
+    choices = [choice for choice in options_of(group, loader) if key in options_of_choice(f"{group}/{choice}", loader)]
+    slot = f"{group}@{section}" if group == ROLE_GROUP else group
+    return f". It is an option of {slot}={','.join(choices)}" if choices else ""
+
+
+@lru_cache(maxsize=256)
+def options_of_choice(path: str, loader: ConfigLoader) -> frozenset[str]:
+    """The names at the top of the YAML file of one choice, such as model/head/mos."""
+    loaded = loader.repository.load_config(path)  # type: ignore[attr-defined]
+    config = None if loaded is None else loaded.config
+    return frozenset(map(str, config)) if isinstance(config, DictConfig) else frozenset()
 
 
 def hydra_problems(override: Override, base: DictConfig) -> list[str]:
@@ -196,6 +233,19 @@ def key_refusals(override: Override, loader: ConfigLoader) -> list[str]:
     ):
         return [f"~{path}: cannot be left out. Every run needs it"]
     return []
+
+
+def split_problem(arguments: Sequence[str]) -> str | None:
+    """The problem of a list of values that a space has split into several arguments, as `a=b, c`; None without one."""
+    for at, argument in enumerate(arguments[:-1]):
+        if "=" in argument and argument.endswith(",") and "=" not in arguments[at + 1]:
+            end = at + 1
+            while end + 1 < len(arguments) and arguments[end].endswith(",") and "=" not in arguments[end + 1]:
+                end += 1
+            words = arguments[at : end + 1]
+            key, value = " ".join(words).split("=", 1)
+            return f"{key}: is split by a space after a comma ({value}). Write {''.join(words)}"
+    return None
 
 
 def grammar_problem(argument: str) -> str:

@@ -19,16 +19,16 @@ from collections.abc import Sequence
 
 from pgolf.command import OK, Parser, one_line, place, run
 from pgolf.errors import ConfigError
+from pgolf.execution.inspecting.parts import BATCHES, TARGETS, inspected, text, truncated, truncation_lines
+from pgolf.execution.inspecting.pictures import inspection_panels, truncation_panels, write_pictures
+from pgolf.execution.inspecting.query_ranks import query_ranks, with_scores
+from pgolf.execution.inspecting.subject import AUTO, BATCH_TOKENS, CHOICES, open_inspected
 from pgolf.inspect.published import published, sizes_of
 from pgolf.inspect.random_reference import DRAWS
 from pgolf.inspect.ranks import BY, QUERY_SPECTRA
 from pgolf.inspect.spectra import MEASURES
 from pgolf.pages.figures.inspections import INSPECTION, TRUNCATION, save_panels
 from pgolf.pages.figures.spectra import Panel
-from pgolf.run.inspecting.parts import BATCHES, TARGETS, inspected, text, truncated, truncation_lines
-from pgolf.run.inspecting.pictures import inspection_panels, truncation_panels, write_pictures
-from pgolf.run.inspecting.query_ranks import query_ranks, with_scores
-from pgolf.run.inspecting.subject import AUTO, BATCH_TOKENS, CHOICES, open_inspected
 
 TRUNCATE, RANKS, RANDOM = "truncate", "ranks", "random"
 MOST = {"parameters": 2**53, "draws": 10_000, "targets": 2**31 - 1, "batches": 10_000}

@@ -15,12 +15,11 @@ from pgolf.study.description import STUDY, Study, read_study, write_study
 from pgolf.study.published import with_published
 from pgolf.study.verdicts import Verdict, rules_used, verdicts
 from pgolf.tables.contrast import Settings
-from pgolf.tables.curves import Curve, consistent, curve_lines, load_curves, read_curves
+from pgolf.tables.curves import CURVES, Curve, consistent, curve_lines, load_curves, read_curves
 from pgolf.tables.family import Family
 from pgolf.tables.table import Tables, tabulate
 from pgolf.tables.text import Grid, Section, SectionKind
 
-CURVES = "curves.jsonl"
 WIDE = 200  # columns of a page that is not printed on a terminal
 FILES = (ROWS, "table.md", "table.csv", "table.tex")
 
@@ -52,14 +51,19 @@ class StudyResults:
 
 
 def aggregate(
-    source: Path, *, baseline: str | None = None, settings: Settings | None = None, with_curves: bool = False
+    source: Path,
+    *,
+    baseline: str | None = None,
+    settings: Settings | None = None,
+    with_curves: bool = False,
+    collected: Collected | None = None,
 ) -> StudyResults:
     """Read runs and compute their tables and verdicts.
 
-    settings: by default the test and the smallest effect of the study; others give no verdicts. Raises
-    PgolfError.
+    settings: by default the test and the smallest effect of the study; others give no verdicts. collected: rows of the
+    source that were read before, or a part of them. Raises PgolfError.
     """
-    collected = collect(source)
+    collected = collect(source) if collected is None else collected
     curves: list[Curve] = []
     study, damage = study_beside(source)
     settings = settings or Settings()

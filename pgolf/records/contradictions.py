@@ -1,5 +1,5 @@
 """Contradictions within a record: fields that follow from other fields by construction (see
-`pgolf.run.record.fields_of`) and do not have the value that follows.
+`pgolf.execution.record.fields_of`) and do not have the value that follows.
 
 A relation is checked only if the record has all its fields. Every field must have been found to be of its kind before.
 A wrong fingerprint or score cannot be detected from the record alone: other modules compare it with the run folder and

@@ -13,9 +13,9 @@ from pgolf.config.build import build_budget, build_data
 from pgolf.config.composed_run import ComposedRun
 from pgolf.config.schema import Config
 from pgolf.errors import PgolfError
+from pgolf.execution.account import Account, account
+from pgolf.execution.memory import Memory, estimates, memory_text
 from pgolf.records.record import RECORD
-from pgolf.run.account import Account, account
-from pgolf.run.memory import Memory, estimates, memory_text
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import State
 from pgolf.sweep.sweep import count_text, duration_text, record_or_none, unique_runs

@@ -18,15 +18,15 @@ from pgolf.config.composed_run import composed_run
 from pgolf.config.resolvers import register
 from pgolf.config.saved import SavedRun, save_run
 from pgolf.errors import PgolfError
+from pgolf.execution.execute import describe_error, execute
+from pgolf.execution.finish import ERROR
+from pgolf.execution.provenance import record_head
+from pgolf.execution.record import one_line, summary
 from pgolf.machine.files import unwritten, write_lines
 from pgolf.machine.forks import ForkedProcess, start_forked
 from pgolf.machine.gpus import pinned, visible_devices
 from pgolf.machine.processes import die_with_parent, start_worker, wait
 from pgolf.records.record import OF_A_FAILURE, RECORD, read_record, set_aside, write_record
-from pgolf.run.execute import describe_error, execute
-from pgolf.run.finish import ERROR
-from pgolf.run.provenance import record_head
-from pgolf.run.record import one_line, summary
 from pgolf.sweep.audits import audit_once
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import lock_run_folder, plan_run, state_of

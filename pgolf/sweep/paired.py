@@ -19,10 +19,10 @@ from pgolf.config.identity import SEED_MARK, fingerprint, run_folder
 from pgolf.config.saved import load_saved
 from pgolf.config.schema import Config, PathsConfig, plain_config
 from pgolf.errors import ConfigError, PgolfError
+from pgolf.execution.finish import ERROR
+from pgolf.execution.provenance import changed_code
+from pgolf.execution.record import one_line
 from pgolf.records.rows import Row, collect
-from pgolf.run.finish import ERROR
-from pgolf.run.provenance import changed_code
-from pgolf.run.record import one_line
 from pgolf.study.description import read_study
 from pgolf.sweep.compilation import decide_compile
 from pgolf.sweep.jobs import run_once

@@ -15,10 +15,10 @@ from pgolf.config.identity import decisive, identify, run_folder
 from pgolf.config.schema import Config, StudyConfig, plain_config
 from pgolf.data.loaded import data_sha256
 from pgolf.errors import PgolfError
+from pgolf.execution.provenance import changed_code, versions
+from pgolf.execution.trained import weights_sha
 from pgolf.machine.locks import locked
 from pgolf.records.record import FINISHED, LOCK, RECORD, flat, read_record
-from pgolf.run.provenance import changed_code, versions
-from pgolf.run.trained import weights_sha
 from pgolf.slots import Corpus
 from pgolf.sweep.runs import Run
 from pgolf.training.checkpoint import read_state

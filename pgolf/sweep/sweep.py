@@ -14,12 +14,12 @@ from typing import Any
 from pgolf.command import one_line as one_line_of
 from pgolf.config.folders import conf_dir
 from pgolf.errors import PgolfError
+from pgolf.execution.finish import ERROR
+from pgolf.execution.provenance import PACKAGE, tree_sha
+from pgolf.execution.record import one_line
 from pgolf.records.audits import broken_rules
 from pgolf.records.plan import Sweep, add_to_plan, read_plan
 from pgolf.records.record import FINISHED, RECORD, read_record
-from pgolf.run.finish import ERROR
-from pgolf.run.provenance import PACKAGE, tree_sha
-from pgolf.run.record import one_line
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import Reason, State, state_of
 

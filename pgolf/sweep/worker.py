@@ -15,11 +15,11 @@ from pgolf.command import FAILED, OK, Parser, place, run
 from pgolf.config.auto import machine_shortages
 from pgolf.config.saved import SavedRun, load_saved
 from pgolf.errors import ConfigError
+from pgolf.execution.execute import execute
+from pgolf.execution.provenance import loaded_code
 from pgolf.machine.forks import serve
 from pgolf.machine.processes import die_with_parent
 from pgolf.records.record import FINISHED, read_record
-from pgolf.run.execute import execute
-from pgolf.run.provenance import loaded_code
 
 
 def unfinished(folder: Path, ranks: int) -> SavedRun:

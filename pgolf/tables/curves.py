@@ -13,6 +13,7 @@ from pgolf.records.kinds import is_number
 from pgolf.records.metrics import METRICS, read_metrics
 from pgolf.tables.groups import Group
 
+CURVES = "curves.jsonl"  # beside the rows of runs
 DIGITS = 5  # of a score in a picture
 MAX_CURVES_BYTES = 512 * 2**20
 

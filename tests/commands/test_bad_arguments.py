@@ -65,6 +65,20 @@ ARGUMENTS = {
         "text --jsn": "python -m pgolf.evaluate: --jsn: no such option",
         "empty/x": "empty/x: ",
     },
+    "sample": {
+        "": "python -m pgolf.sample: ARTIFACT: is missing",
+        "gone": "gone: cannot be read (No such file",
+        "loop": "loop: cannot be read",
+        "text": "text: is not a pgolf artifact",
+        "folder": "folder: is a folder without artifact.pgolf. Give a packed file, or a run folder",
+        "text once more": "python -m pgolf.sample: more: is one argument too many",
+        "text --tokens x": "python -m pgolf.sample: --tokens: needs a whole number (x)",
+        "text --tokens 0": "--tokens: is out of range (0). Choose from 1 to 100,000",
+        "text --temperature nan": "--temperature: is out of range (nan). Choose from 0 to 100",
+        "text --top-p 0": "--top-p: is out of range (0.0). Choose above 0 and at most 1",
+        "text --seed -1": "--seed: is out of range (-1). Choose from 0",
+        "text --tokenizer=": "python -m pgolf.sample: --tokenizer: is empty ()",
+    },
     "inspect": {
         "": "python -m pgolf.inspect: path: is missing",
         "gone": "gone: does not exist",
@@ -166,7 +180,12 @@ ARGUMENTS = {
     },
 }
 
-PLACES = {"data": "data.__main__", "worker": "sweep.worker", "inspect": "inspect.__main__"}  # commands inside a folder
+PLACES = {  # commands inside a folder
+    "data": "data.__main__",
+    "worker": "sweep.worker",
+    "inspect": "inspect.__main__",
+    "sample": "sample.__main__",
+}
 LINES = [(name, line.split(), message) for name, table in ARGUMENTS.items() for line, message in table.items()]
 LINES += [
     (name.split()[0], [*name.split()[1:], line], message.replace("{}", name.split()[0]))

@@ -14,7 +14,7 @@ from pgolf.config.folders import conf_dir
 from pgolf.config.schema import plain_config
 from pgolf.config.study import describe_study
 from pgolf.errors import ConfigError
-from pgolf.run.account import account
+from pgolf.execution.account import account
 from tiny import composed_config, resolved
 
 STUDIES = sorted(path.stem for path in (Path(conf_dir()) / "study").glob("*.yaml") if path.stem != "adhoc")

@@ -19,8 +19,8 @@ from pgolf.eval.document_stride import DocumentStride
 from pgolf.eval.documents import PerDocument, document_starts
 from pgolf.eval.score import Batching, score
 from pgolf.eval.ttt_lora import TttLora
+from pgolf.execution.auditing.order import adapted_evaluation
 from pgolf.machine.ranks import Ranks
-from pgolf.run.auditing.order import adapted_evaluation
 from tiny import CPU, STACKS, bytes_of_state, random_ids, stack_config, tiny_config, tiny_model, variants
 
 BOS, LR = 1, 0.02
@@ -167,7 +167,7 @@ class Lying(TrainFirst):
 
 
 def audited(kind, patch):
-    patch.setattr("pgolf.run.auditing.order.AdaptedScorer", kind)
+    patch.setattr("pgolf.execution.auditing.order.AdaptedScorer", kind)
     model = model_of()
     return audit.score_first(lambda recorder: adapted_evaluation(model, ttt(), TOKENS, BOS, recorder))
 

@@ -13,10 +13,10 @@ import pgolf.nn
 from pgolf.config.auto import machine_shortages
 from pgolf.config.build import build_model
 from pgolf.errors import ConfigError, PgolfError
+from pgolf.execution.provenance import loaded_code
 from pgolf.nn.mlp.pre_rotation import PreRotation
 from pgolf.nn.mlp.relu2 import Relu2
 from pgolf.nn.pair_rotation import IMPLEMENTATIONS, PairRotation, rotated_pairs, turned
-from pgolf.run.provenance import loaded_code
 from tiny import redraw, tiny_config, tiny_dims, tiny_model
 
 PAIRS = 5

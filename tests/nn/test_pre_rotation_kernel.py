@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from pgolf.config.auto import machine_shortages
+from pgolf.execution.provenance import loaded_code
 from pgolf.nn.pair_rotation import IMPLEMENTATIONS, angles, turned
-from pgolf.run.provenance import loaded_code
 from tiny import tiny_config
 
 interpreted = pytest.mark.skipif(

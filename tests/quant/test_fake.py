@@ -7,10 +7,10 @@ from pgolf.config.build import build_fake, build_quantizer
 from pgolf.config.compose import quantizer_choices
 from pgolf.config.folders import conf_dir
 from pgolf.config.schema import plain_config
+from pgolf.execution.artifact import pack, unpack
 from pgolf.machine.ranks import Ranks
 from pgolf.optim.schedules import Budget, WallclockWarmdown
 from pgolf.quant.fake import FakeQuantized
-from pgolf.run.artifact import pack, unpack
 from pgolf.training.loop import train
 from pgolf.training.runlog import RunLog
 from tiny import CPU, STACKS, bytes_of_state, configured_job, loop_settings, random_ids, stack_config, stems, tiny_model

@@ -15,12 +15,12 @@ from pgolf.config.build import (
     build_schedule,
     start_weights,
 )
+from pgolf.execution.account import account
+from pgolf.execution.artifact import pack
 from pgolf.nn.naming import named_tensors
 from pgolf.optim.averaging import ExponentialAverage, SnapshotAverage
 from pgolf.quant.codecs import decompress
 from pgolf.quant.container import MAGIC, read_container
-from pgolf.run.account import account
-from pgolf.run.artifact import pack
 from tiny import CPU, STACKS, cpu_config, logp_of, random_ids, redraw, stack_config, tiny_model
 
 BLOCKS = ("model.q_proj.", "model.attention.", "model.mlp.")

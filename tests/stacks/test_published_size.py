@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from pgolf.config.build import build_model, build_quantizer, frozen_by, names_by_role
+from pgolf.execution.account import account
 from pgolf.nn.naming import named_tensors
-from pgolf.run.account import account
 from tiny import DEFECTS, published_config, tiny_config
 
 HEADS = {

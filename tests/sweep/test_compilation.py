@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pgolf.config.command_line import preflight
+from pgolf.execution.provenance import code_fields, code_hashes, loaded_code, record_head
 from pgolf.records.record import write_record
-from pgolf.run.provenance import code_fields, code_hashes, loaded_code, record_head
 from pgolf.sweep import compilation
 from pgolf.sweep.compilation import decide_compile
 from pgolf.sweep.runs import Run

@@ -18,15 +18,15 @@ from pgolf.config.build import (
     build_quantizer,
     start_weights,
 )
+from pgolf.execution.artifact import pack, unpack
+from pgolf.execution.context import open_context
+from pgolf.execution.execute import loop_settings, make_training
+from pgolf.execution.finish import load_average
 from pgolf.machine.ranks import Ranks
 from pgolf.nn.naming import named_tensors
 from pgolf.optim.muon import Muon
 from pgolf.optim.roles import parameter_roles
 from pgolf.optim.schedules import Budget
-from pgolf.run.artifact import pack, unpack
-from pgolf.run.context import open_context
-from pgolf.run.execute import loop_settings, make_training
-from pgolf.run.finish import load_average
 from pgolf.training.loop import train
 from pgolf.training.pace import Trace
 from pgolf.training.runlog import RunLog

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pgolf.errors import PgolfError
-from pgolf.run.trained import weights_sha
+from pgolf.execution.trained import weights_sha
 from pgolf.status import last_event
 from pgolf.training.checkpoint import AVERAGED, FOLDER, PARTS, WEIGHTS, read_state, save_weights, state_bytes
 

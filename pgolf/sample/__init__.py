@@ -1,0 +1,1 @@
+"""A packed model in use: scores of a text, and generated text."""
