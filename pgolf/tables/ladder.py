@@ -55,6 +55,11 @@ class Climb:
             return ""
         return "rises" if self.slope.difference > 0 else "falls"
 
+    @property
+    def trend(self) -> str:
+        """The direction for readers, also without one."""
+        return "not known" if self.slope.p is None else self.direction or "has no shown slope"
+
 
 @dataclass(frozen=True)
 class Ladder:
@@ -143,7 +148,7 @@ def climb_of(position: int, rungs: Sequence[Rung]) -> Climb | str:
     seeds = common_seeds([group for one, row in zip(rungs, rows, strict=True) for group in (one.base.group, row.group)])
     every = set().union(*(row.group.used for row in rows), *(one.base.group.used for one in rungs))
     lost = sorted(every - set(seeds))
-    notes = [f"{seeds_text(lost)} not on every rung, and not in slopes and laws"] if lost else []
+    notes = [f"{seeds_text(lost)} not on every rung, and not in the slope"] if lost else []
     notes += [f"{row.label} {row.hindrance}" for row in rows if row.hindrance]
     label = shared_name([row.label for row in rows])
     x = [one.x for one in rungs]
@@ -151,9 +156,13 @@ def climb_of(position: int, rungs: Sequence[Rung]) -> Climb | str:
     found = (
         one_sample([slope(x, gap) for gap in gaps.values()])
         if len(seeds) >= FEWEST_SEEDS
-        else TTest("one-sample t", (len(seeds),), None, reason=f"{len(seeds)} seeds are common to all rungs")
+        else TTest("one-sample t", (len(seeds),), None, reason=few_seeds(len(seeds)))
     )
     return Climb(label, position, tuple(rows), seeds, tuple(tests), found, tuple(notes))
+
+
+def few_seeds(count: int) -> str:
+    return "1 seed is common to all rungs" if count == 1 else "no seed is common to all rungs"
 
 
 def common_seeds(groups: Sequence[Group]) -> tuple[int, ...]:
