@@ -7,7 +7,7 @@ from pgolf.study.description import Study
 from pgolf.tables.curves import Curve, curves_of
 from pgolf.tables.drift import Drift, drifts
 from pgolf.tables.family import ArmRow, FamilyTable
-from pgolf.tables.ladder import Ladder, ladder
+from pgolf.tables.ladder import Climb, Ladder, ladder
 from pgolf.tables.table import Tables
 from pgolf.tables.text import number, verdict_text
 
@@ -22,7 +22,8 @@ def with_published(report: Tables, study: Study, curves: Sequence[Curve], *, jud
     the baseline moves during training and over a ladder.
     """
     by_run = curves_of(curves)
-    trends = {id(row): climb.trend for one in ladders_of(study, report) for climb in one.climbs for row in climb.rows}
+    ladders = ladders_of(study, report)
+    trends = {id(row): trend(climb, one.over) for one in ladders for climb in one.climbs for row in climb.rows}
 
     def extended(row: ArmRow, moving: Mapping[str, Drift]) -> ArmRow:
         published = study.published.get(row.group.arm, {}).get("val_bpb")
@@ -49,6 +50,13 @@ def ladders_of(study: Study, report: Tables) -> list[Ladder]:
         ladder(plan.title, plan.over, [tables[name] for name in plan.families if name in tables])
         for plan in study.ladders
     ]
+
+
+def trend(climb: Climb, over: str) -> str:
+    """How the gap of an arm moves over a ladder, for readers."""
+    if climb.slope.p is None:
+        return f"over {over} is not known"
+    return f"{climb.direction} with {over}" if climb.direction else f"has no shown slope over {over}"
 
 
 def arm_verdict(row: ArmRow, smallest: float) -> str:

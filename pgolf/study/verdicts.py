@@ -168,8 +168,7 @@ def number_of(arm: str, row: ArmRow, margin: float | None) -> str:
     decision = verdict_text(row.corrected.decision, margin)
     moving = f" (its gap {row.extra[MOVING]} during training)" if row.extra.get(MOVING) else ""
     if trend := row.extra.get(OVER_LADDER):
-        tokens, size = (row.group.mean(key) or 0 for key in ("tokens", "params.total"))
-        moving += f" (at {tokens:,.0f} tokens and {size:,.0f} parameters; its gap over the ladder {trend})"
+        moving += f" (for this budget and size; its gap {trend})"
     return f"{arm} {interval(test)}, Holm p {p_text(row.corrected.p)}{equality}: {decision}{moving}"
 
 

@@ -55,11 +55,6 @@ class Climb:
             return ""
         return "rises" if self.slope.difference > 0 else "falls"
 
-    @property
-    def trend(self) -> str:
-        """The direction for readers, also without one."""
-        return "not known" if self.slope.p is None else self.direction or "has no shown slope"
-
 
 @dataclass(frozen=True)
 class Ladder:

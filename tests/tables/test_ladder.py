@@ -11,10 +11,12 @@ import scipy.stats
 
 from made_records import describe, plan, put, record
 from pgolf.pages.aggregation import StudyResults, aggregate
+from pgolf.pages.figures.gallery import looks_of
+from pgolf.pages.figures.ladder import panels
 from pgolf.study.description import Claim, ClaimTest, LadderPlan
 from pgolf.study.published import OVER_LADDER, ladders_of
 from pgolf.tables.ladder import Ladder, effective, shared_name
-from pgolf.tables.text import Section
+from pgolf.tables.text import Section, interval
 
 STEPS = (100, 200, 400, 800)
 FLOPS = {"tied": 1_000_000, "mos": 1_100_000}
@@ -83,12 +85,10 @@ def test_gaps_and_their_slope_are_within_seeds(tmp_path: Path) -> None:
     assert only.slope.difference == pytest.approx(sum(slopes) / 3)
     assert only.slope.p == pytest.approx(float(scipy.stats.ttest_1samp(slopes, 0).pvalue))
     assert only.direction == "rises", "the gap of a faster arm shrinks towards L_inf"
-    for table, steps in zip(results.report.families, STEPS, strict=True):
-        assert table.rows[1].extra[OVER_LADDER] == "rises", "the main table"
+    for table in results.report.families:
+        assert table.rows[1].extra[OVER_LADDER] == "rises with tokens", "the main table"
         verdict = next(v for v in results.verdicts if v.test.family == table.family.name)
-        assert verdict.numbers[0].endswith(
-            f"(at {4096 * steps:,} tokens and 1,000 parameters; its gap over the ladder rises)"
-        )
+        assert verdict.numbers[0].endswith("(for this budget and size; its gap rises with tokens)")
     grid = section(results, "Ladder over tokens: longer runs").grid
     assert grid is not None
     assert grid.columns[1:5] == tuple(f"{4096 * x:,} tokens" for x in STEPS)
@@ -107,6 +107,21 @@ def test_a_true_gain_of_compute_is_found_on_every_rung(tmp_path: Path) -> None:
         assert one.ratio == pytest.approx(GAIN * FLOPS["tied"] / FLOPS["mos"], rel=0.02)
         assert one.bounds is not None
     assert [one.note for one in speeds.compute] == ["", "", "", "extrapolated in 3 of 3 seeds"]
+
+
+def test_the_picture_has_every_gap_with_its_interval(tmp_path: Path) -> None:
+    results = aggregate(climb(tmp_path))
+    (only,) = ladder_of(results).climbs
+    picture = panels(results, looks_of(results))["longer runs"]
+    (ax,) = picture.figure.axes
+    (line,) = [line for line in ax.lines if len(line.get_xdata()) == len(STEPS)]
+    assert list(line.get_ydata()) == pytest.approx([gap.difference for gap in only.gaps])
+    assert list(line.get_xdata()) == pytest.approx([4096 * steps for steps in STEPS])
+    (bars,) = [part for part in ax.collections if len(part.get_paths()) == len(STEPS)]
+    ends = [path.vertices[:, 1] for path in bars.get_paths()]
+    assert [tuple(pair) for pair in ends] == [(pytest.approx(gap.low), pytest.approx(gap.high)) for gap in only.gaps]
+    assert "mos" in [text.get_text() for text in picture.figure.texts], "the name beside the end of its line"
+    assert f"{4096 * STEPS[0]:,} {interval(only.gaps[0])}" in picture.description
 
 
 def test_step_times_beside_the_rows_give_the_speedup_in_time(tmp_path: Path) -> None:

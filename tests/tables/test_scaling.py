@@ -2,8 +2,11 @@
 its coverage.
 """
 
+import importlib.util
 import math
-from statistics import fmean
+import sys
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -24,6 +27,7 @@ from pgolf.tables.scaling import (
 )
 from pgolf.tables.stats import one_sample
 
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "speedup.py"
 COMPUTE = (1e12, 2e12, 4e12, 8e12)
 LIMIT, ALPHA = 1.2, 0.35
 
@@ -121,36 +125,32 @@ def test_time_adds_the_ratio_of_step_times_and_its_variance() -> None:
     assert bare.test.reason == "the step times have no interval"
 
 
-def simulated(law: str, sd: float, rungs: int, gain: float, draws: int) -> tuple[float, float]:
-    """(coverage of the 95% interval at the third rung, bias of the mean log speedup), with 5 seeds of noise."""
-    draw = np.random.default_rng(18)
-    curve = truth if law == "true" else lambda c: LIMIT + 0.7 * (c / 4e12) ** -0.2 + 0.3 * (c / 4e12) ** -0.9
-    compute = COMPUTE[:rungs]
-    covered, logs = [], []
-    for _ in range(draws):
-        laws, pairs = {}, {}
-        for seed in range(5):
-            shared = sd * draw.standard_normal(rungs)  # of batches and initial weights, in both arms
-            scores = [curve(c) + x for c, x in zip(compute, shared + sd * draw.standard_normal(rungs), strict=True)]
-            arm = curve(gain * compute[2]) + shared[2] + sd * draw.standard_normal()
-            law_of_seed = fit_law(compute, scores)
-            assert isinstance(law_of_seed, Law)
-            laws[seed], pairs[seed] = law_of_seed, Paired(compute[2], compute[2], arm - scores[2])
-        found = speedup(laws, pairs)
-        if found.ratio is None or found.bounds is None:
-            continue
-        covered.append(found.bounds[0] < gain < found.bounds[1])
-        logs.append(math.log(found.ratio))
-    assert len(covered) >= 0.99 * draws, "all but a few lie inside the ladder"
-    return fmean(covered), fmean(logs) - math.log(gain)
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("speedup", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["speedup"] = module  # its dataclass looks its module up
+    spec.loader.exec_module(module)
+    return module
 
 
-def test_the_interval_has_its_coverage_if_the_law_is_true() -> None:
-    coverage, bias = simulated("true", 0.004, 4, gain=1.25, draws=250)
-    assert 0.92 <= coverage <= 0.985
-    assert abs(bias) < 0.01
+def test_the_interval_has_its_coverage_if_the_law_is_true(script: ModuleType) -> None:
+    gap, _, identified = script.simulate("true", 0.004, repeats=250)
+    assert (gap.numbers, identified) == (1.0, 1.0)
+    assert 0.91 <= gap.covered <= 0.99, "three standard errors"
+    assert abs(gap.bias) < 0.005
 
 
-def test_a_wrong_law_biases_a_speedup_inside_the_ladder_by_little() -> None:
-    _, bias = simulated("two powers", 0.0005, 4, gain=1.25, draws=20)
-    assert abs(bias) < 0.03 * math.log(1.25)
+def test_a_wrong_law_biases_the_gap_less_than_the_score_alone(script: ModuleType) -> None:
+    gap, alone, _ = script.simulate("two powers", 0.0005, repeats=20)
+    assert abs(gap.bias) < 0.002 < abs(alone.bias)
+    at_the_end, _, _ = script.simulate("two powers", 0.0005, rung=3, repeats=20)
+    assert 0.01 < at_the_end.bias < 0.03, "the last rung depends on the slope of the law"
+
+
+def test_a_law_without_its_constants_still_gives_speedups(script: ModuleType) -> None:
+    gap, _, identified = script.simulate("straight", 0.004, repeats=20)
+    assert (gap.numbers, identified) == (1.0, 0.0)
+    assert abs(gap.bias) < 0.01
