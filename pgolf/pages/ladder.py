@@ -11,6 +11,8 @@ from pgolf.tables.stats import one_sample
 from pgolf.tables.table import Tables
 from pgolf.tables.text import Grid, Section, SectionKind, interval, number, p_text
 
+MOST = 1000  # a speedup above it is shown as such
+
 
 def ladder_sections(study: Study, report: Tables, ratios: StepRatios) -> list[Section]:
     """The sections of all ladders; none without a ladder."""
@@ -63,7 +65,8 @@ def speed_sections(found: Ladder, numbers: Effective) -> list[Section]:
     line = (
         "The training FLOPs with which the baseline gets the arm's score, divided by the arm's own: above 1 the arm "
         "needs less. Means over seeds of the logarithm, with 95% interval, not corrected. The law is used up to one "
-        "doubling beyond the ladder, and such a number is marked; beyond that there is none."
+        "doubling beyond the ladder, and such a number is marked; beyond that there is none. At the first and the last "
+        "rung it depends most on the law's form."
     )
     time_line = (
         "In time: the same with seconds of training, by step times that were taken in turn on one machine. The "
@@ -103,9 +106,9 @@ def ratio_text(found: Speedup) -> str:
     """`1.25 [1.18, 1.32]`; with a reason instead of the interval if it has none."""
     if found.ratio is None:
         return "none"
-    if found.bounds is None:
-        return f"{found.ratio:.2f} ({found.test.reason if found.test else ''})"
-    return f"{found.ratio:.2f} [{found.bounds[0]:.2f}, {found.bounds[1]:.2f}]"
+    ratio, *bounds = (f"{x:.2f}" if x < MOST else f"above {MOST:,}" for x in (found.ratio, *(found.bounds or ())))
+    reason = found.test.reason if found.test is not None else ""
+    return f"{ratio} [{', '.join(bounds)}]" if bounds else f"{ratio} ({reason})"
 
 
 def law_section(found: Ladder, numbers: Effective) -> Section:

@@ -224,6 +224,10 @@ def effective(found: Ladder, ratios: StepRatios) -> Effective:
     for seed, compute in costs.items():
         if any(math.isnan(c) for c in compute):
             return Effective({}, (), (), "records of the baseline do not have the FLOPs of all their training")
+        if any(after <= before for before, after in pairwise(compute)):
+            return Effective(
+                {}, (), (), f"seed {seed}: the baseline's training FLOPs do not increase from rung to rung"
+            )
         law = fit_law(compute, [float(base.used[seed]["val_bpb"]) for base in bases])
         if isinstance(law, str):
             return Effective({}, (), (), f"seed {seed}: {law}")

@@ -14,6 +14,7 @@ from pgolf.tables.scaling import StepRatio
 
 BENCH = "bench.json"
 ARM = re.compile(r"(?:^| )arm=[^ /]+/([^ ]+)")  # in the overrides that name a model
+MOST = 1e6  # times: a ratio beyond it, or below its inverse, is not one of step times
 REMEDY = "Measure again with `python -m pgolf.bench`, or move the file"
 
 
@@ -34,7 +35,7 @@ def read_step_ratios(path: Path, arms: frozenset[str]) -> tuple[dict[tuple[str, 
     for number, entry in enumerate(content if isinstance(content, list) else [content], 1):
         try:
             pair, ratio = measurement(entry)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, OverflowError, TypeError, ValueError):
             problems.append(f"measurement {number}")
             continue
         if pair is not None and set(pair) <= arms:
@@ -44,8 +45,8 @@ def read_step_ratios(path: Path, arms: frozenset[str]) -> tuple[dict[tuple[str, 
 
 
 def measurement(entry: Mapping[str, Any]) -> tuple[tuple[str, str] | None, StepRatio]:
-    """((arm, baseline) or None without their names, ratio of times per token). Raises KeyError, TypeError or ValueError
-    for anything else.
+    """((arm, baseline) or None without their names, ratio of times per token). Raises KeyError, OverflowError,
+    TypeError or ValueError for anything else.
     """
     base, arm = entry["models"]
     names = [ARM.findall(model["name"]) for model in (arm, base)]
@@ -56,5 +57,7 @@ def measurement(entry: Mapping[str, Any]) -> tuple[tuple[str, str] | None, StepR
     if None not in times and sorted(times, key=float) != [times[1], times[0], times[2]]:
         raise ValueError(times)
     values: list[Any] = [None if x is None else x * tokens[1] / tokens[0] for x in times]
+    if any(x is not None and not 1 / MOST < x < MOST for x in values):
+        raise ValueError(values)
     ratio = StepRatio(*values)
     return (names[0][-1], names[1][-1]) if all(names) else None, ratio

@@ -13,9 +13,12 @@ from made_records import describe, plan, put, record
 from pgolf.pages.aggregation import StudyResults, aggregate
 from pgolf.pages.figures.gallery import looks_of
 from pgolf.pages.figures.ladder import panels
+from pgolf.pages.ladder import ratio_text
 from pgolf.study.description import Claim, ClaimTest, LadderPlan
 from pgolf.study.published import OVER_LADDER, ladders_of
 from pgolf.tables.ladder import Ladder, effective, shared_name
+from pgolf.tables.scaling import Speedup
+from pgolf.tables.stats import one_sample
 from pgolf.tables.text import Section, interval
 
 STEPS = (100, 200, 400, 800)
@@ -188,9 +191,20 @@ def test_a_family_without_scores_is_left_out(tmp_path: Path) -> None:
     assert found.notes == ("steps400 is left out: its baseline has no score",)
 
 
-def test_without_flops_there_is_no_law(tmp_path: Path) -> None:
-    results = aggregate(climb(tmp_path, change={name("tied", 400): {"flops_per_token": None}}))
-    assert "records of the baseline do not have the FLOPs" in section(results, "Effective speedup").lines[0]
+@pytest.mark.parametrize(
+    ("flops", "said"),
+    [(None, "records of the baseline do not have the FLOPs"), (500_000, "FLOPs do not increase from rung to rung")],
+)
+def test_without_flops_that_increase_there_is_no_law(flops: int | None, said: str, tmp_path: Path) -> None:
+    results = aggregate(climb(tmp_path, change={name("tied", 400): {"flops_per_token": flops}}))
+    assert said in section(results, "Effective speedup").lines[0]
+
+
+def test_a_speedup_is_written_with_its_interval_or_the_reason() -> None:
+    assert ratio_text(Speedup(one_sample([0.0, 0.1, 0.2]))) == "1.11 [0.86, 1.42]"
+    assert ratio_text(Speedup(one_sample([0.1]))) == "1.11 (no test with one seed)"
+    assert ratio_text(Speedup(one_sample([0.0, 2.0]))) == "2.72 [0.00, above 1,000]"
+    assert ratio_text(Speedup(None, "above the ladder in 1 of 2 seeds")) == "none"
 
 
 def test_a_ladder_over_parameters_has_gaps_and_no_law(tmp_path: Path) -> None:

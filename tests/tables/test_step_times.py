@@ -34,7 +34,9 @@ def test_times_are_per_token(tmp_path: Path) -> None:
     assert (found, warnings) == ({("mos", "tied"): StepRatio(4.0)}, [])
 
 
-@pytest.mark.parametrize("bad", [entry(median=-1.0), entry(median="2"), entry(tokens=0), {"models": []}, [], 1])
+@pytest.mark.parametrize(
+    "bad", [entry(median=-1.0), entry(median=5e-324), entry(median="2"), entry(tokens=0), {"models": []}, [], 1]
+)
 def test_a_damaged_measurement_is_named_and_left_out(bad: object, tmp_path: Path) -> None:
     (tmp_path / "bench.json").write_text(json.dumps([entry(), bad]))
     found, (warning,) = read_step_ratios(tmp_path / "bench.json", frozenset(("tied", "mos")))
