@@ -182,6 +182,7 @@ class StudyConfig:
     published: dict[str, Any] = MISSING  # {arm: {field: value}}
     published_test: str = MISSING  # one_sample, or empty
     claims: list[Any] = MISSING  # each {text, note, tests: [{family, kind, arms}]}
+    ladders: list[Any] = field(default_factory=list)  # each {title, over: tokens or parameters, families}
 
 
 @dataclass

@@ -16,6 +16,7 @@ SAME_KEYS = (
     "published",
     "published_test",
     "claims",
+    "ladders",
 )  # of a configuration and of a description
 
 

@@ -1,7 +1,8 @@
 """From a folder of runs or a file of rows to a study's tables and verdicts: what all commands show."""
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from pgolf.study.verdicts import Verdict, rules_used, verdicts
 from pgolf.tables.contrast import Settings
 from pgolf.tables.curves import CURVES, Curve, consistent, curve_lines, load_curves, read_curves
 from pgolf.tables.family import Family
+from pgolf.tables.scaling import StepRatio
+from pgolf.tables.step_times import BENCH, read_step_ratios
 from pgolf.tables.table import Tables, tabulate
 from pgolf.tables.text import Grid, Section, SectionKind
 
@@ -26,7 +29,9 @@ FILES = (ROWS, "table.md", "table.csv", "table.tex")
 
 @dataclass(frozen=True)
 class StudyResults:
-    """Everything that a table, a report or a notebook shows. study: None for runs without a study."""
+    """Everything that a table, a report or a notebook shows. study: None for runs without a study. step_ratios: of
+    (arm, baseline), measured in turn.
+    """
 
     source: Path
     collected: Collected
@@ -34,6 +39,7 @@ class StudyResults:
     study: Study | None
     verdicts: tuple[Verdict, ...]
     curves: tuple[Curve, ...]
+    step_ratios: Mapping[tuple[str, str], StepRatio] = field(default_factory=dict)
 
     def sections(self) -> list[Section]:
         """The page: question, warnings, tables and verdicts."""
@@ -46,7 +52,7 @@ class StudyResults:
                 *(family.summary for family in self.study.families),
             )
             question = Section(SectionKind.STUDY, self.study.name, lines)
-            sections = [question, *sections, *study_sections(self.study, self.report, self.curves)]
+            sections = [question, *sections, *study_sections(self.study, self.report, self.curves, self.step_ratios)]
         return [*sections, *([verdict_section(self.verdicts)] if self.verdicts else [])]
 
 
@@ -85,6 +91,11 @@ def aggregate(
         )
         curves, contradicting = consistent(curves, collected.rows)
         damaged += contradicting
+    ratios: dict[tuple[str, str], StepRatio] = {}
+    if study is not None and study.ladders:
+        arms = frozenset(arm for plan in study.families for arm in plan.arms)
+        ratios, problems = read_step_ratios(companion_path(source, BENCH), arms)
+        damaged += problems
     judged: tuple[Verdict, ...] = ()
     of_arms: list[str] = []
     if study is not None and families is not None:
@@ -95,7 +106,7 @@ def aggregate(
         report, warnings=(*damage, *deviations, *caveats(source, collected.rows, study), *of_arms, *report.warnings)
     )
     report = replace(report, warnings=(*report.warnings, *damaged))
-    return StudyResults(source, collected, report, study, judged, tuple(curves))
+    return StudyResults(source, collected, report, study, judged, tuple(curves), ratios)
 
 
 def study_beside(source: Path) -> tuple[Study | None, list[str]]:

@@ -6,11 +6,12 @@ from typing import Any
 
 from pgolf.pages.introduction import LEVEL, introduction
 from pgolf.tables.contrast import Comparison
-from pgolf.tables.family import ArmRow, FamilyTable
+from pgolf.tables.family import ArmRow, FamilyTable, seed_noise
 from pgolf.tables.stats import TTest
 from pgolf.tables.table import Tables
 from pgolf.tables.text import Grid, Section, SectionKind, interval, number, p_text
 
+UNIT = "Seed sd: {sd:.5f} bpb, between seeds within an arm, pooled over {groups} arms."
 MOST_COLUMNS = 6  # of differing keys; more keys are listed
 
 
@@ -42,7 +43,10 @@ def family_sections(table: FamilyTable) -> list[Section]:
     if compared:
         sections.append(gate_section(table, compared))
         heading = f"{table.family.name}: details"
-        sections.append(Section(SectionKind.DETAILS, heading, (), grid_of(DETAILS, compared)))
+        noise = seed_noise(table)
+        unit = () if not noise.sd else (UNIT.format(sd=noise.sd, groups=noise.groups),)
+        columns = [*DETAILS, *([Column("difference, seed sds", effect_cell(noise.sd))] if noise.sd else [])]
+        sections.append(Section(SectionKind.DETAILS, heading, unit, grid_of(columns, compared)))
     if any(row.differing for row in table.rows):
         sections.append(configuration(table))
     return sections
@@ -187,6 +191,14 @@ DETAILS = (
     Column("interval at Holm's level", lambda row: corrected_interval(row)),
     Column("equality, Holm p", lambda row: p_text(row.corrected.p_equal if row.corrected else None)),
 )
+
+
+def effect_cell(sd: float) -> Callable[[ArmRow], str]:
+    def cell(row: ArmRow) -> str:
+        test = decisive(row.comparison)
+        return "" if test is None or test.difference is None else number(test.difference / sd, 1, sign=True)
+
+    return cell
 
 
 def gate_section(table: FamilyTable, rows: Sequence[ArmRow]) -> Section:

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from pgolf.pages.drift import drift_section
+from pgolf.pages.ladder import ladder_sections
 from pgolf.pages.sensitivity import sensitivity_section
 from pgolf.study.description import Study
 from pgolf.study.tradeoff import against_the_line
 from pgolf.tables.curves import Curve, curves_of, of_group
 from pgolf.tables.family import ArmRow, FamilyTable, base_of
+from pgolf.tables.ladder import StepRatios
 from pgolf.tables.stats import one_sample, welch
 from pgolf.tables.table import Tables
 from pgolf.tables.text import Grid, Section, SectionKind, interval, number, p_text, verdict_text
@@ -17,8 +19,10 @@ from pgolf.tables.text import Grid, Section, SectionKind, interval, number, p_te
 MOST_STEPS = 8  # columns of scores during training
 
 
-def study_sections(study: Study, report: Tables, curves: Sequence[Curve]) -> list[Section]:
-    """The further sections of every family with a baseline and a score."""
+def study_sections(study: Study, report: Tables, curves: Sequence[Curve], ratios: StepRatios) -> list[Section]:
+    """The further sections of every family with a baseline and a score, then those of the ladders. ratios: of step
+    times.
+    """
     sections = []
     for table in report.families:
         if table.family.baseline is None or not any(row.mean_bpb is not None for row in table.rows):
@@ -32,7 +36,7 @@ def study_sections(study: Study, report: Tables, curves: Sequence[Curve]) -> lis
         sections += against_the_line(table, study.line_of(table.family.name))
         if study.published_test == "one_sample":
             sections.append(as_published(table))
-    return sections
+    return [*sections, *ladder_sections(study, report, ratios)]
 
 
 def grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Grid:

@@ -25,6 +25,7 @@ ADHOC = "adhoc"  # runs of no study
 USUAL_SCALE = "cpu"
 # Kinds of claims that are answered from the published rows alone.
 OF_PUBLISHED_ROWS = ("published_is", "published_saves", "published_at_most")
+OVER = ("tokens", "parameters")  # what a ladder goes over
 KINDS = ("worse", "better", "no_better", "order", *OF_PUBLISHED_ROWS, "untestable")
 
 
@@ -56,6 +57,18 @@ class FamilyPlan:
     def summary(self) -> str:
         """The family in one line."""
         return f"{self.name}{EXPLORED if self.explored else ''}: {self.title}. Baseline {self.baseline}."
+
+
+@dataclass(frozen=True)
+class LadderPlan:
+    """Families that hold the same arms by position, with more tokens or parameters from each family to the next.
+
+    over: tokens or parameters. A ladder over tokens also shows gaps as effective speedup.
+    """
+
+    title: str
+    over: str
+    families: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,7 @@ class Study:
     blocked: bool = False
     equivalence_alpha: float = 0.025
     margin_reason: str = ""
+    ladders: tuple[LadderPlan, ...] = ()
 
     @property
     def method(self) -> Method:
@@ -173,6 +187,9 @@ def problems_of(study: Study) -> list[str]:
         if f.line and (len(f.line) < 2 or len(set(f.line)) < len(f.line) or not set(f.line) <= set(f.arms)):
             names = ", ".join(f.line)
             problems.append(f"family {f.name}: a line needs two or more different arms of the family ({names})")
+    problems += [
+        f"ladder {plan.title!r}: {problem}" for plan in study.ladders if (problem := ladder_problem(study, plan))
+    ]
     arms = {arm for family in study.families for arm in family.arms}
     problems += [f"published values of {arm}, which is in no family" for arm in study.published if arm not in arms]
     for claim in study.claims:
@@ -180,6 +197,26 @@ def problems_of(study: Study) -> list[str]:
             if problem := claim_problem(study, test):
                 problems.append(f"claim {claim.text!r}: {problem}")
     return problems
+
+
+def ladder_problem(study: Study, plan: LadderPlan) -> str | None:
+    """The first contradiction in a ladder; None without one. Whether its tokens or parameters increase is known when
+    its baselines have run (`pgolf.tables.ladder`).
+    """
+    if plan.over not in OVER:
+        return f"over {plan.over} is not one of {', '.join(OVER)}"
+    if len(plan.families) < 2 or len(set(plan.families)) < len(plan.families):
+        return f"needs two or more different families ({', '.join(plan.families)})"
+    families = [study.plan_of(name) for name in plan.families]
+    if unknown := [name for name, family in zip(plan.families, families, strict=True) if family is None]:
+        return f"family {', '.join(unknown)} does not exist"
+    first, *rest = [family for family in families if family is not None]
+    for family in rest:
+        if len(family.arms) != len(first.arms):
+            return f"family {family.name} has {len(family.arms)} arms, and {first.name} has {len(first.arms)}"
+        if [arm == family.baseline for arm in family.arms] != [arm == first.baseline for arm in first.arms]:
+            return f"the baselines of {family.name} and {first.name} stand at different places of their arms"
+    return None
 
 
 def claim_problem(study: Study, test: ClaimTest) -> str | None:

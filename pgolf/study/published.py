@@ -7,20 +7,23 @@ from pgolf.study.description import Study
 from pgolf.tables.curves import Curve, curves_of
 from pgolf.tables.drift import Drift, drifts
 from pgolf.tables.family import ArmRow, FamilyTable
+from pgolf.tables.ladder import Climb, Ladder, ladder
 from pgolf.tables.table import Tables
 from pgolf.tables.text import number, verdict_text
 
 PUBLISHED_SCALE = "published"
 
 
-MOVING = "gap in training"  # the title of a column
+MOVING, OVER_LADDER = "gap in training", "gap over the ladder"  # titles of columns
 
 
 def with_published(report: Tables, study: Study, curves: Sequence[Curve], *, judged: bool) -> Tables:
     """The tables with further columns: each arm's published value and, if judged, its verdict and whether its gap to
-    the baseline moves during training.
+    the baseline moves during training and over a ladder.
     """
     by_run = curves_of(curves)
+    ladders = ladders_of(study, report)
+    trends = {id(row): trend(climb, one.over) for one in ladders for climb in one.climbs for row in climb.rows}
 
     def extended(row: ArmRow, moving: Mapping[str, Drift]) -> ArmRow:
         published = study.published.get(row.group.arm, {}).get("val_bpb")
@@ -29,6 +32,7 @@ def with_published(report: Tables, study: Study, curves: Sequence[Curve], *, jud
             cells["measured - published"] = number(row.mean_bpb - published, sign=True)
         cells |= {"verdict": arm_verdict(row, study.smallest_effect_bpb)} if judged else {}
         cells |= {MOVING: moving[row.label].direction} if judged and row.label in moving else {}
+        cells |= {OVER_LADDER: trends[id(row)]} if judged and id(row) in trends else {}
         return replace(row, extra={**row.extra, **cells})
 
     def extended_table(table: FamilyTable) -> FamilyTable:
@@ -37,6 +41,22 @@ def with_published(report: Tables, study: Study, curves: Sequence[Curve], *, jud
 
     tables = (table if table.family.baseline is None else extended_table(table) for table in report.families)
     return replace(report, families=tuple(tables))
+
+
+def ladders_of(study: Study, report: Tables) -> list[Ladder]:
+    """The ladders that a study names, in its order."""
+    tables = {table.family.name: table for table in report.families}
+    return [
+        ladder(plan.title, plan.over, [tables[name] for name in plan.families if name in tables])
+        for plan in study.ladders
+    ]
+
+
+def trend(climb: Climb, over: str) -> str:
+    """How the gap of an arm moves over a ladder, for readers."""
+    if climb.slope.p is None:
+        return f"over {over} is not known"
+    return f"{climb.direction} with {over}" if climb.direction else f"has no shown slope over {over}"
 
 
 def arm_verdict(row: ArmRow, smallest: float) -> str:

@@ -1,4 +1,6 @@
-"""The cost of a score in bytes: arms of several sizes form a line, and other arms' bytes are compared with it."""
+"""The cost of a score in bytes: arms of several sizes form a line, and other arms' bytes and scores are compared with
+it.
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -8,10 +10,12 @@ from pgolf.records.kinds import is_number
 from pgolf.tables.contrast import is_same
 from pgolf.tables.family import ArmRow, FamilyTable, row_of, uncompared
 from pgolf.tables.stats import one_sample
-from pgolf.tables.text import Grid, Section, SectionKind, interval
+from pgolf.tables.text import Grid, Section, SectionKind, interval, number
 
 Point = tuple[float, float]  # packed bytes, bits per byte
 TITLES = ("arm", "n", "bytes", "bytes on the line at its score", "saved [95%]", "share", "share of the model alone")
+EQUAL_BYTES = ("arm", "n", "bytes", "bpb", "bpb on the line at its bytes", "difference at equal bytes [95%]")
+NO_SEED = "no seed that all arms of the line have"
 TOTAL, MODEL = "total_bytes", "model_bytes"
 
 
@@ -25,6 +29,14 @@ def interpolate_bytes(points: Sequence[Point], bpb: float) -> float | None:
     for (fewer, worse), (more, better) in pairwise(pareto_front(points)):
         if better <= bpb <= worse:
             return fewer + (more - fewer) * (worse - bpb) / (worse - better)
+    return None
+
+
+def interpolate_bpb(points: Sequence[Point], size: float) -> float | None:
+    """The score at a number of bytes on the same line; None beyond its ends."""
+    for (fewer, worse), (more, better) in pairwise(pareto_front(points)):
+        if fewer <= size <= more:
+            return worse + (better - worse) * (size - fewer) / (more - fewer)
     return None
 
 
@@ -46,7 +58,9 @@ def line_rows(table: FamilyTable, line: Sequence[str]) -> tuple[list[ArmRow], li
 
 
 def against_the_line(table: FamilyTable, line: Sequence[str]) -> list[Section]:
-    """The bytes that each other arm saves at an equal score, seed by seed; no section without a line."""
+    """The bytes that each other arm saves at an equal score, and its difference in score at equal bytes, seed by seed;
+    no section without a line.
+    """
     if not line:
         return []
     heading = f"{table.family.name}: bytes saved at an equal score"
@@ -70,7 +84,24 @@ def against_the_line(table: FamilyTable, line: Sequence[str]) -> list[Section]:
         (row.label, *saved_cells(sized_scores(row), points), saved_cells(sized_scores(row, MODEL), models)[-1])
         for row in rows
     )
-    return [Section(SectionKind.FURTHER, heading, lines, Grid(TITLES, (False, *(True for _ in TITLES[1:])), cells))]
+    return [
+        Section(SectionKind.FURTHER, heading, lines, grid(TITLES, cells)),
+        Section(
+            SectionKind.FURTHER,
+            f"{table.family.name}: score at equal bytes",
+            (
+                "The same line, read at the arm's bytes of model and code. The difference is the arm's bpb minus that "
+                "on the line, seed by seed: below 0 the arm is the better use of bytes. The interval is between the n "
+                "seeds, and not corrected.",
+            ),
+            grid(EQUAL_BYTES, [(row.label, *equal_bytes_cells(sized_scores(row), points)) for row in rows]),
+        ),
+    ]
+
+
+def grid(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Grid:
+    """A grid of numbers with names in its first column."""
+    return Grid(tuple(titles), (False, *(True for _ in titles[1:])), tuple(rows))
 
 
 def sized_scores(row: ArmRow, key: str = TOTAL) -> dict[int, Point]:
@@ -80,9 +111,9 @@ def sized_scores(row: ArmRow, key: str = TOTAL) -> dict[int, Point]:
 
 def saved_cells(arm: Mapping[int, Point], line: Sequence[Mapping[int, Point]]) -> tuple[str, ...]:
     """The cells of one arm. arm: its points by seed. line: those of the line's arms."""
-    own = {seed: point for seed, point in arm.items() if all(seed in other for other in line)}
+    own = common_seeds(arm, line)
     if not own:
-        return "0", "", "", "no seed that all arms of the line have", ""
+        return "0", "", "", NO_SEED, ""
     costs = [interpolate_bytes([other[seed] for other in line], bpb) for seed, (_, bpb) in own.items()]
     n, mean = str(len(own)), f"{fmean(size for size, _ in own.values()):,.0f}"
     inside = [cost for cost in costs if cost is not None]
@@ -96,3 +127,23 @@ def saved_cells(arm: Mapping[int, Point], line: Sequence[Mapping[int, Point]]) -
         interval(one_sample(saved), 0),
         f"{100 * fmean(saved) / fmean(inside):+.1f}%",
     )
+
+
+def common_seeds(arm: Mapping[int, Point], line: Sequence[Mapping[int, Point]]) -> dict[int, Point]:
+    """The arm's points of the seeds that all arms of the line have."""
+    return {seed: point for seed, point in arm.items() if all(seed in other for other in line)}
+
+
+def equal_bytes_cells(arm: Mapping[int, Point], line: Sequence[Mapping[int, Point]]) -> tuple[str, ...]:
+    """The cells of one arm at equal bytes; its arguments are those of `saved_cells`."""
+    own = common_seeds(arm, line)
+    if not own:
+        return "0", "", "", "", NO_SEED
+    n, mean = str(len(own)), f"{fmean(size for size, _ in own.values()):,.0f}"
+    bpb = number(fmean(score for _, score in own.values()))
+    scores = [interpolate_bpb([other[seed] for other in line], size) for seed, (size, _) in own.items()]
+    inside = [score for score in scores if score is not None]
+    if len(inside) < len(scores):
+        return n, mean, bpb, "", "its bytes are beyond the ends of the line"
+    differences = [score - at for at, (_, score) in zip(inside, own.values(), strict=True)]
+    return n, mean, bpb, number(fmean(inside)), interval(one_sample(differences))

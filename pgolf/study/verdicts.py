@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from pgolf.study.description import EXPLORED, OF_PUBLISHED_ROWS, Claim, ClaimTest, Study
-from pgolf.study.published import MOVING
+from pgolf.study.published import MOVING, OVER_LADDER
 from pgolf.tables.contrast import Link, tests_of
 from pgolf.tables.decision import Decision
 from pgolf.tables.family import ArmRow, FamilyTable, row_of, uncompared
@@ -167,6 +167,8 @@ def number_of(arm: str, row: ArmRow, margin: float | None) -> str:
     equality = "" if equal is None or not 0 < equal < 0.5 else f", equality p {p_text(equal)}"
     decision = verdict_text(row.corrected.decision, margin)
     moving = f" (its gap {row.extra[MOVING]} during training)" if row.extra.get(MOVING) else ""
+    if trend := row.extra.get(OVER_LADDER):
+        moving += f" (for this budget and size; its gap {trend})"
     return f"{arm} {interval(test)}, Holm p {p_text(row.corrected.p)}{equality}: {decision}{moving}"
 
 

@@ -50,7 +50,7 @@ def live_scores(curve: Curve, row: ArmRow) -> Points:
     return {round(step * batch): bpb for step, bpb in scores if step > 0 and math.isfinite(bpb)}
 
 
-def slope(tokens: Sequence[int], gaps: Sequence[float]) -> float:
+def slope(tokens: Sequence[float], gaps: Sequence[float]) -> float:
     """The least-squares change of a gap per doubling of the tokens."""
     x = [math.log2(count) for count in tokens]
     mean_x, mean_y = fmean(x), fmean(gaps)

@@ -9,6 +9,7 @@ from pgolf.tables.contrast import Comparison, Settings
 from pgolf.tables.decision import Corrected, Decision
 from pgolf.tables.groups import Group
 from pgolf.tables.resolution import Resolution
+from pgolf.tables.stats import Noise, pooled_sd
 
 
 @dataclass(frozen=True)
@@ -95,3 +96,11 @@ def base_of(row: ArmRow, table: FamilyTable) -> ArmRow | None:
     if comparison is None or comparison.refusal is not None:
         return None
     return next((other for other in table.rows if other.is_baseline and other.label == comparison.baseline), None)
+
+
+def seed_noise(table: FamilyTable) -> Noise:
+    """The standard deviation between seeds within an arm, pooled over baselines and compared arms, each once. It is the
+    unit of effects, whatever the test.
+    """
+    scored = [row for row in table.rows if row.is_baseline or (row.comparison is not None and row.comparison.test)]
+    return pooled_sd(list({row.group.fingerprint: row.group.values("val_bpb") for row in scored}.values()))

@@ -36,6 +36,15 @@ def test_a_study_describes_itself(name: str, scale: str) -> None:
     )
 
 
+def test_the_ladders_of_a_study_are_in_its_description() -> None:
+    section = resolved("study=low_rank_q")["study"]
+    plan = {"title": "probed", "over": "parameters", "families": ["rank", "probed"]}
+    (found,) = describe_study(section | {"ladders": [plan]}, "cpu").ladders
+    assert (found.title, found.over, found.families) == ("probed", "parameters", ("rank", "probed"))
+    with pytest.raises(ConfigError, match="over size is not one of tokens, parameters"):
+        describe_study(section | {"ladders": [plan | {"over": "size"}]}, "cpu")
+
+
 @pytest.mark.parametrize(("study", "arm"), ARMS)
 def test_an_arm_is_named_as_its_file(study: str, arm: str) -> None:
     config = composed_config(f"study={study}", f"arm={study}/{arm}")

@@ -247,7 +247,7 @@ def test_bytes_saved_are_told_seed_by_seed(tmp_path: Path) -> None:
                 json.dumps(found | {"val_bpb": bpb, "val_nats": found["val_nats"] * bpb / found["val_bpb"]})
             )
     table = aggregate(folder).report.families[0]
-    (section,) = against_the_line(table, ("base", "worse"))
+    section, equal = against_the_line(table, ("base", "worse"))
     texts = {row[0]: row[2:] for row in section.grid.rows}
     costs = [
         400_000 + 100_000 * (worse - bpb) / (worse - base)
@@ -262,6 +262,16 @@ def test_bytes_saved_are_told_seed_by_seed(tmp_path: Path) -> None:
     assert texts["noisy"][4] == f"{100 * fmean(saved) / (fmean(costs) - 100_000):+.1f}%", "the model alone"
     assert texts["same"] == ("500,000", "", "its score is beyond the ends of the line", "", "")
     assert [row[1] for row in section.grid.rows] == ["3", "3"]
+    assert equal.grid is not None
+    on_the_line = [worse + (base - worse) * 0.2 for base, worse in zip(BASE, WORSE, strict=True)]
+    difference = one_sample([bpb - at for bpb, at in zip(between, on_the_line, strict=True)])
+    assert equal.grid.rows[-1] == (
+        *("noisy", "3", "420,000", f"{fmean(between):.4f}", f"{fmean(on_the_line):.4f}"),
+        interval(difference),
+    )
+    assert equal.grid.rows[0][-1] == interval(one_sample([x - y for x, y in zip(SAME, BASE, strict=True)])), (
+        "at its end"
+    )
     assert against_the_line(table, ()) == []
     (section,) = against_the_line(table, ("base", "absent"))
     assert section.grid is None

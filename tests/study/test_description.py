@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from pgolf.study.description import Claim, ClaimTest, FamilyPlan, Study, problems_of, study_from
+from pgolf.study.description import Claim, ClaimTest, FamilyPlan, LadderPlan, Study, problems_of, study_from
 
 FAMILY = FamilyPlan("heads", "the heads", "tied", ("tied", "mos"))
 STUDY = Study("heads", "Does it help?", "a pull request", "cpu", "welch", 0.01, (FAMILY,), {"mos": {"val_bpb": 2.0}})
@@ -57,3 +57,25 @@ def test_a_claim_that_cannot_be_tested_is_refused(test: ClaimTest, problem: str)
 def test_a_contradiction_is_named(change: dict[str, object], problem: str) -> None:
     (message,) = problems_of(replace(STUDY, **change))  # type: ignore[arg-type]
     assert problem in message
+
+
+LONGER = FamilyPlan("longer", "the heads, twice the tokens", "tied2", ("tied2", "mos2"))
+THREE = FamilyPlan("three", "one arm more", "tied3", ("tied3", "mos3", "low3"))
+TURNED = FamilyPlan("turned", "the baseline last", "tied4", ("mos4", "tied4"))
+
+
+@pytest.mark.parametrize(
+    ("over", "families", "problem"),
+    [
+        ("tokens", ("heads", "longer"), None),
+        ("bytes", ("heads", "longer"), "over bytes is not one of tokens, parameters"),
+        ("tokens", ("heads",), "needs two or more different families (heads)"),
+        ("tokens", ("heads", "heads"), "needs two or more different families (heads, heads)"),
+        ("tokens", ("heads", "lnoger"), "family lnoger does not exist"),
+        ("parameters", ("heads", "three"), "family three has 3 arms, and heads has 2"),
+        ("tokens", ("heads", "turned"), "the baselines of turned and heads stand at different places of their arms"),
+    ],
+)
+def test_a_ladder_needs_the_same_arms_by_position(over: str, families: tuple[str, ...], problem: str | None) -> None:
+    study = replace(STUDY, families=(FAMILY, LONGER, THREE, TURNED), ladders=(LadderPlan("longer", over, families),))
+    assert problems_of(study) == ([] if problem is None else [f"ladder 'longer': {problem}"])

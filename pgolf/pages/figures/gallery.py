@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pgolf.pages.aggregation import StudyResults
-from pgolf.pages.figures import forest, lines, order, points
+from pgolf.pages.figures import forest, ladder, lines, order, points
 from pgolf.pages.figures.export import Picture
 from pgolf.pages.figures.numbers import (
     MOST_ARMS,
@@ -64,6 +64,7 @@ def gallery(results: StudyResults) -> list[Exhibit]:
             forests(tables, looks),
             curves(results, scored, VALIDATION, looks),
             curves(results, scored, TRAIN, looks),
+            Exhibit("ladders", "Gaps over tokens or parameters", ladder.CAPTION, ladder.panels(results, looks)),
             sized(results, scored, looks),
             published(results, looks),
         ]
