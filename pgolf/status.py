@@ -1,4 +1,4 @@
-"""`python -m pgolf.status FOLDER [--json]`: the state of each planned run of a sweep, read from its files.
+"""`python -m pgolf.status FOLDER [--json | --watch]`: the state of each planned run of a sweep, read from its files.
 
 FOLDER is a study's folder (multirun/adhoc) or its parent. Nothing is written, and a running sweep is not disturbed.
 """
@@ -8,32 +8,24 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.live import Live
 
 from pgolf.command import FAILED, OK, Parser, run, tell
 from pgolf.errors import ConfigError, DamagedFile, PgolfError
-from pgolf.machine.clean_text import clean
-from pgolf.machine.files import open_regular
 from pgolf.machine.locks import acquire
-from pgolf.records.metrics import event_of
+from pgolf.pages.terminal import overview, runs_table, title_of
 from pgolf.records.plan import PLAN, PlannedRun, Sweep, planned_runs, read_plan
-from pgolf.records.record import LOCK, METRICS, STATE, read_record
+from pgolf.records.progress import progress_of, remaining_s
+from pgolf.records.record import LOCK, STATE, read_record
 
-TAIL_BYTES = 20_000
-STYLES = {
-    "ok": "green",
-    "running": "cyan",
-    "failed": "red",
-    "diverged": "red",
-    "damaged": "red",
-    "interrupted": "yellow",
-    "waiting": "dim",
-}
+REFRESH_S = 2.0  # seconds between two looks of --watch
+IDLE_S = 60.0  # without a running run, after which --watch ends: a killed sweep leaves runs that wait for ever
+UNFINISHED = ("running", "waiting", "interrupted")
 
 
 def is_held(folder: Path) -> bool:
@@ -52,27 +44,16 @@ def is_held(folder: Path) -> bool:
     return False
 
 
-def last_event(folder: Path) -> Mapping[str, Any]:
-    """The last valid event of a run's metrics that has a step; {} without one."""
-    try:
-        with open_regular(folder / METRICS) as file:
-            file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
-            lines = file.read().split(b"\n")
-    except (OSError, ValueError):
-        return {}
-    valid = (event for line in reversed(lines) if not isinstance(event := event_of(line), str))
-    return next((event for event in valid if event.get("step") is not None), {})
-
-
 def state_of(folder: Path) -> dict[str, Any]:
-    """{state, note, val_bpb, ended_at} of one run folder."""
+    """{state, note} of one run folder, with val_bpb, ended_at and overrides of a record, or the fraction of a run."""
     try:
         record = read_record(folder)
     except PgolfError as error:
         return {"state": "damaged", "note": str(error)}
     if is_held(folder):
-        step = last_event(folder).get("step")
-        return {"state": "running", "note": "starting" if step is None else f"step {step}"}
+        progress = progress_of(folder)
+        note = "starting" if progress is None else progress.text
+        return {"state": "running", "note": note, "fraction": None if progress is None else progress.fraction}
     if record is not None and record["status"] != "interrupted":
         note = "" if record["status"] == "ok" else next(iter(str(record["error"]).splitlines()), "")
         return {
@@ -80,12 +61,12 @@ def state_of(folder: Path) -> dict[str, Any]:
             "note": note,
             "val_bpb": record.get("val_bpb"),
             "ended_at": record.get("ended_at"),
+            "overrides": record.get("overrides"),
         }
     if (folder / STATE).exists():
-        return {
-            "state": "interrupted",
-            "note": f"will resume from a checkpoint; last logged step: {last_event(folder).get('step', '?')}",
-        }
+        seen = progress_of(folder)
+        logged = "" if seen is None else f"; it had logged {seen.text_of_step}"
+        return {"state": "interrupted", "note": f"will resume from a checkpoint{logged}"}
     return {"state": "interrupted" if record is not None else "waiting", "note": ""}
 
 
@@ -94,12 +75,11 @@ def left_s(sweeps: list[Sweep], states: Mapping[PlannedRun, Mapping[str, Any]]) 
     if not sweeps:
         return None
     latest = max(sweeps, key=lambda sweep: sweep.started_at)
-    ended = [
-        states[cell]["ended_at"] for cell in latest.cells if (states[cell].get("ended_at") or 0) > latest.started_at
-    ]
-    todo = sum(states[cell]["state"] in ("running", "waiting", "interrupted") for cell in latest.cells)
-    running = any(states[cell]["state"] == "running" for cell in latest.cells)
-    return (max(ended) - latest.started_at) / len(ended) * todo if ended and todo and running else None
+    own = [states[cell] for cell in dict.fromkeys(latest.cells)]
+    ended = sum((state.get("ended_at") or 0) > latest.started_at for state in own)
+    running = [state.get("fraction") or 0.0 for state in own if state["state"] == "running"]
+    waiting = sum(state["state"] in ("waiting", "interrupted") for state in own)
+    return remaining_s(time.time() - latest.started_at, ended, running, waiting) if running else None
 
 
 def studies(folder: Path) -> list[Path]:
@@ -117,24 +97,51 @@ def report(folder: Path) -> dict[str, Any]:
     sweeps = read_plan(folder)
     states = {run: state_of(folder / run.folder) for run in planned_runs(sweeps)}
     runs = [
-        {"arm": run.arm, "seed": run.seed, "folder": str(folder / run.folder), **state} for run, state in states.items()
+        {"arm": run.arm, "seed": run.seed, "fingerprint": run.fingerprint, "folder": str(folder / run.folder), **state}
+        for run, state in states.items()
     ]
     count = dict(Counter(state["state"] for state in states.values()))
     return {"study": str(folder), "at": time.time(), "count": count, "left_s": left_s(sweeps, states), "cells": runs}
 
 
 def show(study: Mapping[str, Any], console: Console) -> None:
-    count = ", ".join(f"{number} {state}" for state, number in sorted(study["count"].items()))
-    rest = "" if study["left_s"] is None else f"; about {study['left_s'] / 60:.0f} min left"
-    title = f"{clean(study['study'])}: {len(study['cells'])} runs: {count}{rest}"
-    table = Table(title=Text(title), title_justify="left")
-    for column in ("arm", "seed", "state", "val bpb", ""):
-        table.add_column(column, justify="right" if column in ("seed", "val bpb") else "left", overflow="fold")
-    for row in study["cells"]:
-        bpb = "" if row.get("val_bpb") is None else f"{row['val_bpb']:.4f}"
-        state = Text(row["state"], style=STYLES[row["state"]])
-        table.add_row(Text(clean(row["arm"])), Text(clean(str(row["seed"]))), state, bpb, Text(clean(row["note"])))
-    console.print(table)
+    """Print one row per run."""
+    console.print(runs_table(study, title=title_of(study)))
+
+
+def look(folders: Sequence[Path]) -> tuple[list[dict[str, Any]], list[DamagedFile]]:
+    """The reports of the folders whose plan can be read, and the errors of the others. Raises if there is no report."""
+    reports, damaged = [], []
+    for folder in folders:
+        try:
+            reports.append(report(folder))
+        except DamagedFile as error:
+            damaged.append(error)
+    if damaged and not reports:
+        raise damaged[0]
+    return reports, damaged
+
+
+def watch(folder: Path, console: Console) -> None:
+    """Show the state of the sweeps in a folder until every run has ended, or nothing has been running for IDLE_S.
+
+    A terminal is refreshed in place. Elsewhere a line is printed whenever the number of runs in a state changes.
+    Raises KeyboardInterrupt, PgolfError.
+    """
+    counts: list[Any] = []
+    active = time.monotonic()
+    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
+        while True:
+            reports, _ = look(studies(folder))
+            if live is not None:
+                live.update(overview(reports), refresh=True)
+            elif counts != (counts := [each["count"] for each in reports]):
+                console.print(*map(title_of, reports), sep="\n", soft_wrap=True)
+            now = time.monotonic()
+            active = now if any(each["count"].get("running") for each in reports) else active
+            if now - active >= IDLE_S or not any(each["count"].get(state) for each in reports for state in UNFINISHED):
+                return
+            time.sleep(REFRESH_S)
 
 
 def command(arguments: list[str]) -> int:
@@ -147,15 +154,17 @@ def command(arguments: list[str]) -> int:
         help="a study's folder, or its parent (multirun)",
     )
     parser.add_argument("--json", action="store_true", help="a JSON list: study, count, left_s (seconds), cells")
+    parser.add_argument(
+        "--watch", action="store_true", help="refresh the view until all runs have ended, or none has run for a minute"
+    )
     args = parser.parse_args(arguments)
-    reports, damaged = [], []
-    for folder in studies(args.folder):
-        try:
-            reports.append(report(folder))
-        except DamagedFile as error:
-            damaged.append(error)
-    if damaged and not reports:
-        raise damaged[0]
+    if args.watch and args.json:
+        raise ConfigError("--watch: is a view for a terminal and cannot be given together with --json. Leave one out")
+    if args.watch:
+        with suppress(KeyboardInterrupt):
+            watch(args.folder, Console())
+        return OK
+    reports, damaged = look(studies(args.folder))
     if args.json:
         print(json.dumps(reports, indent=1))
     else:

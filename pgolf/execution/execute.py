@@ -26,6 +26,7 @@ from pgolf.config.build import (
     start_weights,
 )
 from pgolf.config.identity import compiled_shape
+from pgolf.config.resolvers import planned_steps
 from pgolf.config.schema import Config
 from pgolf.errors import DivergedError, PgolfError
 from pgolf.execution.account import Account, account
@@ -157,7 +158,8 @@ def measure(config: Config, folder: Path, ranks: Ranks, log: RunLog, origin: Ori
         keeper = Checkpoints(key, log, lambda: stop.asked, ranks, every_s=config.launch.checkpoint_s)
         if keeper.step is None:
             log.say(start_line(context, costs))
-            log.event("start", parameters=costs.total, prepare_s=round(time.perf_counter() - began, 3))
+            budget = {"steps": planned_steps(config.train), "seconds": config.train.seconds}
+            log.event("start", parameters=costs.total, **budget, prepare_s=round(time.perf_counter() - began, 3))
         else:
             log.say(f"continued from the checkpoint at step {keeper.step}")
             log.event("continued", step=keeper.step)

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 
 import torch
 
@@ -15,11 +14,13 @@ from pgolf.config.schema import Config
 from pgolf.errors import PgolfError
 from pgolf.execution.account import Account, account
 from pgolf.execution.memory import Memory, estimates, memory_text
+from pgolf.records.progress import duration_text
 from pgolf.records.record import RECORD
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import State
-from pgolf.sweep.sweep import count_text, duration_text, record_or_none, unique_runs
+from pgolf.sweep.sweep import count_text, record_or_none, unique_runs
 
+MOST_TINY_S = 5.0  # of training; shorter runs say nothing about speed
 MOST_RECORDS = 50  # earlier runs that are read for their speed
 EFFICIENCY = 0.5  # assumed speed of training relative to a plain matrix product, if there is no earlier run
 MATRIX = 512  # rows and columns of that product
@@ -28,10 +29,11 @@ MATRIX = 512  # rows and columns of that product
 def flops_per_s(out: Path, device: str, threads: int) -> tuple[float, str]:
     """(training FLOPs per second, the source of this number in words).
 
-    The median of earlier runs below `out` with the same device and number of threads; without such runs an estimate
-    from the speed of a matrix product.
+    All FLOPs over all seconds of earlier runs below `out` with the same device and number of threads, so that long runs
+    count more than tiny ones, whose time is not that of training. Runs of less than MOST_TINY_S do not count. Without
+    such runs: an estimate from the speed of a matrix product.
     """
-    speeds = []
+    flops, seconds, count = 0.0, 0.0, 0
     for path in list(out.glob(f"*/*/seed*/{RECORD}"))[-MOST_RECORDS:]:
         record = record_or_none(path.parent)
         if (
@@ -39,10 +41,13 @@ def flops_per_s(out: Path, device: str, threads: int) -> tuple[float, str]:
             and record["status"] == "ok"
             and record["threads"] == threads
             and (record["device"] == "cpu") == (device == "cpu")
+            and record["train_s"] >= MOST_TINY_S
         ):
-            speeds.append(record["flops_per_token"] * record["tokens"] / (record["train_s"] + record["eval_s"]))
-    if speeds:
-        return median(speeds), f"from the speed of {count_text(len(speeds), 'earlier run')}"
+            flops += record["flops_per_token"] * record["tokens"]
+            seconds += record["train_s"] + record["eval_s"]
+            count += 1
+    if count:
+        return flops / seconds, f"from the speed of {count_text(count, 'earlier run')}"
     a = torch.ones(MATRIX, MATRIX, device=device)
     _ = float((a @ a).sum())
     began, times = time.perf_counter(), 20

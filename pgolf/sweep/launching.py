@@ -28,9 +28,10 @@ from pgolf.sweep.compilation import decide_compile
 from pgolf.sweep.dry_run import dry_run
 from pgolf.sweep.jobs import run_composed
 from pgolf.sweep.launch import launch_all, launch_one
+from pgolf.sweep.reporter import Reporter
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import plan_run, state_of
-from pgolf.sweep.sweep import Reporter, announce, as_sweep, close, rerun_since, states_of, write_plan
+from pgolf.sweep.sweep import announce, as_sweep, close, rerun_since, states_of, write_plan
 
 HYDRA_FULL_ERROR = "HYDRA_FULL_ERROR"
 LAUNCHERS = ("joblib", "submitit", "ray", "concurrent")  # packages whose exceptions are about jobs of a launcher

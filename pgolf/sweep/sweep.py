@@ -1,14 +1,11 @@
 """A sweep as a whole: its plan on disk, the reasons to stop it, its progress lines, and its exit code."""
 
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from pgolf.command import one_line as one_line_of
@@ -16,14 +13,12 @@ from pgolf.config.folders import conf_dir
 from pgolf.errors import PgolfError
 from pgolf.execution.finish import ERROR
 from pgolf.execution.provenance import PACKAGE, tree_sha
-from pgolf.execution.record import one_line
 from pgolf.records.audits import broken_rules
 from pgolf.records.plan import Sweep, add_to_plan, read_plan
-from pgolf.records.record import FINISHED, RECORD, read_record
+from pgolf.records.record import FINISHED, read_record
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import Reason, State, state_of
 
-POLL_S = 0.3  # seconds between two looks for new records
 LISTED = 20  # lines of a list; the others are counted
 CODE_CHANGED = "the code or conf/ changed since the sweep started"
 FAILED_FAST = "a run failed, and launch.fail_fast=true"
@@ -115,13 +110,6 @@ def count_text(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def duration_text(seconds: float) -> str:
-    """`45 s`, `10 min`, `3.5 h` or `12 days`."""
-    if seconds < 5400:
-        return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:,.0f} days"
-
-
 def unique_runs(runs: Sequence[Run]) -> tuple[list[int], list[str]]:
     """(positions of the first run of each folder, one line per folder that several runs share)."""
     sharing: dict[Path, list[int]] = {}
@@ -152,65 +140,6 @@ def announce(runs: Sequence[Run], states: Sequence[State]) -> None:
     rest = [f"  and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
     for line in (*lines[:LISTED], *rest):
         print(line, flush=True)
-
-
-class Reporter:
-    """A context that prints one line whenever a run of a sweep ends, with an estimate of the remaining time.
-
-    A thread watches the records, so it does not matter which process executes a run.
-    """
-
-    def __init__(self, runs: Sequence[Run], states: Sequence[State]):
-        pairs = zip(runs, states, strict=True)
-        self.waiting = {run.folder: run for run, state in pairs if state.kind not in ("done", "refused")}
-        self.total = len({run.folder for run in runs})
-        self.times = {folder: record_mtime(folder) for folder in self.waiting}  # of the records seen so far
-        self.started, self.finished = time.monotonic(), 0
-        self.end = threading.Event()
-        self.thread = threading.Thread(target=self.watch, daemon=True)
-
-    def __enter__(self) -> "Reporter":
-        self.thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.end.set()
-        self.thread.join()
-        self.look()
-
-    def watch(self) -> None:
-        """Look for new records until the sweep ends."""
-        while not self.end.wait(POLL_S):
-            self.look()
-
-    def look(self) -> None:
-        """Print a line for every record that is new since the last look. Interrupted runs get none."""
-        times = {folder: record_mtime(folder) for folder in self.waiting}
-        ended = [(now, folder) for folder, now in times.items() if now and now != self.times[folder]]
-        for now, folder in sorted(ended):
-            record = record_or_none(folder)
-            if record is None:
-                continue
-            self.times[folder] = now
-            if record["status"] == "interrupted":
-                continue
-            run = self.waiting.pop(folder)
-            self.finished += 1
-            left_s = (time.monotonic() - self.started) / self.finished * len(self.waiting)
-            about = f"; about {duration_text(left_s)} left" if self.waiting else ""
-            number = f"[{self.total - len(self.waiting)}/{self.total}]"
-            with suppress(OSError):  # a closed pipe does not end the sweep
-                print(f"{number} {run.label}: {one_line(record)}{about}", flush=True)
-
-
-def record_mtime(folder: Path) -> int:
-    """The modification time of a record in nanoseconds; 0 if there is no record."""
-    try:
-        return (folder / RECORD).stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def close(runs: Sequence[Run]) -> int:

@@ -79,13 +79,22 @@ def test_names_are_shown_as_text(tmp_path: Path, capsys: Capture) -> None:
     study = study_of(tmp_path, {"tied": [2.0]})
     put(study, {**record("tied", 1, None), "status": "failed", "error": "[/red] [bold]x\x1b[31m"})
     shown = {**status.report(study), "study": "[/] \x1b[0m"}
-    shown["cells"][0]["arm"] = "[red]arm[/]"
+    shown["cells"][0] |= {"arm": "[red]arm[/]", "overrides": None}
     status.show(shown, Console(width=160, no_color=True))
     said = capsys.readouterr().out
     assert "[red]arm[/]" in said
     assert "[/red] [bold]x" in said
     assert "[/] [0m: 1 runs" in said
     assert "\x1b" not in said
+
+
+def test_watching_ends_when_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    study = study_of(tmp_path, {"tied": [2.0, 2.5], "mos": [1.9]})
+    monkeypatch.setattr(status, "IDLE_S", 0.0)
+    assert status.main([str(study), "--watch"]) == 0
+    assert capsys.readouterr().out == f"{study}: 4 runs: 3 ok, 1 waiting\n"
+    assert status.main([str(study), "--watch", "--json"]) == 2
+    assert "--watch: is a view for a terminal" in capsys.readouterr().err
 
 
 def test_equal_runs_are_announced_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

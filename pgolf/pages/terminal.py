@@ -1,0 +1,109 @@
+"""The state of a sweep as tables for a terminal: one row per run, or one row per arm with what is running now."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pgolf.machine.clean_text import clean
+from pgolf.records.progress import duration_text
+
+STYLES = {
+    "ok": "green",
+    "running": "cyan",
+    "failed": "red",
+    "diverged": "red",
+    "damaged": "red",
+    "interrupted": "yellow",
+    "waiting": "dim",
+}
+OUTSIDE_BRACKETS = re.compile(r",(?![^\[{(]*[\]})])")
+
+
+Key = tuple[str, str]  # name and fingerprint of an arm: one name may stand for several configurations
+
+
+def key_of(row: Mapping[str, Any]) -> Key:
+    return row["arm"], row["fingerprint"]
+
+
+def labels(study: Mapping[str, Any]) -> dict[Key, str]:
+    """What to call each arm: the overrides in which it differs from the other arms, as far as records tell them.
+
+    An arm without a finished run keeps its name, without the parts that the names of all arms have.
+    """
+    names = {key_of(row): OUTSIDE_BRACKETS.split(row["arm"]) for row in study["cells"]}
+    told = {key_of(row): own for row in study["cells"] if (own := overrides_of(row))}
+    return {**differing(names), **differing(told)}
+
+
+def overrides_of(row: Mapping[str, Any]) -> list[str]:
+    """The overrides of a run without its seed. `arm=STUDY/ARM` becomes `ARM`."""
+    words = [str(text) for text in row.get("overrides") or () if not str(text).startswith("seed=")]
+    return [word.rpartition("/")[2] if word.startswith("arm=") else word for word in words]
+
+
+def differing(parts: Mapping[Key, Sequence[str]]) -> dict[Key, str]:
+    """The parts of each name that not all names have; the whole name if there are none."""
+    common = set.intersection(*map(set, parts.values())) if len(parts) > 1 else set()
+    return {key: " ".join(part for part in own if part not in common) or key[0] for key, own in parts.items()}
+
+
+def title_of(study: Mapping[str, Any]) -> Text:
+    """Folder, number of runs in each state, and the time that is left."""
+    count = ", ".join(f"{number} {state}" for state, number in sorted(study["count"].items()))
+    rest = "" if study["left_s"] is None else f"; about {duration_text(study['left_s'])} left"
+    return Text(f"{clean(study['study'])}: {len(study['cells'])} runs: {count}{rest}")
+
+
+def empty_table(title: Text | None, **columns: bool) -> Table:
+    """columns: names, and whether they hold numbers."""
+    table = Table(title=title, title_justify="left")
+    for name, is_number in columns.items():
+        table.add_column(name.replace("_", " ").strip(), justify="right" if is_number else "left", overflow="fold")
+    return table
+
+
+def runs_table(study: Mapping[str, Any], states: Iterable[str] = STYLES, title: Text | None = None) -> Table:
+    """One row per run in one of these states."""
+    table = empty_table(title, arm=False, seed=True, state=False, val_bpb=True, _=False)
+    label = labels(study)
+    for row in study["cells"]:
+        if row["state"] in states:
+            bpb = "" if row.get("val_bpb") is None else f"{row['val_bpb']:.4f}"
+            state = Text(row["state"], style=STYLES[row["state"]])
+            name, seed, note = label[key_of(row)], str(row["seed"]), row["note"]
+            table.add_row(Text(clean(name)), Text(clean(seed)), state, bpb, Text(clean(note)))
+    return table
+
+
+def arms_table(study: Mapping[str, Any]) -> Table:
+    """One row per arm: its runs by state, and the mean score of those that ended."""
+    table = empty_table(title_of(study), arm=False, done=True, running=True, failed=True, waiting=True, mean_bpb=True)
+    for key, label in labels(study).items():
+        rows = [row for row in study["cells"] if key_of(row) == key]
+        count = Counter(row["state"] for row in rows)
+        scores = [row["val_bpb"] for row in rows if row["state"] == "ok" and row.get("val_bpb") is not None]
+        failed = sum(count[state] for state in ("failed", "diverged", "damaged"))
+        waiting = count["waiting"] + count["interrupted"]
+        numbers = (f"{count['ok']} of {len(rows)}", *(str(n or "") for n in (count["running"], failed, waiting)))
+        table.add_row(Text(clean(label)), *numbers, f"{fmean(scores):.4f}" if scores else "")
+    return table
+
+
+def overview(studies: Iterable[Mapping[str, Any]]) -> Group:
+    """One table of arms per study, with the runs that are running or have failed."""
+
+    def tables() -> Iterator[Table]:
+        for study in studies:
+            yield arms_table(study)
+            of_interest = ("running", "failed", "diverged", "damaged")
+            if any(row["state"] in of_interest for row in study["cells"]):
+                yield runs_table(study, of_interest)
+
+    return Group(*tables())

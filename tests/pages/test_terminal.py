@@ -1,0 +1,50 @@
+"""The tables of `pgolf.status` for a terminal."""
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from pgolf.pages.terminal import differing, labels, overview
+
+
+def cell(arm: str, seed: int, state: str, **more: Any) -> dict[str, Any]:
+    return {"arm": arm, "seed": seed, "fingerprint": arm + "f", "state": state, "note": "", **more}
+
+
+def test_only_what_differs_is_shown() -> None:
+    cells = [
+        cell("a-1", 1, "ok", overrides=["model.layers=2", "model/head=mos", "seed=1"]),
+        cell("b-2", 1, "ok", overrides=["model.layers=2", "arm=heads/T0_tied", "seed=1"]),
+        cell("model.layers=2,optim.betas=[0.9,0.95]", 1, "waiting"),
+    ]
+    names = labels({"cells": cells}).values()
+    assert list(names) == [
+        "model/head=mos",
+        "T0_tied",
+        "model.layers=2 optim.betas=[0.9,0.95]",
+    ]
+
+
+def test_a_name_without_differences_stays() -> None:
+    assert differing({("x,y", "1"): ["x", "y"], ("x,y", "2"): ["x", "y"]}) == {("x,y", "1"): "x,y", ("x,y", "2"): "x,y"}
+
+
+def test_the_overview_counts_by_arm_and_lists_what_runs_or_failed() -> None:
+    cells = [
+        cell("tied", 1, "ok", val_bpb=2.0),
+        cell("tied", 2, "ok", val_bpb=3.0),
+        cell("tied", 3, "waiting"),
+        cell("mos", 1, "running") | {"note": "step 2 of 9"},
+        cell("mos", 2, "failed") | {"note": "[red]no memory[/]"},
+    ]
+    study = {"study": "heads", "left_s": 600.0, "count": {"ok": 2, "failed": 1}, "cells": cells}
+    console = Console(width=100, file=io.StringIO(), record=True)
+    console.print(overview([study]))
+    text = console.export_text()
+    lines = [line.replace("│", " ").split() for line in text.splitlines()]
+    assert "about 10 min left" in text
+    assert ["tied", "2", "of", "3", "1", "2.5000"] in lines
+    assert ["mos", "0", "of", "2", "1", "1"] in lines
+    assert ["mos", "1", "running", "step", "2", "of", "9"] in lines
+    assert ["mos", "2", "failed", "[red]no", "memory[/]"] in lines

@@ -1,0 +1,56 @@
+"""How far a run is, and when a sweep will end."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pgolf.records.metrics import METRICS
+from pgolf.records.progress import Progress, progress_of, remaining_s
+
+
+def log(folder: Path, *events: dict[str, object]) -> Path:
+    folder.joinpath(METRICS).write_text("".join(json.dumps(event) + "\n" for event in events))
+    return folder
+
+
+def test_the_last_logged_step_counts(tmp_path: Path) -> None:
+    start = {"event": "start", "parameters": 5, "steps": 100, "seconds": None}
+    steps = [{"event": "train", "step": n, "elapsed_s": 2.0 * n, "train_bpb": 3.0} for n in (1, 10, 25)]
+    found = progress_of(log(tmp_path, start, *steps, {"event": "eval", "val_bpb": 2.0}))
+    assert found == Progress(25, 100, None, 50.0, 3.0)
+    assert found.fraction == 0.25
+    assert found.left_s == 150.0
+    assert found.text == "step 25 of 100, loss 3.000 bpb, 2 min left"
+
+
+@pytest.mark.parametrize("start", [{"event": "start", "parameters": 5}, {"event": "start", "steps": "many"}])
+def test_without_a_known_budget_nothing_is_estimated(tmp_path: Path, start: dict[str, object]) -> None:
+    found = progress_of(log(tmp_path, start, {"event": "train", "step": 7, "elapsed_s": 1.0}))
+    assert found is not None
+    assert (found.fraction, found.left_s, found.text) == (None, None, "step 7")
+
+
+def test_a_budget_in_seconds(tmp_path: Path) -> None:
+    start = {"event": "start", "steps": None, "seconds": 60.0}
+    found = progress_of(log(tmp_path, start, {"event": "train", "step": 2, "elapsed_s": 45.0}))
+    assert found is not None
+    assert (found.fraction, found.left_s) == (0.75, 15.0)
+
+
+def test_no_step_and_damaged_files_give_no_progress(tmp_path: Path) -> None:
+    assert progress_of(tmp_path) is None
+    assert progress_of(log(tmp_path, {"event": "start", "steps": 9})) is None
+    tmp_path.joinpath(METRICS).write_bytes(b"\xff\xfe[[[\n{")
+    assert progress_of(tmp_path) is None
+
+
+def test_two_jobs_at_a_time_halve_the_estimate() -> None:
+    """Eight runs of 60 s, two at a time: after 90 s two have ended, two are half done, and 150 s are left."""
+    left = remaining_s(90.0, 2, [0.5, 0.5], 4)
+    assert left == pytest.approx(150, rel=0.05)
+
+
+@pytest.mark.parametrize(("ended", "fractions", "waiting"), [(3, [], 0), (0, [0.01], 5), (0, [], 4)])
+def test_no_estimate_when_all_is_done_or_hardly_begun(ended: int, fractions: list[float], waiting: int) -> None:
+    assert remaining_s(10.0, ended, fractions, waiting) is None
