@@ -173,9 +173,9 @@ def largest_changes(a: DocumentScores, b: DocumentScores) -> list[Change]:
 class TextDifference:
     """The difference of two scores in bpb with the uncertainty of the text alone.
 
-    covers: which uncertainty the interval covers. one_checkpoint: both scores are of the same trained weights, so that
-    no noise of training is missing. reason: why there is no difference or no interval. cut: documents that were scored
-    in part. quarters, changes: where the difference comes from.
+    covers: which uncertainty the interval covers. one_checkpoint: whether both scores are of the same trained weights,
+    so that no noise of training is missing; None where it is not known. reason: why there is no difference or no
+    interval. cut: documents that were scored in part. quarters, changes: where the difference comes from.
     """
 
     difference: float | None
@@ -188,12 +188,12 @@ class TextDifference:
     covers: str = Covers.DOCUMENTS.value
     documents: int = 0
     cut: int = 0
-    one_checkpoint: bool = False
+    one_checkpoint: bool | None = False
     quarters: tuple[Quarter, ...] = ()
     changes: tuple[Change, ...] = ()
 
 
-def text_difference(a: DocumentScores, b: DocumentScores, *, one_checkpoint: bool) -> TextDifference:
+def text_difference(a: DocumentScores, b: DocumentScores, *, one_checkpoint: bool | None) -> TextDifference:
     """score(a) - score(b) with its interval over documents."""
     test = document_test(a, b)
     return TextDifference(
@@ -230,7 +230,11 @@ def difference_lines(found: TextDifference, names: str) -> list[str]:
     cut = f" ({found.cut} in part)" if found.cut else ""
     test = TTest("", (), found.difference, found.low, found.high, reason=found.reason)
     p = "" if found.p is None else f", p {p_text(found.p)}"
-    scope = "one checkpoint" if found.one_checkpoint else "two trainings, whose noise between seeds is not covered"
+    scope = {
+        True: "one checkpoint",
+        False: "two trainings, whose noise between seeds is not covered",
+        None: "two packed files; if they are of two trainings, the noise between seeds is not covered",
+    }[found.one_checkpoint]
     lines = [
         f"uncertainty of the text: {names} {interval(test, 5)} bpb{p}",
         f"  the interval covers {found.covers}: {found.documents:,}{cut}, for {scope}",
