@@ -18,7 +18,7 @@ LINE = (
     "kind, scored by these trained models; the noise of training is not in it. Seeds and documents: both variances "
     "added. No interval is corrected for the number of arms. The verdicts use the seeds."
 )
-ONE_CHECKPOINT = "one checkpoint: training has no noise in it"
+SHARED = "shares the baseline's checkpoints"
 
 
 class TextReader:
@@ -69,7 +69,7 @@ def cells(term: TextTerm) -> tuple[str, ...]:
     difference = number(term.by_seeds.difference, sign=True)
     tests = (term.by_seeds, term.by_documents, term.by_both)
     count = f"{term.documents:,}" + (f" ({term.cut} in part)" if term.cut else "")
-    return term.label, count, difference, *map(bounds, tests), ONE_CHECKPOINT if term.one_checkpoint else ""
+    return term.label, count, difference, *map(bounds, tests), SHARED if term.one_checkpoint else ""
 
 
 def bounds(test: TTest) -> str:

@@ -1,9 +1,9 @@
 """The uncertainty of the text: intervals of a difference between scores, from the scores of the documents.
 
 A score is a ratio, sum of nats / (ln 2 x sum of bytes). Documents are taken as drawn independently, and everything in
-one document as one cluster. The error of a difference is that of its linear approximation (the delta method), with the
-correction HC2 for the leverage of long documents, and the degrees of freedom of Bell and McCaffrey (2002): few where a
-few documents hold most of the text. docs/statistics.md has the derivation.
+one document as one cluster (Miller 2024, arXiv 2411.00640). The error of a difference is that of its linear
+approximation (the delta method), with the correction HC2 for the leverage of long documents, and the degrees of freedom
+of Bell and McCaffrey (2002): few where a few documents hold most of the text. docs/statistics.md has the derivation.
 """
 
 import math
@@ -124,19 +124,17 @@ def degrees_of_freedom(weights: np.ndarray) -> float:
 
 
 def combined(seeds: TTest, documents: TTest) -> TTest:
-    """The test that covers seeds and documents: both variances added, with Satterthwaite's degrees of freedom.
+    """The interval that covers seeds and documents: both variances added, as squares of the intervals' half widths.
 
-    Each of the two contains the noise that a seed has on a document, so that the sum is slightly too large.
+    So it is never narrower than one of the two, whatever their degrees of freedom (Zou and Donner 2008). Each of the
+    two contains the noise that a seed has on a document, so that the sum is slightly too large. It has no p.
     """
     name, n = Covers.BOTH.value, (*seeds.n, *documents.n)
-    if seeds.difference is None or documents.difference is None:
-        return TTest(name, n, None, reason=seeds.reason or documents.reason)
-    parts = [(test.error**2, test.df) for test in (seeds, documents) if test.error and test.df]
-    if len(parts) < 2:
+    halves = [None if t.difference is None or t.high is None else t.high - t.difference for t in (seeds, documents)]
+    if seeds.difference is None or halves[0] is None or halves[1] is None:
         return TTest(name, n, seeds.difference, reason=seeds.reason or documents.reason)
-    variance = sum(part for part, _ in parts)
-    df = variance**2 / sum(part**2 / df for part, df in parts)
-    return t_test(name, n, seeds.difference, math.sqrt(variance), df, 0.0, "two-sided")
+    half = math.hypot(halves[0], halves[1])
+    return TTest(name, n, seeds.difference, seeds.difference - half, seeds.difference + half)
 
 
 def quarters(a: DocumentScores, b: DocumentScores) -> list[Quarter]:

@@ -82,7 +82,7 @@ def test_one_checkpoint_gets_an_interval_over_documents_in_several_modes(tmp_pat
     assert "one seed" in seeds
     assert "one seed" in both
     assert f"{difference} {documents}" == interval(document_test(arm, base))
-    assert note == "one checkpoint: training has no noise in it"
+    assert note == "shares the baseline's checkpoints"
     assert other.nats is not None
 
 
