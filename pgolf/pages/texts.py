@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgolf.errors import DamagedFile
-from pgolf.records.documents import DOCUMENTS, DocumentScores, count_of, documents_of_row
+from pgolf.records.documents import DocumentScores, count_of, documents_of_row
 from pgolf.records.rows import Row
 from pgolf.tables.family import FamilyTable
 from pgolf.tables.stats import TTest
@@ -41,10 +41,8 @@ class TextReader:
     def __call__(self, row: Row) -> DocumentScores | None:
         if not self.is_small or not count_of(row):
             return None
-        if not self.is_folder and not (self.root / str(row.get("folder")) / DOCUMENTS).exists():
-            return None
         try:
-            return documents_of_row(self.root, row)
+            return documents_of_row(self.root, row, may_be_missing=not self.is_folder)
         except DamagedFile as error:
             self.warnings += [str(error)] if str(error) not in self.warnings else []
             return None

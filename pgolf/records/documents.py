@@ -117,13 +117,16 @@ def contradiction(scores: DocumentScores, record: Mapping[str, Any]) -> str | No
     return None
 
 
-def documents_of_row(root: Path, row: Mapping[str, Any]) -> DocumentScores | None:
+def documents_of_row(root: Path, row: Mapping[str, Any], *, may_be_missing: bool) -> DocumentScores | None:
     """The documents of a row of `pgolf.records.rows`. root: the folder that its `folder` is relative to.
 
-    None where the row names none, or a folder outside `root`. Raises DamagedFile.
+    None where the row names none, or a folder outside `root`, or where the file is missing and may be: beside rows that
+    were copied. Raises DamagedFile.
     """
     folder = str(row.get("folder") or "")
     if folder != "." and not is_inside(folder):
+        return None
+    if may_be_missing and not (root / folder / DOCUMENTS).exists():
         return None
     return read_documents(root / folder, row)
 

@@ -38,8 +38,13 @@ def test_what_is_written_is_read_back_in_eight_bytes_a_document(tmp_path: Path) 
     assert (found.first_is_cut, found.last_is_cut, found.cut) == (False, True, 1)
     assert (tmp_path / DOCUMENTS).stat().st_size == HEADER.size + 8 * 3
     assert read_documents(tmp_path, {"val_bytes": 15}) is None, "an older record names no file"
-    assert documents_of_row(tmp_path.parent, record(folder=tmp_path.name)) is not None
-    assert documents_of_row(tmp_path / "deeper", record(folder="..")) is None, "a row names no place outside"
+    assert documents_of_row(tmp_path.parent, record(folder=tmp_path.name), may_be_missing=False) is not None
+
+
+@pytest.mark.parametrize("folder", ["..", "/", "a" * 300, "a\0b", "", None, "gone"])
+def test_a_row_names_no_place_outside(folder: str | None, tmp_path: Path) -> None:
+    write_documents(tmp_path.parent, SCORES)
+    assert documents_of_row(tmp_path, record(folder=folder), may_be_missing=True) is None
 
 
 @pytest.mark.parametrize(
