@@ -16,6 +16,7 @@ Exit code 1 if there is a fault. Takes about ten minutes on two cores.
 
 import argparse
 import contextlib
+import hashlib
 import io
 import json
 import multiprocessing
@@ -56,6 +57,7 @@ from pgolf.inspect.ranks import QUERY_SPECTRA, QuerySpectra, ranks_for
 from pgolf.pages.figures.inspections import INSPECTION, read_panels, save_panels
 from pgolf.pages.figures.spectra import Band, Line, Panel, picture_of
 from pgolf.records.audits import AUDIT
+from pgolf.records.documents import DOCUMENTS, read_documents
 from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
 from pgolf.records.record import read_record
 from pgolf.study.description import FamilyPlan, Study, write_study
@@ -192,6 +194,11 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
         "audit": audited,
         "inspect": lambda: run_command(inspect_command.main, run, "--draws", 3, "--json"),
     }
+
+    def documents() -> str:  # as if the record named the damaged file
+        sha = hashlib.sha256((run / DOCUMENTS).read_bytes()).hexdigest()
+        return repr(read_documents(run, {"documents_sha": sha}))
+
     in_record: Readers = {**in_study, **in_pair, **in_audit, "train.from": parent}
     in_text: Readers = {"text": lambda: Text(root / "fresh", path=str(text), **settings).prepare().raw_val_bytes}
     in_rows = of(rows / "results.jsonl")
@@ -219,6 +226,7 @@ def cases_of(root: Path, marker: str) -> dict[str, Case]:
         "artifact": Case(packed, packed_readers, artifact_damage(marker)),
         "checkpoint": Case(run / "checkpoint" / "state.pt", {"continue": going_on}, state_damage(marker)),
         "weights": Case(run / "checkpoint" / "weights.safetensors", {"train.from": parent, **in_audit}, damaged_bytes),
+        "documents": Case(run / DOCUMENTS, {"documents": documents, **in_pair, **of(study)}, damaged_bytes),
         "audit": Case(run / AUDIT, of(study), plain),
         "inspection": Case(run / INSPECTION, {**of(study), "panels": pictured}, plain),
         "spectra": Case(run / QUERY_SPECTRA, {"ranks": ranks}, plain),

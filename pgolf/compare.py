@@ -13,10 +13,13 @@ from rich.text import Text
 
 from pgolf.api.callable_module import make_callable
 from pgolf.command import Parser, place, run
+from pgolf.errors import PgolfError
 from pgolf.machine.clean_text import clean
+from pgolf.records.documents import read_documents
 from pgolf.records.kinds import is_number
 from pgolf.records.rows import finite
 from pgolf.tables.differences import Absence, Differences, Pair, Side, differences, read_side
+from pgolf.tables.texts import TextDifference, difference_lines, have_one_checkpoint, text_difference, text_refusal
 
 MOST_POINTS = 12  # of a curve on a terminal
 WIDE = 160  # columns of output that is not printed on a terminal
@@ -79,7 +82,24 @@ def show_pairs(
     console.print()
 
 
-def show(result: Differences, a: Side, b: Side, console: Console) -> None:
+def text_of(a: Side, b: Side) -> TextDifference:
+    """The difference B - A of the packed scores with the uncertainty of the text, or the reason why there is none."""
+    unnamed = next((side.folder for side in (a, b) if side.record.get("documents_sha") is None), None)
+    if unnamed is not None:
+        return TextDifference(None, reason=f"{unnamed}: its record names no file of documents")
+    if refusal := text_refusal(b.record, a.record):
+        return TextDifference(None, reason=refusal)
+    try:
+        documents = [read_documents(side.folder, side.record) for side in (b, a)]
+    except PgolfError as error:
+        return TextDifference(None, reason=str(error))
+    first, second = documents
+    assert first is not None, b.folder
+    assert second is not None, a.folder
+    return text_difference(first, second, one_checkpoint=have_one_checkpoint(a.record, b.record))
+
+
+def show(result: Differences, text_found: TextDifference, a: Side, b: Side, console: Console) -> None:
     console.print(Text(f"A {a.folder}\nB {b.folder}"), soft_wrap=True)
     for note in result.notes:
         console.print(Text(f"note: {clean(note)}"))
@@ -97,6 +117,9 @@ def show(result: Differences, a: Side, b: Side, console: Console) -> None:
     ):
         if pairs:
             show_pairs(console, title, pairs, incomparable=result.incomparable)
+    for line in difference_lines(text_found, "B - A"):
+        console.print(Text(clean(line)), soft_wrap=True)
+    console.print()
     for curve in result.curves:
         every = max(1, -(-len(curve.points) // MOST_POINTS))
         points = curve.points[::-1][::every][::-1]  # always with the last one
@@ -106,7 +129,7 @@ def show(result: Differences, a: Side, b: Side, console: Console) -> None:
 def command(arguments: list[str]) -> int:
     args = make_parser().parse_args(arguments)
     a, b = (read_side(path) for path in (args.a, args.b))
-    result = differences(a, b)
+    result, text_found = differences(a, b), text_of(a, b)
     if args.json:
         print(
             json.dumps(
@@ -115,6 +138,7 @@ def command(arguments: list[str]) -> int:
                         "a": str(a.folder),
                         "b": str(b.folder),
                         **json.loads(json.dumps(asdict(result), default=absence_text)),
+                        "text": asdict(text_found),
                     }
                 ),
                 indent=1,
@@ -122,7 +146,7 @@ def command(arguments: list[str]) -> int:
             )
         )
     else:
-        show(result, a, b, Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
+        show(result, text_found, a, b, Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
     return 0
 
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from pgolf.data.loaded import LoadedCorpus
 from pgolf.errors import DataError
+from pgolf.eval.score import Score
+from pgolf.records.documents import DocumentScores
 from pgolf.slots import DocumentMode, EvalMode, Window
 
 
@@ -32,6 +34,25 @@ def document_starts(tokens_N: np.ndarray, document_start: int) -> list[int]:
     """Positions of the first tokens of the documents of a text [N]; empty if no token is a document start."""
     starts: list[int] = np.flatnonzero(tokens_N == document_start).tolist()
     return starts if not starts or starts[0] == 0 else [0, *starts]
+
+
+def document_scores(score: Score, starts: Sequence[int], bytes_N1: np.ndarray, *, whole: bool) -> DocumentScores | None:
+    """The nats and bytes of each document in a score: sums over its scored targets. None for a score that is not
+    finite.
+
+    starts: positions of the first tokens of the documents, ascending from 0. bytes_N1: bytes of each target. whole: the
+    first document begins with its start token. Documents after the last scored target are left out.
+    """
+    if not np.isfinite(score.nats_sum):
+        return None
+    scored = ~np.isnan(score.nats_per_target)
+    first = np.array([start for start in starts if start < len(scored)])
+    sizes, counts = np.diff([*first, len(scored)]), np.add.reduceat(scored.astype(np.int64), first)
+    kept = int(np.flatnonzero(counts)[-1]) + 1
+    nats = np.add.reduceat(np.where(scored, score.nats_per_target, 0.0), first)[:kept]
+    sums = np.add.reduceat(np.where(scored, bytes_N1, 0).astype(np.int64), first)[:kept]
+    is_cut = counts < sizes
+    return DocumentScores(nats, sums, bool(not whole or is_cut[0]), bool(is_cut[kept - 1]))
 
 
 class PerDocument:

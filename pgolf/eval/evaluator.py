@@ -7,12 +7,13 @@ from torch import Tensor
 
 from pgolf.data.loaded import LoadedCorpus
 from pgolf.eval.adaptation import AdaptedScorer
-from pgolf.eval.documents import PerDocument, mode_on
+from pgolf.eval.documents import PerDocument, document_scores, document_starts, mode_on
 from pgolf.eval.score import Batching, Score, estimate, planned_windows, score
 from pgolf.machine.precision import autocast
 from pgolf.machine.ranks import Ranks
 from pgolf.nn.gpt import GPT
 from pgolf.quant.fake import Fake, FakeQuantized
+from pgolf.records.documents import DocumentScores
 from pgolf.slots import DocumentMode, EvalMode
 
 # Tokens per forward pass of an evaluation. The size is fixed, so that scores are repeatable bit for bit.
@@ -55,6 +56,12 @@ class Evaluation:
             result = score(nll, tokens_N, self.bytes_N1, self.mode, self.batching)
         model.train()
         return result
+
+    def documents(self, result: Score) -> DocumentScores | None:
+        """A score by document; None if it is not finite. A text without document starts is one document."""
+        tokens, start = self.corpus.val_tokens, self.corpus.document_start
+        starts = document_starts(tokens, start) or [0]
+        return document_scores(result, starts, self.bytes_N1, whole=bool(tokens[0] == start))
 
     def extra(self, model: GPT, fake: Fake | None = None) -> dict[str, float]:
         """Further fields of the record. `val_nats_<name>` and `val_bpb_<name>`: the mode's published estimate, if it

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,6 +15,7 @@ from pgolf.execution.context import RunContext
 from pgolf.execution.trained import TrainedModel
 from pgolf.nn.gpt import GPT
 from pgolf.nn.naming import named_tensors
+from pgolf.records.documents import document_fields, write_documents
 from pgolf.training.runlog import RunLog
 
 ERROR = "error.txt"
@@ -24,14 +26,15 @@ class Finish:
     """Measurements after training. Times are in seconds.
 
     averaged_bpb: None without an average. packed: the score of the packed file. extra: further results of the
-    evaluation, by name of their field in the record. entropy_bytes: the order-0 bound of the packed tensors. eval_s: of
-    the live model, eval_packed_s: of the packed file.
+    evaluation, by name of their field in the record. documents: the fields about documents.bin. entropy_bytes: the
+    order-0 bound of the packed tensors. eval_s: of the live model, eval_packed_s: of the packed file.
     """
 
     live: Score
     averaged_bpb: float | None
     packed: Score
     extra: Mapping[str, float]
+    documents: Mapping[str, Any]
     model_bytes: int
     entropy_bytes: int
     pack_s: float
@@ -72,7 +75,18 @@ def finish_run(context: RunContext, model: GPT, trained: TrainedModel, folder: P
     times = {"eval_s": round(eval_s, 3), "pack_s": round(pack_s, 3)}
     log.event("final", val_bpb_live=live.bpb, val_bpb_averaged=averaged_bpb, val_bpb=packed.bpb, **times)
     extra, sizes = evaluation.extra(fresh, fake), (artifact.file_bytes, artifact.entropy_bytes)
-    return Finish(live, averaged_bpb, packed, extra, *sizes, pack_s, eval_s, eval_packed_s)
+    documents = keep_documents(context, packed, folder)
+    return Finish(live, averaged_bpb, packed, extra, documents, *sizes, pack_s, eval_s, eval_packed_s)
+
+
+def keep_documents(context: RunContext, score: Score, folder: Path) -> dict[str, Any]:
+    """Write the score by document. Returns the fields about it; none for a score that is not finite. Raises OSError."""
+    scores = context.evaluation.documents(score)
+    if scores is None:
+        return {}
+    if context.ranks.is_first:
+        write_documents(folder, scores)
+    return document_fields(scores)
 
 
 @torch.no_grad()

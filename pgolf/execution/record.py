@@ -51,6 +51,7 @@ def measured_fields(
         "val_bytes": finish.packed.bytes,
         "val_raw_bytes": corpus.corpus.raw_val_bytes,
         "eval_mode": finish.packed.mode,
+        **finish.documents,
         **finish.extra,
         "quant_gap_bpb": finish.packed.bpb - (finish.live.bpb if finish.averaged_bpb is None else finish.averaged_bpb),
         "model_bytes": finish.model_bytes,

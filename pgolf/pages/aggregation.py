@@ -10,6 +10,7 @@ from pgolf.errors import DamagedFile, PgolfError
 from pgolf.pages.formats import csv_text, latex, markdown
 from pgolf.pages.sections import page
 from pgolf.pages.study import study_sections
+from pgolf.pages.texts import TextReader, text_sections
 from pgolf.records.rows import ROWS, Collected, Row, collect, companion_path, parsed_lines, row_lines, write_out
 from pgolf.study.departures import caveats, caveats_of_arms, departures
 from pgolf.study.description import STUDY, Study, read_study, write_study
@@ -30,7 +31,7 @@ FILES = (ROWS, "table.md", "table.csv", "table.tex")
 @dataclass(frozen=True)
 class StudyResults:
     """Everything that a table, a report or a notebook shows. study: None for runs without a study. step_ratios: of
-    (arm, baseline), measured in turn.
+    (arm, baseline), measured in turn. texts: the sections on the uncertainty of the text.
     """
 
     source: Path
@@ -40,6 +41,7 @@ class StudyResults:
     verdicts: tuple[Verdict, ...]
     curves: tuple[Curve, ...]
     step_ratios: Mapping[tuple[str, str], StepRatio] = field(default_factory=dict)
+    texts: tuple[Section, ...] = ()
 
     def sections(self) -> list[Section]:
         """The page: question, warnings, tables and verdicts."""
@@ -53,7 +55,7 @@ class StudyResults:
             )
             question = Section(SectionKind.STUDY, self.study.name, lines)
             sections = [question, *sections, *study_sections(self.study, self.report, self.curves, self.step_ratios)]
-        return [*sections, *([verdict_section(self.verdicts)] if self.verdicts else [])]
+        return [*sections, *self.texts, *([verdict_section(self.verdicts)] if self.verdicts else [])]
 
 
 def aggregate(
@@ -105,8 +107,10 @@ def aggregate(
     report = replace(
         report, warnings=(*damage, *deviations, *caveats(source, collected.rows, study), *of_arms, *report.warnings)
     )
-    report = replace(report, warnings=(*report.warnings, *damaged))
-    return StudyResults(source, collected, report, study, judged, tuple(curves), ratios)
+    read = TextReader(source, collected.rows)
+    texts = text_sections(report.families, read)
+    report = replace(report, warnings=(*report.warnings, *damaged, *read.warnings))
+    return StudyResults(source, collected, report, study, judged, tuple(curves), ratios, tuple(texts))
 
 
 def study_beside(source: Path) -> tuple[Study | None, list[str]]:

@@ -124,6 +124,8 @@ def scores(record: Record) -> Iterator[str]:
         gap = record["val_bpb"] - record[before]
         if not is_near(record["quant_gap_bpb"], gap, max(abs(record["val_bpb"]), abs(record[before]))):
             yield f"quant_gap_bpb is {record['quant_gap_bpb']!r}, val_bpb - {before} is {gap!r}"
+    if has(record, "documents", "documents_cut") and record["documents_cut"] > min(2, record["documents"]):
+        yield f"documents_cut is {record['documents_cut']}, documents is {record['documents']}"
     limit = record.get("config.eval.max_targets")
     if has(record, "val_targets") and isinstance(limit, int) and record["val_targets"] > limit:
         yield f"val_targets is {record['val_targets']}, config.eval.max_targets is {limit}"

@@ -129,6 +129,9 @@ TABLE: dict[str, tuple[Field, ...]] = {
         Field("eval_mode", TEXT, "", "how the model was scored", SCORED, PROVENANCE, SCORES),
         Field("val_targets", COUNT, "tokens", "scored target tokens", SCORED, report=SCORES, rerun=COMPARED),
         Field("val_bytes", COUNT, "bytes", "scored bytes of the validation text", SCORED, report=SCORES),
+        Field("documents", COUNT, "documents", "scored documents, each with an entry in documents.bin"),
+        Field("documents_cut", COUNT, "documents", "how many of them were scored in part: the first, the last or both"),
+        Field("documents_sha", TEXT, "hash", "SHA-256 of documents.bin; absent without that file"),
         Field("val_raw_bytes", COUNT, "bytes", "size of the validation text before the tokenizer normalises it"),
     ),
     "Versions and machine": (

@@ -64,6 +64,8 @@ ARGUMENTS = {
         "--json": "python -m pgolf.evaluate: artifact",
         "text --jsn": "python -m pgolf.evaluate: --jsn: no such option",
         "empty/x": "empty/x: ",
+        "text --against": "python -m pgolf.evaluate: --against: expected at least one argument",
+        "text --against a b": "--against: names several packed models (a, b)",
     },
     "sample": {
         "": "python -m pgolf.sample: ARTIFACT: is missing",

@@ -1,14 +1,18 @@
 """The differences between two runs, on the terminal and as JSON."""
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from made_records import damage, failed, put, record
 from pgolf import compare
+from pgolf.records.documents import DocumentScores, document_fields, write_documents
+from pgolf.records.record import write_record
 
 
 def run_of(tmp_path: Path, arm: str, *, batch: int = 100, **other: Any) -> Path:
@@ -149,3 +153,47 @@ def test_a_value_that_reads_like_a_missing_one_is_a_value(
     a, b = run_of(tmp_path, "tied", config__model__note="(absent)"), run_of(tmp_path, "mos")
     line = next(line for line in on_terminal(monkeypatch, capsys, a, b).splitlines() if "model.note" in line)
     assert line.split() == ["model.note", '"(absent)"', "(absent)"]
+
+
+def with_documents(folder: Path, nats: np.ndarray, sizes: np.ndarray, **other: Any) -> Path:
+    """A run folder whose record has these documents."""
+    scores = DocumentScores(nats, sizes, False, False)
+    fields = json.loads((folder / "result.json").read_text())
+    score = {
+        "val_bytes": int(sizes.sum()),
+        "val_nats": nats.sum() / fields["val_targets"],
+        "val_bpb": nats.sum() / math.log(2) / sizes.sum(),
+    }
+    write_record(folder, {**fields, **score, **document_fields(scores), **other})
+    write_documents(folder, scores)
+    return folder
+
+
+def test_the_uncertainty_of_the_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = np.random.default_rng(0)
+    sizes = draw.integers(100, 5000, 100)
+    nats = sizes * draw.uniform(1.0, 2.0, 100)
+    less = nats - sizes * draw.normal(0.1, 0.05, 100)
+    a = with_documents(run_of(tmp_path, "tied"), nats, sizes, weights_sha="w")
+    b = with_documents(run_of(tmp_path, "mos"), less, sizes, eval_mode="sliding", **{"from.weights_sha": "w"})
+    assert any("different evaluation modes" in note for note in as_json(monkeypatch, capsys, a, b)["notes"])
+    found = as_json(monkeypatch, capsys, a, b)["text"]
+    expected = (less.sum() - nats.sum()) / math.log(2) / sizes.sum()
+    assert found["difference"] == pytest.approx(expected, rel=1e-6)
+    assert found["low"] < expected < found["high"] < 0
+    assert (found["covers"], found["documents"], found["one_checkpoint"]) == ("documents", 100, True)
+    lines = on_terminal(monkeypatch, capsys, a, b).splitlines()
+    (at,) = [number for number, line in enumerate(lines) if line.startswith("uncertainty of the text: B - A -0.1")]
+    assert lines[at + 1] == "  the interval covers documents: 100, for one checkpoint"
+    assert sum(line.startswith("  documents of ") for line in lines) == 4
+    change = f"{(less - nats)[int(np.argmax(np.abs(less - nats)))] / math.log(2):+,.0f} bits"
+    assert change in lines[at + 6]
+    with_documents(b, less, sizes, eval_mode="sliding", **{"from.weights_sha": "other"})
+    assert "the evaluation modes differ" in as_json(monkeypatch, capsys, a, b)["text"]["reason"]
+    with_documents(b, less, sizes, **{"from.weights_sha": "other", "eval_mode": "plain64"})
+    assert "two trainings, whose noise between seeds" in on_terminal(monkeypatch, capsys, a, b)
+    damage(b / "documents.bin")
+    assert "documents.bin: " in as_json(monkeypatch, capsys, a, b)["text"]["reason"]
+    assert "names no file of documents" in as_json(monkeypatch, capsys, a, run_of(tmp_path, "old"))["text"]["reason"]

@@ -80,6 +80,14 @@ def test_a_log_of_another_run(run: Path, file: str, pattern: str, text: str) -> 
     assert f"in {file}" in check.evidence
 
 
+def test_documents_that_are_not_those_of_the_record(run: Path) -> None:
+    path = run / "documents.bin"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    check = records.one_number_check(open_subject(run))
+    assert check.verdict == FAIL
+    assert "documents.bin: it is not the file that the record names" in check.evidence
+
+
 def test_every_summary_of_the_log_is_compared(run: Path) -> None:
     """A second one with equal scores is allowed, whichever of them contradicts the record is found."""
     path = run / "train.log"

@@ -111,6 +111,7 @@ def test_evaluate_needs_the_file_alone(
     assert found["val_targets"] == record["val_targets"]
     assert found["eval_mode"] == "sliding32-stride8-first3000"
     assert found["val_bpb"] < record["val_bpb"]
+    check_against(main_of, moved, data, found["val_bpb"] - record["val_bpb"])
     other = [o for o in data if not o.startswith("data.vocab_size")]
     code, _, err = main_of(evaluate, str(moved), *other, "data.vocab_size=400")
     assert code == 2
@@ -120,6 +121,26 @@ def test_evaluate_needs_the_file_alone(
     assert code == 2
     assert str(moved) in err
     assert "Traceback" not in err
+
+
+def check_against(main_of: MainOf, packed: Path, data: list[str], gap: float) -> None:
+    """Two modes of one packed file, on the terminal and as JSON. gap: sliding minus plain, in bpb."""
+    sliding = [str(packed), *data, "eval=sliding", "eval.stride=8"]
+    code, out, err = main_of(evaluate, *sliding, "--json", "--against", "eval=plain")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["against"]["eval_mode"] == "plain32-first3000", "the number of targets is kept"
+    assert found["text"]["difference"] == pytest.approx(gap, abs=1e-7)
+    assert found["text"]["one_checkpoint"] is True
+    assert found["text"]["documents"] == found["documents"] == found["against"]["documents"]
+    code, out, err = main_of(evaluate, *sliding, "--against", str(packed), "eval.stride=4")
+    assert code == 0, err
+    assert "sliding32-stride4" in out
+    assert "the first minus the second" in out
+    assert "one checkpoint" in out
+    code, _, err = main_of(evaluate, *sliding, "--against", str(packed), "b.pgolf")
+    assert code == 2
+    assert "--against: names several packed models" in err
 
 
 def test_a_run_leaves_torchs_compiler_unimported(tiny: list[str], tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from pgolf.execution.artifact import unpack
 from pgolf.machine.limits import cores
+from pgolf.records.documents import read_documents
 from run_folders import events, records
 
 Train = Callable[[list[str]], int]
@@ -31,3 +33,6 @@ def test_two_ranks_equal_one(train_here: Train, tiny: list[str], tmp_path: Path)
         torch.testing.assert_close(tensor, states[1][name], rtol=1e-4, atol=1e-5)
     assert second["val_targets"] == first["val_targets"]
     assert math.isclose(first["val_bpb"], second["val_bpb"], rel_tol=1e-4)
+    documents = [read_documents(folder, record) for folder, record in ((one, first), (two, second))]
+    assert all(scores is not None for scores in documents), "they add up to the score of all ranks"
+    np.testing.assert_allclose(documents[1].nats, documents[0].nats, rtol=1e-4)  # type: ignore[union-attr]

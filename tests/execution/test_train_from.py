@@ -9,6 +9,7 @@ import pytest
 
 from pgolf import train
 from pgolf.execution.trained import weights_sha
+from pgolf.records.documents import read_documents
 from pgolf.records.validation import record_problem
 from run_folders import records
 
@@ -45,6 +46,7 @@ def test_packings_of_one_training_are_paired(train_here: Train, parents: Path, t
     found = [record for _, record in records(tmp_path)]
     assert len(found) == 6
     assert [record_problem(record) for record in found] == [None] * 6, "a fresh record contradicts itself nowhere"
+    assert all(read_documents(folder, record) is not None for folder, record in records(tmp_path))
     assert {(r["seed"], r["val_bpb_live"], r["val_bpb_averaged"]) for r in found} == {
         (seed, r["val_bpb_live"], r["val_bpb_averaged"]) for seed, r in trained.items()
     }

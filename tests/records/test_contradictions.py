@@ -53,6 +53,7 @@ def test_no_committed_row_contradicts_itself(path: Path) -> None:
         ({"val_nats": MINE[0]["val_nats"] * 1.001}, "val_nats, val_targets and val_bytes make it"),
         ({"val_bytes": 0}, "val_bytes is 0 beside a score"),
         ({"val_targets": 60_000, "val_nats": MINE[0]["val_nats"] / 1.2}, "config.eval.max_targets is 50000"),
+        ({"documents": 1, "documents_cut": 2}, "documents_cut is 2, documents is 1"),
         ({"quant_gap_bpb": 0.0004}, "val_bpb - val_bpb_averaged is"),
         ({"val_bpb_averaged": None}, "val_bpb - val_bpb_live is"),
         ({"total_bytes": 10}, "total_bytes is 10, model_bytes + code_bytes is"),

@@ -22,6 +22,7 @@ from pgolf.execution.trained import shapes_and_types, weights_sha
 from pgolf.machine.files import read_regular
 from pgolf.nn.naming import named_tensors
 from pgolf.nn.primitives import initialise
+from pgolf.records.documents import read_documents
 from pgolf.slots import Encoded
 from pgolf.training.checkpoint import AVERAGED, WEIGHTS, load_weights
 from pgolf.training.runlog import LOG
@@ -42,7 +43,8 @@ def record_checks(subject: Subject) -> Report:
 
 
 def one_number_check(subject: Subject) -> Check:
-    """Whether result.json, each event `final` of metrics.jsonl and each summary in train.log have the same scores.
+    """Whether result.json, each event `final` of metrics.jsonl and each summary in train.log have the same scores, and
+    documents.bin, if the record names it, adds up to them.
 
     A run that is resumed cuts both logs back to its checkpoint, and one that is repeated begins another folder. So all
     of them belong to this record.
@@ -64,6 +66,7 @@ def one_number_check(subject: Subject) -> Check:
         for key, text in zip(SCORES, scores, strict=False)
         if text != decimal(record.get(key))
     ]
+    problems += documents_problems(subject)
     limits = "files of this folder only; what a README or a paper says is not seen"
     evidence = f"val_bpb {record['val_bpb']} in {', '.join(sources)}"
     if problems:
@@ -72,6 +75,15 @@ def one_number_check(subject: Subject) -> Check:
         reason = subject.log_problems[0] if subject.log_problems else "another file has no final score"
         return Check(RULE, ONE_NUMBER, Verdict.NOT_CHECKED, f"{evidence}; {reason}", limits)
     return Check(RULE, ONE_NUMBER, Verdict.PASS, evidence, limits)
+
+
+def documents_problems(subject: Subject) -> list[str]:
+    """Why the file of documents is not that of the record; empty if it is, or if the record names none."""
+    try:
+        read_documents(subject.folder, subject.record)
+    except PgolfError as error:
+        return [" ".join(str(error).split())]
+    return []
 
 
 def same_number(a: Any, b: Any) -> bool:
