@@ -9,6 +9,7 @@ from pgolf.errors import DamagedFile, PgolfError
 from pgolf.pages.formats import csv_text, latex, markdown
 from pgolf.pages.sections import page
 from pgolf.pages.study import study_sections
+from pgolf.pages.study_record import study_record
 from pgolf.records.rows import ROWS, Collected, Row, collect, companion_path, parsed_lines, row_lines, write_out
 from pgolf.study.departures import caveats, caveats_of_arms, departures
 from pgolf.study.description import STUDY, Study, read_study, write_study
@@ -47,7 +48,8 @@ class StudyResults:
                 *(family.summary for family in self.study.families),
             )
             question = Section(SectionKind.STUDY, self.study.name, lines)
-            sections = [question, *sections, *study_sections(self.study, self.report, self.curves)]
+            record = study_record(self.study, self.report)
+            sections = [question, *sections, *study_sections(self.study, self.report, self.curves), record]
         return [*sections, *([verdict_section(self.verdicts)] if self.verdicts else [])]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from pgolf.pages.drift import drift_section
+from pgolf.pages.published_gaps import published_gap_section
 from pgolf.pages.sensitivity import sensitivity_section
 from pgolf.study.description import Study
 from pgolf.study.tradeoff import against_the_line
@@ -24,6 +25,7 @@ def study_sections(study: Study, report: Tables, curves: Sequence[Curve]) -> lis
         if table.family.baseline is None or not any(row.mean_bpb is not None for row in table.rows):
             continue
         sections += sensitivity_section(table)
+        sections += published_gap_section(table, study)
         sections.append(scores_by_stage(table))
         sections += scores_by_step(table, curves)
         sections += drift_section(table, curves_of(curves))
