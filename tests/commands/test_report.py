@@ -274,6 +274,22 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert (tmp_path / "rows" / "results.html").exists()
 
 
+def test_several_studies_share_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, other = whole_study(tmp_path), study_of(tmp_path / "b", SCORES)
+    page = tmp_path / "all.html"
+    assert run(monkeypatch, study, other, "--out", page, "--png", tmp_path / "png") == 0
+    parsed = Page(page.read_text(encoding="utf-8"))
+    assert parsed.texts["h2"] == ["Answers", "Noise by study", "Noise by arm", "Warnings"]
+    assert parsed.tags.count("svg") == 1
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert (tmp_path / "png" / "noise.png").exists()
+    for argv, message in (([], "--out: is needed"), (["--out", "x.html", "--baseline", "low"], "--baseline: belongs")):
+        assert run(monkeypatch, study, other, *argv) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_damaged_curves_and_descriptions_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     study = study_of(tmp_path, SCORES)
     write_tables(aggregate(study, with_curves=True), tmp_path / "rows.jsonl")

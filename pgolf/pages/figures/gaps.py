@@ -23,6 +23,7 @@ from pgolf.pages.figures.style import (
 
 LEFT, TOP, BOTTOM, SHORTEST = 52.0, 28.0, 40.0, 264.0
 APART = 0.012  # between the bars of two arms at one amount, as a share of the axis
+TICK = 0.17  # between the numbers below the axis, as a share of it
 REACH = 1.0  # bars reach at most this many spans of the gaps beyond them
 
 
@@ -42,9 +43,9 @@ def draw(series: Sequence[Series], looks: Looks, x: str, baseline: str, smallest
         ax.axhspan(-smallest, smallest, color=SHADE, linewidth=0)
     ax.axhline(0, color=INK, linewidth=1.0)
     amounts = sorted({amount for line in series for amount in line.tokens})
-    wide = (amounts[-1] / amounts[0]) or 1.0
+    wide = amounts[-1] / amounts[0]
     for at, line in enumerate(series):
-        look, shift = looks[line.key], (wide or 1.0) ** (APART * (at - (len(series) - 1) / 2))
+        look, shift = looks[line.key], wide ** (APART * (at - (len(series) - 1) / 2))
         places = [amount * shift for amount in line.tokens]
         ax.vlines(places, line.low, line.high, color=look.colour, linewidth=1.2, alpha=0.8)
         ax.plot(
@@ -53,7 +54,7 @@ def draw(series: Sequence[Series], looks: Looks, x: str, baseline: str, smallest
     ax.set_ylim(*limits(near, smallest))
     room = max(wide**0.08, 1.05)
     ax.set_xlim(amounts[0] / room, amounts[-1] * room)
-    ax.xaxis.set_major_locator(FixedLocator(amounts if len(amounts) <= 5 else [amounts[0], amounts[-1]]))
+    ax.xaxis.set_major_locator(FixedLocator(ticks(amounts)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(quantity))
     ax.yaxis.set_major_locator(MaxNLocator(6))
@@ -62,6 +63,15 @@ def draw(series: Sequence[Series], looks: Looks, x: str, baseline: str, smallest
     y_title(figure, f"bpb, difference to {baseline}")
     x_title(figure, (LEFT + WIDTH - right) / 2, x)
     return figure
+
+
+def ticks(amounts: Sequence[float]) -> list[float]:
+    """The first and the last amount, and those between with room for their numbers."""
+    kept, room = [amounts[0]], (amounts[-1] / amounts[0]) ** TICK
+    for amount in amounts[1:-1]:
+        if amount / kept[-1] >= room and amounts[-1] / amount >= room:
+            kept.append(amount)
+    return kept if len(amounts) == 1 else [*kept, amounts[-1]]
 
 
 def limits(series: Sequence[Series], smallest: float | None) -> tuple[float, float]:

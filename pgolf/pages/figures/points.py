@@ -26,7 +26,7 @@ from pgolf.pages.figures.style import (
     y_title,
 )
 
-LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 50.0, 14.0, 28.0, 40.0, 300.0
+LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 50.0, 26.0, 28.0, 40.0, 300.0
 TALL = 12.5  # height of a label
 # Positions of a label relative to its point, nearest first: (dx, dy, side of the label that faces the point)
 AROUND = ((1, 0, "left"), (-1, 0, "right"), (0, 1.1, "center"), (0, -1.1, "center"))

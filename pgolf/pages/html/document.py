@@ -14,7 +14,7 @@ from pgolf.pages.figures.style import DARK_HUES, HUES
 from pgolf.pages.html.elements import bullets, fold, slug, table, tag, text
 from pgolf.pages.html.first_screen import first_screen
 from pgolf.pages.html.runs import runs
-from pgolf.pages.html.tables import claims, family, folded, section
+from pgolf.pages.html.tables import claims, family, folded, section, without_heading
 from pgolf.tables.text import Section, SectionKind
 
 HERE = Path(__file__).parent
@@ -88,7 +88,7 @@ def bar(links: str) -> str:
 def answers(results: StudyResults) -> list[Part]:
     """Warnings, if any, the verdicts on claims, the tables, and how the decisions depend on the test."""
     warnings, families = results.report.warnings, results.report.families
-    tables = "".join(family(t, headed=len(families) > 1) for t in families)
+    tables = "".join(family(t, headed=len(families) > 1, told=t is not families[0]) for t in families)
     tests = "".join(section(part, badges=True) for part in of_kind(results, SectionKind.SENSITIVITY))
     return [
         ("Warnings", bullets(warnings, "warnings") if warnings else ""),
@@ -120,7 +120,7 @@ def details(results: StudyResults) -> list[Part]:
     study = results.study
     origin = () if study is None else (study.origin, study.rule, *(family.summary for family in study.families))
     return [
-        ("Single seeds", sections(SectionKind.SEEDS)),
+        ("Single seeds", "".join(map(without_heading, of_kind(results, SectionKind.SEEDS)))),
         ("Study", "" if study is None else bullets(origin) + sections(SectionKind.RECORD)),
         ("Further tables", folded(of_kind(results, SectionKind.FURTHER))),
         ("Configurations", sections(SectionKind.CONFIGURATION)),

@@ -70,7 +70,7 @@ def fold(summary: str, inside: str, **attributes: str | None) -> str:
 def table(grid: Grid, caption: str, *, sortable: bool = False, badges: bool = False) -> str:
     """A table in a frame that scrolls sideways, also by keyboard. The first column has the row headings.
 
-    badges: colour the cells that begin with a decision.
+    badges: colour the decision in the second column, and the decisions that differ from it.
     """
     head = "".join(
         tag("th", text(title), scope="col", class_="number" if numeric else None)
@@ -95,7 +95,7 @@ def cells(row: Sequence[str], numeric: Sequence[bool], *, badges: bool = False) 
         if at == 0:
             yield tag("th", BREAKS.sub(r"\g<0><wbr>", text(cell)), scope="row")
             continue
-        if badges and DECISION.match(cell):
+        if badges and DECISION.match(cell) and (at == 1 or tone(cell) != tone(row[1])):
             yield tag("td", badge(cell))
             continue
         class_ = "number" if is_number else "prose" if len(cell) > LONG else None

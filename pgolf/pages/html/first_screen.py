@@ -25,8 +25,8 @@ def first_screen(results: StudyResults, name: str, exhibits: Sequence[Exhibit]) 
     warning = f"{warned} warning{'' if warned == 1 else 's'} to read first"
     caution = tag("p", tag("a", text(warning), href="#warnings", class_="caution")) if warned else ""
     numbers = terms(dict(found.facts)) + tag("p", text(counts(results)), class_="quiet")
-    words = tag("div", heading + claim + answers + caution + more + numbers, class_="words")
-    return tag("header", words + picture, class_="first"), rest
+    words = tag("div", heading + claim + answers + caution + more)
+    return tag("header", words + picture + tag("div", numbers), class_="first"), rest
 
 
 def answer(statement: Statement) -> str:

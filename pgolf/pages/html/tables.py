@@ -24,16 +24,23 @@ def claims(verdicts: Sequence[Verdict]) -> str:
     return "".join(articles) + rules
 
 
-def family(t: FamilyTable, *, headed: bool) -> str:
-    """The sortable table of one family. headed: with the family's name above it."""
+def family(t: FamilyTable, *, headed: bool, told: bool) -> str:
+    """The sortable table of one family. headed: with the family's name above it. told: whether an earlier table has
+    said what the columns are, so that this one says it behind a fold.
+    """
     heading = tag("h3", text(t.family.name)) if headed else ""
     first, *more = introduction(t)
+    words = paragraphs([first])
     grid = table(main_grid(t), f"Arms of {t.family.name}", sortable=True)
-    return heading + paragraphs([first]) + grid + (bullets(more) if more else "")
+    return heading + (fold(text(reading(t)), words) if told else words) + grid + (bullets(more) if more else "")
+
+
+def reading(t: FamilyTable) -> str:
+    return f"Baseline: {t.family.baseline}. How to read the table" if t.family.baseline else "How to read the table"
 
 
 def section(part: Section, *, badges: bool = False) -> str:
-    """One section, under a heading of the third level. badges: colour the cells that begin with a decision."""
+    """One section, under a heading of the third level. badges: see `table`."""
     grid = table(part.grid, part.heading, badges=badges) if part.grid is not None else ""
     lines = bullets(part.lines) if len(part.lines) > 1 else paragraphs(part.lines)
     return tag("h3", text(part.heading)) + lines + grid
