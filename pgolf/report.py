@@ -85,8 +85,9 @@ def write(out: Path, page: str, pictures: Sequence[Picture], folder: Path | None
     # The folder of the pictures is made first, so that an unusable one leaves no page.
     with folder_for(folder) if folder is not None else nullcontext():
         write_out(out, [page])
-        for picture in pictures if folder is not None else ():
-            print(f"written: {write_png(picture, folder)}")
+        if folder is not None:
+            for picture in pictures:
+                print(f"written: {write_png(picture, folder)}")
     print(f"written: {out} ({out.stat().st_size:,} bytes, {warnings} warning{'' if warnings == 1 else 's'} at its top)")
 
 

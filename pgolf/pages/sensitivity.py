@@ -26,11 +26,8 @@ def sensitivity_section(table: FamilyTable) -> list[Section]:
         f" Not shrunk, since their variance is an outlier: {', '.join(found.outliers)}." if found.outliers else ""
     )
     turned = [row.label for row, results in found.rows if is_turned(row, results)]
-    summary = (
-        f"{len(turned)} of {len(rows)} decisions depend on the test: {', '.join(turned)}."
-        if turned
-        else f"No decision depends on the test ({len(rows)} compared)."
-    )
+    names = f": {', '.join(turned)}" if turned else ""
+    summary = f"Decisions that depend on the test: {len(turned)} of {len(rows)}{names}."
     line = (
         "The decision and Holm's p under each test. Only the named test, which stands first, judges. "
         f"{prior_text(found.prior).capitalize()}.{outliers}"

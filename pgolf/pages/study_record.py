@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from pgolf.records.kinds import is_number
 from pgolf.records.rows import Row
 from pgolf.study.description import Study
+from pgolf.tables.contrast import is_same
 from pgolf.tables.decision import corrected
 from pgolf.tables.family import FamilyTable
+from pgolf.tables.stats import TTest
 from pgolf.tables.table import Tables
 from pgolf.tables.text import Grid, Section, SectionKind, verdict_text
 
@@ -71,9 +73,21 @@ def commit(run: Row) -> str:
     return sha[:SHORT] + (" with changes" if run.get("git_dirty") else "")
 
 
+def hypotheses(table: FamilyTable) -> dict[str, TTest | None]:
+    """The tests that Holm's method corrects for, by fingerprint or name of an absent arm; None without a test. As in
+    `tables.contrast.corrections`, one configuration under two names counts once, and an arm without runs counts.
+    """
+    found: dict[str, TTest | None] = {}
+    for row in table.rows:
+        comparison = row.comparison
+        if comparison is not None and row.group.planned is not False and not is_same(comparison):
+            found.setdefault(row.group.fingerprint, comparison.test)
+    return found | dict.fromkeys(table.absent)
+
+
 def comparisons(table: FamilyTable) -> int:
     """The comparisons that Holm's method corrects for."""
-    return len([row for row in table.rows if row.comparison is not None]) + len(table.absent)
+    return len(hypotheses(table))
 
 
 def later_families(study: Study, report: Tables) -> list[str]:
@@ -117,17 +131,16 @@ def over_all(report: Tables) -> list[str]:
     tables = [table for table in report.families if comparisons(table)]
     if len(tables) < 2:
         return []
-    judged = [(table, row) for table in tables for row in table.rows if row.comparison is not None]
-    tests = [None if row.comparison is None else row.comparison.test for _, row in judged]
-    absent = sum(len(table.absent) for table in tables)
-    found = corrected([*tests, *([None] * absent)], tables[0].settings.rules)
+    tests = {(at, key): test for at, table in enumerate(tables) for key, test in hypotheses(table).items()}
+    found = dict(zip(tests, corrected(list(tests.values()), tables[0].settings.rules), strict=True))
     turned = []
-    for (table, row), result in zip(judged, found, strict=False):
-        decision = row.decision
-        now = None if result is None else result.decision
-        if decision is not None and now is not None and row.hindrance is None and decision is not now:
-            margin = table.settings.smallest_effect_bpb
-            texts = [verdict_text(which, margin) for which in (decision, now)]
-            turned.append(f"{table.family.name} {row.label} from {texts[0]} to {texts[1]}")
+    for at, table in enumerate(tables):
+        for row in table.rows:
+            result = found.get((at, row.group.fingerprint))
+            decision = row.decision
+            if decision is None or result is None or row.hindrance is not None or decision is result.decision:
+                continue
+            before, after = (verdict_text(d, table.settings.smallest_effect_bpb) for d in (decision, result.decision))
+            turned.append(f"{table.family.name} {row.label} from {before} to {after}")
     listed = f"would turn {len(turned)} of them: {'; '.join(turned)}." if turned else "would turn none of them."
     return [f"A correction over all comparisons {listed}"]

@@ -44,7 +44,7 @@ def draw(noises: Sequence[StudyNoise]) -> Figure:
         ax.scatter(sds, [at + BELOW] * len(sds), s=11, color=look.colour, linewidth=0, alpha=0.75)
         if (interval := noise.pooled.interval()) is not None:
             ax.plot(interval, [at, at], color=look.colour, linewidth=2.0, solid_capstyle="butt")
-        ax.plot([noise.pooled.sd], [at], look.marker, color=look.colour, markersize=6.5)
+        ax.plot([noise.pooled.sd or 0.0], [at], look.marker, color=look.colour, markersize=6.5)
         if noise.smallest_effect_bpb is not None:
             ax.plot([noise.smallest_effect_bpb] * 2, [at - 0.35, at + 0.35], color=INK, linewidth=1.0)
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
