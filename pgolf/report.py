@@ -1,4 +1,7 @@
-"""`python -m pgolf.report FOLDER`: the tables and pictures of a study in one HTML file, which needs no network."""
+"""`python -m pgolf.report FOLDER`: the tables and pictures of a study in one HTML file, which needs no network.
+
+Of several studies it shows their answers, and how much the seeds of their arms differ.
+"""
 
 import argparse
 import os
@@ -11,10 +14,13 @@ from pgolf.command import OK, Parser, place, run
 from pgolf.errors import PgolfError
 from pgolf.machine.files import folder_for
 from pgolf.pages.aggregation import aggregate
-from pgolf.pages.figures.export import write_png
+from pgolf.pages.calibration import study_noise
+from pgolf.pages.figures.export import Picture, write_png
 from pgolf.pages.figures.gallery import gallery
 from pgolf.pages.figures.inspections import inspections
+from pgolf.pages.figures.noise import noise_picture
 from pgolf.pages.html.document import document
+from pgolf.pages.html.overview import overview
 from pgolf.pages.options import add_comparison_options, settings_of
 from pgolf.records.rows import write_out
 
@@ -27,9 +33,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "folder",
         type=place,
+        nargs="+",
         metavar="FOLDER",
         help="a study's folder, a folder of studies (multirun), or a results .jsonl with its .study.json and "
-        ".curves.jsonl beside it",
+        ".curves.jsonl beside it. Several give one page about all of them, and need --out",
     )
     add_comparison_options(parser)
     parser.add_argument(
@@ -48,19 +55,40 @@ def command(arguments: list[str]) -> int:
         raise PgolfError(f"--out: is not the name of an HTML file ({args.out}). Choose a file that ends in .html")
     if args.png is not None and os.path.lexists(args.png) and not args.png.is_dir():
         raise PgolfError(f"--png: is not a folder ({args.png}). Name a folder for the pictures")
-    results = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=True)
+    if len(args.folder) > 1:
+        return several(args)
+    (folder,) = args.folder
+    results = aggregate(folder, baseline=args.baseline, settings=settings_of(args), with_curves=True)
     exhibits = [*gallery(results), *inspections(results)]
-    out = args.out or default_page(args.folder)
-    # The folder of the pictures is made first, so that an unusable one leaves no page.
-    with folder_for(args.png) if args.png is not None else nullcontext():
-        write_out(out, [document(results, exhibits)])
-        for exhibit in exhibits:
-            for picture in exhibit.panels.values():
-                if args.png is not None:
-                    print(f"written: {write_png(picture, args.png)}")
-    warnings = len(results.report.warnings)
-    print(f"written: {out} ({out.stat().st_size:,} bytes, {warnings} warning{'' if warnings == 1 else 's'} at its top)")
+    drawn = [picture for exhibit in exhibits for picture in exhibit.panels.values()]
+    write(args.out or default_page(folder), document(results, exhibits), drawn, args.png, len(results.report.warnings))
     return OK
+
+
+def several(args: argparse.Namespace) -> int:
+    """The page about several studies."""
+    if args.out is None:
+        raise PgolfError("--out: is needed with several studies. Name an HTML file, such as --out studies.html")
+    if args.baseline is not None:
+        raise PgolfError(
+            f"--baseline: belongs to one study ({args.baseline}). Leave it out, or make a page of each study"
+        )
+    results = [aggregate(folder, settings=settings_of(args), with_curves=True) for folder in args.folder]
+    picture = noise_picture([study_noise(each) for each in results])
+    drawn = [] if picture is None else [picture]
+    write(args.out, overview(results, picture), drawn, args.png, sum(len(each.report.warnings) for each in results))
+    return OK
+
+
+def write(out: Path, page: str, pictures: Sequence[Picture], folder: Path | None, warnings: int) -> None:
+    """Write the page and, into a folder, its pictures. Raises PgolfError, OSError."""
+    # The folder of the pictures is made first, so that an unusable one leaves no page.
+    with folder_for(folder) if folder is not None else nullcontext():
+        write_out(out, [page])
+        if folder is not None:
+            for picture in pictures:
+                print(f"written: {write_png(picture, folder)}")
+    print(f"written: {out} ({out.stat().st_size:,} bytes, {warnings} warning{'' if warnings == 1 else 's'} at its top)")
 
 
 def default_page(source: Path) -> Path:

@@ -10,6 +10,7 @@ from pgolf.errors import DamagedFile, PgolfError
 from pgolf.pages.formats import csv_text, latex, markdown
 from pgolf.pages.sections import page
 from pgolf.pages.study import study_sections
+from pgolf.pages.study_record import study_record
 from pgolf.pages.texts import TextReader, text_sections
 from pgolf.records.rows import ROWS, Collected, Row, collect, companion_path, parsed_lines, row_lines, write_out
 from pgolf.study.departures import caveats, caveats_of_arms, departures
@@ -55,6 +56,7 @@ class StudyResults:
             )
             question = Section(SectionKind.STUDY, self.study.name, lines)
             sections = [question, *sections, *study_sections(self.study, self.report, self.curves, self.step_ratios)]
+            sections.append(study_record(self.study, self.report))
         return [*sections, *self.texts, *([verdict_section(self.verdicts)] if self.verdicts else [])]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgolf.pages.introduction import LEVEL, introduction
+from pgolf.pages.seed_scores import seed_scores
 from pgolf.tables.contrast import Comparison
 from pgolf.tables.family import ArmRow, FamilyTable, seed_noise
 from pgolf.tables.stats import TTest
@@ -23,10 +24,11 @@ class Column:
 
 
 def page(report: Tables) -> list[Section]:
-    """Warnings, then the sections of each family, then the runs without a score."""
-    sections = [Section(SectionKind.WARNINGS, "Warnings", report.warnings or ("none",))]
+    """Warnings, if any, the sections of each family, the scores of single seeds, and the runs without a score."""
+    sections = [Section(SectionKind.WARNINGS, "Warnings", report.warnings)] if report.warnings else []
     for table in report.families:
         sections += family_sections(table)
+    sections += seed_scores(report.families)
     if report.unscored:
         rows = tuple((run.label, str(run.seed), run.status, run.error) for run in report.unscored)
         grid = Grid(("arm", "seed", "status", "reason"), (False, True, False, False), rows)

@@ -25,10 +25,13 @@ def sensitivity_section(table: FamilyTable) -> list[Section]:
     outliers = (
         f" Not shrunk, since their variance is an outlier: {', '.join(found.outliers)}." if found.outliers else ""
     )
+    turned = [row.label for row, results in found.rows if is_turned(row, results)]
+    names = f": {', '.join(turned)}" if turned else ""
+    summary = f"Decisions that depend on the test: {len(turned)} of {len(rows)}{names}."
     line = (
         "The decision and Holm's p under each test. Only the named test, which stands first, judges. "
         f"{prior_text(found.prior).capitalize()}.{outliers}"
     )
     titles = ("arm", f"{first} (named)", *others, "depends on the test")
     grid = Grid(titles, (False,) * len(titles), rows)
-    return [Section(SectionKind.FURTHER, f"{table.family.name}: sensitivity to the test", (line,), grid)]
+    return [Section(SectionKind.SENSITIVITY, f"{table.family.name}: sensitivity to the test", (summary, line), grid)]

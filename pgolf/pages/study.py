@@ -6,6 +6,7 @@ from statistics import fmean
 
 from pgolf.pages.drift import drift_section
 from pgolf.pages.ladder import ladder_sections
+from pgolf.pages.published_gaps import published_gap_section
 from pgolf.pages.sensitivity import sensitivity_section
 from pgolf.study.description import Study
 from pgolf.study.tradeoff import against_the_line
@@ -28,6 +29,7 @@ def study_sections(study: Study, report: Tables, curves: Sequence[Curve], ratios
         if table.family.baseline is None or not any(row.mean_bpb is not None for row in table.rows):
             continue
         sections += sensitivity_section(table)
+        sections += published_gap_section(table, study)
         sections.append(scores_by_stage(table))
         sections += scores_by_step(table, curves)
         sections += drift_section(table, curves_of(curves))

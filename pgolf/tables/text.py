@@ -28,6 +28,9 @@ class SectionKind(Enum):
     UNSCORED = "the runs without a score"
     FURTHER = "a further table of a study"
     CLAIMS = "the verdicts on published claims"
+    SENSITIVITY = "how the decisions of a family read under other tests"
+    SEEDS = "the scores of single seeds"
+    RECORD = "what a study planned, added and explored"
 
 
 @dataclass(frozen=True)

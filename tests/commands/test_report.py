@@ -95,22 +95,24 @@ def test_the_page_in_its_order(tmp_path: Path) -> None:
     assert parsed.texts["h1"] == [STUDY]
     assert parsed.texts["h2"] == [
         "Warnings",
-        "Question",
         "Published claims",
         "Table",
-        "Differences to the baseline",
+        "Sensitivity to the test",
+        "Gap during training",
+        "Published and measured gaps",
+        "Score and bytes",
         "Validation curves",
         "Training curves",
-        "Score and bytes",
-        "Published and measured order",
+        "Single seeds",
+        "Study",
         "Further tables",
-        "Differences between arms",
+        "Configurations",
         "Tests in detail",
         "Runs without a score",
         "All runs",
     ]
     assert parsed.texts["h3"][:2] == ["mos is better", "fits"]
-    assert parsed.tags.count("svg") == parsed.tags.count("figcaption") == 5
+    assert parsed.tags.count("svg") == parsed.tags.count("figcaption") == 6
     assert parsed.tags.count("main") == parsed.tags.count("h1") == parsed.tags.count("nav") == 1
 
 
@@ -160,7 +162,9 @@ def test_every_warning_and_every_run_is_there(tmp_path: Path) -> None:
     parsed = Page(document(result, gallery(result)))
     assert len(result.report.warnings) >= 5
     assert set(result.report.warnings) <= set(parsed.texts["li"])
-    assert parsed.tags.index("svg") > parsed.tags.index("ul")
+    html = document(result, gallery(result))
+    assert html.index('href="#warnings" class="caution"') < html.index('class="answer"') + 2000, "on the first screen"
+    assert html.index('id="warnings"') < html.index("<table")
     folds = parsed.texts["details"]
     for row in result.collected.rows:
         (mine,) = [fold for fold in folds if row["folder"] in fold]
@@ -240,13 +244,13 @@ def test_less_than_a_whole_study(kind: str, tmp_path: Path) -> None:
         root = (study_of if kind == "no curves" else curved_study)(tmp_path, SCORES)
     parsed = Page(page_of(root))
     headings = parsed.texts["h2"]
-    assert headings[0] == "Warnings"
+    assert headings[0] == ("Table" if kind in ("no curves", "no study") else "Warnings")
     assert headings[-1] == "All runs"
-    assert "Question" not in headings
+    assert "Study" not in headings
     assert ("Validation curves" in headings) == (kind == "no study")
     assert ("Runs without a score" in headings) == (kind == "only failures")
     if kind == "several studies":
-        assert {"Table: heads", "Table: adhoc", "heads/tied", "adhoc/x"} <= {*headings, *parsed.texts["h3"]}
+        assert {"Tables", "heads", "adhoc", "heads/tied", "adhoc/x"} <= {*headings, *parsed.texts["h3"]}
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,7 +261,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert "warnings at its top" in message
     assert (study / "report.html").read_text(encoding="utf-8") == page_of(study)
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
-        f"{n}-1.png" for n in ("differences", "validation", "training", "bytes", "published")
+        f"{n}-1.png" for n in ("differences", "gaps", "validation", "training", "bytes", "published")
     }
     assert not list(study.glob(".*.[0-9]*")), "no half-written file stays"
     assert (
@@ -268,6 +272,22 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     write_tables(aggregate(study), tmp_path / "rows")
     assert run(monkeypatch, tmp_path / "rows" / "results.jsonl") == 0
     assert (tmp_path / "rows" / "results.html").exists()
+
+
+def test_several_studies_share_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, other = whole_study(tmp_path), study_of(tmp_path / "b", SCORES)
+    page = tmp_path / "all.html"
+    assert run(monkeypatch, study, other, "--out", page, "--png", tmp_path / "png") == 0
+    parsed = Page(page.read_text(encoding="utf-8"))
+    assert parsed.texts["h2"] == ["Answers", "Noise by study", "Noise by arm", "Warnings"]
+    assert parsed.tags.count("svg") == 1
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert (tmp_path / "png" / "noise.png").exists()
+    for argv, message in (([], "--out: is needed"), (["--out", "x.html", "--baseline", "low"], "--baseline: belongs")):
+        assert run(monkeypatch, study, other, *argv) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_damaged_curves_and_descriptions_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:

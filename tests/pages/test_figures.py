@@ -23,18 +23,23 @@ from pgolf.pages.figures.numbers import (
     WINDOW,
     Effect,
     Sized,
+    baseline_seeds,
     cap_of,
     effects,
+    gap_series,
     numbered,
     off_scale,
-    pairs,
     parts,
     series,
     sizes,
 )
 from pgolf.pages.figures.style import HUES, VARIABLES, apart, look_of, shorten
+from pgolf.pages.published_gaps import published_gaps
 from pgolf.study.description import write_study
+from pgolf.tables.contrast import Settings
 from pgolf.tables.curves import curves_of
+from pgolf.tables.drift import drifts
+from pgolf.tables.methods import PAIRED
 
 SCORES = {"tied": [2.00, 2.01, 2.03], "mos": [1.90, 1.93, 1.91], "low": [2.02, 2.00, 2.01]}
 HOSTILE = ("a$\\frac{b}$", "<script>alert(1)</script>", '"]]>-->&amp;', "模型🙂", "x" * 300, 'url(#no) id="y" #1c2024')
@@ -138,10 +143,11 @@ def test_what_is_drawn_is_what_was_computed(tmp_path: Path) -> None:
             if len(line.get_xdata()) == 1
         ]
         assert dots == [(row.group.mean("total_bytes"), row.mean_bpb) for row in table.rows]
-    assert [p.published for p in pairs(result.report.families[1], result.study)] == [1.0, 1.1, 1.2]
-    assert [p.measured for p in pairs(result.report.families[1], result.study)] == [
-        row.mean_bpb for row in result.report.families[1].rows
-    ]
+    gaps = published_gaps(result.report.families[1], result.study)
+    assert [gap.published for gap in gaps] == pytest.approx([0.1, 0.2])
+    shown = [line.get_data() for line in drawn["published-2"].figure.axes[0].lines if len(line.get_xdata()) == 1]
+    assert [(x[0], y[0]) for x, y in shown] == [(gap.published, gap.measured.difference) for gap in gaps]
+    assert drawn["published-2"].figure.axes[0].get_xlim() == drawn["published-2"].figure.axes[0].get_ylim()
     assert "published-1" not in drawn, "a family without published values has no such picture"
     assert "published-2" in drawn
 
@@ -296,6 +302,23 @@ def test_effects_are_the_tables(tmp_path: Path) -> None:
     assert [(e.difference, e.low, e.high) for e in effects(table)] == [
         (t.difference, t.low, t.high) for t in tests if t
     ]
+    base = fmean(SCORES["tied"])
+    assert effects(table)[0].seeds == pytest.approx([score - base for score in SCORES["mos"]])
+    assert baseline_seeds(table) == pytest.approx([score - base for score in SCORES["tied"]])
+    (paired,) = aggregate(tmp_path / "heads", settings=Settings(PAIRED)).report.families
+    assert effects(paired)[0].seeds == pytest.approx([-0.10, -0.08, -0.12]), "to the same seed of the baseline"
+    assert baseline_seeds(paired) == ()
+
+
+def test_gaps_during_training_are_those_of_the_table(tmp_path: Path) -> None:
+    result = made_of(curved_study(tmp_path, SCORES))
+    (table,) = result.report.families
+    found = {line.label: line for line in gap_series(table, curves_of(result.curves))}
+    assert set(found) == {"mos", "low"}
+    drift = drifts(table, curves_of(result.curves))["mos"]
+    assert found["mos"].tokens == drift.tokens
+    assert found["mos"].mean == tuple(gap.difference for gap in drift.gaps)
+    assert (found["mos"].low, found["mos"].high) == tuple(zip(*((g.low, g.high) for g in drift.gaps), strict=True))
 
 
 @given(st.lists(st.floats(0, 100, allow_nan=False), min_size=1, max_size=20), st.floats(1, 15))
@@ -350,7 +373,7 @@ def test_descriptions_hold_the_numbers(tmp_path: Path) -> None:
     assert "mos -0.1000, " in drawn["differences-1"].description
     assert "mos 1.9033 (3 seeds)" in drawn["validation-1"].description
     assert "mos 500,000 bytes, 1.9133" in drawn["bytes-1"].description
-    assert "mos_frozen published 1.1000, measured 2.9133" in drawn["published-2"].description
+    assert "mos_frozen published +0.1000, measured -0.1000" in drawn["published-2"].description
 
 
 def test_png(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_the_notebook_runs_and_shows_the_report(tmp_path: Path, monkeypatch: pyt
     ]
     assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
     drawn = [picture for exhibit in gallery(aggregate(source, with_curves=True)) for picture in exhibit.panels.values()]
-    assert len(drawn) == 5
+    assert len(drawn) == 6
     for picture in drawn:
         assert any(f'<title id="{picture.name}-title">' in text for text in shown), picture.name
     for part in ("heads.jsonl: 6 runs, 6 with curves", "-0.1000", "Does it help?", "holm_p", "1.913333"):

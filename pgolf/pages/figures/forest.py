@@ -1,15 +1,30 @@
-"""Differences to the baseline with their intervals. The smallest effect that matters is shaded."""
+"""Differences to the baseline with their intervals and single seeds. The smallest effect that matters is shaded."""
 
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pgolf.machine.clean_text import clean
 from pgolf.pages.figures.numbers import Effect, off_scale
-from pgolf.pages.figures.style import FONT, INK, MUTED, RULE, SHADE, WIDTH, Looks, axes, blank, width_of, write, x_title
+from pgolf.pages.figures.style import (
+    FONT,
+    INK,
+    MUTED,
+    RULE,
+    SHADE,
+    WIDTH,
+    Looks,
+    axes,
+    blank,
+    width_of,
+    write,
+    x_title,
+)
 
-ROW, TOP, BOTTOM, RIGHT = 23.0, 24.0, 40.0, 14.0
+ROW, TOP, BOTTOM, RIGHT = 25.0, 24.0, 40.0, 14.0
+BELOW = 0.27  # of a row: from an interval down to the dots of its seeds
 BEYOND = 1.0  # intervals reach at most this many spans of the estimates beyond them; wider ones end in an arrow
 LONGEST_REASON = 34
 
@@ -24,8 +39,9 @@ def limits(effects: Sequence[Effect], smallest: float | None) -> tuple[float, fl
     ]
     low, high = min(fixed), max(fixed)
     reach = BEYOND * (high - low) or 1e-3
-    low = max(low - reach, min([low, *(e.low for e in near if e.low is not None)]))
-    high = min(high + reach, max([high, *(e.high for e in near if e.high is not None)]))
+    seeds = [seed for e in near for seed in e.seeds]
+    low = max(low - reach, min([low, *seeds, *(e.low for e in near if e.low is not None)]))
+    high = min(high + reach, max([high, *seeds, *(e.high for e in near if e.high is not None)]))
     room = 0.04 * (high - low) or 1e-3
     return low - room, high + room
 
@@ -36,15 +52,21 @@ def outliers(effects: Sequence[Effect]) -> list[bool]:
     return [limit is not None and e.difference is not None and e.difference >= limit for e in effects]
 
 
-def draw(effects: Sequence[Effect], looks: Looks, baseline: str, smallest: float | None) -> Figure:
-    """The picture of one family, with arms in the order of its table. effects: not empty. baseline: its name."""
+def draw(
+    effects: Sequence[Effect], looks: Looks, baseline: str, smallest: float | None, of_baseline: Sequence[float] = ()
+) -> Figure:
+    """The picture of one family, with arms in the order of its table. effects: not empty. baseline: its name.
+
+    of_baseline: the baseline's seeds minus their mean, which get a row of their own at the top; none for no row.
+    """
     names = [looks[effect.key].name for effect in effects]
-    left = 22 + max(width_of(name) for name in names)
-    figure = blank(TOP + BOTTOM + ROW * len(effects))
+    extra = 1 if of_baseline else 0
+    left = 22 + max(width_of(name) for name in [*names, *([baseline] if extra else [])])
+    figure = blank(TOP + BOTTOM + ROW * (len(effects) + extra))
     ax = axes(figure, left=left, right=RIGHT, top=TOP, bottom=BOTTOM)
     low, high = limits(effects, smallest)
     ax.set_xlim(low, high)
-    ax.set_ylim(len(effects) - 0.5, -0.5)
+    ax.set_ylim(len(effects) - 0.5, -0.5 - extra)
     if smallest is not None:
         ax.axvspan(-smallest, smallest, color=SHADE, linewidth=0)
     ax.grid(axis="x", color=RULE, linewidth=0.8)
@@ -53,9 +75,12 @@ def draw(effects: Sequence[Effect], looks: Looks, baseline: str, smallest: float
     ax.set_yticks([])
     ax.xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=3))
     height = 72 * float(figure.get_size_inches()[1])
+    if of_baseline:
+        write(figure, left - 8, height - TOP - ROW * 0.5, baseline, ha="right", va="center_baseline", colour=MUTED)
+        dots(ax, of_baseline, -1, INK)
     for at, (effect, name, is_outlier) in enumerate(zip(effects, names, outliers(effects), strict=True)):
         look = looks[effect.key]
-        write(figure, left - 8, height - TOP - ROW * (at + 0.5), name, ha="right", va="center_baseline")
+        write(figure, left - 8, height - TOP - ROW * (at + extra + 0.5), name, ha="right", va="center_baseline")
         if effect.difference is None:
             reason = clean(effect.reason)
             reason = reason if len(reason) <= LONGEST_REASON else reason[: LONGEST_REASON - 1] + "…"
@@ -63,8 +88,9 @@ def draw(effects: Sequence[Effect], looks: Looks, baseline: str, smallest: float
             continue
         if is_outlier:
             text = f"{effect.difference:+.3f} →"
-            ax.text(high, at, text, fontsize=FONT, color=look.colour, ha="right", va="center", parse_math=False)
+            ax.text(high, at, text, fontsize=FONT, color=INK, ha="right", va="center", parse_math=False)
             continue
+        dots(ax, effect.seeds, at + BELOW, look.colour)
         has_interval = effect.low is not None and effect.high is not None
         if effect.low is not None and effect.high is not None:
             ax.plot(
@@ -91,3 +117,8 @@ def draw(effects: Sequence[Effect], looks: Looks, baseline: str, smallest: float
     write(figure, WIDTH - RIGHT, height - 13, "worse →", colour=MUTED, ha="right")
     x_title(figure, (left + WIDTH - RIGHT) / 2, f"bpb, difference to {baseline}")
     return figure
+
+
+def dots(ax: Axes, values: Sequence[float], height: float, colour: str) -> None:
+    """One small dot per seed; dots outside the axis are left out."""
+    ax.scatter(values, [height] * len(values), s=11, color=colour, linewidth=0, alpha=0.75)

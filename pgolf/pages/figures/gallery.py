@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pgolf.pages.aggregation import StudyResults
-from pgolf.pages.figures import forest, ladder, lines, order, points
+from pgolf.pages.figures import forest, gaps, ladder, lines, points, scatter
 from pgolf.pages.figures.export import Picture
 from pgolf.pages.figures.numbers import (
     MOST_ARMS,
@@ -17,18 +17,21 @@ from pgolf.pages.figures.numbers import (
     Part,
     Series,
     Sized,
+    baseline_seeds,
     cap_of,
     effects,
+    gap_series,
     is_long,
     key_of,
     numbered,
     off_scale,
-    pairs,
     parts,
     series,
     sizes,
 )
+from pgolf.pages.figures.scatter import GapPair
 from pgolf.pages.figures.style import Looks, look_of, quiet, shorten
+from pgolf.pages.published_gaps import published_gaps
 from pgolf.study.published import PUBLISHED_SCALE
 from pgolf.study.tradeoff import line_rows, pareto_front
 from pgolf.tables.curves import curves_of
@@ -48,6 +51,10 @@ class Exhibit:
     caption: str
     panels: Mapping[str, Picture]
 
+    def without(self, title: str) -> "Exhibit":
+        """The exhibit without one panel."""
+        return replace(self, panels={key: picture for key, picture in self.panels.items() if key != title})
+
 
 def outlier_note(quantity: str) -> str:
     """The sentence for outliers. quantity: the value that they are labelled with."""
@@ -62,11 +69,12 @@ def gallery(results: StudyResults) -> list[Exhibit]:
     with quiet():
         exhibits = [
             forests(tables, looks),
+            gaps_during_training(results, looks),
+            Exhibit("ladders", "Gaps over tokens or parameters", ladder.CAPTION, ladder.panels(results, looks)),
+            published(results, looks),
+            sized(results, scored, looks),
             curves(results, scored, VALIDATION, looks),
             curves(results, scored, TRAIN, looks),
-            Exhibit("ladders", "Gaps over tokens or parameters", ladder.CAPTION, ladder.panels(results, looks)),
-            sized(results, scored, looks),
-            published(results, looks),
         ]
     most = max((len(table.rows) for table in tables), default=0)
     left_out = (
@@ -125,14 +133,13 @@ def seeds_note(panels: Iterable[Sequence[Series]]) -> str:
 
 
 def forests(tables: Sequence[FamilyTable], looks: Looks) -> Exhibit:
-    panels, shaded, clipped, bare, has_outliers = {}, False, False, False, False
+    panels, shaded, clipped, bare, dotted, has_outliers = {}, False, False, False, False, False
     for number, table in enumerate(tables, 1):
         if not (arms := effects(table)):
             continue
         smallest = table.settings.smallest_effect_bpb
-        baseline = next(
-            (looks[key_of(row.group)].name for row in table.rows if row.is_baseline), table.family.baseline or ""
-        )
+        baseline, of_baseline = baseline_name(table, looks), baseline_seeds(table)
+        dotted |= any(e.seeds for e in arms)
         low, high = forest.limits(arms, smallest)
         shaded |= smallest is not None
         outliers = forest.outliers(arms)
@@ -147,9 +154,10 @@ def forests(tables: Sequence[FamilyTable], looks: Looks) -> Exhibit:
             f"differences-{number}",
             title,
             "; ".join(map(description, arms)) + ".",
-            forest.draw(arms, looks, baseline, smallest),
+            forest.draw(arms, looks, baseline, smallest, of_baseline),
         )
     caption = "Arm minus baseline, mean over seeds, with the 95% interval of the study's test. Left of zero is better."
+    caption += " Small dots: single seeds." * dotted
     caption += " Shaded: smaller than the smallest effect that matters." * shaded
     caption += (
         " An arrow marks an interval that is cut off." * clipped
@@ -157,6 +165,37 @@ def forests(tables: Sequence[FamilyTable], looks: Looks) -> Exhibit:
     )
     caption += f" {outlier_note('difference')}" * has_outliers
     return Exhibit("differences", "Differences to the baseline", caption, panels)
+
+
+def baseline_name(table: FamilyTable, looks: Looks) -> str:
+    """The short name of a family's baseline."""
+    names = (looks[key_of(row.group)].name for row in table.rows if row.is_baseline)
+    return next(names, table.family.baseline or "")
+
+
+def gaps_during_training(results: StudyResults, looks: Looks) -> Exhibit:
+    """The gap of each arm to its baseline against trained tokens, one panel per family."""
+    panels, by_run = {}, curves_of(results.curves)
+    for number, table in enumerate(results.report.families, 1):
+        if not (lines_of_gaps := gap_series(table, by_run)):
+            continue
+        baseline, smallest = baseline_name(table, looks), table.settings.smallest_effect_bpb
+        ends = "; ".join(
+            f"{line.label} {line.mean[0]:+.4f} at {line.tokens[0]:,.0f} tokens, {line.mean[-1]:+.4f} at "
+            f"{line.tokens[-1]:,.0f}"
+            for line in lines_of_gaps
+        )
+        panels[table.family.name] = Picture(
+            f"gaps-{number}",
+            f"{table.family.name}: difference of each arm to {baseline} by trained tokens",
+            f"{ends}.",
+            gaps.draw(lines_of_gaps, looks, "trained tokens", baseline, smallest),
+        )
+    caption = (
+        "Live score of an arm minus its baseline's, mean over seeds, with the 95% interval within seeds. All points "
+        "are of the same runs and their schedule, not of runs of several lengths."
+    )
+    return Exhibit("gaps", "Gap during training", caption, panels)
 
 
 def description(effect: Effect) -> str:
@@ -201,22 +240,31 @@ def joined_points(part: Part, line: Sequence[str], arms: Sequence[Sized]) -> lis
 
 
 def published(results: StudyResults, looks: Looks) -> Exhibit:
-    panels = {}
+    """Measured against published gaps, one panel per family with published scores of its baseline and another arm."""
+    panels, study = {}, results.study
     for number, table in enumerate(results.report.families, 1):
-        arms = pairs(table, results.study)
-        if len(arms) < 2:
+        found = [] if study is None else published_gaps(table, study)
+        pairs = [
+            GapPair(
+                key_of(gap.row.group),
+                gap.row.label,
+                gap.published,
+                gap.measured.difference or 0.0,
+                gap.measured.low,
+                gap.measured.high,
+            )
+            for gap in found[:MOST_ARMS]
+        ]
+        if not pairs:
             continue
-        text = "; ".join(
-            f"{p.label} published {p.published:.4f}, measured {'-' if p.measured is None else f'{p.measured:.4f}'}"
-            for p in arms
-        )
-        title = f"{table.family.name}: published and measured order"
-        panels[table.family.name] = Picture(f"published-{number}", title, f"{text}.", order.draw(arms, looks))
-    study, note = results.study, ""
+        text = "; ".join(f"{p.label} published {p.published:+.4f}, measured {p.measured:+.4f}" for p in pairs)
+        title = f"{table.family.name}: published and measured gaps"
+        panels[table.family.name] = Picture(f"published-{number}", title, f"{text}.", scatter.draw(pairs, looks))
+    note = ""
     if study is not None and study.scale != PUBLISHED_SCALE:
-        note = f" These runs are at scale={study.scale}, so the values themselves cannot be compared."
+        note = f" These runs are at scale={study.scale}, so that sign and order say more than size."
     caption = (
-        "The best arm is at the top. Each side has its own scale. Lines that cross show arms in another order. "
-        f"Measured: mean over seeds.{note}"
+        "Bits per byte of an arm minus those of its baseline. Both axes have one scale. On the dashed line the "
+        f"measured gap is the published one. Bars are 95% intervals between seeds.{note}"
     )
-    return Exhibit("published", "Published and measured order", caption, panels)
+    return Exhibit("published", "Published and measured gaps", caption, panels)

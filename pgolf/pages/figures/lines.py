@@ -6,26 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from pgolf.pages.figures.labels import LEADER, LINE, name_ends
 from pgolf.pages.figures.numbers import Series, off_scale
-from pgolf.pages.figures.style import (
-    MUTED,
-    RULE,
-    Looks,
-    apart,
-    axes,
-    blank,
-    points,
-    quantity,
-    stroke,
-    width_of,
-    write,
-    x_title,
-    y_title,
-)
+from pgolf.pages.figures.style import RULE, Looks, axes, blank, quantity, width_of, x_title, y_title
 
 LEFT, TOP, BOTTOM = 42.0, 28.0, 40.0
-LEADER = 30.0  # from the axes to a label
-LINE = 15.0  # between labels
 SHORTEST = 264.0
 START = 0.25  # this first part of training does not set the scale
 MARGIN = 0.06
@@ -50,7 +35,8 @@ def draw(series: Sequence[Series], looks: Looks, y: str) -> Figure:
     ax.yaxis.set_major_locator(MaxNLocator(6))
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.xaxis.set_major_formatter(FuncFormatter(quantity))
-    name_ends(figure, ax, series, names, looks)
+    ends = [(line.tokens[-1], line.mean[-1], looks[line.key].colour, looks[line.key].dash) for line in series]
+    name_ends(figure, ax, names, ends)
     y_title(figure, y)
     x_title(figure, (LEFT + 72 * float(figure.get_size_inches()[0]) - right) / 2, "trained tokens")
     return figure
@@ -87,26 +73,3 @@ def cut_off(series: Sequence[Series]) -> bool:
     """Whether a curve begins above the upper limit."""
     top = late(series)[1]
     return any(max(line.high) > top for line in series)
-
-
-def name_ends(figure: Figure, ax: Axes, series: Sequence[Series], names: Sequence[str], looks: Looks) -> None:
-    """Write each label beside the end of its line, with a thin line from the end to the label. Labels are moved apart
-    if they would overlap.
-    """
-    to_points = ax.transData + points(figure).inverted()
-    box = ax.get_window_extent().transformed(points(figure).inverted())
-    lasts = [to_points.transform((line.tokens[-1], line.mean[-1])) for line in series]
-    ends = [(float(x), min(float(y), box.y1)) for x, y in lasts]
-    heights = apart([y for _, y in ends], LINE, box.y0 + 2, box.y1)
-    for line, name, (x, y), height in zip(series, names, ends, heights, strict=True):
-        look = looks[line.key]
-        stroke(figure, (x + 1, box.x1 + 5, box.x1 + 12), (y, y, height), color=MUTED, linewidth=0.5)
-        stroke(
-            figure,
-            (box.x1 + 12, box.x1 + LEADER - 2),
-            (height, height),
-            color=look.colour,
-            linestyle=look.dash,
-            linewidth=look.line,
-        )
-        write(figure, box.x1 + LEADER + 1, height, name, va="center_baseline")

@@ -12,9 +12,9 @@ from statistics import fmean
 
 from pgolf.pages.aggregation import StudyResults
 from pgolf.pages.sections import scoring, scorings
-from pgolf.study.description import Study
 from pgolf.tables.curves import Curve, CurveByRun, of_group
-from pgolf.tables.family import ArmRow, FamilyTable
+from pgolf.tables.drift import drifts
+from pgolf.tables.family import ArmRow, FamilyTable, base_of
 from pgolf.tables.groups import Group
 
 Key = tuple[str, str, str]  # study, arm, fingerprint: has one colour in all pictures
@@ -49,7 +49,8 @@ class Series:
 @dataclass(frozen=True)
 class Effect:
     """An arm's difference to its baseline in bits per byte, with the 95% interval of the study's test. reason: why the
-    difference or the interval is missing.
+    difference or the interval is missing. seeds: the differences of single seeds, to the baseline's mean or, if the
+    test is paired, to the same seed of the baseline.
     """
 
     key: Key
@@ -58,6 +59,7 @@ class Effect:
     low: float | None
     high: float | None
     reason: str = ""
+    seeds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,6 @@ class Sized:
     bpb: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An arm's published and measured score. measured: None without a counted seed."""
-
-    key: Key
-    label: str
-    published: float
-    measured: float | None
 
 
 def key_of(group: Group) -> Key:
@@ -182,17 +174,59 @@ def drawn_rows(rows: Sequence[ArmRow]) -> tuple[ArmRow, ...]:
 
 def effects(table: FamilyTable) -> list[Effect]:
     """The difference of each arm that is compared with the family's baseline; without a difference, the reason."""
-    return [effect_of(row) for row in drawn_rows([row for row in table.rows if row.comparison is not None])]
+    rows = drawn_rows([row for row in table.rows if row.comparison is not None])
+    return [effect_of(row, seed_differences(row, table)) for row in rows]
 
 
-def effect_of(row: ArmRow) -> Effect:
+def effect_of(row: ArmRow, seeds: tuple[float, ...]) -> Effect:
     comparison = row.comparison
     assert comparison is not None, row.label
     test = comparison.test
     if comparison.refusal is not None or test is None:
         reason = "no test" if comparison.refusal is None else comparison.refusal.text
         return Effect(key_of(row.group), row.label, None, None, None, reason)
-    return Effect(key_of(row.group), row.label, test.difference, test.low, test.high, test.reason or "")
+    return Effect(key_of(row.group), row.label, test.difference, test.low, test.high, test.reason or "", seeds)
+
+
+def is_by_pairs(row: ArmRow, table: FamilyTable) -> bool:
+    """Whether an arm's test compares it seed by seed."""
+    return row.comparison is not None and (row.comparison.is_paired or table.settings.method.blocked)
+
+
+def seed_differences(row: ArmRow, table: FamilyTable) -> tuple[float, ...]:
+    """The differences of an arm's seeds, see Effect; empty for one seed."""
+    base = base_of(row, table)
+    if row.comparison is None or base is None or base.mean_bpb is None or row.group.n < 2:
+        return ()
+    if is_by_pairs(row, table):
+        return row.comparison.pairs
+    return tuple(score - base.mean_bpb for score in row.group.values("val_bpb"))
+
+
+def baseline_seeds(table: FamilyTable) -> tuple[float, ...]:
+    """The scores of a family's only baseline minus their mean; empty for several baselines, one seed or pairs."""
+    bases = [row for row in table.rows if row.is_baseline and row.mean_bpb is not None]
+    if len(bases) != 1 or bases[0].group.n < 2 or any(is_by_pairs(row, table) for row in table.rows):
+        return ()
+    return tuple(score - (bases[0].mean_bpb or 0.0) for score in bases[0].group.values("val_bpb"))
+
+
+def gap_series(table: FamilyTable, curves: CurveByRun) -> list[Series]:
+    """The gap of each compared arm to its baseline by trained tokens. low and high: the 95% interval within seeds."""
+    found = drifts(table, curves)
+    return [
+        Series(
+            key_of(row.group),
+            row.label,
+            drift.gaps[0].n[0],
+            tuple(map(float, drift.tokens)),
+            tuple(gap.difference or 0.0 for gap in drift.gaps),
+            tuple((gap.difference if gap.low is None else gap.low) or 0.0 for gap in drift.gaps),
+            tuple((gap.difference if gap.high is None else gap.high) or 0.0 for gap in drift.gaps),
+        )
+        for row in drawn_rows(table.rows)
+        if (drift := found.get(row.label)) is not None
+    ]
 
 
 def sizes(part: Part) -> list[Sized]:
@@ -210,19 +244,6 @@ def cap_of(part: Part) -> float | None:
     caps = {row.group.only("cap_bytes") for row in part.rows}
     cap = caps.pop() if len(caps) == 1 else None
     return float(cap) if cap is not None else None
-
-
-def pairs(table: FamilyTable, study: Study | None) -> list[Pair]:
-    """The arms with a published score, measured or not."""
-    if study is None or table.family.baseline is None:
-        return []
-    published = [(row, study.published.get(row.group.arm, {}).get("val_bpb")) for row in table.rows]
-    drawn = set(map(id, drawn_rows([row for row, value in published if value is not None])))
-    return [
-        Pair(key_of(row.group), row.label, value, row.mean_bpb)
-        for row, value in published
-        if value is not None and id(row) in drawn
-    ]
 
 
 def off_scale(values: Sequence[float]) -> float | None:

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
+from pgolf.pages.figures.labels import legend, legend_height
 from pgolf.pages.figures.numbers import Sized, off_scale
 from pgolf.pages.figures.style import (
     FONT,
@@ -25,8 +26,7 @@ from pgolf.pages.figures.style import (
     y_title,
 )
 
-LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 50.0, 14.0, 28.0, 40.0, 300.0
-LINE = 17.0  # of the legend
+LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 50.0, 26.0, 28.0, 40.0, 300.0
 TALL = 12.5  # height of a label
 # Positions of a label relative to its point, nearest first: (dx, dy, side of the label that faces the point)
 AROUND = ((1, 0, "left"), (-1, 0, "right"), (0, 1.1, "center"), (0, -1.1, "center"))
@@ -68,14 +68,8 @@ def draw(sizes: Sequence[Sized], looks: Looks, cap: float | None, line: Sequence
                 stroke(figure, (anchor[0], x), (anchor[1], y), color=looks[point.key].colour, linewidth=1.0)
             write(figure, x, y, name, ha=side, va="center_baseline")
         return figure
-    columns = max(1, int((WIDTH - 8) // (24 + max(width_of(name) for name in names))))
-    rows = -(-len(names) // columns)
-    figure = panel(sizes, looks, cap, line, LINE * rows + 6)
-    for at, (point, name) in enumerate(zip(sizes, names, strict=True)):
-        x, y = 10 + (at // rows) * (WIDTH - 8) / columns, LINE * (rows - at % rows) - 6
-        look = looks[point.key]
-        stroke(figure, (x,), (y,), color=look.colour, marker=look.marker, markersize=6.5)
-        write(figure, x + 9, y, name, va="center_baseline")
+    figure = panel(sizes, looks, cap, line, legend_height(names))
+    legend(figure, names, [looks[point.key] for point in sizes])
     return figure
 
 

@@ -1,33 +1,28 @@
 """Pictures of an inspection: lines with their names at the end, and the band of random matrices."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from pgolf.pages.figures.export import Picture
+from pgolf.pages.figures.labels import LEADER, LINE, End, name_ends
 from pgolf.pages.figures.style import (
     MUTED,
     RULE,
     SHADE,
-    apart,
     axes,
     blank,
     look_of,
-    points,
     quantity,
     quiet,
-    stroke,
     width_of,
-    write,
     x_title,
     y_title,
 )
 
 LEFT, TOP, BOTTOM = 58.0, 28.0, 40.0
-LEADER, LINE, SHORTEST = 30.0, 15.0, 264.0
+SHORTEST = 264.0
 MOST_LINES = 24  # in one picture: more cannot be distinguished
 
 
@@ -107,7 +102,7 @@ def draw(panel: Panel) -> Figure:
         ax.fill_between(band.x, band.low, band.high, color=SHADE, linewidth=0)
         ax.plot(band.x, band.low, color=MUTED, linewidth=0.7)
         ax.plot(band.x, band.high, color=MUTED, linewidth=0.7)
-    ends = []
+    ends: list[End] = []
     for number, line in enumerate(lines):
         look = look_of(number)
         marker = look.marker if len(line.x) <= 16 else ""
@@ -128,18 +123,3 @@ def draw(panel: Panel) -> Figure:
     y_title(figure, panel.y)
     x_title(figure, (LEFT + 72 * float(figure.get_size_inches()[0]) - right) / 2, panel.x)
     return figure
-
-
-def name_ends(figure: Figure, ax: Axes, names: Sequence[str], ends: Sequence[tuple[float, float, str, object]]) -> None:
-    """Write each name beside the end of its line, moved apart where they would overlap."""
-    to_points = ax.transData + points(figure).inverted()
-    box = ax.get_window_extent().transformed(points(figure).inverted())
-    places = [to_points.transform(end[:2]) for end in ends]
-    lasts = [(float(x), max(box.y0, min(float(y), box.y1))) for x, y in places]
-    heights = apart([y for _, y in lasts], LINE, box.y0 + 2, box.y1)
-    for name, (x, y), height, (_, _, colour, dash) in zip(names, lasts, heights, ends, strict=True):
-        stroke(figure, (x + 1, box.x1 + 5, box.x1 + 12), (y, y, height), color=MUTED, linewidth=0.5)
-        stroke(
-            figure, (box.x1 + 12, box.x1 + LEADER - 2), (height, height), color=colour, linestyle=dash, linewidth=1.5
-        )
-        write(figure, box.x1 + LEADER + 1, height, name, va="center_baseline")

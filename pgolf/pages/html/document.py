@@ -1,9 +1,8 @@
-"""The report page: warnings, question, verdicts, tables, pictures, details and runs."""
+"""The report page: the first screen, warnings, verdicts, tables, pictures, the study's record, details and runs."""
 
 import base64
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,45 +11,36 @@ from pgolf.pages.aggregation import StudyResults
 from pgolf.pages.figures.export import svg
 from pgolf.pages.figures.gallery import Exhibit
 from pgolf.pages.figures.style import DARK_HUES, HUES
-from pgolf.pages.html.elements import bullets, fold, paragraphs, slug, table, tag, text
+from pgolf.pages.html.elements import bullets, fold, slug, table, tag, text
+from pgolf.pages.html.first_screen import first_screen
 from pgolf.pages.html.runs import runs
-from pgolf.pages.introduction import introduction
-from pgolf.pages.sections import main_grid
-from pgolf.study.verdicts import FAILS, HOLDS, SMALL, UNDECIDED, UNTESTABLE, Verdict, rules_used
-from pgolf.tables.family import FamilyTable
+from pgolf.pages.html.tables import claims, family, folded, section, without_heading
 from pgolf.tables.text import Section, SectionKind
 
 HERE = Path(__file__).parent
-CLASSES = {HOLDS: "good", FAILS: "bad", SMALL: "open", UNDECIDED: "open", UNTESTABLE: "open"}
 Part = tuple[str, str]  # heading, HTML
 
 
 def document(results: StudyResults, exhibits: Sequence[Exhibit]) -> str:
-    """The page as HTML. The same input gives the same bytes: the page has no date and no absolute path."""
+    """The page as HTML. The same input gives the same bytes: the page has no date of its own and no absolute path."""
     name = results.study.name if results.study is not None else Path(os.path.realpath(results.source)).stem
-    parts = [*summary(results), *tables(results), *map(pictures, exhibits), *details(results)]
-    parts = [part for part in parts if part[1]]
+    first, exhibits = first_screen(results, name, exhibits)
+    parts = [*answers(results), *map(pictures, exhibits), *details(results)]
+    return whole_page(name, first, [part for part in parts if part[1]], results.source.name)
+
+
+def whole_page(name: str, first: str, parts: Sequence[Part], source: str) -> str:
+    """A page from its first screen and its parts. name: its title. source: the name of the folder or file."""
     links = "".join(tag("li", tag("a", text(heading), href=f"#{slug(heading)}")) for heading, _ in parts)
     sections = "".join(
         tag("section", tag("h2", text(heading), id=slug(heading)) + inside, aria_labelledby=slug(heading))
         for heading, inside in parts
     )
-    header = tag("header", tag("h1", text(name)) + tag("p", text(counts(results)), class_="quiet"))
-    main = tag(
-        "main", header + tag("nav", tag("ul", links), aria_label="Contents") + sections, id="main", tabindex="-1"
-    )
-    footer = tag(
-        "footer",
-        tag(
-            "p",
-            text(f"pgolf {__version__}, from {results.source.name}. Lower bits per byte are better."),
-            class_="quiet",
-        ),
-    )
-    return (
-        "<!doctype html>\n<html "
-        f'lang="en">\n{head(name)}\n<body>\n{bar()}\n{main}\n{footer}\n{tag("script", script())}\n</body>\n</html>\n'
-    )
+    main = tag("main", first + sections, id="main", tabindex="-1")
+    made = f"pgolf {__version__}, from {source}. Lower bits per byte are better."
+    footer = tag("footer", tag("p", text(made), class_="quiet"))
+    body = f'{bar(links)}\n<div class="page">\n{main}\n{footer}\n</div>\n{tag("script", script())}'
+    return f'<!doctype html>\n<html lang="en">\n{head(name)}\n<body>\n{body}\n</body>\n</html>\n'
 
 
 def head(name: str) -> str:
@@ -84,68 +74,32 @@ def digest(source: str) -> str:
     return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
 
-def bar() -> str:
-    """A link that skips the contents, and the theme button, which the script makes visible."""
+def bar(links: str) -> str:
+    """A link that skips the contents, the contents, and the theme button, which the script makes visible.
+
+    The contents are closed. The script opens them where they stand beside the page.
+    """
     skip = tag("a", "Skip to the report", href="#main", class_="skip")
-    return skip + tag("div", tag("button", "Dark theme", type="button", id="theme", hidden=""), class_="bar")
+    contents = tag("nav", fold("Contents", tag("ul", links), id="contents"), aria_label="Contents")
+    button = tag("button", "Dark theme", type="button", id="theme", hidden="")
+    return skip + tag("div", contents + button, class_="bar")
 
 
-def counts(results: StudyResults) -> str:
-    """The numbers of runs by status, of arms and of families, in one sentence."""
-    states = Counter(row["status"] for row in results.collected.rows)
-    arms = len({(row.group.study, row.group.arm) for t in results.report.families for row in t.rows})
-    by_status = ", ".join(
-        f"{count} {status}" for status, count in sorted(states.items(), key=lambda s: (s[0] != "ok", s[0]))
-    )
-    families = len(results.report.families)
-    return (
-        f"{len(results.collected.rows)} runs ({by_status}) of {arms} arms in {families} "
-        f"{'families' if families > 1 else 'family'}."
-    )
+def answers(results: StudyResults) -> list[Part]:
+    """Warnings, if any, the verdicts on claims, the tables, and how the decisions depend on the test."""
+    warnings, families = results.report.warnings, results.report.families
+    tables = "".join(family(t, headed=len(families) > 1, told=t is not families[0]) for t in families)
+    tests = "".join(section(part, badges=True) for part in of_kind(results, SectionKind.SENSITIVITY))
+    return [
+        ("Warnings", bullets(warnings, "warnings") if warnings else ""),
+        ("Published claims", claims(results.verdicts) if results.verdicts else ""),
+        ("Tables" if len(families) > 1 else "Table", tables),
+        ("Sensitivity to the test", tests),
+    ]
 
 
-def summary(results: StudyResults) -> list[Part]:
-    """The warnings, then the question and the verdicts."""
-    warnings, study = results.report.warnings, results.study
-    parts = [("Warnings", bullets(warnings, "warnings") if warnings else paragraphs(["None."]))]
-    if study is not None:
-        families = [family.summary for family in study.families]
-        parts.append(
-            (
-                "Question",
-                tag("p", text(study.question), class_="question") + paragraphs([study.origin]) + bullets(families),
-            )
-        )
-    if results.verdicts:
-        parts.append(("Published claims", claims(results.verdicts)))
-    return parts
-
-
-def claims(verdicts: Sequence[Verdict]) -> str:
-    """Each claim once, with one verdict per family that tests it."""
-    articles = []
-    for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
-        inside = tag("h3", text(claim.text))
-        for verdict in (v for v in verdicts if v.claim == claim):
-            badge = tag("span", text(verdict.label), class_=f"status {CLASSES[verdict.verdict]}")
-            inside += tag("p", f"{badge} {tag('strong', text(verdict.test.family))}")
-            inside += (bullets if len(verdict.numbers) > 1 else paragraphs)(verdict.numbers, "numbers")
-        note = tag("p", text(f"Shown by the published material: {claim.note}"), class_="quiet") if claim.note else ""
-        articles.append(tag("article", inside + note))
-    rules = fold("Rules of the verdicts", bullets(rules_used(verdicts)))
-    return "".join(articles) + rules
-
-
-def tables(results: StudyResults) -> list[Part]:
-    """One sortable table per family."""
-    families = results.report.families
-    return [(f"Table: {t.family.name}" if len(families) > 1 else "Table", family(t)) for t in families]
-
-
-def family(t: FamilyTable) -> str:
-    first, *more = introduction(t)
-    grid = table(main_grid(t), f"Arms of {t.family.name}", sortable=True)
-    return paragraphs([first]) + grid + (bullets(more) if more else "")
+def of_kind(results: StudyResults, *kinds: SectionKind) -> list[Section]:
+    return [part for part in results.sections() if part.kind in kinds]
 
 
 def pictures(exhibit: Exhibit) -> Part:
@@ -157,24 +111,20 @@ def pictures(exhibit: Exhibit) -> Part:
 
 
 def details(results: StudyResults) -> list[Part]:
-    """The study's further sections, the differences between arms, the tests in detail, and each run."""
-    sections = results.sections()
+    """The scores of seeds, the study's record, its further sections, configurations, tests in detail, and each run."""
 
-    def of_kind(*kinds: SectionKind) -> str:
-        return "".join(section(part) for part in sections if part.kind in kinds)
+    def sections(*kinds: SectionKind) -> str:
+        return "".join(map(section, of_kind(results, *kinds)))
 
-    unscored = [part.grid for part in sections if part.kind is SectionKind.UNSCORED and part.grid is not None]
+    unscored = [part.grid for part in of_kind(results, SectionKind.UNSCORED) if part.grid is not None]
+    study = results.study
+    origin = () if study is None else (study.origin, study.rule, *(family.summary for family in study.families))
     return [
-        ("Further tables", of_kind(SectionKind.FURTHER)),
-        ("Differences between arms", of_kind(SectionKind.CONFIGURATION)),
-        ("Tests in detail", of_kind(SectionKind.GATE, SectionKind.DETAILS)),
+        ("Single seeds", "".join(map(without_heading, of_kind(results, SectionKind.SEEDS)))),
+        ("Study", "" if study is None else bullets(origin) + sections(SectionKind.RECORD)),
+        ("Further tables", folded(of_kind(results, SectionKind.FURTHER))),
+        ("Configurations", sections(SectionKind.CONFIGURATION)),
+        ("Tests in detail", sections(SectionKind.GATE, SectionKind.DETAILS)),
         ("Runs without a score", "".join(table(grid, "Runs without a score") for grid in unscored)),
         ("All runs", runs(results.collected.rows)),
     ]
-
-
-def section(part: Section) -> str:
-    """One section, under a heading of the third level."""
-    grid = table(part.grid, part.heading) if part.grid is not None else ""
-    lines = bullets(part.lines) if len(part.lines) > 1 else paragraphs(part.lines)
-    return tag("h3", text(part.heading)) + lines + grid

@@ -9,8 +9,14 @@ from pgolf.tables.text import Grid
 
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 BREAKS = re.compile(r"[_,=/]")  # a long name may be broken after these
+DECISION = re.compile(r"(better|worse|equal|undecided)\b")
 MOST_ROWS = 1000  # of a table on one page
 LONG = 28  # a longer cell is prose and may be broken
+
+
+# The colour of a badge by the words that it begins with: first what readers look for, last the default.
+TONES = {"holds": "good", "does not hold": "bad", "better": "good", "worse": "bad", "equal": "good"}
+OPEN = "open"
 
 
 def text(value: object) -> str:
@@ -46,18 +52,31 @@ def terms(pairs: Mapping[str, str]) -> str:
     return tag("dl", "".join(tag("dt", text(name)) + tag("dd", text(value)) for name, value in pairs.items()))
 
 
+def tone(words: str) -> str:
+    """The class of a verdict or decision."""
+    return next((tone for start, tone in TONES.items() if words.startswith(start)), OPEN)
+
+
+def badge(label: str, words: str | None = None) -> str:
+    """A verdict or decision on a coloured ground. words: what decides the colour; default: the label."""
+    return tag("span", text(label), class_=f"status {tone(label if words is None else words)}")
+
+
 def fold(summary: str, inside: str, **attributes: str | None) -> str:
     """A collapsible section. summary, inside: HTML."""
     return tag("details", tag("summary", summary) + inside, **attributes)
 
 
-def table(grid: Grid, caption: str, *, sortable: bool = False, name: str = "") -> str:
-    """A table in a frame that scrolls sideways, also by keyboard. The first column has the row headings."""
+def table(grid: Grid, caption: str, *, sortable: bool = False, badges: bool = False) -> str:
+    """A table in a frame that scrolls sideways, also by keyboard. The first column has the row headings.
+
+    badges: colour the decision in the second column, and the decisions that differ from it.
+    """
     head = "".join(
         tag("th", text(title), scope="col", class_="number" if numeric else None)
         for title, numeric in zip(grid.columns, grid.numeric, strict=True)
     )
-    rows = "".join(tag("tr", "".join(cells(row, grid.numeric))) for row in grid.rows[:MOST_ROWS])
+    rows = "".join(tag("tr", "".join(cells(row, grid.numeric, badges=badges))) for row in grid.rows[:MOST_ROWS])
     element = tag(
         "table",
         tag("caption", text(caption), class_="unseen") + tag("thead", tag("tr", head)) + tag("tbody", rows),
@@ -68,16 +87,16 @@ def table(grid: Grid, caption: str, *, sortable: bool = False, name: str = "") -
         "table.md and table.csv."
     )
     note = tag("p", text_of_note, class_="quiet") if len(grid.rows) > MOST_ROWS else ""
-    return (
-        tag("div", element, class_="scroll", tabindex="0", role="region", aria_label=clean(caption), id=name or None)
-        + note
-    )
+    return tag("div", element, class_="scroll", tabindex="0", role="region", aria_label=clean(caption)) + note
 
 
-def cells(row: Sequence[str], numeric: Sequence[bool]) -> Iterable[str]:
+def cells(row: Sequence[str], numeric: Sequence[bool], *, badges: bool = False) -> Iterable[str]:
     for at, (cell, is_number) in enumerate(zip(row, numeric, strict=True)):
         if at == 0:
             yield tag("th", BREAKS.sub(r"\g<0><wbr>", text(cell)), scope="row")
+            continue
+        if badges and DECISION.match(cell) and (at == 1 or tone(cell) != tone(row[1])):
+            yield tag("td", badge(cell))
             continue
         class_ = "number" if is_number else "prose" if len(cell) > LONG else None
         yield tag("td", text(cell), class_=class_, data_value=sort_value(cell) if is_number else None)

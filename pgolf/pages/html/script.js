@@ -21,6 +21,21 @@
   system.addEventListener("change", show);
   show();
 
+  // The contents are open where they stand beside the page.
+  const contents = document.getElementById("contents");
+  const wide = matchMedia("(min-width: 72rem)");
+  const place = () => { contents.open = wide.matches; };
+  wide.addEventListener("change", place);
+  contents.addEventListener("click", (event) => { if (event.target.closest("a") && !wide.matches) contents.open = false; });
+  place();
+  // Paper shows the tables that are folded on a screen, but not every run.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details.table:not([open])")];
+    for (const fold of opened) fold.open = true;
+  });
+  addEventListener("afterprint", () => { for (const fold of opened) fold.open = false; });
+
   const value = (row, column) => row.cells[column];
   const compare = (a, b, column, numeric, sign) => {
     const [x, y] = [value(a, column), value(b, column)];

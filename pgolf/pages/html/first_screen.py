@@ -1,0 +1,62 @@
+"""The first screen of the report: question, answer with its interval, one picture, size, training and seeds."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from pgolf.pages.aggregation import StudyResults
+from pgolf.pages.figures.export import svg
+from pgolf.pages.figures.gallery import Exhibit
+from pgolf.pages.headline import Headline, Statement, headline
+from pgolf.pages.html.elements import badge, tag, terms, text
+
+FORESTS = "differences"  # the exhibit that has the picture
+NOTHING = "Nothing is compared: there is no arm with a score beside a baseline with one."
+
+
+def first_screen(results: StudyResults, name: str, exhibits: Sequence[Exhibit]) -> tuple[str, list[Exhibit]]:
+    """(HTML, the exhibits without the picture that it shows)."""
+    found = headline(results)
+    picture, rest = chief_picture(found, exhibits)
+    heading = tag("h1", text(name)) + (tag("p", text(found.question), class_="question") if found.question else "")
+    claim = tag("p", f"Claim: {text(found.claim)}", class_="claim") if found.claim else ""
+    answers = "".join(map(answer, found.statements)) or tag("p", text(NOTHING))
+    more = tag("p", tag("a", text(f"Other claims: {found.others}"), href="#published-claims")) if found.others else ""
+    warned = len(results.report.warnings)
+    warning = f"{warned} warning{'' if warned == 1 else 's'} to read first"
+    caution = tag("p", tag("a", text(warning), href="#warnings", class_="caution")) if warned else ""
+    numbers = terms(dict(found.facts)) + tag("p", text(counts(results)), class_="quiet")
+    words = tag("div", heading + claim + answers + caution + more)
+    return tag("header", words + picture + tag("div", numbers), class_="first"), rest
+
+
+def answer(statement: Statement) -> str:
+    """The verdict as a badge, the family, and the numbers behind it."""
+    family = tag("strong", text(statement.family))
+    return tag(
+        "p", f"{badge(statement.label, statement.verdict)} {family}: {text(statement.sentence)}", class_="answer"
+    )
+
+
+def chief_picture(found: Headline, exhibits: Sequence[Exhibit]) -> tuple[str, list[Exhibit]]:
+    """(the differences of the headline's family as a figure, all exhibits without it); an empty figure without any."""
+    forests = next((exhibit for exhibit in exhibits if exhibit.name == FORESTS), None)
+    name = "" if found.table is None else found.table.family.name
+    if forests is None or name not in forests.panels:
+        return "", list(exhibits)
+    rest = [exhibit.without(name) if exhibit is forests else exhibit for exhibit in exhibits]
+    words = tag("figcaption", tag("strong", text(name)) + tag("span", text(f" {forests.caption}"), class_="quiet"))
+    return tag("figure", svg(forests.panels[name]) + words), [exhibit for exhibit in rest if exhibit.panels]
+
+
+def counts(results: StudyResults) -> str:
+    """The numbers of runs by status, of arms and of families, in one sentence."""
+    states = Counter(row["status"] for row in results.collected.rows)
+    arms = len({(row.group.study, row.group.arm) for t in results.report.families for row in t.rows})
+    by_status = ", ".join(
+        f"{count} {status}" for status, count in sorted(states.items(), key=lambda s: (s[0] != "ok", s[0]))
+    )
+    families = len(results.report.families)
+    return (
+        f"{len(results.collected.rows)} runs ({by_status}) of {arms} arms in {families} "
+        f"{'families' if families > 1 else 'family'}. Bits per byte (bpb): lower is better."
+    )
