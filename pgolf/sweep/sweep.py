@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from pgolf.command import one_line as one_line_of
-from pgolf.config.folders import conf_dir
+from pgolf.config.folders import config_folders
 from pgolf.errors import PgolfError
 from pgolf.records.audits import broken_rules
 from pgolf.records.plan import Sweep, add_to_plan, read_plan
@@ -30,8 +30,8 @@ FAILED_FAST = "a run failed, and launch.fail_fast=true"
 
 
 def code_now() -> str:
-    """A hash of the source files of the package and the configuration."""
-    return tree_sha(PACKAGE, conf_dir())
+    """A hash of the source files of the package and of the YAML files of all config folders."""
+    return tree_sha(PACKAGE, *config_folders())
 
 
 def as_sweep(runs: Sequence[Run]) -> list[Run]:
