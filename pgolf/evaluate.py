@@ -17,6 +17,7 @@ from pgolf.command import Parser, place, run
 from pgolf.config.auto import decide_auto
 from pgolf.config.build import build_data, build_evaluation, build_fake, build_quantizer
 from pgolf.config.command_line import compose_one
+from pgolf.config.search_path import use_search_path
 from pgolf.data.loaded import load_corpus
 from pgolf.errors import DataError
 from pgolf.machine.ranks import Ranks
@@ -68,7 +69,7 @@ def command(arguments: list[str]) -> int:
     parser.add_argument(
         "--json", action="store_true", help="print JSON, with the fields that a record has about the score"
     )
-    args = parser.parse_intermixed_args(arguments)
+    args = parser.parse_intermixed_args(use_search_path(arguments))
     fields = evaluate(args.artifact, args.overrides)
     text = (
         f"val bpb   {fields['val_bpb']:.6f}\nval nats  {fields['val_nats']:.6f} per target\n"

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 
 from pgolf.command import OK, Parser, one_line, place, run
+from pgolf.config.search_path import use_search_path
 from pgolf.errors import ConfigError
 from pgolf.inspect.published import published, sizes_of
 from pgolf.inspect.random_reference import DRAWS
@@ -198,6 +199,7 @@ def random_command(arguments: list[str]) -> int:
 
 
 def command(arguments: list[str]) -> int:
+    arguments = use_search_path(arguments)
     forms = {TRUNCATE: truncate_command, RANKS: ranks_command, RANDOM: random_command}
     if arguments and (form := forms.get(arguments[0])):
         return form(arguments[1:])
