@@ -34,6 +34,7 @@ ENTRIES = (
     "audit.__main__",
     "inspect.__main__",
     "data.__main__",
+    "study.__main__",
     "sweep.worker",
     "__main__",
 )  # what `python -m` starts; imported by nobody
