@@ -26,7 +26,7 @@ defaults:
 study:
   name: {name}
   question: Does a mixture of softmaxes lower bits per byte against the tied head?
-  source: a question of our own # or what was published, with its seeds and hardware
+  # source: what was published, with its seeds and hardware
   test: welch # or paired, pooled, moderated; choose before the runs
   smallest_effect_bpb: {{cpu: 0.01}} # the margin: a smaller difference does not matter; one per scale
   # margin_reason: {{cpu: "Why a smaller difference does not matter."}}
