@@ -25,7 +25,7 @@ QUICK := 'hydra.searchpath=[pkg://own_package.conf]' data=own_sums train.steps=2
 test-wheel: $(VENV)/.installed-dev
 	rm -rf $(WHEEL) && mkdir -p $(WHEEL)
 	$(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/$(WHEEL)/dist
-	cd examples/own_package && $(CURDIR)/$(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/$(WHEEL)/dist
+	cd examples/own_package && $(abspath $(BIN))/python -m hatchling build -t wheel -d $(CURDIR)/$(WHEEL)/dist
 	$(PYTHON) -m venv $(WHEEL)/venv
 	$(WHEEL)/venv/bin/python -m pip install --quiet --disable-pip-version-check $(WHEEL)/dist/*.whl
 	cd $(WHEEL) && venv/bin/pgolf train $(QUICK)
