@@ -2,11 +2,12 @@
 # make test   install, lint, check types, run the test suite
 # make lint   ruff and mypy alone
 # make test-triton   also install triton, and run the Triton kernel in its interpreter: about a minute, no GPU
+# make test-wheel    build the wheel, install it into an empty environment, and follow the README there: about five minutes
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-triton lint clean
+.PHONY: demo test test-triton test-wheel lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m pgolf.train study.name=demo
@@ -17,6 +18,22 @@ test: lint
 test-triton: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,triton]'
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest tests/nn/test_pre_rotation.py tests/nn/test_pre_rotation_kernel.py
+
+# The environment has neither the checkout nor the tests. The corpus is that of the example package, which is quick.
+WHEEL := build/wheel
+QUICK := 'hydra.searchpath=[pkg://own_package.conf]' data=own_sums train.steps=20 paths.cache=cache
+test-wheel: $(VENV)/.installed-dev
+	rm -rf $(WHEEL) && mkdir -p $(WHEEL)
+	$(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/$(WHEEL)/dist
+	cd examples/own_package && $(abspath $(BIN))/python -m hatchling build -t wheel -d $(CURDIR)/$(WHEEL)/dist
+	$(PYTHON) -m venv $(WHEEL)/venv
+	$(WHEEL)/venv/bin/python -m pip install --quiet --disable-pip-version-check $(WHEEL)/dist/*.whl
+	cd $(WHEEL) && venv/bin/pgolf train $(QUICK)
+	cd $(WHEEL) && venv/bin/pgolf train $(QUICK) --multirun model/head=tied,own_biased seed=1,2
+	cd $(WHEEL) && venv/bin/pgolf aggregate multirun/adhoc --baseline head=tied
+	cd $(WHEEL) && venv/bin/pgolf report multirun/adhoc
+	cd $(WHEEL) && venv/bin/pgolf study new heads
+	cd $(WHEEL) && venv/bin/pgolf train 'hydra.searchpath=[conf]' study=heads launch.dry_run=true
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

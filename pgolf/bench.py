@@ -28,6 +28,7 @@ from pgolf.config.build import (
     start_weights,
 )
 from pgolf.config.command_line import compose_one
+from pgolf.config.search_path import use_search_path
 from pgolf.errors import ConfigError
 from pgolf.execution.account import account
 from pgolf.execution.artifact import pack
@@ -198,7 +199,7 @@ def command(arguments: list[str]) -> int:
     )
     parser.add_argument("--steps", type=int, default=30, help="timed steps of each model (default: 30)")
     parser.add_argument("--json", action="store_true", help="print JSON; the names contain the units")
-    args = parser.parse_args(arguments)
+    args = parser.parse_args(use_search_path(arguments))
     if not 1 <= args.steps <= MOST_STEPS:
         raise ConfigError(f"--steps: must be from 1 to {MOST_STEPS:,} ({args.steps})")
     results = bench(args.overrides, args.against, args.steps)

@@ -30,6 +30,7 @@ COMMANDS = (
     "inspect",
     "sample",
     "data",
+    "study",
 )
 LONGEST_WORD = 16_384  # characters of one argument
 LONGEST_LINE = 1_000  # characters of one line of a message

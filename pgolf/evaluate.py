@@ -19,6 +19,7 @@ from pgolf.command import Parser, place, run
 from pgolf.config.auto import decide_auto
 from pgolf.config.build import build_data, build_evaluation, build_fake, build_quantizer
 from pgolf.config.command_line import compose_one
+from pgolf.config.search_path import use_search_path
 from pgolf.data.loaded import load_corpus
 from pgolf.errors import DataError, PgolfError
 from pgolf.execution.artifact import unpack
@@ -134,7 +135,7 @@ def command(arguments: list[str]) -> int:
     parser.add_argument(
         "--json", action="store_true", help="print JSON, with the fields that a record has about the score"
     )
-    args = parser.parse_intermixed_args(arguments)
+    args = parser.parse_intermixed_args(use_search_path(arguments))
     base_path, base_overrides = base_arguments(args.artifact, args.overrides, args.against)
     ours = evaluate(args.artifact, args.overrides)
     if not args.against:

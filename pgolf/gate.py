@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pgolf.command import Parser, place, run, tell
+from pgolf.config.search_path import use_search_path
 from pgolf.errors import ConfigError
 from pgolf.machine.clean_text import clean
 from pgolf.pages.options import fraction, positive
@@ -257,7 +258,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def command(arguments: list[str]) -> int:
-    args = make_parser().parse_args(arguments)
+    args = make_parser().parse_args(use_search_path(arguments))
     began = time.monotonic()
     from pgolf.sweep.paired import FailedRun
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from pgolf.command import Parser, run
 from pgolf.config.build import build_model, frozen_by
 from pgolf.config.command_line import compose_one
+from pgolf.config.search_path import use_search_path
 from pgolf.errors import ConfigError
 from pgolf.execution.account import Account, PackedTensor, account, packed_tensors
 from pgolf.execution.memory import estimates, memory_text
@@ -71,7 +72,7 @@ def command(arguments: list[str]) -> int:
     parser.add_argument(
         "--packed", type=Path, metavar="FILE", help="list the tensors of a packed model: bytes and bound"
     )
-    args = parser.parse_intermixed_args(arguments)
+    args = parser.parse_intermixed_args(use_search_path(arguments))
     if args.packed is not None:
         if args.overrides or args.names:
             raise ConfigError(f"--packed: takes neither overrides nor --names ({args.packed}). Leave them out")

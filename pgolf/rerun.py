@@ -15,6 +15,7 @@ from pgolf.config.auto import machine_shortages
 from pgolf.config.folders import cache_dir
 from pgolf.config.saved import load_saved, save_run
 from pgolf.config.schema import PathsConfig
+from pgolf.config.search_path import use_search_path
 from pgolf.errors import ConfigError
 from pgolf.machine.files import folder_for
 from pgolf.records.fields import RERUN_COMPARED, RERUN_EXPLAINS
@@ -75,7 +76,7 @@ def command(arguments: list[str]) -> int:
         "run", type=place, metavar="RUN_DIR", help="a run folder, with config.yaml, and result.json for the comparison"
     )
     parser.add_argument("--out", type=place, help="folder of the new run (default: RUN_DIR/again-<n>)")
-    args = parser.parse_args(arguments)
+    args = parser.parse_args(use_search_path(arguments))
     same, lines = verdict(*rerun(args.run, args.out))
     print(*lines, sep="\n")
     return 0 if same else 1

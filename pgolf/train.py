@@ -14,8 +14,9 @@ from pathlib import Path
 from hydra._internal.utils import get_args_parser
 
 from pgolf.command import OK, Parser, run
-from pgolf.config.folders import CONFIG_DIR, OWN_CONF
+from pgolf.config.folders import OWN_CONF
 from pgolf.config.help import help_text
+from pgolf.config.search_path import trust, use_search_path
 from pgolf.errors import ConfigError
 
 UNUSED = {  # flags of Hydra, and what to do instead
@@ -27,7 +28,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def parse_flags(words: Sequence[str]) -> Namespace:
-    """The arguments, parsed with Hydra's parser. $PGOLF_CONFIG_DIR is set to the value of --config-dir.
+    """The arguments, parsed with Hydra's parser. Folders of --config-dir and hydra.searchpath are trusted from then on.
 
     Raises PgolfError for flags that pgolf does not use, and for invalid values and combinations of flags.
     """
@@ -62,7 +63,8 @@ def parse_flags(words: Sequence[str]) -> Namespace:
     if problems:
         raise ConfigError(*problems)
     if args.config_dir is not None:
-        os.environ[CONFIG_DIR] = str(Path(args.config_dir).absolute())  # the processes of a sweep use it too
+        trust([args.config_dir], "--config-dir")
+    use_search_path(args.overrides)
     return args
 
 

@@ -38,6 +38,7 @@ ENTRIES = (
     "sample.__main__",
     "api.child",
     "data.__main__",
+    "study.__main__",
     "sweep.worker",
     "__main__",
 )  # what `python -m` starts; imported by nobody

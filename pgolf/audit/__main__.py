@@ -13,6 +13,7 @@ from pathlib import Path
 from pgolf.audit.report import Verdict
 from pgolf.command import FAILED, OK, REFUSED, Parser, one_line, place, run
 from pgolf.config.saved import CONFIG
+from pgolf.config.search_path import use_search_path
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.execution.auditing.whole import DOCUMENTS, Audited, audit_artifact, audit_run, audit_sweep
 from pgolf.records.plan import PLAN
@@ -73,7 +74,7 @@ def command(arguments: list[str]) -> int:
         action="store_true",
         help="also read the files that config.yaml names, for a corpus that is not in the cache; for your own runs",
     )
-    args = parser.parse_args(arguments)
+    args = parser.parse_args(use_search_path(arguments))
     is_sweep = args.path.is_dir() and (args.path / PLAN).is_file()
     found = []
     try:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pgolf.config.folders import config_folders
+from pgolf.config.folders import OWN_CONF, config_folders
 from pgolf.errors import suggest
 from pgolf.machine.typed import fits, wanted
 
@@ -58,7 +58,7 @@ def locate(path: str, target: object) -> type:
     if not isinstance(target, str) or "." not in target.strip("."):
         raise ImportError("Give the dotted path of a class")
     if target not in trusted_targets(path):
-        raise ImportError(f"No YAML file of conf/{group_of(path)} names this class. Add one for a class of your own")
+        raise ImportError(f"No YAML file of conf/{group_of(path)} names this class. {OWN_CONF}")
     module_name, _, name = target.rpartition(".")
     cls = getattr(importlib.import_module(module_name), name, None)
     if not isinstance(cls, type):

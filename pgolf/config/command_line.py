@@ -43,6 +43,8 @@ from pgolf.config.overrides import (
 )
 from pgolf.config.path_values import quote_paths
 from pgolf.config.ranges import range_problem
+from pgolf.config.search_path import own_folder_problems, use_search_path
+from pgolf.config.study import study_of, study_problems
 from pgolf.errors import ConfigError, PgolfError
 
 MANY_RUNS = 50  # beyond this number, the checks take so long that they are announced
@@ -73,6 +75,8 @@ def preflight(arguments: Sequence[str], *, multirun: bool, check_machine: bool =
     multirun: whether the flag --multirun is given. check_machine: report missing resources of this machine as problems
     too, except with launch.dry_run=true.
     """
+    arguments = use_search_path(arguments)
+    raise_if(list(own_folder_problems()))
     with composer():
         check_machine = check_machine and not any(DRY.fullmatch(text) for text in arguments)
         arguments, unavailable = (
@@ -96,7 +100,12 @@ def preflight(arguments: Sequence[str], *, multirun: bool, check_machine: bool =
             all_overrides = [list({o.get_key_element(): text for text, o in unswept}.values())]  # the last of each key
         if not all_overrides:
             raise ConfigError(f"--multirun: no run is selected ({' '.join(arguments)}). Check the ranges and globs")
-        runs = check_runs(all_overrides, loader, check_machine=check_machine)
+        try:
+            runs = check_runs(all_overrides, loader, check_machine=check_machine)
+        except ConfigError as error:
+            raise_if([*([] if deferred else study_problems(whole)), *error.problems])
+            raise
+        study_of(runs[0])  # raises its problems
         return CommandLine(
             tuple(replace(run, unavailable=(*unavailable, *run.unavailable)) for run in runs),
             in_sweep,

@@ -6,7 +6,9 @@ from pathlib import Path
 from pgolf.errors import ConfigError
 
 CONFIG_DIR = "PGOLF_CONFIG_DIR"
-OWN_CONF = "Name a folder of your own config groups with --config-dir FOLDER"  # the remedy of errors
+SEARCH_PATH = "hydra.searchpath"
+# the remedy of errors
+OWN_CONF = f"Name config groups of your own with {SEARCH_PATH}=[pkg://PACKAGE.conf] or [file:///FOLDER]"
 
 
 def conf_dir() -> Path:
@@ -22,13 +24,13 @@ def conf_dir() -> Path:
 
 
 def config_folders() -> list[Path]:
-    """Folders of config groups that the user trusts: pgolf's own, and the folder in $PGOLF_CONFIG_DIR.
+    """Folders of config groups that the user trusts: pgolf's own, and those in $PGOLF_CONFIG_DIR.
 
-    `pgolf.train --config-dir FOLDER` sets that variable, so that the processes of a sweep use the same folder. A
-    configuration file cannot set it.
+    A command line sets that variable (pgolf.config.search_path), so that the processes of a sweep use the same folders.
+    A configuration file cannot set it. Several folders are separated as in $PATH.
     """
-    own = os.environ.get(CONFIG_DIR)
-    return [conf_dir(), *([Path(own).expanduser().absolute()] if own else [])]
+    own = (name for name in os.environ.get(CONFIG_DIR, "").split(os.pathsep) if name)
+    return [conf_dir(), *(Path(name).expanduser().absolute() for name in own)]
 
 
 def conf_stamp() -> tuple[object, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgolf.config.folders import conf_dir
+from pgolf.config.folders import conf_dir, config_folders
 from pgolf.config.schema import slot_paths
 
 USAGE = """\
@@ -20,7 +20,9 @@ With --multirun, runs every combination of comma-separated values.
 The same command resumes interrupted runs and skips finished ones.
 The values below are those of each file; a scale or a stack may replace them.
   --multirun, -m         run a sweep
-  --config-dir FOLDER    use config groups of your own, laid out as in conf/
+  hydra.searchpath=[pkg://PACKAGE.conf,file:///FOLDER]
+                         use config groups of your own, laid out as in conf/
+  --config-dir FOLDER    the same for one folder
   --cfg job              print the configuration of a run, and run nothing
   --package PATH         with --cfg, print one section, such as model.head
   --resolve              with --cfg, print values in place of interpolations
@@ -101,11 +103,13 @@ def help_text() -> str:
     """The whole text of --help."""
     conf = conf_dir()
     lines = [USAGE, "", "Groups and their choices:"]
-    lines += [f"  {group:<20} {', '.join(choices)}" for group, choices in groups(conf)]
+    for folder in config_folders():
+        lines += [] if folder == conf else ["", f"Of {folder}:"]
+        lines += [f"  {group:<20} {', '.join(choices)}" for group, choices in groups(folder)]
     for section, name in FILES.items():
         lines += ["", f"{section or 'top level'} ({name}.yaml):", *options(conf / f"{name}.yaml")]
     for group in CHOSEN:
-        for path in sorted((conf / group).glob("*.yaml")):
+        for path in [path for folder in config_folders() for path in sorted((folder / group).glob("*.yaml"))]:
             if lines_of_choice := list(options(path)):
                 lines += ["", f"{group.replace('/', '.')} ({group}={path.stem}):", *lines_of_choice]
     return "\n".join(lines)

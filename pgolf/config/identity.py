@@ -15,7 +15,7 @@ from pgolf.config.auto import decide_auto
 from pgolf.config.compose import plain
 from pgolf.config.saved import load_saved
 from pgolf.config.schema import Config, plain_config, typed_config
-from pgolf.records.arm_names import name_of_overrides
+from pgolf.records.arm_names import folder_of_arm, name_of_overrides
 from pgolf.study.description import study_folder
 
 SEED_MARK = -1  # not a valid seed
@@ -75,9 +75,14 @@ def identify(
 
 
 def run_folder(config: Config, identity: Mapping[str, Any]) -> Path:
-    """The folder of a run: `paths.out/STUDY/ARM/seedSEED-FINGERPRINT`."""
+    """The folder of a run: `paths.out/STUDY/ARM/seedSEED-FINGERPRINT`, a long name of ARM shortened.
+
+    If the arm has a folder of its whole name, it is used: earlier versions made it.
+    """
     name = f"seed{config.seed}-{identity['fingerprint'][:8]}"
-    return Path(config.paths.out).expanduser() / identity["study"] / identity["arm"] / name
+    study = Path(config.paths.out).expanduser() / identity["study"]
+    whole = study / identity["arm"]
+    return (whole if whole.is_dir() else study / folder_of_arm(identity["arm"])) / name
 
 
 def compiled_shape(config: Config) -> str:

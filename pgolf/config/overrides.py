@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from pgolf.config.binding import RESERVED
-from pgolf.config.folders import OWN_CONF
+from pgolf.config.folders import OWN_CONF, SEARCH_PATH
 from pgolf.config.schema import SECTIONS, slot_paths
 from pgolf.errors import suggest
 
@@ -34,7 +34,6 @@ OUTPUT_KEYS = (  # replaced by paths.out, study.name and study.arm
 )
 CHOSEN_SECTIONS = ("hydra.launcher", "hydra.sweeper")  # sections that are chosen from a config group of Hydra
 CLASSES = ("hydra.launcher._target_", "hydra.sweeper._target_")
-SEARCH_PATH = "hydra.searchpath"
 ROLES_BELOW, ROLE_GROUP = "optim.roles.", "optim/algorithm"  # sections that are chosen from a group of another name
 MOST_MEANT = 6  # places that a message about a misplaced option names
 MULTIPLE = "side_inputs"  # the group that allows several choices
@@ -214,7 +213,7 @@ def key_refusals(override: Override, loader: ConfigLoader) -> list[str]:
                 "study.name or study.arm"
             ]
         if path == SEARCH_PATH:
-            return [f"{path}: is not supported ({value}). {OWN_CONF}"]
+            return [f"{path}: cannot be added or deleted ({value}). {OWN_CONF}"]
         if path in CLASSES:
             return [
                 f"{path}: cannot be set directly ({value}). Choose with "
@@ -284,6 +283,8 @@ def describe_hydra_error(error: Exception) -> str:
     if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text):
         kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
         text = f"needs {kinds.get(converted.group(2), converted.group(2))} ({converted.group(1)})"
+    if match := re.match(r"In '.*': Could not find '(arm(?=/)|.*)/(.*)'$", text):
+        return f"{match[1]}: no such choice ({match[2]}). Add the file {match[1]}/{match[2]}.yaml to its config groups"
     if match := re.match(r"Could not override '(.*?)'", text):
         return f"{match[1]}: does not exist in this configuration. --help lists the options"
     for pattern, meaning in REFUSALS.items():

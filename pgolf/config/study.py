@@ -1,11 +1,16 @@
 """From the YAML file of a study to the description in study.json, beside the runs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from pgolf.config.composed_run import ComposedRun
-from pgolf.errors import ConfigError
-from pgolf.study.description import ADHOC, Study, study_folder, study_from
+from pgolf.config.folders import config_folders
+from pgolf.errors import ConfigError, suggest
+from pgolf.study.description import ADHOC, FamilyPlan, Study, study_folder, study_from
 
 SAME_KEYS = (
     "question",
@@ -18,25 +23,52 @@ SAME_KEYS = (
     "claims",
     "ladders",
 )  # of a configuration and of a description
+FAMILY_KEYS = tuple(field.name for field in fields(FamilyPlan) if field.name != "name")
+
+
+def study_problems(whole: DictConfig) -> Sequence[str]:
+    """Problems of the study of a configuration with the section `hydra`, for a command that has problems anyway."""
+    try:
+        section: Any = OmegaConf.to_container(whole.study, resolve=True)
+        described_by(section, dict(whole.hydra.runtime.choices))
+    except ConfigError as error:
+        return error.problems
+    except OmegaConfBaseException:  # the runs report it
+        return ()
+    return ()
 
 
 def study_of(run: ComposedRun) -> Study | None:
-    """The study of a run; None if it belongs to none. Raises ConfigError for an invalid description."""
-    section = run.resolved["study"]
+    """The study of a run; None if it belongs to none. Raises ConfigError with all problems of its description."""
+    return described_by(run.resolved["study"], run.choices)
+
+
+def described_by(section: Mapping[str, Any], choices: Mapping[str, Any]) -> Study | None:
+    """The study of a section of a configuration with these choices; None without one. Raises ConfigError."""
+    choice = choices.get("study")
+    if section["name"] == ADHOC and choice not in (None, ADHOC):
+        raise ConfigError(f"study.name: is missing in {study_file(str(choice))}. Write there: name: {choice}")
     if section["name"] == ADHOC or not section["families"]:  # a study.name without a description
         return None
-    return describe_study(section, str(run.choices["scale"]))
+    return describe_study(section, str(choices["scale"]), str(choice or section["name"]))
 
 
-def describe_study(section: Mapping[str, Any], scale: str) -> Study:
-    """The description of a study at one scale, from its section of a configuration. Raises ConfigError if invalid."""
-    smallest = section["smallest_effect_bpb"]
-    if scale not in smallest:
-        raise ConfigError(
-            f"study.smallest_effect_bpb: has no value for scale={scale} ({smallest}). Add the smallest difference "
-            "that matters"
-        )
-    families = [{"name": name, **family} for name, family in section["families"].items()]
+def study_file(choice: str) -> str:
+    """The YAML file of a choice of the group study, as a message names it."""
+    paths = (folder / "study" / f"{choice}.yaml" for folder in config_folders())
+    return next((str(path) for path in paths if path.is_file()), "its command line")
+
+
+def describe_study(section: Mapping[str, Any], scale: str, choice: str = "") -> Study:
+    """The description of a study at one scale, from its section of a configuration.
+
+    choice: of the group study; its name by default. Raises ConfigError with all problems, which name the YAML file.
+    """
+    where = study_file(choice or section["name"])
+    missing = [*family_problems(section["families"], where), *margin_problems(section, scale, where)]
+    if missing:
+        raise ConfigError(*missing)
+    families = [{"name": name, "title": name, **family} for name, family in section["families"].items()]
     same = {key: section[key] for key in SAME_KEYS}
     try:
         return study_from(
@@ -44,10 +76,36 @@ def describe_study(section: Mapping[str, Any], scale: str) -> Study:
                 **same,
                 "name": study_folder(section["name"], scale),
                 "scale": scale,
-                "smallest_effect_bpb": smallest[scale],
+                "smallest_effect_bpb": section["smallest_effect_bpb"][scale],
                 "margin_reason": section["margin_reason"].get(scale, ""),
                 "families": families,
             }
         )
     except ValueError as error:
-        raise ConfigError(f"study: {section['name']} is not a valid study description: {error}") from None
+        problems = str(error).split("; ")
+        raise ConfigError(*(f"study: {problem}. Correct it in {where}" for problem in problems)) from None
+
+
+def margin_problems(section: Mapping[str, Any], scale: str, where: str) -> Iterator[str]:
+    """The problem of a study without a smallest difference that matters at this scale."""
+    smallest = section["smallest_effect_bpb"]
+    if scale not in smallest:
+        yield (
+            f"study.smallest_effect_bpb: has no value for scale={scale} ({smallest}). Write in {where} the smallest "
+            f"difference that matters, in bits per byte: smallest_effect_bpb: {{{scale}: 0.01}}"
+        )
+
+
+def family_problems(families: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Problems of the keys of families."""
+    for name, family in families.items():
+        if not isinstance(family, Mapping):
+            yield f"study.families.{name}: needs keys ({family}). Write in {where}: {{baseline: ARM, arms: [ARM, ARM]}}"
+            continue
+        for key, example in (("baseline", "ARM"), ("arms", "[ARM, ARM]")):
+            if not family.get(key):
+                yield f"study.families.{name}.{key}: is missing. Write in {where}: {key}: {example}"
+        for key in family:
+            if key not in FAMILY_KEYS:
+                near = suggest(str(key), FAMILY_KEYS)
+                yield f"study.families.{name}.{key}: no such key ({family[key]}).{near} Keys: {', '.join(FAMILY_KEYS)}"

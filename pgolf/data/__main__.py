@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pgolf.command import Parser, run
 from pgolf.config.build import build_data
 from pgolf.config.command_line import compose_one
+from pgolf.config.search_path import use_search_path
 from pgolf.data.checks import describe, verify
 
 
@@ -17,7 +18,7 @@ def command(arguments: list[str]) -> int:
     parser.add_argument(
         "overrides", nargs="*", metavar="OVERRIDE", help="data=text data.path=book.txt data.vocab_size=512, ..."
     )
-    args = parser.parse_intermixed_args(arguments)
+    args = parser.parse_intermixed_args(use_search_path(arguments))
     overrides = args.overrides
     if args.action == "download" and not any(o.startswith("data=") for o in overrides):
         overrides = ["data=fineweb", *overrides]

@@ -27,7 +27,7 @@ from pgolf.config.build import (
 )
 from pgolf.config.identity import compiled_shape
 from pgolf.config.resolvers import planned_steps
-from pgolf.config.schema import Config
+from pgolf.config.schema import Config, plain_config
 from pgolf.errors import DivergedError, PgolfError
 from pgolf.execution.account import Account, account
 from pgolf.execution.context import RunContext, open_context
@@ -81,7 +81,7 @@ def execute(config: Config, folder: Path, identity: Mapping[str, Any]) -> dict[s
         torch.use_deterministic_algorithms(config.device == "cpu")
     else:  # the same without the import of torch's compiler
         torch.set_deterministic_debug_mode("error" if config.device == "cpu" else "default")
-    device, code = torch.device(config.device), code_hashes(loaded_code())
+    device, code = torch.device(config.device), code_hashes(loaded_code(plain_config(config)))
     with (
         interruptible(),
         joined_ranks(device) as ranks,
@@ -170,7 +170,7 @@ def measure(config: Config, folder: Path, ranks: Ranks, log: RunLog, origin: Ori
     if ranks.is_first and config.launch.keep_weights and parent is None:
         trained = save_trained(folder, model, trained)
     finish = finish_run(context, model, trained, folder, log)
-    sources = {*loaded_code(), *trained.code_files}
+    sources = {*loaded_code(plain_config(config)), *trained.code_files}
     code = code_fields({**code_hashes(sources), **origin.code})  # the hashes taken at the start are valid
     return {**measured_fields(context, costs, trained.trace, finish, code), **trained.origin}
 

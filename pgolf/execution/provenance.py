@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +61,41 @@ def imports_of(name: str, _mtime_ns: int, _size: int) -> tuple[str, ...]:
     return tuple(candidates)
 
 
-def loaded_code() -> list[str]:
-    """The source files that a worker has loaded at this point, relative to the package.
+def own_packages(config: Mapping[str, Any]) -> set[str]:
+    """Packages of the user that a configuration, as plain data, names in a `_target_`; libraries are left out."""
+    target, found = config.get("_target_"), set()
+    if isinstance(target, str) and target.split(".")[0] not in ("pgolf", *LIBRARIES):
+        found.add(target.split(".")[0])
+    return found.union(*(own_packages(node) for node in config.values() if isinstance(node, Mapping)))
 
-    A single run trains inside the process of a command. Files that only commands import are left out, so that the hash
-    and the size of the code do not depend on how a run was started.
+
+def own_folder(package: str) -> Path | None:
+    """The folder of a package of the user, or of a module that is one file. None if it is not installed.
+
+    The name may come from a record: nothing is imported.
+    """
+    try:
+        spec = find_spec(package) if package.isidentifier() else None
+    except (ImportError, ValueError, AttributeError):
+        return None
+    if spec is None or (spec.origin is None and not spec.submodule_search_locations):
+        return None
+    return Path((spec.submodule_search_locations or [str(Path(str(spec.origin)).parent)])[0]).resolve()
+
+
+def path_of_code(name: str) -> Path:
+    """The source file of a name in a record: relative to pgolf, or `PACKAGE:` and relative to another package."""
+    package, separator, inside = name.rpartition(":")
+    folder = own_folder(package) if separator else PACKAGE
+    return Path(os.devnull) if folder is None else folder / inside
+
+
+def loaded_code(config: Mapping[str, Any] | None = None) -> list[str]:
+    """The source files that a worker has loaded at this point, as `path_of_code` reads them.
+
+    config: as plain data; files of the user's packages that it names are included. A single run
+    trains inside the process of a command. Files that only commands import are left out, so that the hash and the size
+    of the code do not depend on how a run was started.
     """
     files = {
         Path(f).resolve()
@@ -72,15 +104,31 @@ def loaded_code() -> list[str]:
     }
     loaded = {f.relative_to(PACKAGE).as_posix() for f in files if f.is_relative_to(PACKAGE) and f.suffix == ".py"}
     workers = imported_files([WORKER])
-    return sorted((loaded | {WORKER}) - (imported_files(OTHERS) - workers))
+    own = {name for package in own_packages(config or {}) for name in loaded_files(package)}
+    return sorted(((loaded | {WORKER}) - (imported_files(OTHERS) - workers)) | own)
+
+
+def loaded_files(package: str) -> set[str]:
+    """`PACKAGE:FILE` of each source file of a package of the user that is loaded."""
+    folder = own_folder(package)
+    files = {
+        Path(f).resolve()
+        for name, m in sys.modules.items()
+        if name.split(".")[0] == package and (f := getattr(m, "__file__", None))
+    }
+    return {
+        f"{package}:{f.relative_to(folder).as_posix()}"
+        for f in files
+        if folder is not None and f.is_relative_to(folder) and f.suffix == ".py"
+    }
 
 
 CodeHashes = Mapping[str, tuple[str, int]]
 
 
 def code_hashes(files: Iterable[str]) -> CodeHashes:
-    """{name: (sha256, bytes)} of source files, named relative to the package. A missing file counts as empty."""
-    contents = {name: path.read_bytes() if (path := PACKAGE / name).is_file() else b"" for name in sorted(files)}
+    """{name: (sha256, bytes)} of source files, named as in a record. A missing file counts as empty."""
+    contents = {name: path.read_bytes() if (path := path_of_code(name)).is_file() else b"" for name in sorted(files)}
     return {name: (hashlib.sha256(content).hexdigest(), len(content)) for name, content in contents.items()}
 
 

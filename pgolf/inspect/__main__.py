@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 
 from pgolf.command import OK, Parser, one_line, place, run
+from pgolf.config.search_path import use_search_path
 from pgolf.errors import ConfigError
 from pgolf.execution.inspecting.parts import BATCHES, TARGETS, inspected, text, truncated, truncation_lines
 from pgolf.execution.inspecting.pictures import inspection_panels, truncation_panels, write_pictures
@@ -198,6 +199,7 @@ def random_command(arguments: list[str]) -> int:
 
 
 def command(arguments: list[str]) -> int:
+    arguments = use_search_path(arguments)
     forms = {TRUNCATE: truncate_command, RANKS: ranks_command, RANDOM: random_command}
     if arguments and (form := forms.get(arguments[0])):
         return form(arguments[1:])

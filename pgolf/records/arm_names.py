@@ -1,11 +1,13 @@
-"""The name of an arm that no study names, made from its overrides. It is also the name of a folder."""
+"""The name of an arm that no study names, made from its overrides, and the name of an arm's folder."""
 
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
 
 NOT_AN_ARM = ("seed", "launch", "paths", "study", "hydra")
-LONGEST_NAME = 120  # bytes; file systems allow 255
+LONGEST_NAME = 120  # bytes; the rest is replaced by a hash
+LONGEST_FOLDER = 60  # bytes, with the hash
+CUT_FIRST = ("optim", "train", "quant", "eval", "data")  # in a folder's name, options of the last of these
 # The common form of an override in Hydra's grammar.
 SIMPLE = re.compile(r"\+{0,2}([\w./-]+)(?:@([\w.]+))?=(.*)", re.DOTALL)
 
@@ -27,6 +29,28 @@ def name_of_overrides(overrides: Iterable[Override]) -> str:
     if len(name.encode()) > LONGEST_NAME:
         name = f"{name.encode()[:LONGEST_NAME].decode(errors='ignore')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return name
+
+
+def folder_of_arm(arm: str) -> str:
+    """The name of an arm's folder: that of the arm, or its first options, those of the model before others, and a hash.
+
+    The whole name is in the record, in config.yaml and in the plan. `head=mos,eval=plain,...` becomes
+    `head=mos,...-4cf8a232`. At most LONGEST_FOLDER bytes.
+    """
+    if len(arm.encode()) <= LONGEST_FOLDER:
+        return arm
+    sections = [(CUT_FIRST.index(name) if name in CUT_FIRST else -1, part) for name, part in sections_of(arm)]
+    kept = [part for _, part in sorted(sections, key=lambda each: each[0])]
+    end = f",...-{hashlib.sha256(arm.encode()).hexdigest()[:8]}"
+    room = LONGEST_FOLDER - len(end)
+    while len(kept) > 1 and len(",".join(kept).encode()) > room:
+        kept.pop()
+    return f"{','.join(kept).encode()[:room].decode(errors='ignore')}{end}"
+
+
+def sections_of(arm: str) -> list[tuple[str, str]]:
+    """(section, `key=value`) of each part of an arm's name."""
+    return [(re.split(r"[.=@-]", part)[0], part) for part in arm.split(",")]
 
 
 def simple_overrides(texts: Sequence[str]) -> list[Override] | None:

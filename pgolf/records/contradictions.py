@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pgolf.records.arm_names import name_of_overrides, simple_overrides
+from pgolf.records.arm_names import folder_of_arm, name_of_overrides, simple_overrides
 
 # A record holds scores as full doubles, so these relations are exact to about 16 digits. 1e-9 allows for a program that
 # writes ten digits. It is a millionth of the smallest difference that matters.
@@ -61,7 +61,7 @@ def names(record: Record) -> Iterator[str]:
         yield f"fingerprint is {record['fingerprint']}, its folder is of {match[2]}"
     # Cells with the same resolved configuration share the folder of the first.
     arms = {record["arm"], *(place[0] for place in record.get("planned") or ())}
-    if record.get("planned") and parents and parents[-1] not in arms:
+    if record.get("planned") and parents and parents[-1] not in arms | {folder_of_arm(str(arm)) for arm in arms}:
         yield f"arm is {record['arm']}, its folder is of {parents[-1]}"
 
 

@@ -140,8 +140,9 @@ class Study:
 
     @property
     def origin(self) -> str:
-        """The source of the published values and the scale of these runs, in one line."""
-        return f"Published: {self.source}. Size of these runs: scale={self.scale}."
+        """The source of the published values, if there is one, and the scale of these runs, in one line."""
+        published = f"Published: {self.source}. " if self.source else ""
+        return f"{published}Size of these runs: scale={self.scale}."
 
     def plan_of(self, family: str) -> FamilyPlan | None:
         """The family with this name, or None."""

@@ -17,6 +17,7 @@ from pgolf.command import REFUSED
 from pgolf.config.composed_run import composed_run
 from pgolf.config.resolvers import register
 from pgolf.config.saved import SavedRun, save_run
+from pgolf.config.search_path import trust
 from pgolf.errors import PgolfError
 from pgolf.execution.execute import describe_error, execute
 from pgolf.execution.finish import ERROR
@@ -41,7 +42,14 @@ def run_job_text(cfg: DictConfig) -> float:
 
     Returns val_bpb, or NaN if the run failed.
     """
+    trust_own_folders()
     return run_as_job(Run.from_json(cfg[JOB]), in_sweep=HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def trust_own_folders() -> None:
+    """Trust the user's own config folders that the command line named. A scheduler may drop its environment."""
+    folders: Any = OmegaConf.to_container(HydraConfig.get().searchpath, resolve=False)
+    trust(folders)
 
 
 def run_composed(cfg: DictConfig) -> float:
@@ -50,6 +58,7 @@ def run_composed(cfg: DictConfig) -> float:
     Returns val_bpb, or NaN if the configuration is invalid or the run failed.
     """
     register()
+    trust_own_folders()
     hydra_config = HydraConfig.get()
     overrides: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)  # as typed, ${seed} too
     choices = {str(group): choice for group, choice in hydra_config.runtime.choices.items()}

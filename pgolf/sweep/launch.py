@@ -16,6 +16,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, open_dict
 
 from pgolf.config.compose import CONFIG_NAME, literal
+from pgolf.config.folders import config_folders
 from pgolf.config.resolvers import register
 from pgolf.sweep.jobs import JOB, run_job_text
 from pgolf.sweep.runs import Run
@@ -43,6 +44,7 @@ def prepare_hydra(whole: DictConfig, mode: RunMode) -> tuple[DictConfig, HydraCo
     master = copy.deepcopy(whole)
     with open_dict(master):
         master.hydra.mode = mode
+        master.hydra.searchpath = [str(folder) for folder in config_folders()[1:]]  # a job trusts them too
         master.hydra.sweep.dir = str(master.hydra.sweep.dir)  # resolved: another process may not know the resolvers
     configure_log(master.hydra.hydra_logging, master.hydra.verbose)
     loader: Any = RunLoader()

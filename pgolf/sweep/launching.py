@@ -16,9 +16,10 @@ from pgolf.config.command_line import CommandLine, preflight
 from pgolf.config.compose import CONFIG_NAME
 from pgolf.config.corpora import check_corpora
 from pgolf.config.expansion import sweep_of_one
-from pgolf.config.folders import conf_dir, config_folders
+from pgolf.config.folders import conf_dir
 from pgolf.config.path_values import quote_paths
 from pgolf.config.resolvers import register
+from pgolf.config.search_path import is_search_path, search_path_words, use_search_path
 from pgolf.config.study import study_of
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.machine.files import describe_os_error
@@ -62,8 +63,9 @@ def run_hydra(args: Namespace, overrides: Sequence[str]) -> None:
     Raises every exception. By default Hydra would print a traceback and exit.
     """
     register()
-    own = config_folders()[1:]
-    request = Namespace(**{**vars(args), "overrides": list(overrides), "config_dir": str(own[0]) if own else None})
+    use_search_path(overrides)
+    words = [*(word for word in overrides if not is_search_path(word)), *search_path_words()]
+    request = Namespace(**{**vars(args), "overrides": words, "config_dir": None})
     before = os.environ.get(HYDRA_FULL_ERROR)
     os.environ[HYDRA_FULL_ERROR] = "1"
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pgolf.command import one_line as one_line_of
-from pgolf.config.folders import conf_dir
+from pgolf.config.folders import config_folders
 from pgolf.errors import PgolfError
 from pgolf.execution.finish import ERROR
 from pgolf.execution.provenance import PACKAGE, tree_sha
@@ -25,8 +25,8 @@ FAILED_FAST = "a run failed, and launch.fail_fast=true"
 
 
 def code_now() -> str:
-    """A hash of the source files of the package and the configuration."""
-    return tree_sha(PACKAGE, conf_dir())
+    """A hash of the source files of the package and of the YAML files of all config folders."""
+    return tree_sha(PACKAGE, *config_folders())
 
 
 def as_sweep(runs: Sequence[Run]) -> list[Run]:

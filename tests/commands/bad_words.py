@@ -111,9 +111,12 @@ HYDRA = {
     "hydra.job.name=x": "hydra.job.name: is not used (x).",
     "~hydra.run.dir": "hydra.run.dir: is not used (deleted).",
     "--multirun hydra.sweep.dir=a,b": "hydra.sweep.dir: is not used (a,b).",
-    "hydra.searchpath=[x]": "hydra.searchpath: is not supported ([x]). Name a folder of your own config groups with "
-    "--config-dir",
-    "+hydra.searchpath=[file:///x]": "hydra.searchpath: is not supported",
+    "hydra.searchpath=[x]": "hydra.searchpath: is not a folder (x). Name a folder of config groups, laid out as",
+    "hydra.searchpath=[pkg://no_such_package.conf]": "hydra.searchpath: no such package (pkg://no_such_package.conf). "
+    "Name an installed package with a folder of config groups, as in pkg://my_package.conf",
+    "hydra.searchpath=null": "hydra.searchpath: needs a list of packages and folders (null). Name config groups of "
+    "your own with hydra.searchpath=[pkg://PACKAGE.conf] or [file:///FOLDER]",
+    "+hydra.searchpath=[file:///x]": "hydra.searchpath: cannot be added or deleted ([file:///x]). Name config groups",
     "hydra.nope=1": "hydra.nope: is not used by pgolf (1). Used are",
     "+hydra.nope=1": "hydra.nope: is not used by pgolf",
     "hydra=1": "hydra: is not used by pgolf",

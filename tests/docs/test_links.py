@@ -25,7 +25,8 @@ CHOICE = re.compile(r"(?<![\w./@-])((?:[a-z_]+/)*[a-z_]+)=(\w+(?:,\w+)*)(?![\w./
 INNER = re.compile(r"`([a-z_]+/[a-z0-9_/]+)`")  # a module or folder of pgolf, named without `pgolf/`
 EXAMPLE = re.compile(r"^\d\. `([^`]+)`.*?\n\s+```\w+\n(.*?)\n\s+```", re.MULTILINE | re.DOTALL)
 PLACEHOLDER = re.compile(r"^[A-Z]+$")  # FOLDER, STUDY, NAME
-INVENTED = {"moss", "own"}  # choices of examples: a mistake, and a variant of the reader's own
+# Choices of examples: a mistake, variants and studies of the reader's own.
+INVENTED = {"moss", "own", "heads", "own_bias", "own_biased", "own_sums"}
 
 
 def text_of(path: Path) -> str:

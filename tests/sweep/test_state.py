@@ -1,15 +1,18 @@
 """What the next command of a configuration does, depending on the content of its run folder."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pgolf.config.command_line import compose_one
 from pgolf.config.identity import arm_name
+from pgolf.records.arm_names import folder_of_arm
 from pgolf.records.record import read_record
-from pgolf.sweep.state import lock_run_folder
+from pgolf.sweep.state import lock_run_folder, plan_run
 from run_folders import records
 
 Train = Callable[[list[str]], int]
@@ -22,6 +25,19 @@ def test_a_long_name_of_an_arm_is_cut_by_bytes() -> None:
     for name in names:
         assert name.startswith("head=mos,data.path=文文")
         assert len(name.encode()) <= 129
+        assert len(folder_of_arm(name).encode()) <= 60
+
+
+def test_a_folder_has_a_short_name_and_an_earlier_one_of_the_whole_name_is_continued(tmp_path: Path) -> None:
+    overrides = "eval=plain eval.max_targets=20000 model/head=mos train.steps=9 optim.roles.head.lr=0.01 model.width=64"
+    run = compose_one([*overrides.split(), f"paths.out={tmp_path}"])
+    planned = plan_run(run, in_sweep=False)
+    arm = planned.identity["arm"]
+    assert arm == arm_name(overrides.split())
+    assert re.fullmatch(r"head=mos,model\.width=64,\.\.\.-[0-9a-f]{8}", planned.folder.parent.name)
+    assert folder_of_arm("head=mos") == "head=mos"
+    (tmp_path / "adhoc" / arm).mkdir(parents=True)
+    assert plan_run(run, in_sweep=False).folder == tmp_path / "adhoc" / arm / planned.folder.name
 
 
 def change(folder: Path, **fields: Any) -> None:

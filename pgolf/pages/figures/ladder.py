@@ -108,7 +108,7 @@ def draw(found: Ladder, looks: Looks, margin: float | None) -> Figure:
     ax.xaxis.set_major_locator(FixedLocator(xs))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(quantity))
-    name_ends(figure, ax, arms, names, looks)
+    name_ends(figure, ax, names, [end_of(line, looks[line.key]) for line in arms])
     y_title(figure, "difference, bpb")
     x_title(figure, (LEFT + WIDTH - right) / 2, f"{found.over} of the baseline")
     return figure

@@ -1,0 +1,1 @@
+"""A head, a text and a study outside pgolf; see the README beside this package."""
