@@ -137,8 +137,9 @@ def key_problems(override: Override, base: DictConfig, loader: ConfigLoader) -> 
         if key not in names:
             prefix = ".".join(keys[:depth])
             value = value_text(override)
+            names = [name for name in names if name not in RESERVED]
             near = suggest(key, names, f"{prefix}." if prefix else "")
-            options = ", ".join(k for k in names if k not in RESERVED)
+            options = ", ".join(names)
             if not prefix:
                 groups = [group for group in all_groups(loader) if group.rpartition("/")[2] == key]
                 near = f" Did you mean {' or '.join(f'{group}={value}' for group in groups)}?" if groups else near

@@ -200,6 +200,7 @@ class Config:
     launch: LaunchConfig = MISSING
     defects: DefectsConfig = MISSING
     paths: PathsConfig = MISSING
+    tracker: Any = MISSING
 
     @property
     def gpus_per_run(self) -> int:

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 
-NOT_AN_ARM = ("seed", "launch", "paths", "study", "hydra")
+NOT_AN_ARM = ("seed", "launch", "paths", "study", "tracker", "hydra")
 LONGEST_NAME = 120  # bytes; file systems allow 255
 # The common form of an override in Hydra's grammar.
 SIMPLE = re.compile(r"\+{0,2}([\w./-]+)(?:@([\w.]+))?=(.*)", re.DOTALL)

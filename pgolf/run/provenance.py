@@ -23,6 +23,7 @@ LIBRARIES = ("torch", "numpy", "sentencepiece", "zstandard", "hydra-core")
 # `from pgolf.x import y, z`, also over several lines. Parsing the files takes fifty times as long.
 IMPORT = re.compile(r"^[ \t]*from (pgolf[\w.]*) import (\([^)]*\)|[^\n#]*)", re.MULTILINE)
 WORKER = "sweep/worker.py"
+TRACKERS = "trackers/"
 # Where a command may lie. The source files that only commands import do not affect a result.
 OTHERS = ("__main__.py", *(file for name in COMMANDS for file in (f"{name}.py", f"{name}/__main__.py")))
 
@@ -62,8 +63,8 @@ def imports_of(name: str, _mtime_ns: int, _size: int) -> tuple[str, ...]:
 def loaded_code() -> list[str]:
     """The source files that a worker has loaded at this point, relative to the package.
 
-    A single run trains inside the process of a command. Files that only commands import are left out, so that the hash
-    and the size of the code do not depend on how a run was started.
+    A single run trains inside the process of a command. Files that only commands import are left out, and those of
+    trackers, so that the hash and the size of the code do not depend on how a run was started and where it is shown.
     """
     files = {
         Path(f).resolve()
@@ -72,7 +73,8 @@ def loaded_code() -> list[str]:
     }
     loaded = {f.relative_to(PACKAGE).as_posix() for f in files if f.is_relative_to(PACKAGE) and f.suffix == ".py"}
     workers = imported_files([WORKER])
-    return sorted((loaded | {WORKER}) - (imported_files(OTHERS) - workers))
+    counted = (loaded | {WORKER}) - (imported_files(OTHERS) - workers)
+    return sorted(name for name in counted if not name.startswith(TRACKERS))
 
 
 CodeHashes = Mapping[str, tuple[str, int]]
