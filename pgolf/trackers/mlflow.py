@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pgolf.machine.locks import locked
-from pgolf.records.record import RECORD
 from pgolf.slots import TrackedRun
 from pgolf.trackers.limits import Limited, numbers, shortened
 
 PACKED = "artifact.pgolf"
+RECORD_FILE = "record.json"  # not the name of a run's record, so that no command takes its folder for a run
 ID = "pgolf.id"  # the tag by which a resumed run is found
 LONGEST_PARAM, LONGEST_TAG = 6000, 5000  # characters that MLflow stores
 MOST_METRICS, MOST_PARAMS = 1000, 100  # per call
@@ -97,7 +97,7 @@ class MLflow(Limited):
             self.log([(int(record["steps"]), found)])
         if record.get("error"):
             self.client.set_tag(self.id, "error", shortened(str(record["error"]), LONGEST_TAG))
-        self.client.log_text(self.id, json.dumps(dict(record), indent=1), RECORD)
+        self.client.log_text(self.id, json.dumps(dict(record), indent=1), RECORD_FILE)
         if self.artifact and record["status"] == "ok":
             self.client.log_artifact(self.id, str(self.told.folder / PACKED))
         self.client.set_terminated(self.id, STATUS.get(record["status"], "FAILED"))

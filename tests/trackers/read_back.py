@@ -100,7 +100,7 @@ def mlflow(folder: Path) -> list[dict[str, Any]]:
     for run in client.search_runs([experiment.experiment_id]):
         keys = sorted(run.data.metrics)
         points = [[k, m.step, m.value] for k in keys for m in client.get_metric_history(run.info.run_id, k)]
-        record = json.loads(Path(client.download_artifacts(run.info.run_id, "result.json")).read_text())
+        record = json.loads(Path(client.download_artifacts(run.info.run_id, "record.json")).read_text())
         curve = [p for p in points if not p[0].startswith("record/")]
         found.append({"points": curve, "params": run.data.params, "record": record, "arm": run.data.tags["arm"]})
         found[-1] |= {"group": run.data.tags["study"], "status": run.info.status}

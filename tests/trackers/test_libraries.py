@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from trackers_folders import HERE, IDENTITY, add_steps
 
+from made_records import record
 from pgolf.config.build import build_tracker
 from pgolf.records.record import write_record
 from pgolf.trackers.limits import is_installed, tree_cpu_s
@@ -54,7 +55,7 @@ def test_a_run_is_there_with_its_curve_configuration_and_record(
 ) -> None:
     words = ["train.steps=2", "train.log_every=1", "train.val_every=1", "model/head=factorized"]
     assert train_here([*tiny, *words, f"tracker={name}", f"tracker.most_wait_s={PATIENT_S}"]) == 0
-    ((folder, record),) = records(tmp_path)
+    ((folder, written),) = records(tmp_path)
     assert "tracker   has 3 points and the record" in (folder / "train.log").read_text()
     (run,) = read_back(name, tmp_path / "multirun")
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -62,12 +63,12 @@ def test_a_run_is_there_with_its_curve_configuration_and_record(
         wanted = {event["step"]: event[metric] for event in metrics if event["event"] == kind}
         assert steps(run, metric) == pytest.approx(wanted, rel=1e-6)
     assert {key for key, _, _ in run["points"]} == set(CURVE)
-    assert run["arm"].startswith(record["arm"][:50])
+    assert run["arm"].startswith(written["arm"][:50])
     assert str(run["params"]["model.width"]) in ("32", "32.0")
-    assert run["params"]["model.head._target_"] == record["config.model.head._target_"]
+    assert run["params"]["model.head._target_"] == written["config.model.head._target_"]
     assert Path(run["params"].get("folder", folder)) == folder
     for key in ("val_bpb", "total_bytes", "params.total"):
-        assert run["record"][key] == pytest.approx(record[key], rel=1e-6)
+        assert run["record"][key] == pytest.approx(written[key], rel=1e-6)
     if name in GROUPED:
         assert run["group"] == "adhoc"
     assert run.get("status", "FINISHED") == "FINISHED"
@@ -91,8 +92,7 @@ def test_a_killed_tracker_goes_on_with_the_same_run(run_folder: Path, tmp_path: 
         first.process.wait()
         assert "exit code -9" in first.notice()
     add_steps(run_folder, 5, 6)
-    record = {"status": "ok", "error": None, "steps": 6, "val_bpb": 2.5, "seed": 1, **IDENTITY}
-    write_record(run_folder, {**record, "overrides": []})
+    write_record(run_folder, record("mos", 1, 2.5))
     with tracked() as second:
         second.start(resumed=True)
     assert "points and the record" in said[0], (run_folder / "tracker.log").read_text()
