@@ -2,11 +2,12 @@
 # make test   install, lint, check types, run the test suite
 # make lint   ruff and mypy alone
 # make test-triton   also install triton, and run the Triton kernel in its interpreter: about a minute, no GPU
+# make test-trackers   also install the libraries of all trackers (600 MB), and run their tests: about a minute
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-triton lint clean
+.PHONY: demo test test-triton test-trackers lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m pgolf.train study.name=demo
@@ -17,6 +18,10 @@ test: lint
 test-triton: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,triton]'
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest tests/nn/test_pre_rotation.py tests/nn/test_pre_rotation_kernel.py
+
+test-trackers: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,trackers]'
+	$(BIN)/python -m pytest tests/trackers
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
