@@ -3,11 +3,12 @@
 # make lint   ruff and mypy alone
 # make test-triton   also install triton, and run the Triton kernel in its interpreter: about a minute, no GPU
 # make test-wheel    build the wheel, install it into an empty environment, and follow the README there: about five minutes
+# make test-trackers   also install the libraries of all trackers (600 MB), and run their tests: about a minute
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-triton test-wheel lint clean
+.PHONY: demo test test-triton test-trackers test-wheel lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m pgolf.train study.name=demo
@@ -34,6 +35,10 @@ test-wheel: $(VENV)/.installed-dev
 	cd $(WHEEL) && venv/bin/pgolf report multirun/adhoc
 	cd $(WHEEL) && venv/bin/pgolf study new heads
 	cd $(WHEEL) && venv/bin/pgolf train 'hydra.searchpath=[conf]' study=heads launch.dry_run=true
+
+test-trackers: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,trackers]'
+	$(BIN)/python -m pytest tests/trackers
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -36,6 +36,7 @@ OPEN_SLOTS = (  # groups whose choices have options of their own
     "quant",
     "eval",
     "data",
+    "tracker",
     "defects",
 )
 PRESETS = ("scale", "stack", "model", "optim", "train")  # groups whose choices set options of several sections

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pgolf.errors import require
 
@@ -207,3 +207,45 @@ class Data(Protocol):
 
     def prepare(self) -> Corpus:
         """The corpus, created if it is not in the cache. Raises DataError."""
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """What a tracker is told of a run.
+
+    id: made from fingerprint and seed; a resumed run keeps it. name: short and distinct. study: the sweep that the run
+    belongs to. config: the resolved configuration, one level of dotted keys.
+    """
+
+    id: str
+    name: str
+    study: str
+    arm: str
+    seed: int
+    fingerprint: str
+    folder: Path
+    config: Mapping[str, Any]
+
+
+class Tracker(Protocol):
+    """`tracker`, called with nothing: hands the curves and the record of a run to a tracking library.
+
+    The run builds it to check its options. A second process builds it again and calls the methods there, so that they
+    may raise anything and take any time. The constructor is cheap and imports no library. package: the library, as it
+    is imported, and extra: the extra of pgolf that installs it; None for a tracker that needs none. most_share: CPU
+    time of the tracker as a share of the run's time. most_wait_s: longest wait of a run that has ended.
+    """
+
+    package: str | None
+    extra: str | None
+    most_share: float
+    most_wait_s: float
+
+    def start(self, run: TrackedRun) -> Mapping[str, int]:
+        """Open the run, or the one with the same id. Returns the last step of each metric that it already has."""
+
+    def log(self, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """(step, value of each metric) in the order of the steps. A metric has one value per step."""
+
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Close the run. record: a run that is not `ok` has no scores, and may be opened again to be resumed."""

@@ -16,6 +16,7 @@ ORDER = (
     ("machine",),
     ("command",),
     ("records",),
+    ("trackers",),
     ("nn",),
     ("inspect",),  # looks at models; a function that scores them is passed in
     ("optim", "quant", "data"),
@@ -40,6 +41,7 @@ ENTRIES = (
     "data.__main__",
     "study.__main__",
     "sweep.worker",
+    "trackers.follow",
     "__main__",
 )  # what `python -m` starts; imported by nobody
 NO_TORCH = ("records", "tables", "study", "pages", "api")
@@ -55,6 +57,7 @@ VARIANTS = {  # folder -> modules of it that are variants; every module of a slo
     "optim": ("adam", "muon"),
     "quant": ("rowwise", "unquantized"),
     "eval": ("plain", "sliding", "rolling", "plain_and_908"),
+    "trackers": ("none", "tensorboard", "wandb", "trackio", "mlflow"),
     "data": ("docs", "text", "shard_files", "fineweb"),
 }
 MOST_AT_TOP = 15

@@ -7,6 +7,7 @@ packed files, so that both are those of earlier versions.
 from collections.abc import Mapping
 from typing import Any
 
+NO_TRACKER = {"_target_": "pgolf.trackers.none.NoTracker", "_partial_": True}
 # By section of a configuration.
 OPTIONS: dict[str, dict[str, Any]] = {
     "launch": {"audit": False},
@@ -34,6 +35,8 @@ def completed(config: Any) -> Any:
     for section, options in OPTIONS.items():
         if isinstance(whole.get(section), dict):
             whole[section] = {**options, **whole[section]}
+    if "launch" in whole:  # a whole configuration
+        whole.setdefault("tracker", dict(NO_TRACKER))
     if isinstance(whole.get("model"), dict):
         stand_ins = {key: value for key, (other, x, value) in UNUSED.items() if whole["model"].get(other) == x}
         whole["model"] = {**stand_ins, **whole["model"]}
@@ -53,6 +56,8 @@ def reduced(config: Mapping[str, Any]) -> dict[str, Any]:
                 for key, value in node.items()
                 if key not in unused and not (key in options and value == options[key])
             }
+    if whole.get("tracker") == NO_TRACKER:
+        del whole["tracker"]
     return whole
 
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 import torch
 
 from pgolf.config.binding import locate
-from pgolf.config.build import build_data
+from pgolf.config.build import build_data, build_tracker
 from pgolf.config.memory_floor import memory_floor_bytes
 from pgolf.config.schema import Config, ModelConfig, slot_paths
 from pgolf.errors import UnavailableHere, UnavailableOption
 from pgolf.machine.limits import auto_threads, cores, memory_bytes
+from pgolf.trackers.limits import is_installed
 
 
 def device_memory_bytes(device: str) -> int | None:
@@ -108,9 +109,20 @@ def variant_shortages(model: ModelConfig, device: str) -> list[str]:
     return problems
 
 
+def tracker_shortages(config: Config) -> list[str]:
+    """One problem if the library of the tracker is not installed."""
+    tracker = build_tracker(config)
+    if tracker is None or tracker.package is None or is_installed(tracker.package):
+        return []
+    install = f"'pgolf[{tracker.extra}]'" if tracker.extra else tracker.package
+    return [f"tracker: is not installed ({tracker.package}). Run pip install {install}, or choose tracker=none"]
+
+
 def shortages(config: Config) -> list[str]:
-    """Problems of a valid configuration on this machine: `machine_shortages`, cores for its threads, corpus files."""
-    problems, threads = machine_shortages(config), config.train.threads
+    """Problems of a valid configuration on this machine: `machine_shortages`, cores for its threads, the library of its
+    tracker, corpus files.
+    """
+    problems, threads = [*machine_shortages(config), *tracker_shortages(config)], config.train.threads
     if config.train.compile == "on" and config.device != "cuda" and cxx_compiler() is None:
         problems.append("train.compile: on needs a C++ compiler, such as g++ (on). Install one, or choose off or auto")
     if threads.isdecimal() and int(threads) > cores():

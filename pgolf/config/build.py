@@ -25,7 +25,8 @@ from pgolf.optim.schedules import Budget
 from pgolf.optim.start import leave_compiler_unimported
 from pgolf.quant.fake import Fake
 from pgolf.quant.rowwise import Rowwise
-from pgolf.slots import ROLES, Data, Dims, DocumentMode, EvalMode, Quantizer, Role
+from pgolf.slots import ROLES, Data, Dims, DocumentMode, EvalMode, Quantizer, Role, Tracker
+from pgolf.trackers.none import NoTracker
 
 
 def make(path: str, node: Mapping[str, Any], *runtime: Any) -> Any:
@@ -145,6 +146,12 @@ def build_fake(config: Config, quantizer: Quantizer) -> Fake:
 def build_data(config: Config) -> Data:
     """The corpus, not yet prepared. Raises ConfigError, and UnavailableHere if this machine lacks its files."""
     return make("data", config.data, Path(config.paths.cache).expanduser())
+
+
+def build_tracker(config: Config) -> Tracker | None:
+    """The tracker, which has imported no library yet; None for none. Raises ConfigError."""
+    tracker: Tracker | NoTracker = make("tracker", config.tracker)
+    return None if isinstance(tracker, NoTracker) else tracker
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pgolf.config.build import (
     build_model,
     build_quantizer,
     build_schedule,
+    build_tracker,
     check_eval_suits_model,
     check_optimizer_settings,
     trainable_by_role,
@@ -190,6 +191,7 @@ def component_problems(config: Config, *, opens_data: bool = True) -> Iterator[s
     builders: list[Callable[[], object]] = [
         lambda: build_eval(config),
         lambda: build_quantizer(config),
+        lambda: build_tracker(config),
         *([lambda: build_data(config)] if opens_data else []),
         lambda: build_schedule(config.optim, build_budget(config.train)),
     ]

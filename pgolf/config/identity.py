@@ -19,6 +19,7 @@ from pgolf.records.arm_names import folder_of_arm, name_of_overrides
 from pgolf.study.description import study_folder
 
 SEED_MARK = -1  # not a valid seed
+NOT_DECISIVE = ("launch", "paths", "study", "tracker", "run")  # sections that affect no result
 
 
 def arm_name(overrides: Sequence[str]) -> str:
@@ -102,8 +103,8 @@ def fingerprint(config: Mapping[str, Any]) -> str:
 
 
 def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections of a configuration that affect a result: all except launch, paths, study and run.
+    """The sections of a configuration that affect a result: all except launch, paths, study, tracker and run.
 
     Options that came later are left out where they change nothing (`pgolf.config.added`).
     """
-    return reduced({key: value for key, value in config.items() if key not in ("launch", "paths", "study", "run")})
+    return reduced({key: value for key, value in config.items() if key not in NOT_DECISIVE})

@@ -17,7 +17,7 @@ from pgolf.records.record import read_record
 from pgolf.training.checkpoint import WEIGHTS
 
 OWN = ("quant", "eval")  # groups that a run may choose itself; otherwise the parent's choice applies
-FREE = (*OWN, "launch", "paths", "seed", "device", "study", "arm", "hydra")  # sections that the parent does not decide
+FREE = (*OWN, "launch", "paths", "tracker", "seed", "device", "study", "arm", "hydra")  # not decided by the parent
 OWN_TRAIN = ("from", "threads", "compile", "precision")
 FREE_KEYS = tuple(f"train.{key}" for key in OWN_TRAIN)
 

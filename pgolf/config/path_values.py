@@ -14,7 +14,10 @@ from hydra.errors import HydraException
 
 from pgolf.config.compose import literal
 
-PATHS = ("data.path", "data.tokenizer", "data.train_glob", "data.val_glob", "paths.out", "paths.cache", "train.from")
+PATHS = (
+    *("data.path", "data.tokenizer", "data.train_glob", "data.val_glob"),
+    *("paths.out", "paths.cache", "train.from", "tracker.folder"),
+)
 SPECIAL = re.compile(r"[^\w./+@%*?|-]|[^\x00-\x7f]")  # characters that Hydra may refuse or interpret
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pgolf.config.added import completed
+from pgolf.config.added import NO_TRACKER, completed
 from pgolf.config.checks import problems_of
 from pgolf.config.compose import save
 from pgolf.config.schema import DECIDED, SECTIONS, Config, PathsConfig, StudyConfig, plain_config, typed_config
@@ -38,7 +38,8 @@ class SavedRun:
 def load_saved(folder: Path, paths: PathsConfig | None = None, *, reads_only: bool = False) -> SavedRun:
     """The configuration of a run folder.
 
-    paths: replaces the saved section `paths`, so that an untrusted file cannot choose where files are written.
+    paths: replaces the saved section `paths`, so that an untrusted file cannot choose where files are written. Then the
+    run has no tracker, so that such a file cannot choose where numbers are sent.
     reads_only: nothing will be written there, and the files that the configuration names are not looked at.
     Raises ConfigError if the file cannot be read, DamagedFile if it is not the configuration of a run.
     """
@@ -60,6 +61,7 @@ def _load(path: Path, _mtime_ns: int, _size: int, paths: tuple[str, str] | None,
     resolved = completed(resolved)
     if isinstance(resolved, dict) and paths is not None:
         resolved["paths"] = dict(zip(("out", "cache"), paths, strict=True))
+        resolved["tracker"] = dict(NO_TRACKER)
     problems = problems_of_saved(resolved, reads_only=reads_only)
     if problems:
         more = f" and {len(problems) - SHOWN} more problems" if len(problems) > SHOWN else ""

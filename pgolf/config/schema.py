@@ -201,6 +201,7 @@ class Config:
     launch: LaunchConfig = MISSING
     defects: DefectsConfig = MISSING
     paths: PathsConfig = MISSING
+    tracker: Any = MISSING
 
     @property
     def gpus_per_run(self) -> int:

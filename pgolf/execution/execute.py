@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pgolf.config.binding import RESERVED
 from pgolf.config.build import (
     OptimizersByRole,
     build_averaging,
@@ -23,6 +24,7 @@ from pgolf.config.build import (
     build_optimizers,
     build_quantizer,
     build_schedule,
+    build_tracker,
     start_weights,
 )
 from pgolf.config.identity import compiled_shape
@@ -47,6 +49,7 @@ from pgolf.optim.averaging import Averaging, NoAveraging
 from pgolf.optim.roles import chosen_roles
 from pgolf.quant.fake import FakeQuantized
 from pgolf.records.record import STATE, write_record
+from pgolf.trackers.process import TrackerProcess
 from pgolf.training.batches import Batches
 from pgolf.training.checkpoint import FOLDER, Checkpoints
 from pgolf.training.compiled import compiled, one_compiles
@@ -87,12 +90,13 @@ def execute(config: Config, folder: Path, identity: Mapping[str, Any]) -> dict[s
         joined_ranks(device) as ranks,
         writer_of(folder, ranks),
         RunLog(folder, is_first=ranks.is_first) as log,
+        tracking(config, folder, identity, log) as tracker,
     ):
         if device.type == "cuda":
             torch.cuda.set_device(ranks.rank)
         head = {"status": "failed", "error": None, **record_head(config, identity), **code_fields(code)}
         try:
-            record = {**head, **measure(config, folder, ranks, log, Origin(head, code)), "status": "ok"}
+            record = {**head, **measure(config, folder, ranks, log, tracker, Origin(head, code)), "status": "ok"}
         except KeyboardInterrupt:
             record_failure(folder, {**head, "status": "interrupted", "error": "stopped by the user"}, ranks)
             raise
@@ -106,6 +110,15 @@ def execute(config: Config, folder: Path, identity: Mapping[str, Any]) -> dict[s
                 (folder / STATE).unlink(missing_ok=True)
         log.say(summary(record, folder))
     return record
+
+
+def tracking(config: Config, folder: Path, identity: Mapping[str, Any], log: RunLog) -> TrackerProcess:
+    """A context that sends the run to its tracker, from the first rank only."""
+    tracker = build_tracker(config) if log.is_first else None
+    options = {key: value for key, value in config.tracker.items() if key not in RESERVED}
+    process = TrackerProcess(tracker, options, folder, identity, config.seed, log.say)
+    log.notice = process.notice
+    return process
 
 
 @contextmanager
@@ -144,7 +157,9 @@ def record_failure(folder: Path, record: dict[str, Any], ranks: Ranks) -> dict[s
     return record
 
 
-def measure(config: Config, folder: Path, ranks: Ranks, log: RunLog, origin: Origin) -> dict[str, Any]:
+def measure(
+    config: Config, folder: Path, ranks: Ranks, log: RunLog, tracker: TrackerProcess, origin: Origin
+) -> dict[str, Any]:
     """Train a model, or load trained weights; score it, pack it, and score the packed file.
 
     Returns the measured fields of the record. Raises PgolfError, OSError, KeyboardInterrupt, and what a component
@@ -163,6 +178,7 @@ def measure(config: Config, folder: Path, ranks: Ranks, log: RunLog, origin: Ori
         else:
             log.say(f"continued from the checkpoint at step {keeper.step}")
             log.event("continued", step=keeper.step)
+        tracker.start(resumed=keeper.step is not None)
         if parent is None:
             trained = train_model(context, model, log, keeper)
         else:

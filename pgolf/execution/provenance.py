@@ -25,6 +25,7 @@ LIBRARIES = ("torch", "numpy", "sentencepiece", "zstandard", "hydra-core")
 # `from pgolf.x import y, z`, also over several lines. Parsing the files takes fifty times as long.
 IMPORT = re.compile(r"^[ \t]*from (pgolf[\w.]*) import (\([^)]*\)|[^\n#]*)", re.MULTILINE)
 WORKER = "sweep/worker.py"
+TRACKERS = "trackers/"
 # Where a command may lie. The source files that only commands import do not affect a result.
 OTHERS = ("__main__.py", *(file for name in COMMANDS for file in (f"{name}.py", f"{name}/__main__.py")))
 
@@ -95,7 +96,7 @@ def loaded_code(config: Mapping[str, Any] | None = None) -> list[str]:
 
     config: as plain data; files of the user's packages that it names are included. A single run
     trains inside the process of a command. Files that only commands import are left out, so that the hash and the size
-    of the code do not depend on how a run was started.
+    of the code do not depend on how a run was started. Those of trackers are left out as well.
     """
     files = {
         Path(f).resolve()
@@ -105,7 +106,8 @@ def loaded_code(config: Mapping[str, Any] | None = None) -> list[str]:
     loaded = {f.relative_to(PACKAGE).as_posix() for f in files if f.is_relative_to(PACKAGE) and f.suffix == ".py"}
     workers = imported_files([WORKER])
     own = {name for package in own_packages(config or {}) for name in loaded_files(package)}
-    return sorted(((loaded | {WORKER}) - (imported_files(OTHERS) - workers)) | own)
+    counted = (loaded | {WORKER}) - (imported_files(OTHERS) - workers)
+    return sorted({name for name in counted if not name.startswith(TRACKERS)} | own)
 
 
 def loaded_files(package: str) -> set[str]:

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 
-NOT_AN_ARM = ("seed", "launch", "paths", "study", "hydra")
+NOT_AN_ARM = ("seed", "launch", "paths", "study", "tracker", "hydra")
 LONGEST_NAME = 120  # bytes; the rest is replaced by a hash
 LONGEST_FOLDER = 60  # bytes, with the hash
 CUT_FIRST = ("optim", "train", "quant", "eval", "data")  # in a folder's name, options of the last of these

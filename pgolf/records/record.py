@@ -63,7 +63,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 OF_A_RUN = (
-    *(RECORD, METRICS, "artifact.pgolf", "train.log", "error.txt", "config.yaml"),
+    *(RECORD, METRICS, "artifact.pgolf", "train.log", "tracker.log", "error.txt", "config.yaml"),
     *("documents.bin", "audit.json", "inspection.json", "truncation.json", "query_spectra.json"),
 )
 OF_A_FAILURE = (RECORD, "error.txt")

@@ -18,6 +18,7 @@ FREE = (
     "eval",
     "train",
     "launch",
+    "tracker",
     "paths",
     "hydra",
     "device",

@@ -16,6 +16,7 @@ from pgolf.tables.comparable import same_part
 from pgolf.tables.groups import CONFIG
 
 CURVES = {"train": ("train_bpb", "train_nats"), "val": ("val_bpb_live",)}
+WITHOUT_EFFECT = ("run", "paths", "launch", "tracker")  # sections of config.yaml that are not compared
 SCORE_NAMES = tuple(compare_keys(FIELDS, SCORES))
 
 
@@ -79,7 +80,7 @@ def read_side(path: Path) -> Side:
         resolved = read_yaml(folder / "config.yaml")
         if not isinstance(resolved, dict):
             raise DamagedFile(folder / "config.yaml", "is not a configuration", "Give another run")
-        config = flatten({key: value for key, value in resolved.items() if key not in ("run", "paths", "launch")})
+        config = flatten({key: value for key, value in resolved.items() if key not in WITHOUT_EFFECT})
     metrics, problems = metrics_by_kind(folder)
     if not record and not config:
         raise PgolfError(f"{folder}: has neither {RECORD} nor config.yaml. Give the folder of one run, not of a study")

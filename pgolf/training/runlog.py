@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -49,6 +49,7 @@ class RunLog:
         self.log = (folder / LOG).open("a", encoding="utf-8") if is_first else None
         self.console = PatientConsole(file=sys.stdout, highlight=False, soft_wrap=True)
         self.progress: Progress | None = None
+        self.notice: Callable[[], str] = str  # asked at each step that is shown: a line to log, or an empty text
 
     def __enter__(self) -> "RunLog":
         return self
@@ -105,6 +106,8 @@ class RunLog:
 
     def advance(self, fraction: float, text: str) -> None:
         """Show that a fraction of the budget, from 0 to 1, is spent. text: the current metrics."""
+        if notice := self.notice():
+            self.say(notice)
         if self.progress is not None:
             self.progress.update(self.progress.task_ids[0], completed=fraction, description=text)
         elif self.is_first and time.monotonic() - self.last_plain_s >= self.plain_every_s:

@@ -8,7 +8,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from pgolf.pages.aggregation import StudyResults
 from pgolf.pages.figures.export import Picture
-from pgolf.pages.figures.lines import BOTTOM, LEADER, LINE, SHORTEST, TOP, end_names, name_ends
+from pgolf.pages.figures.labels import LEADER, LINE, name_ends
+from pgolf.pages.figures.lines import BOTTOM, SHORTEST, TOP, end_names
 from pgolf.pages.figures.numbers import MOST_ARMS, Series, key_of, off_scale
 from pgolf.pages.figures.style import (
     INK,
@@ -108,7 +109,8 @@ def draw(found: Ladder, looks: Looks, margin: float | None) -> Figure:
     ax.xaxis.set_major_locator(FixedLocator(xs))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(quantity))
-    name_ends(figure, ax, names, [end_of(line, looks[line.key]) for line in arms])
+    ends = [(line.tokens[-1], line.mean[-1], looks[line.key].colour, looks[line.key].dash) for line in arms]
+    name_ends(figure, ax, names, ends)
     y_title(figure, "difference, bpb")
     x_title(figure, (LEFT + WIDTH - right) / 2, f"{found.over} of the baseline")
     return figure
