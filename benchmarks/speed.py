@@ -28,6 +28,7 @@ from pathlib import Path
 
 from pgolf.bench import ratio
 
+PARTS = ["steps", "commands", "jobs"]
 SCORES = 10  # of each model, and as many packings
 HERE = Path(__file__).resolve().parents[1]
 TINY = """model.width=32 model.layers=2 model.heads=2 model.kv_heads=1 train.steps=2 train.seq_len=32
@@ -241,9 +242,7 @@ def time_study(base: Checkout, here: Checkout, rounds: int, words: Sequence[str]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, required=True, help="a checkout of the other commit")
-    parser.add_argument(
-        "--parts", nargs="+", choices=["steps", "commands", "jobs"], default=["steps", "commands", "jobs"]
-    )
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--study", help="also time this command line of pgolf.train, for example 'study=low_rank_q'")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20, help="steps of training per round")

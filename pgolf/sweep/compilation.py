@@ -24,11 +24,11 @@ from pgolf.sweep.runs import Run
 from pgolf.sweep.state import plan_run
 from pgolf.sweep.sweep import record_or_none
 
-# Measured on two CPU cores for four layers of width 128; benchmarks/speed.py measures them again.
-COLD_S = 56.0  # to compile a model that was never compiled
-WARM_S = 6.0  # to load a compiled model in another process
+# Measured on an idle CPU core for four layers of width 128, one thread (docs/performance.md).
+COLD_S = 45.0  # to compile a model that was never compiled
+WARM_S = 5.5  # to load a compiled model in another process
 GAIN = 0.15  # of the time of an eager step
-THREAD_FLOPS = 30e9  # training FLOPs per second and thread
+THREAD_FLOPS = 43e9  # training FLOPs per second and thread
 
 
 @lru_cache(maxsize=256)

@@ -31,7 +31,7 @@ def with_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "cxx_compiler", lambda: "/usr/bin/c++")
 
 
-MANY = "seed=" + ",".join(str(seed) for seed in range(1, 13))
+MANY = "seed=" + ",".join(str(seed) for seed in range(1, 26))
 
 
 @pytest.mark.parametrize(
