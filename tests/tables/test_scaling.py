@@ -119,6 +119,8 @@ def test_time_adds_the_ratio_of_step_times_and_its_variance() -> None:
     error = math.hypot(np.std(logs, ddof=1) / math.sqrt(3), math.log(0.9 / 0.7) / 2 / 1.959964)
     assert noisy.test is not None
     assert noisy.test.error == pytest.approx(error)
+    between = np.var(logs, ddof=1) / 3
+    assert noisy.test.df == pytest.approx(error**4 / (between**2 / 2)), "Satterthwaite, of 2 and infinite df"
     bare = in_time(of_compute, StepRatio(0.8), 1.0)
     assert bare.bounds is None
     assert bare.test is not None
