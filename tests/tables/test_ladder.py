@@ -192,11 +192,15 @@ def test_a_family_without_scores_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flops", "said"),
-    [(None, "records of the baseline do not have the FLOPs"), (500_000, "FLOPs do not increase from rung to rung")],
+    ("change", "said"),
+    [
+        ({"flops_per_token": None}, "records of the baseline do not have the FLOPs of all their training"),
+        ({"from__fingerprint": "a" * 16}, "records of the baseline do not have the FLOPs of all their training"),
+        ({"flops_per_token": 500_000}, "FLOPs do not increase from rung to rung"),
+    ],
 )
-def test_without_flops_that_increase_there_is_no_law(flops: int | None, said: str, tmp_path: Path) -> None:
-    results = aggregate(climb(tmp_path, change={name("tied", 400): {"flops_per_token": flops}}))
+def test_without_flops_that_increase_there_is_no_law(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    results = aggregate(climb(tmp_path, change={name("tied", 400): change}))
     assert said in section(results, "Effective speedup").lines[0]
 
 
