@@ -121,4 +121,4 @@ def draw(
 
 def dots(ax: Axes, values: Sequence[float], height: float, colour: str) -> None:
     """One small dot per seed; dots outside the axis are left out."""
-    ax.scatter(values, [height] * len(values), s=11, color=colour, linewidth=0, alpha=0.75)
+    ax.scatter(values, [height] * len(values), s=11, color=colour, linewidth=0)

@@ -47,7 +47,7 @@ def draw(series: Sequence[Series], looks: Looks, x: str, baseline: str, smallest
     for at, line in enumerate(series):
         look, shift = looks[line.key], wide ** (APART * (at - (len(series) - 1) / 2))
         places = [amount * shift for amount in line.tokens]
-        ax.vlines(places, line.low, line.high, color=look.colour, linewidth=1.2, alpha=0.8)
+        ax.vlines(places, line.low, line.high, color=look.colour, linewidth=1.2)
         ax.plot(
             places, line.mean, look.marker, linestyle=look.dash, color=look.colour, linewidth=look.line, markersize=4.5
         )

@@ -41,7 +41,7 @@ def draw(noises: Sequence[StudyNoise]) -> Figure:
         look = look_of(at)
         write(figure, left - 8, height - TOP - ROW * (at + 0.5), name, ha="right", va="center_baseline")
         sds = [of_arm.sd for _, of_arm in noise.arms if of_arm.sd]
-        ax.scatter(sds, [at + BELOW] * len(sds), s=11, color=look.colour, linewidth=0, alpha=0.75)
+        ax.scatter(sds, [at + BELOW] * len(sds), s=11, color=look.colour, linewidth=0)
         if (interval := noise.pooled.interval()) is not None:
             ax.plot(interval, [at, at], color=look.colour, linewidth=2.0, solid_capstyle="butt")
         ax.plot([noise.pooled.sd or 0.0], [at], look.marker, color=look.colour, markersize=6.5)

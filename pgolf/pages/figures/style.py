@@ -28,7 +28,7 @@ INK, MUTED, RULE, SHADE = "#1c2024", "#59616a", "#dfe3e6", "#edf0f2"  # text; ti
 # Six hues that can be distinguished from one another and from the ink under simulated protanopia, deuteranopia and
 # tritanopia (CIELAB distance 10 or more), with a contrast of at least 3:1 on the page. More arms repeat them with
 # another dash and marker. Colour is never the only difference between arms.
-HUES = ("#0b62b8", "#d67200", "#00967b", "#b0257c", "#2ba0cc", "#5d5200")
+HUES = ("#0b62b8", "#d67200", "#00967b", "#b0257c", "#299ec9", "#5d5200")
 DARK_HUES = ("#4f8ff0", "#f79a1e", "#12c79c", "#d94f9f", "#9bd4f2", "#c9b850")
 MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)))
