@@ -18,7 +18,7 @@ from pgolf.config.path_values import quote_paths
 from pgolf.errors import ConfigError
 from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
 
-ONE_RUN = ["model/head=tied", "seed=1", "train.steps=12", "train.val_every=0", "train.log_every=1"]
+RUNS = ["optim.roles.matrix.lr=0.02,1e30", "seed=1", "train.steps=12", "train.val_every=0"]  # the second fails
 
 
 class InterruptsAt:
@@ -44,14 +44,15 @@ def test_an_interrupted_sweep_is_resumed_by_the_same_call(
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", InterruptsAt(sys.stdout, "to run"))
         with pytest.raises(KeyboardInterrupt):
-            pgolf.run([*tiny, *ONE_RUN], out=out)
+            pgolf.run([*tiny, *RUNS], out=out)
     assert (out / "adhoc" / "sweep.json").exists()
     assert "the same command resumes" in capsys.readouterr().out
-    runs = pgolf.run([*tiny, *ONE_RUN], out=out)
+    with pytest.warns(UserWarning, match=r"not every run succeeded: 1 of 2 runs failed\. See the column error"):
+        runs = pgolf.run([*tiny, *RUNS], out=out)
     assert runs is not None
-    assert runs[["seed", "status", "steps"]].to_numpy().tolist() == [[1, "ok", 12]]
+    assert runs[["seed", "status"]].to_numpy().tolist() == [[1, "ok"], [1, "failed"]]
     assert runs.source == out / "adhoc"
-    assert "[1/1] " in capsys.readouterr().out
+    assert "[2/2] " in capsys.readouterr().out
     pd.testing.assert_frame_equal(pd.DataFrame(pgolf.load(out / "adhoc")), pd.DataFrame(runs))
 
 
