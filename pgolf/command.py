@@ -28,6 +28,7 @@ COMMANDS = (
     "evaluate",
     "audit",
     "inspect",
+    "probe",
     "data",
 )
 LONGEST_WORD = 16_384  # characters of one argument

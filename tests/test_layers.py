@@ -27,18 +27,20 @@ ORDER = (
     ("config",),
     ("run",),
     ("sweep",),
+    ("probe",),
 )
 COMMANDS = ("train", "status", "rerun", "params", "bench", "gate", "evaluate", "aggregate", "report", "compare")
 ENTRIES = (
     *COMMANDS,
     "audit.__main__",
     "inspect.__main__",
+    "probe.__main__",
     "data.__main__",
     "sweep.worker",
     "__main__",
 )  # what `python -m` starts; imported by nobody
 NO_TORCH = ("records", "tables", "study", "pages")
-HYDRA = ("config", "sweep", *COMMANDS)
+HYDRA = ("config", "sweep", "probe", *COMMANDS)
 HYDRA_LIBRARIES = {"hydra", "omegaconf"}
 VARIANTS = {  # folder -> modules of it that are variants; every module of a slot's folder is one
     "nn.q_proj": None,

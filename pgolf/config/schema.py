@@ -182,6 +182,7 @@ class StudyConfig:
     published: dict[str, Any] = MISSING  # {arm: {field: value}}
     published_test: str = MISSING  # one_sample, or empty
     claims: list[Any] = MISSING  # each {text, note, tests: [{family, kind, arms}]}
+    probe: dict[str, Any] = field(default_factory=dict)  # {trials, seeds, targets, axes, arms, earlier}: pgolf.probe
 
 
 @dataclass

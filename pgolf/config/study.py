@@ -6,6 +6,7 @@ from typing import Any
 from pgolf.config.composed_run import ComposedRun
 from pgolf.errors import ConfigError
 from pgolf.study.description import ADHOC, Study, study_folder, study_from
+from pgolf.study.probes import plan_from
 
 SAME_KEYS = (
     "question",
@@ -38,6 +39,10 @@ def describe_study(section: Mapping[str, Any], scale: str) -> Study:
     families = [{"name": name, **family} for name, family in section["families"].items()]
     same = {key: section[key] for key in SAME_KEYS}
     try:
+        earlier = plan_from(section["probe"]).earlier if section["probe"] else ""
+    except ValueError as error:
+        raise ConfigError(f"study.probe: of {section['name']} is not valid: {error}. Correct the YAML file") from None
+    try:
         return study_from(
             {
                 **same,
@@ -46,6 +51,7 @@ def describe_study(section: Mapping[str, Any], scale: str) -> Study:
                 "smallest_effect_bpb": smallest[scale],
                 "margin_reason": section["margin_reason"].get(scale, ""),
                 "families": families,
+                "probe_earlier": earlier,
             }
         )
     except ValueError as error:

@@ -13,6 +13,7 @@ from pgolf.machine.files import write_lines
 from pgolf.machine.plain import read_json
 from pgolf.machine.typed import typed
 from pgolf.records.kinds import is_number
+from pgolf.study.probes import Probe
 from pgolf.tables.methods import BLOCKABLE, TESTS, Method
 
 STUDY = "study.json"
@@ -91,7 +92,8 @@ class Study:
     smallest_effect_bpb: the smallest difference that matters at this scale, the margin; margin_reason: why that one.
     test, blocked: see `pgolf.tables.methods`; named before the runs. equivalence_alpha: the level of equality within
     the margin, per side (TOST). published_test: `one_sample` if the published study treated its baseline's mean as a
-    constant; that comparison is then shown beside the correct one.
+    constant; that comparison is then shown beside the correct one. probes: searches of options that ended before the
+    runs began. probe_earlier: how options were found before, in words.
     """
 
     name: str
@@ -107,6 +109,8 @@ class Study:
     blocked: bool = False
     equivalence_alpha: float = 0.025
     margin_reason: str = ""
+    probes: tuple[Probe, ...] = ()
+    probe_earlier: str = ""
 
     @property
     def method(self) -> Method:
@@ -123,6 +127,13 @@ class Study:
             f"Test, named before the runs: {self.method.label}. Smallest difference that matters: "
             f"{self.smallest_effect_bpb:g} bpb. {reason} Equality within it: two one-sided tests at {level}."
         )
+
+    @property
+    def tuning(self) -> tuple[str, ...]:
+        """How the arms' options were searched, and with which budget: one line, or none if nothing is known."""
+        probed = [f"by pgolf.probe, {probe.budget}" for probe in self.probes]
+        earlier = [self.probe_earlier.strip()] if self.probe_earlier.strip() else []
+        return (f"Options were searched: {' '.join((*probed, *earlier))}",) if probed or earlier else ()
 
     @property
     def origin(self) -> str:

@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 
 from hydra._internal.utils import _run_hydra, get_args_parser
@@ -23,13 +24,14 @@ from pgolf.config.study import study_of
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.machine.files import describe_os_error
 from pgolf.machine.processes import PARENT
-from pgolf.study.description import write_study
+from pgolf.study.description import Study, write_study
+from pgolf.study.probes import probe_folder, read_probe
 from pgolf.sweep.compilation import decide_compile
 from pgolf.sweep.dry_run import dry_run
 from pgolf.sweep.jobs import run_composed
 from pgolf.sweep.launch import launch_all, launch_one
 from pgolf.sweep.runs import Run
-from pgolf.sweep.state import plan_run, state_of
+from pgolf.sweep.state import State, plan_run, state_of
 from pgolf.sweep.sweep import Reporter, announce, as_sweep, close, rerun_since, states_of, write_plan
 
 HYDRA_FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -119,7 +121,28 @@ def launch(line: CommandLine, command: Sequence[str]) -> int:
         return close(runs)
     study = study_of(line.runs[0])
     if study is not None:
-        write_study(runs[0].plan_folder, study)
+        write_study(runs[0].plan_folder, with_probes(study, runs[0].plan_folder))
+    code = execute_runs(runs, states, line, command, since)
+    if study is not None:
+        show_study(runs[0].plan_folder)
+    elif code == OK:
+        print(f"python -m pgolf.aggregate {runs[0].plan_folder} makes a table of them")
+    return code
+
+
+def with_probes(study: Study, folder: Path) -> Study:
+    """The study with the probe that has ended beside its folder, if there is one. Raises DamagedFile."""
+    found = read_probe(folder.with_name(probe_folder(folder.name, study.scale)))
+    return study if found is None else replace(study, probes=(found,))
+
+
+def execute_runs(
+    runs: Sequence[Run], states: Sequence[State], line: CommandLine, command: Sequence[str], since: float | None = None
+) -> int:
+    """Plan the runs of a sweep, execute those that are left, and name those that failed. Returns the exit code.
+
+    command: under which the plan has them. since: from `rerun_since`. Raises PgolfError, OSError, KeyboardInterrupt.
+    """
     write_plan(command, runs, since)
     announce(runs, states)
     try:
@@ -127,10 +150,6 @@ def launch(line: CommandLine, command: Sequence[str]) -> int:
             run_jobs(runs, line)
     finally:
         code = close(runs)
-    if study is not None:
-        show_study(runs[0].plan_folder)
-    elif code == OK:
-        print(f"python -m pgolf.aggregate {runs[0].plan_folder} makes a table of them")
     return code
 
 
