@@ -1,18 +1,22 @@
 """From the YAML file of a study to the description in study.json, beside the runs."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pgolf.config.composed_run import ComposedRun
 from pgolf.errors import ConfigError
 from pgolf.study.description import ADHOC, Study, study_folder, study_from
 from pgolf.study.probes import plan_from
+from pgolf.tables.methods import SEQUENTIAL
 
+AUTO = "auto"  # of launch.seeds
 SAME_KEYS = (
     "question",
     "source",
     "test",
     "blocked",
+    "noise_bpb",
     "equivalence_alpha",
     "published",
     "published_test",
@@ -25,7 +29,11 @@ def study_of(run: ComposedRun) -> Study | None:
     section = run.resolved["study"]
     if section["name"] == ADHOC or not section["families"]:  # a study.name without a description
         return None
-    return describe_study(section, str(run.choices["scale"]))
+    if run.resolved["launch"]["seeds"] != AUTO:
+        return describe_study(section, str(run.choices["scale"]))
+    section = {**section, "test": SEQUENTIAL, "blocked": False}  # a test for a fixed number of seeds is not valid then
+    study = describe_study(section, str(run.choices["scale"]))
+    return replace(study, most_seeds=int(run.resolved["launch"]["most_seeds"]))
 
 
 def describe_study(section: Mapping[str, Any], scale: str) -> Study:

@@ -25,9 +25,15 @@ def sensitivity_section(table: FamilyTable) -> list[Section]:
     outliers = (
         f" Not shrunk, since their variance is an outlier: {', '.join(found.outliers)}." if found.outliers else ""
     )
+    correction = table.settings.rules.correction
+    added = (
+        " The other tests are for a number of seeds that was fixed beforehand. Here seeds were added until a decision, "
+        "so that their error rates are higher than they say."
+    )
     line = (
-        "The decision and Holm's p under each test. Only the named test, which stands first, judges. "
+        f"The decision and {correction}'s p under each test. Only the named test, which stands first, judges. "
         f"{prior_text(found.prior).capitalize()}.{outliers}"
+        f"{added if table.settings.method.is_sequential else ''}"
     )
     titles = ("arm", f"{first} (named)", *others, "depends on the test")
     grid = Grid(titles, (False,) * len(titles), rows)

@@ -22,13 +22,13 @@ from pgolf.study.description import ADHOC, study_folder
 from pgolf.study.probes import SUFFIX, Probe, ProbePlan, plan_from, trials_of
 from pgolf.sweep.compilation import decide_compile
 from pgolf.sweep.dry_run import duration, flops_per_s
-from pgolf.sweep.launching import execute_runs
+from pgolf.sweep.execution import execute_runs
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import Reason, State, plan_run
 from pgolf.sweep.sweep import as_sweep, count_text, duration_text, states_of
 
 COMMAND = "pgolf.probe"  # stands in the plan of a sweep before the study
-CHOSEN_HERE = ("seed", "study", "study.name", "study.data")
+CHOSEN_HERE = ("seed", "study", "study.name", "study.data", "launch.seeds")
 
 
 @dataclass(frozen=True)

@@ -20,23 +20,20 @@ from pgolf.config.expansion import sweep_of_one
 from pgolf.config.folders import conf_dir, config_folders
 from pgolf.config.path_values import quote_paths
 from pgolf.config.resolvers import register
-from pgolf.config.study import study_of
-from pgolf.errors import ConfigError, PgolfError
-from pgolf.machine.files import describe_os_error
-from pgolf.machine.processes import PARENT
+from pgolf.config.study import AUTO, study_of
+from pgolf.errors import ConfigError
 from pgolf.study.description import Study, write_study
 from pgolf.study.probes import probe_folder, read_probe
+from pgolf.sweep.adding import add_seeds, adding_problems, keep_sequential
 from pgolf.sweep.compilation import decide_compile
 from pgolf.sweep.dry_run import dry_run
+from pgolf.sweep.execution import execute_runs
 from pgolf.sweep.jobs import run_composed
-from pgolf.sweep.launch import launch_all, launch_one
-from pgolf.sweep.runs import Run
-from pgolf.sweep.state import State, plan_run, state_of
-from pgolf.sweep.sweep import Reporter, announce, as_sweep, close, rerun_since, states_of, write_plan
+from pgolf.sweep.launch import launch_one
+from pgolf.sweep.state import plan_run, state_of
+from pgolf.sweep.sweep import as_sweep, close, rerun_since, states_of
 
 HYDRA_FULL_ERROR = "HYDRA_FULL_ERROR"
-LAUNCHERS = ("joblib", "submitit", "ray", "concurrent")  # packages whose exceptions are about jobs of a launcher
-LONGEST_REASON = 200  # characters of an exception in a message
 
 
 def execute(args: Namespace) -> int:
@@ -76,36 +73,13 @@ def run_hydra(args: Namespace, overrides: Sequence[str]) -> None:
             os.environ[HYDRA_FULL_ERROR] = before
 
 
-def run_jobs(runs: Sequence[Run], line: CommandLine) -> None:
-    """Start the runs as jobs of Hydra's launcher. Raises PgolfError for an error of the file system, KeyboardInterrupt.
-
-    An exception of the library of the launcher, for example about a killed job, is printed in one line. The records of
-    the runs have the details.
-    """
-    launcher = str(line.whole.hydra.launcher._target_)
-    if "joblib" in launcher:
-        os.environ[PARENT] = str(os.getpid())  # the processes of joblib end with this process
-    try:
-        launch_all(runs, line.whole)
-    except OSError as error:  # of a file that Hydra writes to the folder of the sweep
-        raise PgolfError(describe_os_error(error, runs[0].plan_folder)) from None
-    except KeyboardInterrupt:
-        if "submitit" in launcher:
-            print("jobs that submitit has started continue; the same command waits for them", file=sys.stderr)
-        raise
-    except Exception as error:
-        package = type(error).__module__.split(".")[0]
-        if package not in LAUNCHERS:
-            raise
-        reason = " ".join(str(error).split())[:LONGEST_REASON]
-        print(f"{package}: a job ended abnormally ({type(error).__name__}: {reason})", file=sys.stderr)
-
-
 def launch(line: CommandLine, command: Sequence[str]) -> int:
     """Execute the runs that are missing, failed or changed. command: the overrides as typed. Returns the exit code.
 
     Raises PgolfError, OSError, KeyboardInterrupt.
     """
+    if problems := adding_problems(line):
+        raise ConfigError(*problems)
     runs = [plan_run(run, in_sweep=line.in_sweep) for run in line.runs]
     runs = decide_compile(line.runs, runs, in_sweep=line.in_sweep)
     if line.in_sweep:
@@ -121,9 +95,12 @@ def launch(line: CommandLine, command: Sequence[str]) -> int:
         return close(runs)
     study = study_of(line.runs[0])
     if study is not None:
-        write_study(runs[0].plan_folder, with_probes(study, runs[0].plan_folder))
+        study = keep_sequential(with_probes(study, runs[0].plan_folder), runs[0].plan_folder)
+        write_study(runs[0].plan_folder, study)
     code = execute_runs(runs, states, line, command, since)
     if study is not None:
+        if runs[0].config.launch.seeds == AUTO:
+            code = max(code, add_seeds(line, runs, command, study))
         show_study(runs[0].plan_folder)
     elif code == OK:
         print(f"python -m pgolf.aggregate {runs[0].plan_folder} makes a table of them")
@@ -136,29 +113,14 @@ def with_probes(study: Study, folder: Path) -> Study:
     return study if found is None else replace(study, probes=(found,))
 
 
-def execute_runs(
-    runs: Sequence[Run], states: Sequence[State], line: CommandLine, command: Sequence[str], since: float | None = None
-) -> int:
-    """Plan the runs of a sweep, execute those that are left, and name those that failed. Returns the exit code.
-
-    command: under which the plan has them. since: from `rerun_since`. Raises PgolfError, OSError, KeyboardInterrupt.
-    """
-    write_plan(command, runs, since)
-    announce(runs, states)
-    try:
-        with Reporter(runs, states):
-            run_jobs(runs, line)
-    finally:
-        code = close(runs)
-    return code
-
-
 def launch_other_sweeper(line: CommandLine, args: Namespace, overrides: Sequence[str]) -> int:
     """Let another sweeper than Hydra's basic sweeper choose and compose the runs. Returns the exit code.
 
     Keys of the command line replace those that a study sweeps. Hydra first composes the overrides that are not swept,
     so a value that needs a swept choice becomes a sweep over that one value.
     """
+    if problems := adding_problems(line):
+        raise ConfigError(*problems)
     if line.runs[0].cfg.launch.dry_run:
         runs = [plan_run(run, in_sweep=True) for run in line.runs]
         dry_run(line.runs, runs, states_of(runs))
