@@ -144,7 +144,7 @@ class Study:
         """How the arms' options were searched, and with which budget: one line, or none if nothing is known."""
         probed = [f"by pgolf.probe, {probe.budget}" for probe in self.probes]
         earlier = [self.probe_earlier.strip()] if self.probe_earlier.strip() else []
-        return (f"Options were searched: {' '.join((*probed, *earlier))}",) if probed or earlier else ()
+        return (f"How options were chosen: {' '.join((*probed, *earlier))}",) if probed or earlier else ()
 
     @property
     def origin(self) -> str:

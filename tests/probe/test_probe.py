@@ -99,7 +99,7 @@ def test_a_probe_from_first_trial_to_the_tables(main_of: MainOf, tiny: list[str]
     assert described.tuning == ()
     (line,) = with_probes(described, Path("multirun/pair")).tuning
     assert line.startswith(
-        "Options were searched: by pgolf.probe, 3 trials for each of 2 arms, seed 0, scored on the end"
+        "How options were chosen: by pgolf.probe, 3 trials for each of 2 arms, seed 0, scored on the end"
     )
 
 
