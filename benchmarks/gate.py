@@ -1,6 +1,6 @@
-"""Simulates `pgolf.gate`: pairs until a verdict, and the share of wrong verdicts.
+"""Simulates `pgolf.gate` and `launch.seeds=auto`: pairs until a verdict, and the share of wrong verdicts.
 
-    python benchmarks/gate.py                 # about five CPU seconds
+    python benchmarks/gate.py                 # about fifteen CPU seconds
     python benchmarks/gate.py --margin 1
 
 Scores of both arms have a standard deviation of 1 between seeds and a correlation `rho` over seeds; a true effect of 2
@@ -11,14 +11,21 @@ at its first verdict, or without one at the cap. Printed: the mean number of pai
 share of wrong verdicts at that end, and the share of repeats in which any look, also after a verdict, has an interval
 that does not hold the true effect. A second table has that last share where the noise is not normal, and one arm has
 several times the standard deviation of the other.
+
+A third table has families of arms with one baseline, as launch.seeds=auto runs them: three seeds for all, then one more
+for each undecided arm and the baseline, at the level alpha / k for k arms. Printed: the share of repeats in which any
+arm gets a wrong decision, runs per arm with its part of the baseline, and the share of arms that are undecided at the
+cap.
 """
 
 import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from pgolf.tables.caveats import FEWEST_SEEDS
 from pgolf.tables.sequential import width_factor
 
 EFFECTS = (0.0, 1.0, 2.0, 3.0, 5.0)
@@ -93,6 +100,60 @@ def missed_by_shape(shape: str, ratio: float, df: float, *, repeats: int, cap: i
     return float(((low > 0) | (high < 0)).any(axis=1).mean())
 
 
+@dataclass(frozen=True)
+class FamilyOutcome:
+    """wrong: the share of repeats with a wrong decision on any arm. runs: mean number per arm, the baseline's divided
+    among the arms. undecided: share of arms at the cap.
+    """
+
+    wrong: float
+    runs: float
+    undecided: float
+
+
+def simulate_family(
+    effects: Sequence[float], noise: str, rho: float, *, margin: float, repeats: int, cap: int, alpha: float
+) -> FamilyOutcome:
+    """The outcome of `repeats` families whose arms have these true effects, in standard deviations of a score."""
+    rng, (df, by_seed) = np.random.default_rng(11), NOISE[noise]
+    shared, base_noise, *own = rng.normal(size=(2 + len(effects), repeats, cap))
+    base = math.sqrt(rho) * shared + math.sqrt(1 - rho) * base_noise
+    any_wrong, last = np.zeros(repeats, dtype=bool), np.zeros(repeats)
+    runs, undecided = 0.0, 0.0
+    for effect, arm_noise in zip(effects, own, strict=True):
+        arm = effect + math.sqrt(rho) * shared + math.sqrt(1 - rho) * arm_noise
+        level = alpha / len(effects)
+        low, high = intervals(arm - base, df, rng, level, 2 - 2 * rho if by_seed else 2.0)
+        better, worse = high < 0, low > 0
+        equal = (low > -margin) & (high < margin) & ~better & ~worse
+        decided = better | worse | equal
+        decided[:, : FEWEST_SEEDS - 1] = False  # a study does not decide before
+        end = np.where(decided.any(axis=1), decided.argmax(axis=1), cap - 1)
+        at_end = np.arange(repeats), end
+        wrong = (better & (effect >= 0)) | (worse & (effect <= 0)) | (equal & (abs(effect) >= margin))
+        any_wrong |= wrong[at_end] & decided[at_end]
+        last = np.maximum(last, end + 1)  # the baseline has every seed of its arms
+        runs += float(np.mean(end + 1))
+        undecided += float(np.mean(~decided[at_end]))
+    return FamilyOutcome(float(any_wrong.mean()), (runs + float(last.mean())) / len(effects), undecided / len(effects))
+
+
+FAMILIES = {
+    "no arm differs": (0.0,) * 9,
+    "one of nine differs by 3 sd": (3.0, *(0.0,) * 8),
+    "three arms": (0.0, 2.0, 4.0),
+}
+
+
+def print_families(margin: float, repeats: int, cap: int, alpha: float) -> None:
+    print("\n| family | noise | rho | any wrong decision | runs per arm | undecided |\n" + "| --- " * 6 + "|")
+    for name, effects in FAMILIES.items():
+        for noise in ("known", "study of 20 df, by seed", "estimated"):
+            for rho in CORRELATIONS:
+                found = simulate_family(effects, noise, rho, margin=margin, repeats=repeats, cap=cap, alpha=alpha)
+                print(f"| {name} | {noise} | {rho:g} | {found.wrong:.3f} | {found.runs:.1f} | {found.undecided:.0%} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--margin", type=float, default=2.0, help="in standard deviations of a score (default: 2)")
@@ -121,6 +182,7 @@ def main() -> None:
         for ratio in (1, 3, 9):
             shares = [f"{missed_by_shape(shape, ratio, df, **same):.3f}" for df in (math.inf, 0.0)]
             print(f"| {shape} | {ratio} | {' | '.join(shares)} |")
+    print_families(args.margin, args.repeats, args.cap, args.alpha)
 
 
 if __name__ == "__main__":

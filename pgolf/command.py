@@ -29,6 +29,7 @@ COMMANDS = (
     "audit",
     "inspect",
     "sample",
+    "probe",
     "data",
     "study",
 )

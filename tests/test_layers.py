@@ -30,6 +30,7 @@ ORDER = (
     ("sample",),
     ("sweep",),
     ("api",),  # what `import pgolf` offers; open_artifact, which loads torch, is sample's
+    ("probe",),
 )
 COMMANDS = ("train", "status", "rerun", "params", "bench", "gate", "evaluate", "aggregate", "report", "compare")
 ENTRIES = (
@@ -38,6 +39,7 @@ ENTRIES = (
     "inspect.__main__",
     "sample.__main__",
     "api.child",
+    "probe.__main__",
     "data.__main__",
     "study.__main__",
     "sweep.worker",
@@ -45,7 +47,7 @@ ENTRIES = (
     "__main__",
 )  # what `python -m` starts; imported by nobody
 NO_TORCH = ("records", "tables", "study", "pages", "api")
-HYDRA = ("config", "sweep", *COMMANDS)
+HYDRA = ("config", "sweep", "probe", *COMMANDS)
 HYDRA_LIBRARIES = {"hydra", "omegaconf"}
 VARIANTS = {  # folder -> modules of it that are variants; every module of a slot's folder is one
     "nn.q_proj": None,

@@ -10,7 +10,7 @@ from typing import Any
 NO_TRACKER = {"_target_": "pgolf.trackers.none.NoTracker", "_partial_": True}
 # By section of a configuration.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "launch": {"audit": False},
+    "launch": {"audit": False, "seeds": "fixed", "most_seeds": 10},
     "train": {"spectra_every": 0},
     "model": {"rope_bf16_positions": False, "resid_mix_init": "standard"},
     "defects": {"rope_bf16_positions": False, "muon_bf16_factor": False, "unscaled_threshold": False},

@@ -153,6 +153,7 @@ def choice_problems(config: Config) -> Iterator[str]:
         ("device", config.device, ["auto", "cpu", "cuda"]),
         ("train.compile", train.compile, ["auto", "on", "off"]),
         ("train.precision", train.precision, ["auto", "fp32", "bf16"]),
+        ("launch.seeds", launch.seeds, ["fixed", "auto"]),
     ]
     for key, value, choices in options:
         if value not in choices:

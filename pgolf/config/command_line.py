@@ -144,6 +144,24 @@ def compose_one(arguments: Sequence[str], *, check_machine: bool = True) -> Comp
     return runs[0]
 
 
+def compose_each(command_lines: Sequence[Sequence[str]]) -> list[ComposedRun]:
+    """The run of each of several command lines, which select a single run each. The last value of a key counts.
+
+    Raises ConfigError with all problems.
+    """
+    with composer():
+        loader = GlobalHydra.instance().config_loader()
+        quoted = [
+            list({text.partition("=")[0]: text for text in quote_paths(arguments)}.values())
+            for arguments in command_lines
+        ]
+        overrides = parse(list(dict.fromkeys(text for arguments in quoted for text in arguments)), loader)
+        raise_if(
+            [problem for o in overrides for check in (group_problems, key_refusals) for problem in check(o, loader)]
+        )
+        return check_runs(quoted, loader, check_machine=True)
+
+
 def without_launchers(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """(arguments without the launchers that are not installed, one problem per such launcher)."""
     installed = GlobalHydra.instance().config_loader().get_group_options(LAUNCHER, results_filter=ObjectType.CONFIG)

@@ -37,6 +37,7 @@ RANGES: dict[str, tuple[int, int]] = {
     "launch.nproc": (1, 4_096),
     "launch.gpus_per_job": (0, 4_096),
     "launch.most_runs": (1, 100_000),
+    "launch.most_seeds": (3, 1_000),
     "hydra.sweeper.max_batch_size": (1, MOST),
 }
 FREE = ("study",)  # sections whose numbers are published values, without a range

@@ -127,6 +127,8 @@ class LaunchConfig:
     rerun: bool = MISSING  # repeat runs that have a record, and archive the old record
     keep_older_code: bool = MISSING  # runs of other code count as finished
     most_runs: int = MISSING  # a sweep of more runs is refused
+    seeds: str = MISSING  # fixed, or auto: a study adds seeds to arms that are undecided
+    most_seeds: int = MISSING  # seeds of an arm with seeds=auto, those of the command included
     fail_fast: bool = MISSING  # start no other run of a sweep after the first failure
     checkpoint_s: float | None = MISSING  # seconds between checkpoints; 0: after every step, null: none
     keep_weights: bool = MISSING  # keep the trained weights in the run folder
@@ -173,16 +175,18 @@ class StudyConfig:
     data: str = ""  # the choice of data that the arm requires; empty: any
     question: str = MISSING
     source: str = MISSING
-    test: str = MISSING  # welch, paired, pooled or moderated, named before the runs
+    test: str = MISSING  # welch, paired, pooled, moderated or sequential, named before the runs
     blocked: bool = False  # take out effects of the seed; for the tests pooled and moderated
     smallest_effect_bpb: dict[str, float] = MISSING  # the smallest difference that matters, by scale
     margin_reason: dict[str, str] = field(default_factory=dict)  # why that difference, by scale
+    noise_bpb: float | None = None  # known standard deviation of a score between seeds, for the sequential test
     equivalence_alpha: float = 0.025  # level of equality within the smallest effect, per side
     families: dict[str, Any] = MISSING  # {name: {title, baseline, arms, line, explored, unequal_budgets}}
     published: dict[str, Any] = MISSING  # {arm: {field: value}}
     published_test: str = MISSING  # one_sample, or empty
     claims: list[Any] = MISSING  # each {text, note, tests: [{family, kind, arms}]}
     ladders: list[Any] = field(default_factory=list)  # each {title, over: tokens or parameters, families}
+    probe: dict[str, Any] = field(default_factory=dict)  # {trials, seeds, targets, axes, arms, earlier}: pgolf.probe
 
 
 @dataclass

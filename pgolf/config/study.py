@@ -1,7 +1,7 @@
 """From the YAML file of a study to the description in study.json, beside the runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -11,12 +11,16 @@ from pgolf.config.composed_run import ComposedRun
 from pgolf.config.folders import config_folders
 from pgolf.errors import ConfigError, suggest
 from pgolf.study.description import ADHOC, FamilyPlan, Study, study_folder, study_from
+from pgolf.study.probes import plan_from
+from pgolf.tables.methods import SEQUENTIAL
 
+AUTO = "auto"  # of launch.seeds
 SAME_KEYS = (
     "question",
     "source",
     "test",
     "blocked",
+    "noise_bpb",
     "equivalence_alpha",
     "published",
     "published_test",
@@ -40,7 +44,12 @@ def study_problems(whole: DictConfig) -> Sequence[str]:
 
 def study_of(run: ComposedRun) -> Study | None:
     """The study of a run; None if it belongs to none. Raises ConfigError with all problems of its description."""
-    return described_by(run.resolved["study"], run.choices)
+    section, launch = run.resolved["study"], run.resolved["launch"]
+    if launch["seeds"] != AUTO:
+        return described_by(section, run.choices)
+    section = {**section, "test": SEQUENTIAL, "blocked": False}  # a test for a fixed number of seeds is not valid then
+    study = described_by(section, run.choices)
+    return None if study is None else replace(study, most_seeds=int(launch["most_seeds"]))
 
 
 def described_by(section: Mapping[str, Any], choices: Mapping[str, Any]) -> Study | None:
@@ -71,6 +80,10 @@ def describe_study(section: Mapping[str, Any], scale: str, choice: str = "") -> 
     families = [{"name": name, "title": name, **family} for name, family in section["families"].items()]
     same = {key: section[key] for key in SAME_KEYS}
     try:
+        earlier = plan_from(section["probe"]).earlier if section["probe"] else ""
+    except ValueError as error:
+        raise ConfigError(f"study.probe: of {section['name']} is not valid: {error}. Correct the YAML file") from None
+    try:
         return study_from(
             {
                 **same,
@@ -79,6 +92,7 @@ def describe_study(section: Mapping[str, Any], scale: str, choice: str = "") -> 
                 "smallest_effect_bpb": section["smallest_effect_bpb"][scale],
                 "margin_reason": section["margin_reason"].get(scale, ""),
                 "families": families,
+                "probe_earlier": earlier,
             }
         )
     except ValueError as error:

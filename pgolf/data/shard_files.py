@@ -34,7 +34,7 @@ class ShardFiles:
         shuffle_seed: int | None,
     ) -> None:
         self.cache_dir = cache_dir
-        self.train_shards, self.val_shards = _matches(train_glob), _matches(val_glob)
+        self.train_shards, self.val_shards = matching_files(train_glob), matching_files(val_glob)
         require_present(
             bool(self.train_shards),
             "train_glob",
@@ -90,7 +90,7 @@ class ShardFiles:
         )
 
 
-def _matches(pattern: str) -> tuple[Path, ...]:
+def matching_files(pattern: str) -> tuple[Path, ...]:
     """Absolute paths of the matching files, sorted. The path of an existing file matches that file only."""
     path = Path(pattern).expanduser()
     root = next(place for place in (path, *path.parents) if place.exists())

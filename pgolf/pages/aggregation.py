@@ -52,6 +52,7 @@ class StudyResults:
                 self.study.question,
                 self.study.origin,
                 self.study.rule,
+                *self.study.tuning,
                 *(family.summary for family in self.study.families),
             )
             question = Section(SectionKind.STUDY, self.study.name, lines)

@@ -16,6 +16,7 @@ TESTS = {
     Method("moderated"): "the moderated t test",
     Method("moderated", blocked=True): "the moderated paired t test over common seeds",
 }
+SEQUENTIAL_TEST = "the sequential test of the pairs' differences, which holds however often seeds are added"
 
 
 def introduction(table: FamilyTable) -> tuple[str, ...]:
@@ -23,12 +24,13 @@ def introduction(table: FamilyTable) -> tuple[str, ...]:
     labels = list(dict.fromkeys(row.label for row in table.rows if row.is_baseline))
     base = f"Baseline: {' and '.join(labels)}" if labels else "No baseline: nothing is compared"
     shared = f" All arms: {', '.join(table.shared)}." if table.shared else ""
-    test = TESTS[table.settings.method]
+    method = table.settings.method
+    test = SEQUENTIAL_TEST if method.is_sequential else TESTS[method]
     columns = (
         f"{base}.{shared} Scores are bits per byte of the packed model; sd, intervals and tests are between seeds. "
         f"Differences are arm - baseline with {LEVEL} interval and two-sided p by {test}. The interval is that of one "
-        "comparison. Holm's p corrects for all comparisons of the family, and decides. Bytes are those of the packed "
-        "model and of the code that it needs."
+        f"comparison. {table.settings.rules.correction}'s p corrects for all comparisons of the family, and decides. "
+        "Bytes are those of the packed model and of the code that it needs."
     )
     return tuple(filter(None, (columns, conditions(table), *map(noise_line, table.noise))))
 

@@ -139,7 +139,7 @@ def main_grid(table: FamilyTable) -> Grid:
         *(Column(f"mean {title} (sd)", score(kind)) for kind, title in score_titles(table.rows).items()),
         Column(f"difference, bpb [{LEVEL}]", difference),
         Column("p", lambda row: p_of(decisive(row.comparison))),
-        Column("Holm p", lambda row: p_text(row.holm_p)),
+        Column(f"{table.settings.rules.correction} p", lambda row: p_text(row.holm_p)),
         *(Column(title, extra_cell(title)) for title in extra),
         Column("nats/token", lambda row: number(comparable_nats(row, table.rows))),
         Column("parameters (frozen)", parameters),

@@ -28,9 +28,15 @@ def sensitivity_section(table: FamilyTable) -> list[Section]:
     turned = [row.label for row, results in found.rows if is_turned(row, results)]
     names = f": {', '.join(turned)}" if turned else ""
     summary = f"Decisions that depend on the test: {len(turned)} of {len(rows)}{names}."
+    correction = table.settings.rules.correction
+    added = (
+        " The other tests are for a number of seeds that was fixed beforehand. Here seeds were added until a decision, "
+        "so that their error rates are higher than they say."
+    )
     line = (
-        "The decision and Holm's p under each test. Only the named test, which stands first, judges. "
+        f"The decision and {correction}'s p under each test. Only the named test, which stands first, judges. "
         f"{prior_text(found.prior).capitalize()}.{outliers}"
+        f"{added if table.settings.method.is_sequential else ''}"
     )
     titles = ("arm", f"{first} (named)", *others, "depends on the test")
     grid = Grid(titles, (False,) * len(titles), rows)

@@ -13,7 +13,8 @@ from pgolf.machine.files import write_lines
 from pgolf.machine.plain import read_json
 from pgolf.machine.typed import typed
 from pgolf.records.kinds import is_number
-from pgolf.tables.methods import BLOCKABLE, TESTS, Method
+from pgolf.study.probes import Probe
+from pgolf.tables.methods import BLOCKABLE, SEQUENTIAL, TESTS, Method
 
 STUDY = "study.json"
 STUDY_SCHEMA = 1
@@ -104,7 +105,10 @@ class Study:
     smallest_effect_bpb: the smallest difference that matters at this scale, the margin; margin_reason: why that one.
     test, blocked: see `pgolf.tables.methods`; named before the runs. equivalence_alpha: the level of equality within
     the margin, per side (TOST). published_test: `one_sample` if the published study treated its baseline's mean as a
-    constant; that comparison is then shown beside the correct one.
+    constant; that comparison is then shown beside the correct one. probes: searches of options that ended before the
+    runs began. probe_earlier: how options were found before, in words. noise_bpb: the known standard
+    deviation of a score between seeds, for the test `sequential`. most_seeds: seeds were added to undecided arms, up to
+    this number.
     """
 
     name: str
@@ -121,10 +125,14 @@ class Study:
     equivalence_alpha: float = 0.025
     margin_reason: str = ""
     ladders: tuple[LadderPlan, ...] = ()
+    noise_bpb: float | None = None
+    most_seeds: int | None = None
+    probes: tuple[Probe, ...] = ()
+    probe_earlier: str = ""
 
     @property
     def method(self) -> Method:
-        return Method(self.test, self.blocked)
+        return Method(self.test, self.blocked, self.noise_bpb)
 
     @property
     def rule(self) -> str:
@@ -133,10 +141,24 @@ class Study:
         reason = (
             f" {self.margin_reason.strip()}" if self.margin_reason else " The study gives no reason for this margin."
         )
+        test = f"Test, named before the runs: {self.method.label}."
+        if self.most_seeds is not None:
+            noise = "estimated" if self.noise_bpb is None else f"known, sd {self.noise_bpb:g} bpb"
+            test = (
+                f"Seeds were added to undecided arms, up to {self.most_seeds} (launch.seeds=auto). So the sequential "
+                f"test decides (noise {noise}), which stays valid at every look."
+            )
         return (
-            f"Test, named before the runs: {self.method.label}. Smallest difference that matters: "
+            f"{test} Smallest difference that matters: "
             f"{self.smallest_effect_bpb:g} bpb. {reason} Equality within it: two one-sided tests at {level}."
         )
+
+    @property
+    def tuning(self) -> tuple[str, ...]:
+        """How the arms' options were searched, and with which budget: one line, or none if nothing is known."""
+        probed = [f"by pgolf.probe, {probe.budget}" for probe in self.probes]
+        earlier = [self.probe_earlier.strip()] if self.probe_earlier.strip() else []
+        return (f"How options were chosen: {' '.join((*probed, *earlier))}",) if probed or earlier else ()
 
     @property
     def origin(self) -> str:
@@ -177,6 +199,10 @@ def problems_of(study: Study) -> list[str]:
         problems.append(f"test {study.test} is not one of {', '.join(TESTS)}")
     elif study.blocked and study.test not in BLOCKABLE:
         problems.append(f"blocked: true needs the test {' or '.join(BLOCKABLE)}, not {study.test}")
+    if study.noise_bpb is not None and not (is_number(study.noise_bpb) and study.noise_bpb > 0):
+        problems.append(f"noise_bpb {study.noise_bpb!r} is not a positive number")
+    elif study.noise_bpb is not None and study.test != SEQUENTIAL:
+        problems.append(f"noise_bpb: is used by the test sequential alone, not by {study.test}")
     if not 0 < study.equivalence_alpha <= MOST_EQUIVALENCE_ALPHA:
         problems.append(f"equivalence_alpha {study.equivalence_alpha:g} is not above 0 and at most 0.05")
     if study.published_test not in PUBLISHED_TESTS:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from pgolf.study.description import Study
 from pgolf.tables.curves import Curve, curves_of
+from pgolf.tables.decision import Decision
 from pgolf.tables.drift import Drift, drifts
 from pgolf.tables.family import ArmRow, FamilyTable
 from pgolf.tables.ladder import Climb, Ladder, ladder
@@ -12,9 +13,12 @@ from pgolf.tables.table import Tables
 from pgolf.tables.text import number, verdict_text
 
 PUBLISHED_SCALE = "published"
+BAD = ("failed", "diverged", "damaged", "foreign")  # states of runs without a score
+MORE = "not finished: the same command adds seeds"
 
 
 MOVING, OVER_LADDER = "gap in training", "gap over the ladder"  # titles of columns
+STOPPED = "why no more seeds"
 
 
 def with_published(report: Tables, study: Study, curves: Sequence[Curve], *, judged: bool) -> Tables:
@@ -31,6 +35,7 @@ def with_published(report: Tables, study: Study, curves: Sequence[Curve], *, jud
         if row.group.only("choices.scale") == PUBLISHED_SCALE and published is not None and row.mean_bpb is not None:
             cells["measured - published"] = number(row.mean_bpb - published, sign=True)
         cells |= {"verdict": arm_verdict(row, study.smallest_effect_bpb)} if judged else {}
+        cells |= {} if study.most_seeds is None else {STOPPED: reason_to_stop(row, study.most_seeds)}
         cells |= {MOVING: moving[row.label].direction} if judged and row.label in moving else {}
         cells |= {OVER_LADDER: trends[id(row)]} if judged and id(row) in trends else {}
         return replace(row, extra={**row.extra, **cells})
@@ -57,6 +62,19 @@ def trend(climb: Climb, over: str) -> str:
     if climb.slope.p is None:
         return f"over {over} is not known"
     return f"{climb.direction} with {over}" if climb.direction else f"has no shown slope over {over}"
+
+
+def reason_to_stop(row: ArmRow, most_seeds: int) -> str:
+    """Why an arm whose seeds are added one by one gets no further one; empty if nothing is compared."""
+    if row.comparison is None or row.comparison.refusal is not None:
+        return ""
+    if row.decision not in (None, Decision.UNDECIDED):
+        return f"decided at {row.group.n} seeds"
+    if any(run["status"] in BAD for run in row.group.rows):
+        return "a run has no score"
+    if row.group.n >= most_seeds:
+        return f"cap of {most_seeds} seeds"
+    return MORE
 
 
 def arm_verdict(row: ArmRow, smallest: float) -> str:

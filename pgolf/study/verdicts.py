@@ -101,7 +101,9 @@ def judge_arms(claim: Claim, test: ClaimTest, rows: Sequence[ArmRow], table: Fam
     decisive = [row for row, single in zip(rows, singles, strict=True) if single == verdict]
     small = [is_small(row) for row in decisive]
     by_less = test.kind != "no_better" and ((verdict == HOLDS and any(small)) or (verdict == FAILS and all(small)))
-    numbers = [number_of(arm, row, margin) for arm, row in zip(test.arms, rows, strict=True)]
+    numbers = [
+        number_of(arm, row, margin, table.settings.rules.correction) for arm, row in zip(test.arms, rows, strict=True)
+    ]
     if len(rows) > 1:
         shown = {HOLDS: "as claimed", FAILS: "the opposite", SMALL: "equal within the margin", UNDECIDED: "undecided"}
         listed_counts = ", ".join(f"{counts[result]} {text}" for result, text in shown.items() if counts[result])
@@ -157,8 +159,8 @@ def judge_arm(kind: str, row: ArmRow, alpha: float) -> str:
     return SMALL if found.decision is Decision.EQUAL else UNDECIDED
 
 
-def number_of(arm: str, row: ArmRow, margin: float | None) -> str:
-    """An arm's difference, its p values and its decision; why it has none without a test."""
+def number_of(arm: str, row: ArmRow, margin: float | None, correction: str) -> str:
+    """An arm's difference, its p values and its decision; why it has none without a test. correction: its name."""
     test = None if row.comparison is None else row.comparison.test
     if test is None or row.corrected is None:
         reason = test.reason if test is not None and test.reason else "not compared"
@@ -169,7 +171,7 @@ def number_of(arm: str, row: ArmRow, margin: float | None) -> str:
     moving = f" (its gap {row.extra[MOVING]} during training)" if row.extra.get(MOVING) else ""
     if trend := row.extra.get(OVER_LADDER):
         moving += f" (for this budget and size; its gap {trend})"
-    return f"{arm} {interval(test)}, Holm p {p_text(row.corrected.p)}{equality}: {decision}{moving}"
+    return f"{arm} {interval(test)}, {correction} p {p_text(row.corrected.p)}{equality}: {decision}{moving}"
 
 
 def judge_order(claim: Claim, test: ClaimTest, rows: Mapping[str, ArmRow], table: FamilyTable) -> Verdict:

@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 
 from hydra._internal.utils import _run_hydra, get_args_parser
@@ -20,23 +21,20 @@ from pgolf.config.folders import conf_dir
 from pgolf.config.path_values import quote_paths
 from pgolf.config.resolvers import register
 from pgolf.config.search_path import is_search_path, search_path_words, use_search_path
-from pgolf.config.study import study_of
-from pgolf.errors import ConfigError, PgolfError
-from pgolf.machine.files import describe_os_error
-from pgolf.machine.processes import PARENT
-from pgolf.study.description import write_study
+from pgolf.config.study import AUTO, study_of
+from pgolf.errors import ConfigError
+from pgolf.study.description import Study, write_study
+from pgolf.study.probes import probe_folder, read_probe
+from pgolf.sweep.adding import add_seeds, adding_problems, keep_sequential
 from pgolf.sweep.compilation import decide_compile
 from pgolf.sweep.dry_run import dry_run
+from pgolf.sweep.execution import execute_runs
 from pgolf.sweep.jobs import run_composed
-from pgolf.sweep.launch import launch_all, launch_one
-from pgolf.sweep.reporter import Reporter
-from pgolf.sweep.runs import Run
+from pgolf.sweep.launch import launch_one
 from pgolf.sweep.state import plan_run, state_of
-from pgolf.sweep.sweep import announce, as_sweep, close, rerun_since, states_of, write_plan
+from pgolf.sweep.sweep import as_sweep, close, rerun_since, states_of
 
 HYDRA_FULL_ERROR = "HYDRA_FULL_ERROR"
-LAUNCHERS = ("joblib", "submitit", "ray", "concurrent")  # packages whose exceptions are about jobs of a launcher
-LONGEST_REASON = 200  # characters of an exception in a message
 
 
 def execute(args: Namespace) -> int:
@@ -77,36 +75,13 @@ def run_hydra(args: Namespace, overrides: Sequence[str]) -> None:
             os.environ[HYDRA_FULL_ERROR] = before
 
 
-def run_jobs(runs: Sequence[Run], line: CommandLine) -> None:
-    """Start the runs as jobs of Hydra's launcher. Raises PgolfError for an error of the file system, KeyboardInterrupt.
-
-    An exception of the library of the launcher, for example about a killed job, is printed in one line. The records of
-    the runs have the details.
-    """
-    launcher = str(line.whole.hydra.launcher._target_)
-    if "joblib" in launcher:
-        os.environ[PARENT] = str(os.getpid())  # the processes of joblib end with this process
-    try:
-        launch_all(runs, line.whole)
-    except OSError as error:  # of a file that Hydra writes to the folder of the sweep
-        raise PgolfError(describe_os_error(error, runs[0].plan_folder)) from None
-    except KeyboardInterrupt:
-        if "submitit" in launcher:
-            print("jobs that submitit has started continue; the same command waits for them", file=sys.stderr)
-        raise
-    except Exception as error:
-        package = type(error).__module__.split(".")[0]
-        if package not in LAUNCHERS:
-            raise
-        reason = " ".join(str(error).split())[:LONGEST_REASON]
-        print(f"{package}: a job ended abnormally ({type(error).__name__}: {reason})", file=sys.stderr)
-
-
 def launch(line: CommandLine, command: Sequence[str]) -> int:
     """Execute the runs that are missing, failed or changed. command: the overrides as typed. Returns the exit code.
 
     Raises PgolfError, OSError, KeyboardInterrupt.
     """
+    if problems := adding_problems(line):
+        raise ConfigError(*problems)
     runs = [plan_run(run, in_sweep=line.in_sweep) for run in line.runs]
     runs = decide_compile(line.runs, runs, in_sweep=line.in_sweep)
     if line.in_sweep:
@@ -122,19 +97,22 @@ def launch(line: CommandLine, command: Sequence[str]) -> int:
         return close(runs)
     study = study_of(line.runs[0])
     if study is not None:
+        study = keep_sequential(with_probes(study, runs[0].plan_folder), runs[0].plan_folder)
         write_study(runs[0].plan_folder, study)
-    write_plan(command, runs, since)
-    announce(runs, states)
-    try:
-        with Reporter(runs, states):
-            run_jobs(runs, line)
-    finally:
-        code = close(runs)
+    code = execute_runs(runs, states, line, command, since)
     if study is not None:
+        if runs[0].config.launch.seeds == AUTO:
+            code = max(code, add_seeds(line, runs, command, study))
         show_study(runs[0].plan_folder)
     elif code == OK:
         print(f"python -m pgolf.aggregate {runs[0].plan_folder} makes a table of them")
     return code
+
+
+def with_probes(study: Study, folder: Path) -> Study:
+    """The study with the probe that has ended beside its folder, if there is one. Raises DamagedFile."""
+    found = read_probe(folder.with_name(probe_folder(folder.name, study.scale)))
+    return study if found is None else replace(study, probes=(found,))
 
 
 def launch_other_sweeper(line: CommandLine, args: Namespace, overrides: Sequence[str]) -> int:
@@ -143,6 +121,8 @@ def launch_other_sweeper(line: CommandLine, args: Namespace, overrides: Sequence
     Keys of the command line replace those that a study sweeps. Hydra first composes the overrides that are not swept,
     so a value that needs a swept choice becomes a sweep over that one value.
     """
+    if problems := adding_problems(line):
+        raise ConfigError(*problems)
     if line.runs[0].cfg.launch.dry_run:
         runs = [plan_run(run, in_sweep=True) for run in line.runs]
         dry_run(line.runs, runs, states_of(runs))

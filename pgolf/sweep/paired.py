@@ -18,6 +18,7 @@ from pgolf.config.folders import cache_dir
 from pgolf.config.identity import SEED_MARK, fingerprint, run_folder
 from pgolf.config.saved import load_saved
 from pgolf.config.schema import Config, PathsConfig, plain_config
+from pgolf.config.study import AUTO
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.execution.finish import ERROR
 from pgolf.execution.provenance import changed_code
@@ -93,9 +94,14 @@ def compose_seeds(words: Sequence[str], seeds: Sequence[int]) -> list[ComposedRu
             f"{' '.join(words)}: selects {len(runs) // len(seeds)} configurations. Select one, for example with arm=..."
         )
     launch = runs[0].config.launch
-    for option, is_set in (("launch.dry_run", launch.dry_run), ("launch.rerun", launch.rerun)):
+    for option, is_set in (
+        ("launch.dry_run", launch.dry_run),
+        ("launch.rerun", launch.rerun),
+        ("launch.seeds", launch.seeds == AUTO),
+    ):
         if is_set:
-            raise ConfigError(f"{option}: cannot be used here (true). Leave it out")
+            value = "auto" if option == "launch.seeds" else "true"
+            raise ConfigError(f"{option}: cannot be used here ({value}). Leave it out")
     return runs
 
 

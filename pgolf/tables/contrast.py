@@ -32,7 +32,8 @@ class Settings:
 
     @property
     def rules(self) -> Rules:
-        return Rules(self.smallest_effect_bpb, ALPHA, self.equivalence_alpha)
+        step_down = not self.method.is_sequential
+        return Rules(self.smallest_effect_bpb, ALPHA, self.equivalence_alpha, step_down)
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def compare_family(
         for link, *pair in zip(
             compared,
             tests_of(compared, settings.method, study),
-            tests_of(compared, WELCH if settings.method == PAIRED else PAIRED, study),
+            tests_of(compared, WELCH if settings.method.is_paired else PAIRED, study),
             strict=True,
         )
     }
@@ -135,16 +136,16 @@ def prior_df(study: Sequence[Group], method: Method) -> float:
 def compared_pair(
     link: Link, test: TTest, other: TTest, nats_refusal: str | None, settings: Settings
 ) -> tuple[Comparison, list[Caveat]]:
-    """A comparison whose difference is not refused. other: the paired test, or Welch's if `test` is the paired one."""
+    """A comparison whose difference is not refused. other: the paired test, or Welch's if `test` is a paired one."""
     g, base = link.arm, link.base
     common = sorted(set(g.used) & set(base.used))
     scores, base_scores = ([float(x.used[seed]["val_bpb"]) for seed in common] for x in (g, base))
     caveats = []
     is_shared = share_checkpoints(g, base)
-    if is_shared and settings.method != PAIRED:
+    if is_shared and not settings.method.is_paired:
         test, other = other, test
         caveats.append(Caveat(CaveatKind.SHARED_CHECKPOINTS, "shares the baseline's checkpoints: paired"))
-    is_paired = is_shared or settings.method == PAIRED
+    is_paired = is_shared or settings.method.is_paired
     dropped = sorted(set(g.used) ^ set(base.used))
     if is_paired and dropped:
         text = f"{len(common)} pairs; no pair for seed {', '.join(map(str, dropped))}"

@@ -39,11 +39,27 @@ class Decision(Enum):
 class Rules:
     """margin: the smallest difference that matters, or None. alpha: the error rate of a family for differences, in both
     directions together. equivalence_alpha: that for equality, per side (TOST); 0.025 belongs to 95% intervals.
+    step_down: Holm's correction; False: Bonferroni's, under which one arm's decision does not depend on the other arms.
     """
 
     margin: float | None = None
     alpha: float = ALPHA
     equivalence_alpha: float = ALPHA / 2
+    step_down: bool = True
+
+    @property
+    def correction(self) -> str:
+        return "Holm" if self.step_down else "Bonferroni"
+
+    def adjusted(self, ps: Sequence[float | None]) -> list[float | None]:
+        """Corrected p values, in the order given. A comparison without a test (None) counts."""
+        return holm(ps) if self.step_down else [None if p is None else min(1.0, len(ps) * p) for p in ps]
+
+    def levels(self, ps: Sequence[float | None], alpha: float) -> list[float | None]:
+        """The level of each comparison's interval, in the order given."""
+        if self.step_down:
+            return holm_levels(ps, alpha)
+        return [None if p is None else alpha / len(ps) for p in ps]
 
 
 def decide(interval: Interval, margin: float | None, inner: Interval | None = None) -> Decision:
@@ -87,8 +103,8 @@ def corrected(tests: Sequence[TTest | None], rules: Rules) -> list[Corrected | N
         [None if test is None or margin is None else of(test, margin) for test in tests]
         for of in (TTest.p_within, lambda test, m: test.p_above(-m), lambda test, m: test.p_below(-m))
     )
-    levels, inner_levels = holm_levels(p, rules.alpha), holm_levels(within, rules.equivalence_alpha)
-    adjusted = list(zip(*map(holm, (p, within, above, below)), strict=True))
+    levels, inner_levels = rules.levels(p, rules.alpha), rules.levels(within, rules.equivalence_alpha)
+    adjusted = list(zip(*map(rules.adjusted, (p, within, above, below)), strict=True))
     results: list[Corrected | None] = []
     for test, level, inner_level, (p_holm, *others) in zip(tests, levels, inner_levels, adjusted, strict=True):
         interval = None if test is None or level is None else test.interval(level)

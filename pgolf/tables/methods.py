@@ -10,21 +10,42 @@ from statistics import fmean
 import numpy as np
 
 from pgolf.tables.moderation import Prior, prior_of
+from pgolf.tables.sequential import EarlierNoise, sequential_test
 from pgolf.tables.stats import ROUNDING, TTest, paired, pooled_sd, spread, t_test, welch
 
 Sample = Mapping[int, float]  # score by seed
 Contrast = tuple[int, int]  # positions of an arm and of its baseline
-TESTS = ("welch", "paired", "pooled", "moderated")
+TESTS = ("welch", "paired", "pooled", "moderated", "sequential")
 BLOCKABLE = ("pooled", "moderated")
+SEQUENTIAL = "sequential"
 ONE_SEED = "no test with one seed in an arm"
 
 
 @dataclass(frozen=True)
 class Method:
-    """A test by name. blocked: effects of the seed, which arms of one seed share, are taken out."""
+    """A test by name. blocked: effects of the seed, which arms of one seed share, are taken out. noise_bpb: the known
+    standard deviation of a score between seeds, for the sequential test; None: estimated.
+    """
 
     name: str = "welch"
     blocked: bool = False
+    noise_bpb: float | None = None
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether the test stays valid if seeds are added until a decision."""
+        return self.name == SEQUENTIAL
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether it uses the seeds that both arms have, pair by pair."""
+        return self.name in ("paired", SEQUENTIAL)
+
+    @property
+    def earlier_noise(self) -> EarlierNoise:
+        """What the sequential test knows of the noise of a difference between two independent arms."""
+        known = self.noise_bpb
+        return EarlierNoise() if known is None else EarlierNoise(known * math.sqrt(2), math.inf)
 
     @property
     def label(self) -> str:
@@ -36,6 +57,7 @@ class Method:
             ("pooled", True): "arm + seed",
             ("moderated", False): "moderated t",
             ("moderated", True): "moderated paired t",
+            (SEQUENTIAL, False): "sequential",
         }[self.name, self.blocked]
 
 
@@ -53,6 +75,8 @@ def compare(
         return [welch(values(samples[a]), values(samples[b])) for a, b in contrasts]
     if method.name == "paired":
         return [paired(*common(samples[a], samples[b])) for a, b in contrasts]
+    if method.is_sequential:
+        return [sequential_test(*common(samples[a], samples[b]), method.earlier_noise) for a, b in contrasts]
     if method.name == "pooled":
         return two_way(samples, contrasts) if method.blocked else pooled(samples, contrasts)
     if method.blocked:

@@ -41,7 +41,7 @@ class Design:
     @property
     def is_paired(self) -> bool:
         """Whether the sd is that of the pairs' differences."""
-        return self.test == "paired" or (self.test == "moderated" and self.blocked)
+        return self.test in ("paired", "sequential") or (self.test == "moderated" and self.blocked)
 
 
 @lru_cache(maxsize=64)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pgolf.tables.contrast import Comparison, Settings
 from pgolf.tables.groups import Group
-from pgolf.tables.methods import shared_df
+from pgolf.tables.methods import SEQUENTIAL, shared_df
 from pgolf.tables.power import Design, Seeds, detectable, power, power_of_equality, seeds_for
 from pgolf.tables.stats import Noise, pooled_sd
 
@@ -75,7 +75,7 @@ def resolution(source: str, samples: Sequence[Sequence[float]], design: Design, 
     if design.is_paired and noise.sd is not None:  # differences to one baseline share its noise
         noise = Noise(noise.sd, shared_df(noise.df, noise.groups), noise.groups)
     seeds = min(map(len, samples), default=0)
-    if noise.sd is None:
+    if noise.sd is None or design.test == SEQUENTIAL:  # the sequential test adds seeds until it decides
         return Resolution(source, noise, seeds, design.comparisons, design.test, None, smallest)
     found = detectable(design, noise.sd, seeds)
     if smallest is None:

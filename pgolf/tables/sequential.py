@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from enum import Enum
 from statistics import fmean
 
-from pgolf.tables.stats import ALPHA, ROUNDING
+from pgolf.tables.stats import ALPHA, ROUNDING, Interval, TTest
 
 EFFECT = 2.0  # standard deviation of the prior of delta, in units of sigma; fixed before any data
 LARGEST_LOG = 690.0  # of an e-value that is given as a number
@@ -45,6 +45,71 @@ class EarlierNoise:
     @property
     def sum_squares(self) -> float:
         return self.df * self.sd_bpb**2 if 0 < self.df < math.inf else 0.0
+
+
+@dataclass(frozen=True)
+class SequentialTest(TTest):
+    """The test of a table whose seeds were added until a decision: its p and its intervals hold at every look.
+
+    It has no t, df and error. differences: of the pairs, in bpb. noise: known beforehand. With fewer pairs than an
+    interval needs, low and high are None, `reason` says so, and every decision is undecided.
+    """
+
+    differences: tuple[float, ...] = ()
+    noise: EarlierNoise = EarlierNoise()
+
+    @property
+    def is_testable(self) -> bool:
+        return self.p is not None
+
+    @property
+    def is_constant_zero(self) -> bool:
+        """Whether two or more pairs are exactly equal: what differs between the arms has no effect."""
+        return len(self.differences) >= FEWEST_EQUAL and not any(self.differences)
+
+    def interval(self, level: float) -> Interval | None:
+        """The interval that misses the true difference, at any number of pairs, with probability `level` at most."""
+        if not self.is_testable:
+            return None
+        return (0.0, 0.0) if self.is_constant_zero else interval(self.differences, self.noise, level)
+
+    def p_above(self, bound: float) -> float | None:
+        """The p against a true difference of at most `bound`: min(1, 1 / E_n(bound)) if the mean lies above it.
+
+        E_n(m) grows with the distance of m from the mean, so that it is larger still at every smaller difference.
+        """
+        if not self.is_testable or self.difference is None:
+            return None
+        if self.difference <= bound:
+            return 1.0
+        return 0.0 if self.is_constant_zero else self.p_of(bound)
+
+    def p_below(self, bound: float) -> float | None:
+        """The p against a true difference of at least `bound`."""
+        if not self.is_testable or self.difference is None:
+            return None
+        if self.difference >= bound:
+            return 1.0
+        return 0.0 if self.is_constant_zero else self.p_of(bound)
+
+    def p_of(self, bound: float) -> float:
+        return min(1.0, math.exp(-log_e_value(self.differences, self.noise, null=bound)))
+
+
+def sequential_test(a: Sequence[float], b: Sequence[float], noise: EarlierNoise) -> SequentialTest:
+    """The sequential test of an arm against its baseline. a, b: scores of the same seeds, in the order of the seeds."""
+    name, n = "sequential", (len(a),)
+    if not a:
+        return SequentialTest(name, n, None, reason="no common seed")
+    found = weigh(b, a, noise, math.inf)
+    differences = tuple(x - y for x, y in zip(a, b, strict=True))
+    if found.reason is not None and found.verdict is Verdict.UNDECIDED:
+        return SequentialTest(name, n, found.mean, reason=found.reason, differences=differences, noise=noise)
+    low, high = (found.low, found.high) if math.isfinite(found.low) else (None, None)
+    reason = None if low is not None else f"no interval with {len(a)} pairs, whose noise is estimated"
+    return SequentialTest(
+        name, n, found.mean, low, high, p=found.p, reason=reason, differences=differences, noise=noise
+    )
 
 
 class Verdict(Enum):

@@ -105,6 +105,14 @@ ARGUMENTS = {
         "random 8x8 --values effective_rank=-1": "--values: needs a number above 0 (effective_rank=-1)",
         "truncate folder --batches 0": "--batches: must be from 1 to 10,000 (0)",
     },
+    "probe": {
+        "": "python -m pgolf.probe: STUDY: is missing",
+        "low_rank_q --jsn": "python -m pgolf.probe: --jsn: no such option. Did you mean --json?",
+        "low_rank_p": "study: no such choice (low_rank_p). Did you mean low_rank_q?",
+        "adhoc": "STUDY: has no arms to probe (adhoc). Name a study of conf/study",
+        "low_rank_q seed=1": "seed: is chosen by this command (seed=1). Leave it out",
+        "low_rank_q trian.steps=1": "trian.steps: no such option",
+    },
     "rerun": {
         "": "python -m pgolf.rerun: RUN_DIR: is missing",
         "gone": "gone: is not a run folder",
@@ -187,6 +195,7 @@ PLACES = {  # commands inside a folder
     "worker": "sweep.worker",
     "inspect": "inspect.__main__",
     "sample": "sample.__main__",
+    "probe": "probe.__main__",
 }
 LINES = [(name, line.split(), message) for name, table in ARGUMENTS.items() for line, message in table.items()]
 LINES += [

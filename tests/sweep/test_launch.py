@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from pgolf.config.command_line import CommandLine
 from pgolf.config.schema import Config, PathsConfig
 from pgolf.errors import PgolfError
-from pgolf.sweep import launching
+from pgolf.sweep import execution
 from pgolf.sweep.runs import Run
 
 Launch = Callable[[BaseException, str], None]
@@ -26,9 +26,9 @@ def launch_that_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launc
         def launch_all(runs: Sequence[Run], whole: DictConfig) -> None:
             raise error
 
-        monkeypatch.setattr(launching, "launch_all", launch_all)
+        monkeypatch.setattr(execution, "launch_all", launch_all)
         whole = OmegaConf.create({"hydra": {"launcher": {"_target_": launcher}}})
-        launching.run_jobs([run], CommandLine((), True, whole))
+        execution.run_jobs([run], CommandLine((), True, whole))
 
     return launch
 
