@@ -1,13 +1,14 @@
 """`python -m pgolf.report FOLDER`: the tables and pictures of a study in one HTML file, which needs no network.
 
-Of several studies it shows their answers, and how much the seeds of their arms differ.
+Of several studies it shows their answers, and how much the seeds of their arms differ. With --live a page about a
+folder is made again while its runs go on, and served to this machine alone.
 """
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from pgolf.command import OK, Parser, place, run
@@ -21,10 +22,12 @@ from pgolf.pages.figures.inspections import inspections
 from pgolf.pages.figures.noise import noise_picture
 from pgolf.pages.html.document import document
 from pgolf.pages.html.overview import overview
+from pgolf.pages.live import LivePage, serve
 from pgolf.pages.options import add_comparison_options, settings_of
 from pgolf.records.rows import write_out
 
 REPORT = "report.html"
+DEFAULT_PORT, MOST_PORT = 8000, 65_535
 SUFFIXES = (".html", ".htm")
 
 
@@ -45,7 +48,38 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--png", type=place, metavar="DIR", help="also write each picture as a PNG file with a white background"
     )
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="serve the page on 127.0.0.1 instead of writing it, made again as runs end, until Ctrl-C",
+    )
+    parser.add_argument(
+        "--port", type=port, metavar="N", help=f"of --live; 0 for any free one; default: {DEFAULT_PORT}"
+    )
     return parser
+
+
+def port(word: str) -> int:
+    """A TCP port, or 0."""
+    number = int(word)
+    if not 0 <= number <= MOST_PORT:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {MOST_PORT:,} ({word})")
+    return number
+
+
+def live(args: argparse.Namespace) -> None:
+    """Serve the page of one folder until Ctrl-C. Raises PgolfError, KeyboardInterrupt."""
+    if len(args.folder) > 1 or not args.folder[0].is_dir():
+        raise PgolfError(f"--live: needs one folder of runs ({' '.join(map(str, args.folder))}). Name that folder")
+    if args.out is not None or args.png is not None:
+        raise PgolfError("--live: writes no file. Leave --out and --png away, or leave --live away")
+    (folder,) = args.folder
+
+    def make() -> str:
+        results = aggregate(folder, baseline=args.baseline, settings=settings_of(args), with_curves=True)
+        return document(results, gallery(results))
+
+    serve(LivePage(folder, make), DEFAULT_PORT if args.port is None else args.port)
 
 
 def command(arguments: list[str]) -> int:
@@ -55,6 +89,12 @@ def command(arguments: list[str]) -> int:
         raise PgolfError(f"--out: is not the name of an HTML file ({args.out}). Choose a file that ends in .html")
     if args.png is not None and os.path.lexists(args.png) and not args.png.is_dir():
         raise PgolfError(f"--png: is not a folder ({args.png}). Name a folder for the pictures")
+    if args.port is not None and not args.live:
+        raise PgolfError(f"--port: belongs to --live ({args.port}). Add --live, or leave it away")
+    if args.live:
+        with suppress(KeyboardInterrupt):
+            live(args)
+        return OK
     if len(args.folder) > 1:
         return several(args)
     (folder,) = args.folder

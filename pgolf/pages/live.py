@@ -9,9 +9,12 @@ from pathlib import Path
 
 from pgolf.errors import PgolfError
 from pgolf.machine.clean_text import clean
+from pgolf.pages.terminal import key_of, labels, title_of
 from pgolf.records.metrics import METRICS
 from pgolf.records.plan import PLAN
 from pgolf.records.record import RECORD
+from pgolf.records.sweep_state import report as sweep_state
+from pgolf.records.sweep_state import studies
 
 LOOPBACK = "127.0.0.1"
 REFRESH_S = 15
@@ -48,15 +51,32 @@ class LivePage:
                 try:
                     page = self.make()
                 except PgolfError as error:
-                    page = f"<!doctype html><meta charset=utf-8><title>pgolf</title><pre>{escaped(str(error))}</pre>"
+                    page = f"<!doctype html><meta charset=utf-8><title>pgolf</title><body><pre>{escaped(error)}</pre>"
                 refresh = f'<meta http-equiv="refresh" content="{REFRESH_S}">'
-                self.page = page.replace("<title>", f"{refresh}<title>", 1).encode()
+                page = page.replace("<title>", f"{refresh}<title>", 1)
+                opening = page.find(">", page.index("<body")) + 1
+                self.page = (page[:opening] + running(self.folder) + page[opening:]).encode()
                 self.seen = now
             return self.page
 
 
-def escaped(text: str) -> str:
-    return clean(text).replace("&", "&amp;").replace("<", "&lt;")
+def escaped(words: object) -> str:
+    return clean(str(words)).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def running(folder: Path) -> str:
+    """The number of runs in each state, the time that is left, and the runs that go on, as HTML."""
+    try:
+        states = [sweep_state(study) for study in studies(folder)]
+    except PgolfError as error:
+        return f"<pre>{escaped(error)}</pre>"
+    lines = []
+    for state in states:
+        lines.append(str(title_of(state)))
+        label = labels(state)
+        going = [row for row in state["cells"] if row["state"] == "running"]
+        lines += [f"  {label[key_of(row)]}, seed {row['seed']}: {row['note']}" for row in going]
+    return f'<pre role="status">{escaped(chr(10).join(lines))}</pre>'
 
 
 def server_of(page: LivePage, port: int) -> ThreadingHTTPServer:

@@ -155,7 +155,7 @@ def test_a_changed_default_is_named(ran: Callable[..., Any], tmp_path: Path, cap
 
 
 def test_a_run_folder_is_locked_once(tmp_path: Path) -> None:
-    from pgolf.status import is_held
+    from pgolf.records.sweep_state import is_held
 
     with lock_run_folder(tmp_path / "run", "label"):
         assert is_held(tmp_path / "run")

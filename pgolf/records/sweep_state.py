@@ -1,0 +1,89 @@
+"""The state of each planned run of a sweep, read from its files, which are not written."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pgolf.errors import ConfigError, PgolfError
+from pgolf.machine.locks import acquire
+from pgolf.records.plan import PLAN, PlannedRun, Sweep, planned_runs, read_plan
+from pgolf.records.progress import progress_of, remaining_s
+from pgolf.records.record import LOCK, STATE, read_record
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a running process has locked the run folder."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        lock = acquire(folder / LOCK, wait=False)
+    except PgolfError:  # a file system without locks
+        return False
+    except OSError:
+        return True
+    if lock is None:
+        return True
+    lock.release()
+    return False
+
+
+def state_of(folder: Path) -> dict[str, Any]:
+    """{state, note} of one run folder, with val_bpb, ended_at and overrides of a record, or the fraction of a run."""
+    try:
+        record = read_record(folder)
+    except PgolfError as error:
+        return {"state": "damaged", "note": str(error)}
+    if is_held(folder):
+        progress = progress_of(folder)
+        note = "starting" if progress is None else progress.text
+        return {"state": "running", "note": note, "fraction": None if progress is None else progress.fraction}
+    if record is not None and record["status"] != "interrupted":
+        note = "" if record["status"] == "ok" else next(iter(str(record["error"]).splitlines()), "")
+        return {
+            "state": record["status"],
+            "note": note,
+            "val_bpb": record.get("val_bpb"),
+            "ended_at": record.get("ended_at"),
+            "overrides": record.get("overrides"),
+        }
+    if (folder / STATE).exists():
+        seen = progress_of(folder)
+        logged = "" if seen is None else f"; it had logged {seen.text_of_step}"
+        return {"state": "interrupted", "note": f"will resume from a checkpoint{logged}"}
+    return {"state": "interrupted" if record is not None else "waiting", "note": ""}
+
+
+def left_s(sweeps: list[Sweep], states: Mapping[PlannedRun, Mapping[str, Any]]) -> float | None:
+    """Seconds that the latest sweep still needs at its speed so far; None if that cannot be estimated."""
+    if not sweeps:
+        return None
+    latest = max(sweeps, key=lambda sweep: sweep.started_at)
+    own = [states[cell] for cell in dict.fromkeys(latest.cells)]
+    ended = sum((state.get("ended_at") or 0) > latest.started_at for state in own)
+    running = [state.get("fraction") or 0.0 for state in own if state["state"] == "running"]
+    waiting = sum(state["state"] in ("waiting", "interrupted") for state in own)
+    return remaining_s(time.time() - latest.started_at, ended, running, waiting) if running else None
+
+
+def studies(folder: Path) -> list[Path]:
+    """The folders with a plan: this one, or its subfolders. Raises ConfigError if there are none."""
+    folders = [folder] if (folder / PLAN).is_file() else sorted(path.parent for path in folder.glob(f"*/{PLAN}"))
+    if not folders:
+        raise ConfigError(
+            f"{folder}: holds no sweep ({PLAN} is missing there and one level below). Give the folder of a study"
+        )
+    return folders
+
+
+def report(folder: Path) -> dict[str, Any]:
+    """The plan of one study with the state of each run, for --json. `cells` are its runs."""
+    sweeps = read_plan(folder)
+    states = {run: state_of(folder / run.folder) for run in planned_runs(sweeps)}
+    runs = [
+        {"arm": run.arm, "seed": run.seed, "fingerprint": run.fingerprint, "folder": str(folder / run.folder), **state}
+        for run, state in states.items()
+    ]
+    count = dict(Counter(state["state"] for state in states.values()))
+    return {"study": str(folder), "at": time.time(), "count": count, "left_s": left_s(sweeps, states), "cells": runs}
