@@ -45,7 +45,8 @@ def test_a_common_effect_of_the_seed_hides_a_difference_from_welchs_test(tmp_pat
         "moderated t",
         "depends on the test",
     )
-    assert "degrees of freedom, from 4 arms of the study" in section.lines[0]
+    assert section.lines[0] == "Decisions that depend on the test: 2 of 3: worse, same."
+    assert "degrees of freedom, from 4 arms of the study" in section.lines[1]
 
 
 def test_the_named_test_stands_first_and_is_that_of_the_table(tmp_path: Path) -> None:
