@@ -44,6 +44,11 @@ class StudyResults:
     step_ratios: Mapping[tuple[str, str], StepRatio] = field(default_factory=dict)
     texts: tuple[Section, ...] = ()
 
+    @property
+    def correction(self) -> str:
+        """The name of the correction over the comparisons of a family."""
+        return next((table.settings.rules.correction for table in self.report.families), "Holm")
+
     def sections(self) -> list[Section]:
         """The page: question, warnings, tables and verdicts."""
         sections = page(self.report)
@@ -58,7 +63,7 @@ class StudyResults:
             question = Section(SectionKind.STUDY, self.study.name, lines)
             sections = [question, *sections, *study_sections(self.study, self.report, self.curves, self.step_ratios)]
             sections.append(study_record(self.study, self.report))
-        return [*sections, *self.texts, *([verdict_section(self.verdicts)] if self.verdicts else [])]
+        return [*sections, *self.texts, *([verdict_section(self.verdicts, self.correction)] if self.verdicts else [])]
 
 
 def aggregate(
@@ -125,14 +130,14 @@ def study_beside(source: Path) -> tuple[Study | None, list[str]]:
         return None, [f"{error}. Its families, test and claims are unknown"]
 
 
-def verdict_section(judged: tuple[Verdict, ...]) -> Section:
+def verdict_section(judged: tuple[Verdict, ...], correction: str) -> Section:
     grid = Grid(
         ("published claim", "family", "verdict", "numbers", "shown by the published material"),
         (False,) * 5,
         tuple((v.claim.text, v.test.family, v.label, "; ".join(v.numbers), v.claim.note) for v in judged),
     )
     scope = "A verdict holds for the size, the budget and the data of its family's runs."
-    return Section(SectionKind.CLAIMS, "Published claims", (scope, *rules_used(judged)), grid)
+    return Section(SectionKind.CLAIMS, "Published claims", (scope, *rules_used(judged, correction)), grid)
 
 
 def output_path(out: Path, name: str) -> Path:

@@ -169,7 +169,7 @@ def test_text(test: TTest | None) -> str:
         return ""
     n = " and ".join(map(str, test.n))
     return (
-        f"{test.name}, n {n}: {test.reason}"
+        f"{test.name}, n {n}: {test.reason or 'valid at every look'}"
         if test.t is None
         else f"{test.name}, n {n}: t = {test.t:.2f}, df {test.df:.1f}"
     )

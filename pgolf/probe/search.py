@@ -19,12 +19,13 @@ from pgolf.study.probes import ArmProbe, Axis, points_of, value_at
 @dataclass(frozen=True)
 class Point:
     """One configuration of an arm. values: of the options of an axis. scores_bpb: by seed; infinite if a run diverged.
-    fingerprint: of its configuration.
+    fingerprint: of its configuration. ended_at: of its last run, Unix time in seconds.
     """
 
     values: Mapping[str, Any]
     scores_bpb: Mapping[int, float]
     fingerprint: str
+    ended_at: float
 
     @property
     def mean_bpb(self) -> float:
@@ -99,6 +100,10 @@ class ArmSearch:
     def trials(self) -> int:
         """The number of different configurations that were run."""
         return len({point.fingerprint for result in self.results for point in result.points})
+
+    @property
+    def ended_at(self) -> float:
+        return max(point.ended_at for result in self.results for point in result.points)
 
     def outcome(self) -> ArmProbe:
         options = tuple(option for axis in self.axes for option in axis)

@@ -1,13 +1,15 @@
 """The trials of a probe as ordinary runs: prepared from a study's command line, and executed axis by axis."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from pgolf.command import OK
+from pgolf.command import FAILED, OK
 from pgolf.config.build import build_data
 from pgolf.config.command_line import CommandLine, compose_each, preflight
 from pgolf.config.composed_run import ComposedRun
@@ -18,7 +20,7 @@ from pgolf.probe.search import ArmSearch, Point
 from pgolf.probe.text import ProbeText, probe_text
 from pgolf.records.plan import planned_runs, read_plan
 from pgolf.records.progress import duration_text
-from pgolf.records.record import read_record
+from pgolf.records.record import FINISHED, read_record
 from pgolf.study.description import ADHOC, study_folder
 from pgolf.study.probes import SUFFIX, Probe, ProbePlan, plan_from, trials_of
 from pgolf.sweep.compilation import decide_compile
@@ -183,15 +185,17 @@ def search_axis(request: Request, searches: Sequence[ArmSearch], number: int) ->
     if number:
         print(f"axis {number + 1} of {max(len(one.axes) for one in searches)}")
     code = execute_runs(runs, trial_states(runs), request.line, command)
-    scores = [score_of(run) for run in runs]
-    if any(score is None for score in scores):
-        return max(code, 1), runs[0].plan_folder
+    records = [finished_record(run) for run in runs]
+    if any(record is None for record in records):
+        return max(code, FAILED), runs[0].plan_folder
     at = 0
     for one, of_arm, position in zip(searches, points, own, strict=True):
         tried, first = [], []
         for point in of_arm:
-            by_seed = {seed: float(scores[at + k] or 0) for k, seed in enumerate(seeds)}
-            tried.append(Point(point, by_seed, runs[at].identity["fingerprint"]))
+            of_point = [record for record in records[at : at + len(seeds)] if record is not None]
+            scores = dict(zip(seeds, map(score_of, of_point), strict=True))
+            ended_at = max(float(record["ended_at"]) for record in of_point)
+            tried.append(Point(point, scores, runs[at].identity["fingerprint"], ended_at))
             first.append(composed[at])
             at += len(seeds)
         one.add(tried, position, first)
@@ -205,12 +209,15 @@ def trial_states(runs: Sequence[Run]) -> list[State]:
     return [State("run", Reason.NEW) if new else state for state, new in zip(states, is_new, strict=True)]
 
 
-def score_of(run: Run) -> float | None:
-    """The packed score of a finished run in bpb; infinite if it diverged, None if it failed or is left."""
+def finished_record(run: Run) -> Mapping[str, Any] | None:
+    """The record of a run that has a score or diverged; None if it failed or is left."""
     record = read_record(run.folder)
-    if record is None or record["status"] not in ("ok", "diverged"):
-        return None
-    return float("inf") if record["status"] == "diverged" else float(record["val_bpb"])
+    return None if record is None or record["status"] not in FINISHED else record
+
+
+def score_of(record: Mapping[str, Any]) -> float:
+    """The packed score of a finished run in bpb; infinite if it diverged."""
+    return math.inf if record["status"] == "diverged" else float(record["val_bpb"])
 
 
 def probe_of(request: Request, searches: Sequence[ArmSearch], texts: Sequence[ProbeText]) -> Probe:
@@ -220,4 +227,5 @@ def probe_of(request: Request, searches: Sequence[ArmSearch], texts: Sequence[Pr
         " and ".join(dict.fromkeys(text.description for text in texts)),
         tuple(text.val_text_sha for text in texts),
         tuple(one.outcome() for one in searches),
+        max(one.ended_at for one in searches),
     )

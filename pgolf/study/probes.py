@@ -64,12 +64,16 @@ class ArmProbe:
 
 @dataclass(frozen=True)
 class Probe:
-    """A probe that has ended. text: what was scored, in words. val_text_sha: SHA-256 of that text, by corpus."""
+    """A probe that has ended. text: what was scored, in words. val_text_sha: SHA-256 of that text, by corpus. ended_at:
+    of its last run, Unix time in seconds. is_late: the study had begun before, so that its runs cannot follow from it.
+    """
 
     seeds: tuple[int, ...]
     text: str
     val_text_sha: tuple[str, ...]
     arms: tuple[ArmProbe, ...]
+    ended_at: float
+    is_late: bool = False
 
     @property
     def budget(self) -> str:
@@ -77,10 +81,11 @@ class Probe:
         trials = sorted({arm.trials for arm in self.arms})
         at_end = [f"{arm.arm} {option}" for arm in self.arms for option in arm.at_end]
         ends = f" The best value lies at the end of its range: {', '.join(at_end)}." if at_end else ""
+        late = " It ended after the first runs of the study had begun." if self.is_late else ""
         hashes = ", ".join(sha[:SHORT] for sha in self.val_text_sha)
         return (
             f"{' or '.join(map(str, trials))} trials for each of {len(self.arms)} arms, seed "
-            f"{', '.join(map(str, self.seeds))}, scored on {self.text} (val_text_sha {hashes}).{ends}"
+            f"{', '.join(map(str, self.seeds))}, scored on {self.text} (val_text_sha {hashes}).{late}{ends}"
         )
 
 

@@ -190,6 +190,10 @@ def judge_order(claim: Claim, test: ClaimTest, rows: Mapping[str, ArmRow], table
     return Verdict(claim, test, verdict, (numbers,), order)
 
 
-def rules_used(judged: Sequence[Verdict]) -> list[str]:
-    """The rules of the kinds of claims that were judged."""
-    return [f"{kind}: {RULES[kind]}" for kind in dict.fromkeys(v.test.kind for v in judged) if RULES[kind]]
+def rules_used(judged: Sequence[Verdict], correction: str = "Holm") -> list[str]:
+    """The rules of the kinds of claims that were judged. correction: the name of that over a family's comparisons."""
+    return [
+        f"{kind}: {RULES[kind].replace('Holm', correction)}"
+        for kind in dict.fromkeys(v.test.kind for v in judged)
+        if RULES[kind]
+    ]

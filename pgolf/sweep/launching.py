@@ -23,6 +23,7 @@ from pgolf.config.resolvers import register
 from pgolf.config.search_path import is_search_path, search_path_words, use_search_path
 from pgolf.config.study import AUTO, study_of
 from pgolf.errors import ConfigError
+from pgolf.records.plan import read_plan
 from pgolf.study.description import Study, write_study
 from pgolf.study.probes import probe_folder, read_probe
 from pgolf.sweep.adding import add_seeds, adding_problems, keep_sequential
@@ -112,7 +113,10 @@ def launch(line: CommandLine, command: Sequence[str]) -> int:
 def with_probes(study: Study, folder: Path) -> Study:
     """The study with the probe that has ended beside its folder, if there is one. Raises DamagedFile."""
     found = read_probe(folder.with_name(probe_folder(folder.name, study.scale)))
-    return study if found is None else replace(study, probes=(found,))
+    if found is None:
+        return study
+    is_late = any(sweep.started_at < found.ended_at for sweep in read_plan(folder))
+    return replace(study, probes=(replace(found, is_late=is_late),))
 
 
 def launch_other_sweeper(line: CommandLine, args: Namespace, overrides: Sequence[str]) -> int:

@@ -146,13 +146,16 @@ def compared_pair(
         test, other = other, test
         caveats.append(Caveat(CaveatKind.SHARED_CHECKPOINTS, "shares the baseline's checkpoints: paired"))
     is_paired = is_shared or settings.method.is_paired
-    dropped = sorted(set(g.used) ^ set(base.used))
+    is_sequential = settings.method.is_sequential  # then the baseline has more seeds than arms that were decided early
+    dropped = sorted(set(g.used) - set(base.used) if is_sequential else set(g.used) ^ set(base.used))
     if is_paired and dropped:
         text = f"{len(common)} pairs; no pair for seed {', '.join(map(str, dropped))}"
         caveats.append(Caveat(CaveatKind.SEEDS_WITHOUT_PAIR, text))
     if test.p is None and min(test.n) > 1:
         caveats.append(Caveat(CaveatKind.NO_TEST, test.reason or ""))
     nats = [nats_of(x, common if is_paired else None) for x in (g, base)]
+    if nats_refusal is None and is_sequential:
+        nats_refusal = "its test is for a number of seeds that was fixed beforehand"
     if nats_refusal is None and not all(nats):
         nats_refusal = "nats are missing in a record"
     gated = (

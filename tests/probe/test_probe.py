@@ -11,6 +11,7 @@ from pgolf.config.command_line import preflight
 from pgolf.config.study import study_of
 from pgolf.data.loaded import load_corpus
 from pgolf.probe import __main__ as probe
+from pgolf.records.plan import Sweep, add_to_plan
 from pgolf.sweep.launching import with_probes
 from run_folders import records
 
@@ -97,7 +98,11 @@ def test_a_probe_from_first_trial_to_the_tables(main_of: MainOf, tiny: list[str]
     described = study_of(of_study)
     assert described is not None
     assert described.tuning == ()
-    (line,) = with_probes(described, Path("multirun/pair")).tuning
+    found = with_probes(described, Path("multirun/pair"))
+    (line,) = found.tuning
+    assert "It ended after" not in line
+    add_to_plan(Path("multirun/pair"), Sweep(("study=pair",), found.probes[0].ended_at - 1, "c0de", False, ()))
+    assert "It ended after the first runs" in with_probes(described, Path("multirun/pair")).tuning[0]
     assert line.startswith(
         "How options were chosen: by pgolf.probe, 3 trials for each of 2 arms, seed 0, scored on the end"
     )

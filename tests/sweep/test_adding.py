@@ -72,7 +72,9 @@ def test_undecided_arms_get_seeds_until_the_cap(main_of: MainOf, tiny: list[str]
     table = (here / "table.md").read_text(encoding="utf-8")
     assert "Bonferroni p" in table
     assert "error rates are higher than they say" in table
+    assert "not judged: its test is for a number of seeds that was fixed beforehand" in table
     assert "planned, but without a row" not in table
+    assert "no pair for seed" not in table
     assert "not in the current sweep plan" not in table
     with (here / "table.csv").open(encoding="utf-8") as file:
         rows = {row["arm"]: row for row in csv.DictReader(file)}

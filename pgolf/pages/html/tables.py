@@ -10,8 +10,8 @@ from pgolf.tables.family import FamilyTable
 from pgolf.tables.text import Section
 
 
-def claims(verdicts: Sequence[Verdict]) -> str:
-    """Each claim once, with one verdict per family that tests it."""
+def claims(verdicts: Sequence[Verdict], correction: str) -> str:
+    """Each claim once, with one verdict per family that tests it. correction: as for `rules_used`."""
     articles = []
     for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
         inside = tag("h3", text(claim.text))
@@ -20,7 +20,7 @@ def claims(verdicts: Sequence[Verdict]) -> str:
             inside += (bullets if len(verdict.numbers) > 1 else paragraphs)(verdict.numbers, "numbers")
         note = tag("p", text(f"Shown by the published material: {claim.note}"), class_="quiet") if claim.note else ""
         articles.append(tag("article", inside + note))
-    rules = fold("Rules of the verdicts", bullets(rules_used(verdicts)))
+    rules = fold("Rules of the verdicts", bullets(rules_used(verdicts, correction)))
     return "".join(articles) + rules
 
 
