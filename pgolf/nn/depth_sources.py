@@ -13,10 +13,13 @@ KEY_EPS = 1e-6  # of the keys' norm: outputs start at zero, where a smaller one 
 class SourceReader(nn.Module):
     """A depth variant in which readers, numbered in order, take weighted sums of the outputs before them.
 
-    kept: what is read outside of these sums, for a table. hides, look: set by pgolf.inspect. hides says
-    whether a reader (first argument) does not get a source (second); look sees a reader's number and weights.
+    undecayed: no optimizer decays these weights (`pgolf.config.build`). Attention Residuals ask for that, and the
+    variants are compared with one another. kept: what is read outside of these sums, for a table. hides, look: set by
+    pgolf.inspect. hides says whether a reader (first argument) does not get a source (second); look sees a reader's
+    number and weights.
     """
 
+    undecayed = True
     kept = "the embedding, as the only input of the first sublayer"
     hides: Callable[[int, int], bool] | None = None
     look: Callable[[int, Sequence[Tensor]], None] | None = None
