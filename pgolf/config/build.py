@@ -130,7 +130,7 @@ def build_fake(config: Config, quantizer: Quantizer) -> Fake:
         return quantizer.fake
     rule = {"names": ["model"], "bits": bits, "clip_percentile": 100, "absmax_floor": 1.0, "round_with": "fp32"}
     floats = {"keep_float_numel": 0, "keep_control_numel": 0, "small_dtype": "fp32", "control_dtype": "fp32"}
-    control = {"control_names": [], "control_below_ndim": 0}
+    control = {"control_names": [], "control_below_ndim": 0, "unfloored_vectors": False}
     coder = {"_target_": Rowwise, "codec": "zlib", "level": 1, "rules": {"blocks": rule}}
     block_quantizer: Quantizer = make("defects.qat_block_bits", {**coder, **floats, **control})
     blocks = [f"model.{part}" for part in BLOCK_PARTS]
