@@ -13,7 +13,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "launch": {"audit": False, "seeds": "fixed", "most_seeds": 10},
     "train": {"spectra_every": 0},
     "model": {"rope_bf16_positions": False, "resid_mix_init": "standard"},
-    "defects": {"rope_bf16_positions": False, "muon_bf16_factor": False, "unscaled_threshold": False},
+    "defects": {
+        "rope_bf16_positions": False,
+        "muon_bf16_factor": False,
+        "unscaled_threshold": False,
+        "unfloored_vectors": False,
+    },
 }
 # Used only with another value of the option before: {option: (the other option, its value, a valid stand-in)}.
 UNUSED = {
@@ -24,6 +29,7 @@ UNUSED = {
 OF_CLASS: dict[str, dict[str, Any]] = {
     "pgolf.nn.q_proj.low_rank.LowRank": {"norm": False},
     "pgolf.optim.muon.Muon": {"bf16_factor": False},
+    "pgolf.quant.rowwise.Rowwise": {"unfloored_vectors": False},
 }
 
 

@@ -131,7 +131,7 @@ def build_fake(config: Config, quantizer: Quantizer) -> Fake:
         return quantizer.fake
     rule = {"names": ["model"], "bits": bits, "clip_percentile": 100, "absmax_floor": 1.0, "round_with": "fp32"}
     floats = {"keep_float_numel": 0, "keep_control_numel": 0, "small_dtype": "fp32", "control_dtype": "fp32"}
-    control = {"control_names": [], "control_below_ndim": 0}
+    control = {"control_names": [], "control_below_ndim": 0, "unfloored_vectors": False}
     coder = {"_target_": Rowwise, "codec": "zlib", "level": 1, "rules": {"blocks": rule}}
     block_quantizer: Quantizer = make("defects.qat_block_bits", {**coder, **floats, **control})
     blocks = [f"model.{part}" for part in BLOCK_PARTS]
@@ -194,6 +194,25 @@ def make_optimizer(
     return optimizer
 
 
+def undecayed(model: nn.Module) -> list[Tensor]:
+    """The parameters of the modules of a model that have the class attribute `undecayed`."""
+    return [p for module in model.modules() if getattr(module, "undecayed", False) for p in module.parameters()]
+
+
+def spare_from_decay(optimizer: torch.optim.Optimizer, spared: Sequence[Tensor]) -> None:
+    """Give some parameters a group of their own with weight_decay 0, where an optimizer decays them."""
+    ids = {id(p) for p in spared}
+    for group in list(optimizer.param_groups):
+        own = [p for p in group["params"] if id(p) in ids]
+        if not own or not group.get("weight_decay"):
+            continue
+        if len(own) == len(group["params"]):
+            group["weight_decay"] = 0.0
+            continue
+        group["params"] = [p for p in group["params"] if id(p) not in ids]
+        optimizer.add_param_group({**group, "params": own, "weight_decay": 0.0})
+
+
 def build_optimizers(model: nn.Module, config: Config, ranks: Ranks) -> OptimizersByRole:
     """One optimizer per role. Frozen parameters need no gradient from now on, except with the defect that keeps it.
 
@@ -210,6 +229,8 @@ def build_optimizers(model: nn.Module, config: Config, ranks: Ranks) -> Optimize
         role: make_optimizer(role, getattr(optim.roles, role), [tensors[name] for name in names], ranks)
         for role, names in groups.items()
     }
+    for optimizer in optimizers.values():
+        spare_from_decay(optimizer, undecayed(model))
     return OptimizersByRole(optimizers, groups, frozen)
 
 

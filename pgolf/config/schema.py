@@ -154,6 +154,7 @@ class DefectsConfig:
     bf16_embedding: bool = MISSING  # embedding tables and their optimizer states are kept in bf16
     muon_bf16_factor: bool = MISSING  # Muon rounds its directions to bf16, and again after the factor of their shape
     unscaled_threshold: bool = MISSING  # published packers keep tensors of up to 65,536 elements in float at any width
+    unfloored_vectors: bool = MISSING  # coded tensors that are not matrices have one fp32 scale without a floor
 
 
 @dataclass

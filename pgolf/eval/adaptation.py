@@ -158,9 +158,15 @@ class AdaptedScorer:
             return self.nll(chunks.ids_BT, chunks.targets_BS)
 
     def step(self, nats_BS: Tensor, adapters: Adapters, optimizer: torch.optim.Optimizer) -> None:
-        """One step on the mean nats of each document. Documents share no weight, so their losses may be added."""
-        parameters = adapters.parameters()
-        for p, gradient in zip(parameters, torch.autograd.grad(nats_BS.mean(1).sum(), parameters), strict=True):
+        """One step on the mean nats of each document. Documents share no weight, so their losses may be added.
+
+        An adapter of a map that the model did not apply, as in a block that an inspection skips, has the gradient zero.
+        """
+        parameters, loss = adapters.parameters(), nats_BS.mean(1).sum()
+        if not loss.requires_grad:
+            return  # no adapted map was applied
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+        for p, gradient in zip(parameters, gradients, strict=True):
             p.grad = gradient
         optimizer.step()
 

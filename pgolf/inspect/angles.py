@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pgolf.inspect.factored import check_finite
 from pgolf.inspect.random_reference import DRAWS, SEED, Compared, reference
 from pgolf.inspect.report import number_text, table
 from pgolf.inspect.spectra import effective_rank, singular_values
@@ -96,7 +97,7 @@ def layer_angles(layer: int, x_ND: Tensor, source: Tensor, draws: int = DRAWS) -
         size_of(x_ND @ map_PD.T),
         size_of(scrambled(x_ND, generator) @ map_PD.T),
         map_rank,
-        angle_ranks(x_ND, map_PD, draws),
+        angle_ranks(x_ND, map_PD, draws) if x_ND.any() else None,
     )
 
 
@@ -127,6 +128,8 @@ def pre_rotation(model: GPT, ids_BT: Tensor, draws: int = DRAWS) -> list[LayerAn
     finally:
         for hook in hooks:
             hook.remove()
+    for layer, (_, x_ND) in enumerate(calls):
+        check_finite([x_ND], f"layer {layer}", "the inputs of its MLP")
     return [
         layer_angles(layer, x_ND, source, draws)
         for layer, (mlp, x_ND) in enumerate(calls)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pgolf.inspect.factored import check_finite
 from pgolf.nn.block import Pass
 from pgolf.nn.gpt import GPT
 
@@ -100,11 +101,13 @@ def skipped_scores(model: GPT, bpb_of: Callable[[GPT], float]) -> list[float]:
 
 @torch.no_grad()
 def streams(model: GPT, ids_BT: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """The residual stream [B, T, D] before and after each pass, in float64."""
+    """The residual stream [B, T, D] before and after each pass, in float64. Raises PgolfError if it is not finite."""
     before: list[Tensor] = []
     after: list[Tensor] = []
     with replaced_passes(model, [Recorded(block, before, after) for block in model.passes()]):
         model.hidden(ids_BT)
+    for layer, ends in enumerate(zip(before, after, strict=True)):
+        check_finite(ends, f"layer {layer}", "its inputs and outputs")
     return before, after
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pgolf.errors import PgolfError
 from pgolf.inspect.spectra import singular_values
 
 
@@ -63,14 +64,23 @@ class Factors:
 def condition_in_float32(factors: Factors) -> float | None:
     """s_1 / s_min(M, N) of the formed matrix, computed in float32, as a script without care would.
 
-    For a product with forced zeros, this number is rounding. None for a zero matrix, and if the last one is zero.
+    For a product with forced zeros, this number is rounding. None for a zero matrix, if the last one is zero, and if
+    the product overflows.
     """
     product = factors.weights[0].detach().float()
     if factors.is_product:
         product = product @ factors.weights[1].detach().float()
+    if not are_finite([product]):
+        return None
     values = torch.linalg.svdvals(product).cpu().double().numpy()
     return float(values[0] / values[-1]) if values[-1] > 0 else None
 
 
-def are_finite(weights: Sequence[Tensor]) -> bool:
-    return all(bool(torch.isfinite(weight).all()) for weight in weights)
+def are_finite(tensors: Sequence[Tensor]) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+
+def check_finite(tensors: Sequence[Tensor], where: str, what: str) -> None:
+    """Raise PgolfError unless all numbers are finite. where: a config path. what: the tensors, such as `its inputs`."""
+    if not are_finite(tensors):
+        raise PgolfError(f"{where}: {what} are not finite. Inspect another run")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pgolf.inspect.factored import Factors
+from pgolf.inspect.factored import Factors, are_finite, check_finite
 from pgolf.nn.gpt import GPT
 from pgolf.nn.naming import ROOT, named_tensors
 
@@ -128,7 +128,7 @@ def oriented(left_name: str, left: Tensor, right: Tensor) -> tuple[Tensor, Tenso
 def is_product(model: GPT, whole: str, left: str, right: str) -> bool:
     """Whether the module that owns two weights applies their product, as far as it can be executed.
 
-    A module whose map takes ids, or that has no map of its own, is taken by its names.
+    A module whose map takes ids, that has no map of its own, or that overflows, is taken by its names.
     """
     if ".side_inputs." in left or "projection" in right.split("."):
         return True
@@ -140,9 +140,9 @@ def is_product(model: GPT, whole: str, left: str, right: str) -> bool:
     x = probes(weights[right].size(1), weights[right])
     with torch.no_grad():
         result = apply(x)
-        result = result[int(index)] if is_listed else result
-        expected = x @ weights[right].T @ weights[left].T
-    return bool((result - expected).norm() <= TOLERANCE * expected.norm())
+        result = (result[int(index)] if is_listed else result).double()
+        expected = x.double() @ weights[right].double().T @ weights[left].double().T
+    return not are_finite([result]) or bool((result - expected).norm() <= TOLERANCE * expected.norm())
 
 
 def probes(width: int, like: Tensor) -> Tensor:
@@ -157,11 +157,16 @@ def heads_of(matrix: Matrix, head_dim: int) -> Iterator[Matrix]:
         yield Matrix(matrix.name, matrix.group, matrix.part, matrix.layers, rows, head)
 
 
-def map_of(module: nn.Module, width: int, like: Tensor) -> Tensor | None:
-    """The matrix [out, width] of a module that is a linear map, in its own precision; None if it is not linear."""
+def map_of(module: nn.Module, width: int, like: Tensor, name: str) -> Tensor | None:
+    """The matrix [out, width] of a module that is a linear map, in its own precision; None if it is not linear.
+
+    Raises PgolfError, with the name, for outputs that are not finite.
+    """
     probe = probes(width, like)
     with torch.no_grad():
         matrix: Tensor = module(torch.eye(width, dtype=like.dtype, device=like.device)).T
-        linear = probe @ matrix.T
-        is_linear = bool((module(probe) - linear).norm() <= TOLERANCE * linear.norm())
+        result = module(probe)
+        check_finite([matrix, result], name, "its outputs")
+        linear = probe.double() @ matrix.double().T
+        is_linear = bool((result.double() - linear).norm() <= TOLERANCE * linear.norm())
     return matrix if is_linear else None

@@ -33,6 +33,8 @@ class Mixing:
     """One of the two gains by depth. name: `kept` (a, of the stream) or `first` (b, of x0).
 
     means, sds: over the D dimensions, one per layer. fit: None for the reason `refusal`.
+    starts_as_polynomial: the means started as a Legendre polynomial, so that a good fit does not show that training led
+    to one.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Mixing:
     sds: tuple[float, ...]
     fit: LegendreFit | None
     refusal: str
+    starts_as_polynomial: bool
 
     def to_dict(self) -> dict[str, Any]:
         fit = None if self.fit is None else {**vars(self.fit), "coefficients": list(self.fit.coefficients)}
@@ -49,6 +52,7 @@ class Mixing:
             "sds": list(self.sds),
             "fit": fit,
             "refusal": self.refusal or None,
+            "starts_as_polynomial": self.starts_as_polynomial,
         }
 
 
@@ -71,8 +75,8 @@ def legendre_fit(means_L: np.ndarray) -> LegendreFit:
     return LegendreFit(tuple(map(float, coefficients)), r2, adjusted, left_out, noise)
 
 
-def mixing(resid_mix: list[Tensor]) -> list[Mixing]:
-    """Both gains by depth. resid_mix: [2, D] of each layer, as the blocks have it."""
+def mixing(resid_mix: list[Tensor], *, starts_as_polynomial: bool) -> list[Mixing]:
+    """Both gains by depth. resid_mix: [2, D] of each layer, as the blocks have it. The option: as in `Mixing`."""
     found = []
     for index, name in enumerate(("kept", "first")):
         rows = np.stack([mix.detach().double().cpu().numpy()[index] for mix in resid_mix])
@@ -80,8 +84,17 @@ def mixing(resid_mix: list[Tensor]) -> list[Mixing]:
         refusal = (
             ""
             if len(means) >= FEWEST_LAYERS
-            else f"{len(means)} layers are too few for {ORDER + 1} coefficients; {FEWEST_LAYERS} are needed"
+            else f"{ORDER + 1} coefficients need {FEWEST_LAYERS} layers or more, and the model has {len(means)}"
         )
         polynomial = None if refusal else legendre_fit(means)
-        found.append(Mixing(name, tuple(map(float, means)), tuple(map(float, rows.std(1))), polynomial, refusal))
+        found.append(
+            Mixing(
+                name,
+                tuple(map(float, means)),
+                tuple(map(float, rows.std(1))),
+                polynomial,
+                refusal,
+                starts_as_polynomial,
+            )
+        )
     return found

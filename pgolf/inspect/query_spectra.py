@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from pgolf.errors import PgolfError
-from pgolf.inspect.factored import Factors, are_finite
+from pgolf.inspect.factored import Factors
 from pgolf.inspect.grouping import matrices
 from pgolf.inspect.ranks import QuerySpectra
 from pgolf.inspect.truncate import input_moments, query_maps, root
@@ -14,9 +14,6 @@ from pgolf.nn.gpt import GPT
 
 def query_factors(model: GPT) -> list[Factors]:
     """The matrix of each query projection, one per unique block. Raises PgolfError for one that is not a matrix."""
-    for index, module in enumerate(model.q_proj):
-        if not are_finite(list(module.parameters())):
-            raise PgolfError(f"model.q_proj.{index}: has weights that are not finite. Inspect another run")
     query_maps(model)
     found = [matrix.factors for matrix in matrices(model) if matrix.group == "Q"]
     if len(found) != len(model.q_proj):
@@ -30,17 +27,16 @@ def query_factors(model: GPT) -> list[Factors]:
 def query_spectra(model: GPT, weights: str, batches: Sequence[Tensor]) -> QuerySpectra:
     """The spectra of a model. weights: their name. batches: training ids [B, T]; none: no activations.
 
-    Raises PgolfError, also for a projection that is zero.
+    Raises PgolfError, also for a projection that is zero, or whose queries are.
     """
     factors = query_factors(model)
     moments = input_moments(model, batches) if batches else []
-    if not are_finite(moments):
-        raise PgolfError("model.q_proj: has inputs that are not finite. Inspect another run")
     weighted = [Factors(with_inputs(own, c)) for own, c in zip(factors, moments, strict=True)] if moments else []
     by_weight, by_activation = (tuple(tuple(map(float, own.values())) for own in each) for each in (factors, weighted))
-    for index, spectrum in enumerate(by_weight):
-        if not max(spectrum) > 0:
-            raise PgolfError(f"model.q_proj.{index}: is zero, so it has no energy to keep. Inspect another run")
+    for what, spectra in (("is zero", by_weight), ("makes queries of zero", by_activation)):
+        for index, spectrum in enumerate(spectra):
+            if not max(spectrum) > 0:
+                raise PgolfError(f"model.q_proj.{index}: {what}, so it has no energy to keep. Inspect another run")
     tokens = sum(ids.numel() for ids in batches)
     return QuerySpectra(model.dims.width, weights, tokens, by_weight, by_activation)
 

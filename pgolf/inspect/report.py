@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pgolf.errors import PgolfError
-from pgolf.inspect.factored import are_finite, condition_in_float32
+from pgolf.inspect.factored import condition_in_float32
 from pgolf.inspect.grouping import Matrix, heads_of, layers_text, matrices
 from pgolf.inspect.random_reference import DRAWS, Compared, compare_all, reference
 from pgolf.inspect.spectra import MEASURES, measures, numerical_rank
@@ -69,9 +68,7 @@ class Entry:
 
 
 def entry_of(matrix: Matrix, draws: int, heads: Sequence[Matrix] = ()) -> Entry:
-    """One matrix with its measures. Raises PgolfError for weights that are not finite."""
-    if not are_finite(matrix.factors.weights):
-        raise PgolfError(f"{matrix.name}: has weights that are not finite. Inspect another run")
+    """One matrix of finite weights with its measures."""
     values = matrix.factors.values()
     return Entry(
         matrix,
@@ -83,7 +80,7 @@ def entry_of(matrix: Matrix, draws: int, heads: Sequence[Matrix] = ()) -> Entry:
 
 
 def entries(model: GPT, draws: int = DRAWS) -> list[Entry]:
-    """Every matrix of a model. draws: random matrices per structure. Raises PgolfError."""
+    """Every matrix of a model. draws: random matrices per structure."""
     found = []
     for matrix in matrices(model):
         head_dim, rows = model.dims.head_dim, matrix.factors.sizes[0]

@@ -15,18 +15,18 @@ from torch import Tensor
 from pgolf.nn.depth_sources import SourceReader
 from pgolf.nn.gpt import GPT
 
-LEAST = 1e-12  # of the weight that is left when a source is removed
-
 
 @dataclass(frozen=True)
 class Source:
-    """One source. weight: its mean over readers, tokens and, where weights have signs, their absolute values.
+    """One source. name: what it is. weight: its mean over readers, tokens and, where weights have signs, their absolute
+    values.
 
     readers: how many read it. removed_bpb: the score if no reader gets it. later_bpb: the score if only its first
     reader gets it, None if it has no other.
     """
 
     number: int
+    name: str
     readers: int
     weight: float
     removed_bpb: float
@@ -35,18 +35,19 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """Every source of a model, and the score of the whole model."""
+    """Every source of a model. bpb: of the whole model. kept: what is read outside of the weighted sums."""
 
     bpb: float
+    kept: str
     sources: tuple[Source, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"bpb": self.bpb, "sources": [vars(source) for source in self.sources]}
+        return {"bpb": self.bpb, "kept": self.kept, "sources": [vars(source) for source in self.sources]}
 
 
 @contextmanager
-def looking(depth: SourceReader, look: Callable[[int, Sequence[Tensor]], Sequence[Tensor]]) -> Iterator[None]:
-    """A context in which a function sees, and may replace, the weights of every reader."""
+def looking(depth: SourceReader, look: Callable[[int, Sequence[Tensor]], None]) -> Iterator[None]:
+    """A context in which a function sees the weights of every reader."""
     depth.look = look
     try:
         yield
@@ -54,16 +55,17 @@ def looking(depth: SourceReader, look: Callable[[int, Sequence[Tensor]], Sequenc
         del depth.look
 
 
-def without(source: int, readers: Collection[int], *, is_mean: bool) -> Callable[[int, Sequence[Tensor]], list[Tensor]]:
-    """Weights in which some readers do not get a source. The others of a mean then add up to one again."""
+@contextmanager
+def without(depth: SourceReader, source: int, readers: Collection[int]) -> Iterator[None]:
+    """A context in which some readers do not get a source. The others of a softmax then add up to one again.
 
-    def look(reader: int, weights: Sequence[Tensor]) -> list[Tensor]:
-        if reader not in readers or source >= len(weights):
-            return list(weights)
-        left = (1 - weights[source]).clamp_min(LEAST) if is_mean else torch.ones_like(weights[source])
-        return [torch.zeros_like(w) if i == source else w / left for i, w in enumerate(weights)]
-
-    return look
+    The logit of the source is minus infinity, so that this is exact also where the source has the whole weight.
+    """
+    depth.hides = lambda reader, i: i == source and reader in readers
+    try:
+        yield
+    finally:
+        del depth.hides
 
 
 @torch.no_grad()
@@ -71,10 +73,9 @@ def mean_weights(model: GPT, depth: SourceReader, ids_BT: Tensor) -> dict[int, d
     """{source: {reader: mean absolute weight}} on some tokens [B, T]."""
     found: dict[int, dict[int, float]] = {}
 
-    def look(reader: int, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+    def look(reader: int, weights: Sequence[Tensor]) -> None:
         for source, weight in enumerate(weights):
             found.setdefault(source, {})[reader] = float(weight.double().abs().mean())
-        return weights
 
     with looking(depth, look):
         model.hidden(ids_BT)
@@ -90,9 +91,10 @@ def sources(model: GPT, bpb: float, bpb_of: Callable[[GPT], float], ids_BT: Tens
     for number, weights in sorted(mean_weights(model, depth, ids_BT).items()):
         scores: list[float | None] = []
         for readers in (set(weights), set(weights) - {min(weights)}):
-            with looking(depth, without(number, readers, is_mean=depth.is_mean)):
+            with without(depth, number, readers):
                 scores.append(bpb_of(model) if readers else None)
         removed_bpb, later_bpb = scores
         assert removed_bpb is not None
-        rows.append(Source(number, len(weights), sum(weights.values()) / len(weights), removed_bpb, later_bpb))
-    return Sources(bpb, tuple(rows))
+        mean = sum(weights.values()) / len(weights)
+        rows.append(Source(number, depth.source_name(number), len(weights), mean, removed_bpb, later_bpb))
+    return Sources(bpb, depth.kept, tuple(rows))

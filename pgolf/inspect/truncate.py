@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pgolf.errors import PgolfError
+from pgolf.inspect.factored import check_finite
 from pgolf.inspect.grouping import map_of, matrices
 from pgolf.nn.gpt import GPT
 from pgolf.nn.primitives import Linear
@@ -53,10 +54,13 @@ class Truncation:
 
 
 def query_maps(model: GPT) -> list[Tensor]:
-    """The matrix [H*K, D] of each query projection, in float64. Raises PgolfError if one is not a linear map."""
+    """The matrix [H*K, D] of each query projection, in float64. Raises PgolfError if one is not a linear map.
+
+    Also if it overflows.
+    """
     maps = []
     for index, module in enumerate(model.q_proj):
-        matrix = map_of(module, model.dims.width, next(module.parameters()))
+        matrix = map_of(module, model.dims.width, next(module.parameters()), f"model.q_proj.{index}")
         if matrix is None:
             raise PgolfError(
                 f"model.q_proj.{index}: is not a linear map ({type(module).__name__}), so it has no rank to cut. "
@@ -68,7 +72,10 @@ def query_maps(model: GPT) -> list[Tensor]:
 
 @torch.no_grad()
 def input_moments(model: GPT, batches: Iterable[Tensor]) -> list[Tensor]:
-    """E[x x^T] [D, D] of the inputs x of each query projection, over batches of ids [B, T], in float64."""
+    """E[x x^T] [D, D] of the inputs x of each query projection, over batches of ids [B, T], in float64.
+
+    Raises PgolfError for inputs that are not finite.
+    """
     sums = [torch.zeros(model.dims.width, model.dims.width, dtype=torch.float64) for _ in model.q_proj]
     counts = [0] * len(sums)
 
@@ -87,6 +94,8 @@ def input_moments(model: GPT, batches: Iterable[Tensor]) -> list[Tensor]:
     finally:
         for hook in hooks:
             hook.remove()
+    for index, total in enumerate(sums):
+        check_finite([total], f"model.q_proj.{index}", "its inputs")
     return [total / max(count, 1) for total, count in zip(sums, counts, strict=True)]
 
 

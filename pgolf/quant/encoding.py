@@ -1,6 +1,6 @@
 """One tensor as named little-endian arrays, and back: the schemes that a packed file may hold.
 
-int    codes int8 [R, C] and scales fp16 [R]; a weight is its code times the scale of its row
+int    codes int8 [R, C] and scales fp16 or fp32 [R]; a weight is its code times the scale of its row
 fp16   values as fp16
 fp32   values as fp32
 raw    values of integer or boolean type, unchanged
@@ -22,7 +22,7 @@ from pgolf.slots import Encoded
 
 RAW_DTYPES = ("|b1", "|i1", "|u1", "<i2", "<i4", "<i8")
 SCHEMES: dict[str, dict[str, tuple[str, ...]]] = {
-    "int": {"codes": ("|i1",), "scales": ("<f2",)},
+    "int": {"codes": ("|i1",), "scales": ("<f2", "<f4")},
     "fp16": {"values": ("<f2",)},
     "fp32": {"values": ("<f4",)},
     "raw": {"values": RAW_DTYPES},
@@ -81,7 +81,7 @@ def finite_fp32(name: str, tensor: Tensor) -> Tensor:
 
 
 def dequantize(codes_RC: Tensor, scales_R: Tensor) -> Tensor:
-    """Weights [R, C] in fp32: int8 codes times the fp16 scale of their row. The product is exact in fp32."""
+    """Weights [R, C] in fp32: int8 codes times the scale of their row. With fp16 scales the product is exact."""
     return codes_RC.float() * scales_R.float()[:, None]
 
 
@@ -95,7 +95,7 @@ def decode(encoded: Encoded) -> Tensor:
 
 
 def uncompressed_bytes(encoded: Mapping[str, Encoded]) -> int:
-    """Bytes of all arrays before compression: 1 per int code, 2 per row scale, 2 or 4 per float."""
+    """Bytes of all arrays before compression: 1 per int code, 2 or 4 per scale and per float."""
     return sum(array.nbytes for tensor in encoded.values() for array in tensor.arrays.values())
 
 
@@ -135,7 +135,7 @@ def array_shapes(
         raise ArtifactError(f"{name}: unknown scheme {scheme!r:.20}, or wrong arrays for it ({types!r:.80})")
     numel = math.prod(shape)
     if scheme == "int":
-        rows, odd = divmod(arrays["scales"][1], 2)
+        rows, odd = divmod(arrays["scales"][1], np.dtype(arrays["scales"][0]).itemsize)
         if 2 <= bits <= 8 and arrays["codes"][1] == numel and not odd and 0 < rows <= numel and numel % rows == 0:
             return {"codes": (rows, numel // rows), "scales": (rows,)}
     else:

@@ -6,6 +6,8 @@ For a row w of a matrix, with L = 2^(bits-1) - 1 levels on each side:
     scale = max(clip, absmax_floor) / L
     code  = round(clamp(w, -clip, clip) / scale), half to even;   the packed model runs with code * fp16(scale)
 
+A tensor that is not a matrix is one row. With `unfloored_vectors` its scale is clip / L in fp32, or 1 if clip is zero.
+
 Sources: openai/parameter-golf, train_gpt.py (int8; absmax_floor 1, so that a row with |w| < 1 has the fixed step 1/127)
 and its pull request #215 (int6). Deviation: a scale outside the range of fp16 saturates, above and below. Each code
 takes one byte, whatever its bits: the compressor removes the unused ones.
@@ -90,6 +92,15 @@ class Rule:
             w_RC = torch.minimum(torch.maximum(w_RC, -clip_R[:, None]), clip_R[:, None])
         return (w_RC / exact_R[:, None]).round_().clamp_(-top, top).to(torch.int8), scales_R
 
+    def code_unfloored(self, w_RC: Tensor) -> tuple[Tensor, Tensor]:
+        """int8 codes [R, C] and fp32 scales [R] = clip / L, or 1 where that is zero, of fp32 weights [R, C]."""
+        top = 2 ** (self.bits - 1) - 1
+        clip_R = _abs_percentile(w_RC, self.clip_percentile)
+        scales_R = clip_R / top
+        scales_R = torch.where(scales_R > 0, scales_R, torch.ones_like(scales_R))
+        w_RC = torch.minimum(torch.maximum(w_RC, -clip_R[:, None]), clip_R[:, None])
+        return (w_RC / scales_R[:, None]).round_().clamp_(-top, top).to(torch.int8), scales_R
+
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
@@ -133,7 +144,8 @@ class Rowwise:
     3. the rule with the longest matching name codes the tensor: a matrix with one scale per row, other shapes with one
        scale.
 
-    rules: any label -> the settings of `Rule`. Invalid settings raise OptionError.
+    unfloored_vectors: the baseline's treatment of tensors that are not matrices; otherwise they have the floor and an
+    fp16 scale as matrices do. rules: any label -> the settings of `Rule`. Invalid settings raise OptionError.
     """
 
     def __init__(
@@ -147,6 +159,7 @@ class Rowwise:
         control_dtype: str,
         control_names: Sequence[str],
         control_below_ndim: int,
+        unfloored_vectors: bool,
         rules: Mapping[str, Any],
     ):
         check_codec(codec, level)
@@ -162,7 +175,8 @@ class Rowwise:
                 isinstance(dtype, str) and dtype in FLOAT_BYTES, key, dtype, f"give one of {', '.join(FLOAT_BYTES)}"
             )
         require(isinstance(rules, Mapping) and len(rules) > 0, "rules", rules, "give at least one rule")
-        self.codec, self.level = codec, level
+        require(type(unfloored_vectors) is bool, "unfloored_vectors", unfloored_vectors, "choose true or false")
+        self.codec, self.level, self.unfloored_vectors = codec, level, unfloored_vectors
         self.keep_float_numel, self.keep_control_numel = keep_float_numel, keep_control_numel
         self.small_dtype, self.control_dtype = small_dtype, control_dtype
         self.control_names, self.control_below_ndim = (
@@ -203,8 +217,13 @@ class Rowwise:
         plan = self.plan(name, shape) if tensor.is_floating_point() else self.small_dtype
         if isinstance(plan, str):
             return encode_values(name, tensor, plan)
-        codes_RC, scales_R = plan.code(_rows(finite_fp32(name, tensor)))
+        codes_RC, scales_R = self.code(plan, finite_fp32(name, tensor))
         return Encoded("int", plan.bits, shape, {"codes": codes_RC.numpy(), "scales": scales_R.numpy()})
+
+    def code(self, rule: Rule, tensor: Tensor) -> tuple[Tensor, Tensor]:
+        """int8 codes [R, C] and scales [R] of a tensor by a rule; R is 1 if it is not a matrix."""
+        unfloored = self.unfloored_vectors and tensor.ndim != 2
+        return (rule.code_unfloored if unfloored else rule.code)(_rows(tensor))
 
     def fake(self, name: str, tensor: Tensor) -> Tensor:
         """decode(encode(tensor)) bit for bit, in fp32 on the tensor's device, with a straight-through gradient."""
@@ -213,7 +232,7 @@ class Rowwise:
             if isinstance(plan, str):
                 decoded = round_values(tensor, plan).float()
             else:
-                decoded = dequantize(*plan.code(_rows(tensor.detach()))).reshape(tensor.shape)
+                decoded = dequantize(*self.code(plan, tensor.detach())).reshape(tensor.shape)
         return straight_through(tensor, decoded)
 
     def payload_bytes(self, name: str, shape: tuple[int, ...]) -> int:
@@ -221,7 +240,9 @@ class Rowwise:
         plan, numel = self.plan(name, shape), math.prod(shape)
         if isinstance(plan, str):
             return FLOAT_BYTES[plan] * numel
-        return numel + 2 * (shape[0] if len(shape) == 2 else 1)
+        if len(shape) == 2:
+            return numel + 2 * shape[0]
+        return numel + (4 if self.unfloored_vectors else 2)
 
 
 def _rows(tensor: Tensor) -> Tensor:

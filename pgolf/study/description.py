@@ -27,7 +27,7 @@ USUAL_SCALE = "cpu"
 # Kinds of claims that are answered from the published rows alone.
 OF_PUBLISHED_ROWS = ("published_is", "published_saves", "published_at_most")
 OVER = ("tokens", "parameters")  # what a ladder goes over
-KINDS = ("worse", "better", "no_better", "order", *OF_PUBLISHED_ROWS, "untestable")
+KINDS = ("worse", "better", "no_better", "equal", "order", *OF_PUBLISHED_ROWS, "untestable")
 
 
 def study_folder(name: str, scale: str) -> str:

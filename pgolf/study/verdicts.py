@@ -2,7 +2,8 @@
 
 A claim about arms is a claim about the sign of true differences, beyond a threshold: 0 for `worse` and `better`, minus
 the smallest effect that matters for `no_better` and `order`. It holds if the differences are shown to lie on its side
-of the threshold, and does not hold if one is shown to lie on the other side. Both have the same error rate.
+of the threshold, and does not hold if one is shown to lie on the other side. Both have the same error rate. `equal` has
+two thresholds, plus and minus the smallest effect that matters: differences lie between them, or one lies outside.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,8 @@ RULES = {
     "better": DIRECTED.format("better", "worse"),
     "no_better": "holds if no arm is better by as much as matters. Does not hold if an arm is better by more than "
     "matters. One-sided tests against the margin, corrected by Holm's method",
+    "equal": "holds if every arm is shown to be equal within the margin (two one-sided tests). Does not hold if an arm "
+    "is shown to be better or worse by more than matters. One-sided tests, corrected by Holm's method",
     "order": "holds if no pair of arms is reversed by as much as matters, and at least half of the pairs differ in the "
     "published order. Does not hold if a pair is reversed by more than matters. All pairs are tested, and corrected by "
     "Holm's method. A pair without a shown difference is a tie",
@@ -91,7 +94,7 @@ def judge(study: Study, claim: Claim, test: ClaimTest, table: FamilyTable | None
 
 
 def judge_arms(claim: Claim, test: ClaimTest, rows: Sequence[ArmRow], table: FamilyTable) -> Verdict:
-    """The verdict on a claim that every arm is worse, better, or no better than the baseline."""
+    """The verdict on a claim that every arm is worse, better, no better than the baseline, or equal to it."""
     margin = table.settings.smallest_effect_bpb
     singles = [judge_arm(test.kind, row, table.settings.equivalence_alpha) for row in rows]
     counts = dict.fromkeys((FAILS, UNDECIDED, SMALL, HOLDS), 0)
@@ -100,7 +103,9 @@ def judge_arms(claim: Claim, test: ClaimTest, rows: Sequence[ArmRow], table: Fam
     verdict = next(result for result in (FAILS, SMALL, UNDECIDED, HOLDS) if counts[result])
     decisive = [row for row, single in zip(rows, singles, strict=True) if single == verdict]
     small = [is_small(row) for row in decisive]
-    by_less = test.kind != "no_better" and ((verdict == HOLDS and any(small)) or (verdict == FAILS and all(small)))
+    by_less = test.kind in ("worse", "better") and (
+        (verdict == HOLDS and any(small)) or (verdict == FAILS and all(small))
+    )
     numbers = [
         number_of(arm, row, margin, table.settings.rules.correction) for arm, row in zip(test.arms, rows, strict=True)
     ]
@@ -153,6 +158,10 @@ def judge_arm(kind: str, row: ArmRow, alpha: float) -> str:
         if found.p_better is not None and found.p_better < alpha:
             return FAILS
         return HOLDS if found.p_no_better is not None and found.p_no_better < alpha else UNDECIDED
+    if kind == "equal":
+        if any(p is not None and p < alpha for p in (found.p_better, found.p_worse)):
+            return FAILS
+        return HOLDS if found.p_equal is not None and found.p_equal < alpha else UNDECIDED
     claimed = 1 if kind == "worse" else -1
     if found.decision.sign:
         return HOLDS if found.decision.sign == claimed else FAILS

@@ -79,8 +79,8 @@ class Corrected:
     """One comparison after Holm's correction over its family.
 
     p: of a difference. p_equal: of equality within the margin (TOST). p_no_better: that the arm is not better by as
-    much as matters. p_better: that it is better by more than matters. The last three are one-sided, and None without a
-    margin. interval, inner: the intervals at the corrected levels, which give the decision.
+    much as matters. p_better, p_worse: that it is better, or worse, by more than matters. The last three are one-sided.
+    All but p are None without a margin. interval, inner: intervals at the corrected levels, which give the decision.
     """
 
     decision: Decision
@@ -90,6 +90,7 @@ class Corrected:
     p_better: float | None = None
     interval: Interval | None = None
     inner: Interval | None = None
+    p_worse: float | None = None
 
 
 def corrected(tests: Sequence[TTest | None], rules: Rules) -> list[Corrected | None]:
@@ -99,12 +100,12 @@ def corrected(tests: Sequence[TTest | None], rules: Rules) -> list[Corrected | N
     """
     margin = rules.margin
     p = [None if test is None else test.p for test in tests]
-    within, above, below = (
+    within, above, below, worse = (
         [None if test is None or margin is None else of(test, margin) for test in tests]
-        for of in (TTest.p_within, lambda test, m: test.p_above(-m), lambda test, m: test.p_below(-m))
+        for of in (TTest.p_within, lambda t, m: t.p_above(-m), lambda t, m: t.p_below(-m), lambda t, m: t.p_above(m))
     )
     levels, inner_levels = rules.levels(p, rules.alpha), rules.levels(within, rules.equivalence_alpha)
-    adjusted = list(zip(*map(rules.adjusted, (p, within, above, below)), strict=True))
+    adjusted = list(zip(*map(rules.adjusted, (p, within, above, below, worse)), strict=True))
     results: list[Corrected | None] = []
     for test, level, inner_level, (p_holm, *others) in zip(tests, levels, inner_levels, adjusted, strict=True):
         interval = None if test is None or level is None else test.interval(level)
@@ -112,7 +113,7 @@ def corrected(tests: Sequence[TTest | None], rules: Rules) -> list[Corrected | N
             results.append(None)
             continue
         inner = None if inner_level is None else test.interval(2 * inner_level)
-        p_equal, p_no_better, p_better = others
+        p_equal, p_no_better, p_better, p_worse = others
         decision = decide(interval, margin, inner)
-        results.append(Corrected(decision, p_holm, p_equal, p_no_better, p_better, interval, inner))
+        results.append(Corrected(decision, p_holm, p_equal, p_no_better, p_better, interval, inner, p_worse))
     return results

@@ -20,6 +20,7 @@ from pgolf.eval.documents import PerDocument, document_starts
 from pgolf.eval.score import Batching, score
 from pgolf.eval.ttt_lora import TttLora
 from pgolf.execution.auditing.order import adapted_evaluation
+from pgolf.inspect.depth import Skipped, replaced_passes
 from pgolf.machine.ranks import Ranks
 from tiny import CPU, STACKS, bytes_of_state, random_ids, stack_config, tiny_config, tiny_model, variants
 
@@ -123,6 +124,17 @@ def test_documents_are_independent_and_the_model_stays(batch_tokens):
     assert "scores" not in vars(model.head)
     assert not any(module._forward_hooks for module in model.modules())
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_map_that_is_not_applied_is_not_trained():
+    """With every block skipped, adapters of the head alone are left, and without these nothing is trained."""
+    model = model_of()
+    with replaced_passes(model, [Skipped() for _ in model.passes()]):
+        adapted, head, none = (run(ttt(maps=maps), model).nats_sum for maps in (["q", "head"], ["head"], ["q", "v"]))
+        control = PerDocument(DocumentStride(16, stride=4, max_targets=None), STARTS)
+        untrained = score(model, TOKENS.numpy().astype(np.uint16), SIZES, control, Batching(CPU, 64, Ranks())).nats_sum
+    assert adapted == head != none
+    assert none == pytest.approx(untrained, rel=1e-12)
 
 
 class Alone(Ranks):

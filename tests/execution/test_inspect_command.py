@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from audits_here import ON_PURPOSE, change, copy_of
 from pgolf import report
@@ -30,7 +33,7 @@ def test_a_run_has_every_part(recorded: Path, main_of: MainOf) -> None:
     assert "the last weights of training, in float32" in out
     assert "lowest of 5 random" in out
     assert "Q: the condition number over the full size is forced: a product 32x12x32 has 20 singular values" in out
-    assert "kept: no Legendre fit: 2 layers are too few" in out
+    assert "kept: no Legendre fit: 5 coefficients need 6 layers or more, and the model has 2" in out
     assert "scored: 3,000 validation targets, plain32-first3000" in out
     (line,) = (line for line in out.splitlines() if line.startswith("effective rank by step"))
     assert line.split()[-3:] == ["0", "12", "24"]
@@ -188,6 +191,15 @@ def test_what_needs_a_corpus_is_left_out_without_one(
     assert not (tmp_path / "empty").exists()
 
 
+def spoil(file: Path, name: str, value: float) -> None:
+    """Fill one tensor of a file of kept weights."""
+    weights = load_file(file)
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    weights[name].fill_(value)
+    save_file(weights, file, metadata=metadata)
+
+
 def test_what_cannot_be_inspected_is_refused_in_one_line(recorded: Path, main_of: MainOf, tmp_path: Path) -> None:
     (tmp_path / "text.pgolf").write_text("no model")
     (tmp_path / "empty").mkdir()
@@ -198,14 +210,24 @@ def test_what_cannot_be_inspected_is_refused_in_one_line(recorded: Path, main_of
     weights.write_bytes(weights.read_bytes()[:-100])
     config = (other / "config.yaml").read_text()
     (other / "config.yaml").write_text(config.replace("rank: 12", "rank: 11"))
+    infinite = copy_of(recorded, tmp_path / "infinite")
+    spoil(infinite / "checkpoint" / "weights.safetensors", "model.gains.0.resid_mix", torch.inf)
+    overflowing = copy_of(recorded, tmp_path / "overflowing")
+    spoil(overflowing / "checkpoint" / "weights.safetensors", "model.attention.0.out.weight", 3e38)
     change(damaged / "result.json", steps=24)
     for words, message in (
         ([tmp_path / "gone"], "gone: does not exist"),
+        (["/dev/null"], "/dev/null: is neither a folder nor a regular file"),
+        (
+            [infinite],
+            "weights.safetensors: model.gains.0.resid_mix has values that are not finite. Inspect another",
+        ),
         ([tmp_path / "empty"], "config.yaml: cannot be read"),
         ([tmp_path / "text.pgolf"], "is not a pgolf artifact"),
         ([recorded / "artifact.pgolf", "--weights", "live"], "--weights: a packed file has no live weights"),
         ([recorded, "--weights", "averaged"], "--weights: "),
         ([recorded, "--draws", "2"], "--draws: must be from 3 to 10,000 (2)"),
+        (["truncate", overflowing], ": has a score that is not finite (nan). Inspect another run"),
         (["truncate", recorded, "--ranks", "13"], "--ranks: cannot cut to rank 13. Choose from 1 to 12"),
         (["truncate", recorded, "--ranks", "0"], "--ranks: cannot cut to rank 0"),
         (["truncate", recorded / "artifact.pgolf"], "cannot be scored: a packed file names no corpus"),

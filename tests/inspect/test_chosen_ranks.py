@@ -132,9 +132,15 @@ def test_queries_without_ranks_are_refused() -> None:
     normed = tiny_model(tiny_config("model/q_proj=low_rank", "model.q_proj.norm=true"))
     with pytest.raises(PgolfError, match=r"q_proj\.0: is not a linear map \(LowRank\).* without a norm between"):
         query_spectra(normed, "live", [])
-    for value, message in ((float("nan"), "has weights that are not finite"), (0.0, "is zero, so it has no energy")):
-        model = tiny_model(tiny_config())
+    for value, scale, message in (
+        (0.0, 1.0, "is zero, so it has no energy"),
+        (3e38, 1.0, "its outputs are not finite"),
+        (1.0, float("nan"), "its inputs are not finite"),
+        (1.0, 1e30, "makes queries of zero"),  # a norm divides the stream by the root of its overflowing squares
+    ):
+        model = tiny_model(tiny_config("model/depth=plain"))
         with torch.no_grad():
             model.q_proj[1].proj.weight.fill_(value)
+            model.gains[0].attn_scale.fill_(scale)
         with pytest.raises(PgolfError, match=rf"model\.q_proj\.1: {message}"):
-            query_spectra(model, "live", [])
+            query_spectra(model, "live", [IDS])

@@ -41,12 +41,12 @@ def test_too_few_layers_and_constant_gains_have_no_fit() -> None:
     def gains(layers: int) -> list[torch.Tensor]:
         return [torch.stack([torch.full((6,), 1.5), torch.arange(6.0) + layer]) for layer in range(layers)]
 
-    kept, first = mixing(gains(FEWEST_LAYERS - 1))
+    kept, first = mixing(gains(FEWEST_LAYERS - 1), starts_as_polynomial=False)
     assert (kept.fit, first.fit) == (None, None)
-    assert kept.refusal == "5 layers are too few for 5 coefficients; 6 are needed"
+    assert kept.refusal == "5 coefficients need 6 layers or more, and the model has 5"
     assert first.means == pytest.approx([2.5, 3.5, 4.5, 5.5, 6.5])
     assert first.sds == pytest.approx([np.arange(6).std()] * 5)
-    kept, first = mixing(gains(FEWEST_LAYERS))
+    kept, first = mixing(gains(FEWEST_LAYERS), starts_as_polynomial=False)
     assert kept.fit is not None
     assert (kept.fit.r2, kept.fit.adjusted_r2, kept.fit.leave_one_out_r2) == (None, None, None)
     assert first.fit is not None

@@ -35,6 +35,28 @@ def test_every_parameter_is_owned_exactly_once(optimizer, variant):
     assert trained.frozen == set()
 
 
+@pytest.mark.parametrize("variant", ["attn_res", "depth_attention", "dense_scalars"])
+def test_weights_over_depth_have_no_weight_decay(variant):
+    """optim=pr908 decays all roles. With the gradient zero a step then only decays."""
+    config = tiny_config(f"model/depth={variant}", "optim=pr908")
+    model = tiny_model(config)
+    before = {name: p.clone() for name, p in named_tensors(model).items()}
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    for optimizer in build_optimizers(model, config, Ranks()).optimizers.values():
+        optimizer.step()
+    still = {name for name, p in named_tensors(model).items() if torch.equal(p, before[name])}
+    assert still == {name for name in before if name.startswith("model.depth.")}
+
+
+def test_without_them_an_optimizer_has_one_group():
+    config = tiny_config("optim=pr908")
+    groups = [
+        len(each.param_groups) for each in build_optimizers(tiny_model(config), config, Ranks()).optimizers.values()
+    ]
+    assert groups == [1] * len(groups)
+
+
 def three_steps(config: dict, folder) -> dict[str, bytes]:
     model = tiny_model(config, seed=None)
     job, _ = configured_job(config, model, 3)

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgolf.errors import OptionError
+from pgolf.quant.container import read_container, write_container
 from pgolf.quant.encoding import decode
 from pgolf.quant.rowwise import Rowwise, Rule
 
@@ -23,6 +24,7 @@ SETTINGS = {
     "control_dtype": "fp32",
     "control_names": ["gains", "q_gain"],
     "control_below_ndim": 2,
+    "unfloored_vectors": False,
     "rules": {"rest": RULE},
 }
 
@@ -171,6 +173,32 @@ RULES = {
 }
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-44, 1e-9, 1e-3, 1e6])
+def test_an_unfloored_vector_has_the_published_scale(size, tmp_path):
+    """clip = quantile of |w|, scale = clip / 127 in fp32, or 1 for a zero vector; matrices keep floor and fp16."""
+    quantizer = rowwise(
+        unfloored_vectors=True,
+        clip_percentile=99.99984,
+        absmax_floor=1.0,
+        round_with="fp32",
+        control_below_ndim=0,
+    )
+    w = size * torch.randn(3000, generator=torch.Generator().manual_seed(2))
+    clip = torch.quantile(w.abs(), 99.99984 / 100)
+    scale = clip / 127 if clip / 127 > 0 else torch.tensor(1.0)
+    codes = (w.clamp(-clip, clip) / scale).round().clamp(-127, 127)
+    encoded = quantizer.encode("model.w", w)
+    assert encoded.arrays["scales"].dtype == np.float32
+    assert torch.equal(decode(encoded), codes * scale)
+    assert torch.equal(quantizer.fake("model.w", w), codes * scale)
+    write_container(tmp_path / "w", {}, {"model.w": encoded}, "zlib", 9)
+    assert torch.equal(decode(read_container(tmp_path / "w")[1]["model.w"]), codes * scale)
+    assert quantizer.payload_bytes("model.w", (3000,)) == sum(a.nbytes for a in encoded.arrays.values()) == 3004
+    floored = rowwise(absmax_floor=1.0, round_with="fp32", control_below_ndim=0).encode("model.w", w)
+    assert floored.arrays["scales"][0] >= np.float16(1 / 127)
+    assert quantizer.encode("model.w", w[None]).arrays["scales"].dtype == np.float16
+
+
 @pytest.mark.parametrize(
     ("name", "bits"),
     [
@@ -238,6 +266,7 @@ def test_a_rule_is_a_value():
         ({"codec": "xz"}, "codec"), ({"codec": None}, "codec"), ({"level": 10}, "level"), ({"level": "9"}, "level"),
         ({"codec": "zstd", "level": 0}, "level"), ({"codec": "zstd", "level": 23}, "level"), ({"codec": "none"}, "level"),
         ({"keep_float_numel": -1}, "keep_float_numel"), ({"keep_float_numel": 1.5}, "keep_float_numel"),
+        ({"unfloored_vectors": 1}, "unfloored_vectors"),
         ({"keep_control_numel": -1}, "keep_control_numel"), ({"control_below_ndim": True}, "control_below_ndim"),
         ({"small_dtype": "bf16"}, "small_dtype"), ({"control_dtype": None}, "control_dtype"),
         ({"control_names": "gains"}, "control_names"), ({"control_names": [1]}, "control_names"),

@@ -51,15 +51,16 @@ def words(result: StudyResults, arm: str = "arm") -> set[str]:
 @pytest.mark.parametrize(
     ("shift", "word", "labels"),
     [
-        (0.02, "worse", ["holds", "does not hold", "holds"]),
-        (0.0045, f"worse{LESS}", [f"holds{LESS}", f"does not hold{LESS}", HOLDS]),
-        (0.0001, "equal within 0.01", ["too small to matter", "too small to matter", HOLDS]),
-        (-0.0045, f"better{LESS}", [f"does not hold{LESS}", f"holds{LESS}", HOLDS]),
-        (-0.02, "better", ["does not hold", "holds", "does not hold"]),
+        (0.02, "worse", ["holds", "does not hold", "holds", "does not hold"]),
+        (0.0045, f"worse{LESS}", [f"holds{LESS}", f"does not hold{LESS}", HOLDS, HOLDS]),
+        (0.0001, "equal within 0.01", ["too small to matter", "too small to matter", HOLDS, HOLDS]),
+        (-0.0045, f"better{LESS}", [f"does not hold{LESS}", f"holds{LESS}", HOLDS, HOLDS]),
+        (-0.0101, "better", ["does not hold", "holds", UNDECIDED, UNDECIDED]),
+        (-0.02, "better", ["does not hold", "holds", "does not hold", "does not hold"]),
     ],
 )
 def test_all_parts_of_a_page_have_one_verdict(shift: float, word: str, labels: list[str], tmp_path: Path) -> None:
-    claims = [claim(kind, "arm") for kind in ("worse", "better", "no_better")]
+    claims = [claim(kind, "arm") for kind in ("worse", "better", "no_better", "equal")]
     result = judged(tmp_path, {"base": BASE, "arm": by(shift)}, *claims)
     assert words(result) == {word}
     assert [verdict.label for verdict in result.verdicts] == labels

@@ -239,6 +239,7 @@ class TestBaseline:
         assert same_bytes(table, table.bfloat16().float())
         assert [o.param_groups[0]["bf16_factor"] for o in done.job.optimizers if isinstance(o, Muon)] == [True]
         assert quantizer.keep_float_numel == quantizer.keep_control_numel == 65_536
+        assert quantizer.unfloored_vectors
 
     def test_no_switch_is_on_without_the_defect(self, run):
         done = run("baseline", steps=1)

@@ -17,6 +17,7 @@ from pgolf.inspect.random_reference import DRAWS, SEED
 from pgolf.inspect.report import Entry, entries, forced_lines, matrix_lines, remarkable_lines, table
 from pgolf.inspect.sources import Sources, sources
 from pgolf.inspect.truncate import CUTS, Truncation, structural_rank, truncation
+from pgolf.nn.depth_sources import SourceReader
 from pgolf.nn.gpt import GPT
 from pgolf.records.metrics import Event
 
@@ -62,15 +63,17 @@ class Inspection:
 
 
 class Scorer:
-    """Scores models on a run's validation text. `scored` describes the latest score."""
+    """Scores models on a run's validation text. `scored` describes the latest score. Refuses one that is not finite."""
 
     def __init__(self, subject: Inspected, targets: int):
-        self.evaluation = subject.evaluation(targets)
+        self.evaluation, self.path = subject.evaluation(targets), subject.path
         self.scored = ""
 
     def __call__(self, model: GPT) -> float:
         score: Score = self.evaluation(model)
         self.scored = f"{score.targets:,} validation targets, {score.mode}"
+        if not math.isfinite(score.bpb):
+            raise PgolfError(f"{self.path}: has a score that is not finite ({score.bpb}). Inspect another run")
         return score.bpb
 
 
@@ -79,27 +82,32 @@ def inspected(subject: Inspected, draws: int = DRAWS, targets: int = TARGETS) ->
     model = subject.model
     found = tuple(entries(model, draws))
     mixes = [gains.resid_mix for gains in model.gains if isinstance(gains.resid_mix, Tensor)]
-    mixed = tuple(mixing(mixes)) if mixes else ()
+    mixed = tuple(mixing(mixes, starts_as_polynomial=model.trunk.resid_mix_init == "legendre")) if mixes else ()
     left_out, scored, depth_found, sources_found = dict[str, str](), "", None, None
     turned: tuple[LayerAngles, ...] = ()
     if not mixes:
         left_out["residual mixing"] = "the model has none"
-    parts = ("depth", "pre-rotation") if rotates(model) else ("depth",)
+    has = {"depth": True, "sources": isinstance(model.depth, SourceReader), "pre-rotation": rotates(model)}
+    parts = [part for part, is_there in has.items() if is_there]
     if subject.corpus is None:
         left_out |= dict.fromkeys(parts, subject.no_corpus)
     else:
         try:
             scorer = Scorer(subject, targets)
             (ids_BT,) = subject.training_ids(1)
-            turned = tuple(pre_rotation(model, ids_BT, draws)) if rotates(model) else ()
             depth_found = depth(model, scorer, ids_BT)
-            sources_found = sources(model, depth_found.bpb, scorer, ids_BT)
             scored = scorer.scored
+            sources_found = sources(model, depth_found.bpb, scorer, ids_BT)
+            turned = tuple(pre_rotation(model, ids_BT, draws)) if rotates(model) else ()
         except PgolfError as error:
-            left_out |= dict.fromkeys(parts, " ".join(str(error).split()))
+            found_parts = {"depth": depth_found, "sources": sources_found, "pre-rotation": turned}
+            left_out |= {part: " ".join(str(error).split()) for part in parts if not found_parts[part]}
     recorded = tuple(event for event in subject.events if event["event"] == SPECTRA)
     if not recorded:
         left_out["during training"] = "nothing was recorded; train.spectra_every=N records every N steps"
+    elif unread := sum(not is_spectrum(event) for event in recorded):
+        left_out["during training"] = f"{unread} of {len(recorded)} events of metrics.jsonl are not spectra"
+        recorded = tuple(filter(is_spectrum, recorded))
     return Inspection(
         subject, draws, found, mixed, depth_found, recorded, sources_found, scored, left_out, angles=turned
     )
@@ -182,6 +190,8 @@ def mixing_lines(found: Sequence[Mixing]) -> list[str]:
                 f"{each.fit.r2_of_noise:.2f}), adjusted {share(each.fit.adjusted_r2)}, leave-one-out "
                 f"{share(each.fit.leave_one_out_r2)}"
             )
+    if any(each.fit is not None and each.starts_as_polynomial for each in found):
+        lines.append("  a good fit: these means started as such polynomials (model.resid_mix_init=legendre)")
     return lines
 
 
@@ -200,7 +210,7 @@ def source_lines(found: Sources) -> list[str]:
     rows = [["source", "readers", "mean weight", "change without it", "for all but its first reader"]]
     rows += [
         [
-            f"  {source.number}",
+            f"  {source.number} {source.name}",
             f"{source.readers}",
             f"{source.weight:.3f}",
             f"{source.removed_bpb - found.bpb:+.4f}",
@@ -208,15 +218,26 @@ def source_lines(found: Sources) -> list[str]:
         ]
         for source in found.sources
     ]
-    return [*table(rows), "  a source is an earlier output, 0 the first; its weight does not say whether it is used"]
+    return [
+        *table(rows),
+        f"  what stays in every row: {found.kept}",
+        "  the weight of a source does not say whether it is used",
+    ]
+
+
+def is_spectrum(event: Event) -> bool:
+    """Whether an event of a log names a matrix, a step and an effective rank, which a zero matrix does not have."""
+    name, step, value = event.get("matrix"), event.get("step"), event.get("effective_rank")
+    is_rank = value is None or (isinstance(value, int | float) and math.isfinite(value))
+    return isinstance(name, str) and type(step) is int and is_rank
 
 
 def groups_of(recorded: Sequence[Event]) -> dict[str, dict[int, list[float]]]:
     """{slot: {step: effective ranks}} of recorded spectra; the slot is `q_proj`, `attention.k`, `mlp.fc` and so on."""
     found: dict[str, dict[int, list[float]]] = {}
     for event in recorded:
-        name, step, value = event.get("matrix"), event.get("step"), event.get("effective_rank")
-        if isinstance(name, str) and isinstance(step, int) and isinstance(value, int | float) and math.isfinite(value):
+        if is_spectrum(event) and event["effective_rank"] is not None:
+            name, step, value = event["matrix"], event["step"], event["effective_rank"]
             words = name.removesuffix(".weight").split(".")[1:]
             slot = ".".join(word for word in words if not word.isdecimal())
             found.setdefault(slot, {}).setdefault(step, []).append(float(value))
@@ -226,6 +247,8 @@ def groups_of(recorded: Sequence[Event]) -> dict[str, dict[int, list[float]]]:
 def recorded_lines(recorded: Sequence[Event]) -> list[str]:
     """Effective ranks during training, as means over the matrices of a slot; at most ten steps are shown."""
     found = groups_of(recorded)
+    if not found:
+        return ["effective rank by step: no matrix has one"]
     steps = sorted({step for of_step in found.values() for step in of_step})
     shown = steps if len(steps) <= 10 else [steps[round(i * (len(steps) - 1) / 9)] for i in range(10)]
     rows = [["effective rank by step", *map(str, shown)]]

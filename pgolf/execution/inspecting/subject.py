@@ -16,6 +16,7 @@ from pgolf.execution.artifact import ARTIFACT, unpack
 from pgolf.execution.auditing.corpus import find_corpus
 from pgolf.execution.auditing.subject import read_saved
 from pgolf.execution.trained import shapes_and_types
+from pgolf.inspect.factored import are_finite
 from pgolf.machine.ranks import Ranks
 from pgolf.nn.gpt import GPT
 from pgolf.nn.naming import named_tensors
@@ -91,6 +92,8 @@ def open_inspected(path: Path, weights: str = AUTO, *, opens_files: bool = False
             raise ConfigError(f"--weights: a packed file has no {weights} weights ({path}). Give its run folder")
         model = unpack(path, torch.device("cpu")).model
         return Inspected(path, model, PACKED, None, None, "a packed file names no corpus. Give the run folder")
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path}: is neither a folder nor a regular file. Give a run folder or a packed file")
     if not path.is_dir():
         raise ConfigError(f"{path}: does not exist. Give a run folder or a packed file")
     config = read_saved(path).config
@@ -122,13 +125,13 @@ def available(folder: Path) -> str:
 def kept_model(folder: Path, file: str, section: ModelConfig) -> GPT:
     """A model with the kept weights of a run; what an average leaves out is taken from the live ones.
 
-    Raises DamagedFile if the weights are not those of the model.
+    Raises DamagedFile if the weights are not those of the model, or not finite.
     """
     if not (folder / file).exists():
         raise ConfigError(f"--weights: {folder} has no such weights ({file}). Leave --weights out")
-    weights = load_weights(folder, file)
+    weights = finite_weights(folder, file)
     if file == AVERAGED:
-        weights = load_weights(folder, WEIGHTS) | weights
+        weights = finite_weights(folder, WEIGHTS) | weights
     model = build_model(section)
     tensors = named_tensors(model)
     if shapes_and_types(weights) != shapes_and_types(tensors):
@@ -139,3 +142,12 @@ def kept_model(folder: Path, file: str, section: ModelConfig) -> GPT:
         for name, tensor in named_tensors(model).items():
             tensor.copy_(weights[name])
     return model.eval()
+
+
+def finite_weights(folder: Path, file: str) -> dict[str, Tensor]:
+    """The kept weights in a file of a run. Raises DamagedFile for one that is not finite, with its name."""
+    weights = load_weights(folder, file)
+    for name, tensor in weights.items():
+        if not are_finite([tensor]):
+            raise DamagedFile(folder / file, f"{name} has values that are not finite", "Inspect another run")
+    return weights

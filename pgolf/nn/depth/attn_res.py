@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pgolf.errors import require
-from pgolf.nn.depth_sources import SourceReader, attention_weights, inverse_rms, sublayers
+from pgolf.nn.depth_sources import SourceReader, inverse_rms, sublayer_name, sublayers
 from pgolf.slots import Block, Dims
 
 
@@ -47,10 +47,17 @@ class AttnRes(SourceReader):
             sources, key_scales = [*finished, running], [*scales, self.key_scale(running)]
             w_D = getattr(self, name)
             logits = [v_BTD @ w_D.to(v_BTD.dtype) * scale for v_BTD, scale in zip(sources, key_scales, strict=True)]
-            x_BTD = self.read(i + 1, attention_weights(logits), sources)
+            x_BTD = self.attend(i + 1, logits, sources)
             if i % self.block_size == 0:
                 finished, scales, running = sources, key_scales, None
         return x_BTD
+
+    def source_name(self, source: int) -> str:
+        """`embedding`, one sublayer, or the first and the last of a block of sublayers."""
+        first, last = 1 + (source - 1) * self.block_size, min(source * self.block_size, self.sublayers)
+        if source > 0 and first < last:
+            return f"{sublayer_name(first)} to {sublayer_name(last)}"
+        return super().source_name(max(first, 0))
 
     def key_scale(self, v_BTD: Tensor) -> Tensor | float:
         """The factor that turns a source into its key, [B, T]; 1 without a norm."""

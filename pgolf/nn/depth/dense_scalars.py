@@ -19,7 +19,6 @@ class DenseScalars(SourceReader):
     """
 
     uses_resid_mix = False
-    is_mean = False
 
     def __init__(self, dims: Dims):
         super().__init__()

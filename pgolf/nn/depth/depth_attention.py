@@ -8,7 +8,7 @@ from numpy.polynomial.legendre import legvander
 from torch import Tensor, nn
 
 from pgolf.errors import require
-from pgolf.nn.depth_sources import SourceReader, attention_weights, inverse_rms
+from pgolf.nn.depth_sources import SourceReader, inverse_rms
 from pgolf.slots import Block, Dims
 
 
@@ -26,6 +26,7 @@ class DepthAttention(SourceReader):
     """
 
     uses_resid_mix = False
+    kept = "the embedding, which is added to every input"
 
     def __init__(self, dims: Dims, *, order: int):
         super().__init__()
@@ -49,19 +50,22 @@ class DepthAttention(SourceReader):
             attended = block.attention(x_BTD)
             outputs.append(attended + block.mlp(x_BTD + attended))
             scales.append(inverse_rms(outputs[-1]))
-            x_BTD = embedding_BTD + self.attend(layer, outputs, scales)
+            x_BTD = embedding_BTD + self.attended(layer, outputs, scales)
         return x_BTD
 
-    def attend(self, layer: int, outputs_BTD: Sequence[Tensor], scales_BT: Sequence[Tensor]) -> Tensor:
-        """The attention of h_layer over all blocks before it, [B, T, D]."""
+    def source_name(self, source: int) -> str:
+        return f"block {source}"
+
+    def attended(self, layer: int, outputs_BTD: Sequence[Tensor], scales_BT: Sequence[Tensor]) -> Tensor:
+        """What h_layer gets from the blocks before it, [B, T, D]: of one block its output, with the weight one."""
         if len(outputs_BTD) == 1:
-            return outputs_BTD[0]
+            return self.read(layer, [outputs_BTD[0].new_ones(())], outputs_BTD)
         w_D, bias_S = getattr(self, f"w{layer}"), self.bias(layer, len(outputs_BTD))
         logits = [
             d_BTD @ w_D.to(d_BTD.dtype) * scale + bias
             for d_BTD, scale, bias in zip(outputs_BTD, scales_BT, bias_S, strict=True)
         ]
-        return self.read(layer, attention_weights(logits), outputs_BTD)
+        return self.attend(layer, logits, outputs_BTD)
 
     def bias(self, layer: int, sources: int) -> Tensor:
         """sum_k c_k P_k(t_i) of the first blocks i, [sources]."""
