@@ -91,7 +91,7 @@ FLAGS = {
     "-sc install=tcsh": "--shell-completion: needs install=SHELL",
     "-sc query=bash": "--shell-completion: needs install=SHELL",
     "--config-name x": "--config-name: is not used by pgolf",
-    "--config-path x": "--config-path: is not used by pgolf (x). Name a folder of your own config groups",
+    "--config-path x": "--config-path: is not used by pgolf (x). Name config groups of your own with",
     "--config-dir x": "--config-dir: is not a folder (x). Name a folder of config groups",
     "-cd": "python -m pgolf.train: --config-dir: expected one argument",
     "--experimental-rerun x": "--experimental-rerun: is not used by pgolf (x). python -m pgolf.rerun",
