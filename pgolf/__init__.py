@@ -24,14 +24,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if is_command():  # imports take seconds, and an interrupt during them would print a traceback of torch or Hydra
     leave_when_interrupted()
 
-# The Python API (docs/api.md): the module of each name, imported at the first use.
+# The Python API (docs/api.md): each name's module, or module:attribute, imported at the first use.
 API = {
     "compare": "pgolf.compare",  # the module is the function: see pgolf.api.callable_module
     "errors": "pgolf.errors",
     "figures": "pgolf.api.figures",
-    "load": "pgolf.api.results",
-    "open_artifact": "pgolf.sample.artifact",
-    "run": "pgolf.api.running",
+    "load": "pgolf.api.results:load",
+    "open_artifact": "pgolf.sample.artifact:open_artifact",
+    "run": "pgolf.api.running:run",
 }
 
 
@@ -40,8 +40,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'pgolf' has no attribute {name!r}")
     from importlib import import_module
 
-    module = import_module(API[name])
-    value = globals()[name] = getattr(module, name, module)
+    path, _, attribute = API[name].partition(":")
+    module = import_module(path)
+    value = globals()[name] = getattr(module, attribute) if attribute else module
     return value
 
 
