@@ -28,6 +28,8 @@ from pgolf.quant.rowwise import Rowwise
 from pgolf.slots import ROLES, Data, Dims, DocumentMode, EvalMode, Quantizer, Role, Tracker
 from pgolf.trackers.none import NoTracker
 
+TRACKER_ATTRIBUTES = ("package", "extra", "most_share", "most_wait_s", "start", "log", "finish")
+
 
 def make(path: str, node: Mapping[str, Any], *runtime: Any) -> Any:
     """Build the component of one slot from its node and run-time arguments.
@@ -151,7 +153,12 @@ def build_data(config: Config) -> Data:
 def build_tracker(config: Config) -> Tracker | None:
     """The tracker, which has imported no library yet; None for none. Raises ConfigError."""
     tracker: Tracker | NoTracker = make("tracker", config.tracker)
-    return None if isinstance(tracker, NoTracker) else tracker
+    if isinstance(tracker, NoTracker):
+        return None
+    if missing := [name for name in TRACKER_ATTRIBUTES if not hasattr(tracker, name)]:
+        target = config.tracker["_target_"]
+        raise ConfigError(f"tracker: the class has no {', '.join(missing)} ({target}). pgolf.slots.Tracker lists them")
+    return tracker
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,16 @@ class Journal:
         time.sleep(3600)
 
 
+class Incomplete:
+    """Lacks most of what a tracker has."""
+
+    def __init__(self, *, fault: str, most_share: float, most_wait_s: float):
+        self.package = self.extra = None
+        self.most_share, self.most_wait_s = most_share, most_wait_s
+
+    def start(self, run: TrackedRun) -> None: ...
+
+
 class Absent(Journal):
     package, extra = "no_such_package_of_pgolf", "absent"
 

@@ -92,6 +92,14 @@ def test_a_package_that_is_missing_is_refused_before_anything_starts(
     assert not (tmp_path / "multirun").exists()
 
 
+def test_a_class_that_is_not_a_tracker_is_refused(
+    train_here: Train, tiny: list[str], own_choices: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own_choices("Incomplete")
+    assert train_here([*tiny, *SHORT, "tracker=own"]) == 2
+    assert "tracker: the class has no log, finish (own_trackers.Incomplete). pgolf.slots" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
