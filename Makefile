@@ -23,6 +23,7 @@ test-triton: $(VENV)/.installed-dev
 # The environment has neither the checkout nor the tests. The corpus is that of the example package, which is quick.
 WHEEL := build/wheel
 QUICK := 'hydra.searchpath=[pkg://own_package.conf]' data=own_sums train.steps=20 paths.cache=cache
+test-wheel: export PYTHONPATH :=
 test-wheel: $(VENV)/.installed-dev
 	rm -rf $(WHEEL) && mkdir -p $(WHEEL)
 	$(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/$(WHEEL)/dist
