@@ -12,25 +12,11 @@ from types import ModuleType
 import pytest
 from filelock import FileLock
 
-from run_folders import Command
+from run_folders import TINY, Command
 
 # Each module is compiled once for all processes of the tests, also where the environment says to write no bytecode.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
-TINY = [
-    "model.width=32",
-    "model.layers=2",
-    "model.heads=2",
-    "model.kv_heads=1",
-    "train.steps=24",
-    "train.seq_len=32",
-    "train.batch_tokens=256",
-    "train.log_every=4",
-    "train.val_every=12",
-    "train.threads=1",
-    "eval.max_targets=3000",
-]
 
 
 def pytest_collection_finish() -> None:

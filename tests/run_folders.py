@@ -6,6 +6,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+TINY = [  # overrides of a tiny run, which takes a second
+    "model.width=32",
+    "model.layers=2",
+    "model.heads=2",
+    "model.kv_heads=1",
+    "train.steps=24",
+    "train.seq_len=32",
+    "train.batch_tokens=256",
+    "train.log_every=4",
+    "train.val_every=12",
+    "train.threads=1",
+    "eval.max_targets=3000",
+]
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 CLOCKED = ("elapsed_s", "step_ms", "eval_s", "pack_s", "prepare_s")
 

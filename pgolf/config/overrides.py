@@ -144,7 +144,7 @@ def key_problems(override: Override, base: DictConfig, loader: ConfigLoader) -> 
             options = ", ".join(own)
             if not prefix:
                 meant = [f"{group}={value}" for group in all_groups(loader) if group.rpartition("/")[2] == key]
-                meant += [f"{place}={value}" for place in places_of(path, base)]
+                meant = meant or [f"{place}={value}" for place in places_of(path, base)]
                 near = f" Did you mean {' or '.join(meant[:MOST_MEANT])}?" if meant else near
                 return [f"{path}: no such option ({value}).{near} Sections: {options}"]
             listing = f"Options of {prefix}: {options}" if options else f"The chosen {prefix} has no options"

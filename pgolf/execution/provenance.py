@@ -105,7 +105,8 @@ def loaded_code(config: Mapping[str, Any] | None = None) -> list[str]:
     }
     loaded = {f.relative_to(PACKAGE).as_posix() for f in files if f.is_relative_to(PACKAGE) and f.suffix == ".py"}
     workers = imported_files([WORKER])
-    own = {name for package in own_packages(config or {}) for name in loaded_files(package)}
+    decisive = {key: node for key, node in (config or {}).items() if key != "tracker"}
+    own = {name for package in own_packages(decisive) for name in loaded_files(package)}
     counted = (loaded | {WORKER}) - (imported_files(OTHERS) - workers)
     return sorted({name for name in counted if not name.startswith(TRACKERS)} | own)
 

@@ -23,6 +23,7 @@ from pgolf.errors import ConfigError, PgolfError
 from pgolf.execution.finish import ERROR
 from pgolf.execution.provenance import changed_code
 from pgolf.execution.record import one_line
+from pgolf.records.arm_names import folder_of_arm
 from pgolf.records.rows import Row, collect
 from pgolf.study.description import read_study
 from pgolf.sweep.compilation import decide_compile
@@ -181,7 +182,8 @@ def run_beside(folder: Path, rows: Sequence[Row], seed: int) -> Run:
     source = Path(rows[0]["folder"]) if rows else folder.resolve()
     saved = load_saved(source, PathsConfig(str(source.parents[2]), cache_dir()))
     config, identity = saved.config, saved.identity
-    if (source.parents[1].name, source.parent.name) != (identity["study"], identity["arm"]):
+    names = (identity["arm"], folder_of_arm(identity["arm"]))
+    if source.parents[1].name != identity["study"] or source.parent.name not in names:
         raise ConfigError(f"{source}: has been moved, so that no seed can be added beside it. {REMEDY}")
     if config.train.parent is not None:
         raise ConfigError(f"{source}: takes weights of another run, of one seed (train.from). {REMEDY}")

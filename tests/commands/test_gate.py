@@ -53,8 +53,8 @@ def test_a_gate_from_first_run_to_every_decision(main_of: MainOf, tiny: list[str
     assert code == gate.ANOTHER_SEED
     assert "another seed: undecided after 1 pair, the most that are allowed; 0 runs" in out
 
-    code, out, _ = main_of(gate, *arms, "--margin", "0.01", "--one-step")
-    assert code == gate.ANOTHER_SEED
+    code, out, err = main_of(gate, *arms, "--margin", "0.01", "--one-step")
+    assert code == gate.ANOTHER_SEED, err
     assert "too few pairs for an interval" in out
     assert "after 2 pairs; 2 runs made" in out
     again = {r["fingerprint"]: r for _, r in records(here) if r["seed"] == 2}

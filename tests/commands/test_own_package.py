@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from conftest import TINY
 from pgolf import evaluate, rerun
 from pgolf.config.folders import CONFIG_DIR
 from pgolf.records.rows import collect
+from run_folders import TINY
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ROOT / "examples" / "own_package"

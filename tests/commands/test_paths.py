@@ -10,7 +10,7 @@ from pgolf.config.command_line import compose_one, preflight
 from pgolf.config.compose import save
 from pgolf.config.identity import arm_name
 from pgolf.config.path_values import PATHS, parse_or_none, quote_paths
-from pgolf.data.shard_files import _matches
+from pgolf.data.shard_files import matching_files
 from pgolf.machine.plain import read_yaml
 from pgolf.records.arm_names import folder_of_arm
 
@@ -149,7 +149,7 @@ def test_a_glob_below_a_folder_with_brackets(tmp_path: Path) -> None:
     (tmp_path / "a[1]").mkdir()
     for name in ("x_1.bin", "x_2.bin", "y[1].bin"):
         (tmp_path / "a[1]" / name).write_text("")
-    assert [path.name for path in _matches(f"{tmp_path}/a[1]/x_*.bin")] == ["x_1.bin", "x_2.bin"]
-    assert [path.name for path in _matches(f"{tmp_path}/a[1]/y[1].bin")] == ["y[1].bin"]
-    assert [path.name for path in _matches(f"{tmp_path}/**/x_[1].bin")] == ["x_1.bin"]
-    assert _matches(f"{tmp_path}/none/*.bin") == ()
+    assert [path.name for path in matching_files(f"{tmp_path}/a[1]/x_*.bin")] == ["x_1.bin", "x_2.bin"]
+    assert [path.name for path in matching_files(f"{tmp_path}/a[1]/y[1].bin")] == ["y[1].bin"]
+    assert [path.name for path in matching_files(f"{tmp_path}/**/x_[1].bin")] == ["x_1.bin"]
+    assert matching_files(f"{tmp_path}/none/*.bin") == ()

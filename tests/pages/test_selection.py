@@ -35,7 +35,7 @@ def test_the_colour_is_that_of_the_verdict_also_where_it_was_explored(
     verdict: str, colour: str, explored: bool
 ) -> None:
     test = ClaimTest("heads", "better", ("mos",))
-    html = claims([Verdict(Claim("it helps", "", (test,)), test, verdict, (), explored=explored)])
+    html = claims([Verdict(Claim("it helps", "", (test,)), test, verdict, (), explored=explored)], "Holm")
     label = f"{verdict}{EXPLORED if explored else ''}"
     assert f'<span class="status {colour}">{label}</span>' in html
 
@@ -47,7 +47,7 @@ def test_an_explored_study_is_coloured_from_end_to_end(tmp_path: Path) -> None:
 
 def test_each_number_of_a_verdict_is_one_item_whatever_the_names_contain() -> None:
     test = ClaimTest("heads", "better", ("a; b", "c"))
-    html = claims([Verdict(Claim("it helps", "", (test,)), test, HOLDS, ("a; b -0.1", "c -0.2"))])
+    html = claims([Verdict(Claim("it helps", "", (test,)), test, HOLDS, ("a; b -0.1", "c -0.2"))], "Holm")
     assert '<ul class="numbers"><li>a; b -0.1</li><li>c -0.2</li></ul>' in html
 
 

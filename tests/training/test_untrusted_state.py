@@ -9,7 +9,7 @@ import torch
 
 from pgolf.errors import PgolfError
 from pgolf.execution.trained import weights_sha
-from pgolf.status import last_event
+from pgolf.records.progress import progress_of
 from pgolf.training.checkpoint import AVERAGED, FOLDER, PARTS, WEIGHTS, read_state, save_weights, state_bytes
 
 KEY = {"seed": 1, "fingerprint": "0" * 16, "versions.torch": "2", "data_sha": "0" * 64, "code_files": ["run.py 0"]}
@@ -52,7 +52,7 @@ def test_a_state_without_a_part_is_ignored(part: str, tmp_path: Path) -> None:
 
 def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "metrics.jsonl")
-    assert last_event(tmp_path) == {}
+    assert progress_of(tmp_path) is None
     save_weights(tmp_path, WEIGHTS, {"w": torch.zeros(2)})
     os.mkfifo(tmp_path / AVERAGED)
     with pytest.raises(PgolfError, match="it is not a regular file"):
