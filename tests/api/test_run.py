@@ -38,9 +38,15 @@ class InterruptsAt:
 
 
 def test_an_interrupted_sweep_is_resumed_by_the_same_call(
-    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     out = tmp_path / "it's, here"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", InterruptsAt(sys.stdout, "to run"))
         with pytest.raises(KeyboardInterrupt):
