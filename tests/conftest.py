@@ -1,11 +1,12 @@
 """What all tests share: one thread, and runs of a tiny model on a small English text by the real commands."""
 
 import gc
+import logging
 import os
 import pydoc_data.topics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -34,6 +35,15 @@ def _one_thread():
     import torch  # here and below, not above: the process that hands tests to others needs neither torch nor pgolf
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_stale_handlers() -> Iterator[None]:
+    """Hydra's log handlers keep the stream of the test in whose process it configured them, closed after that test."""
+    yield
+    for logger in (logging.getLogger(), logging.getLogger("hydra")):
+        for handler in [each for each in logger.handlers if type(each) is logging.StreamHandler]:
+            logger.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
