@@ -57,7 +57,7 @@ def command(arguments: list[str]) -> int:
     """Files are written before anything is printed, so that a closed pipe loses none. Raises PgolfError, OSError."""
     args = make_parser().parse_args(arguments)
     results = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=args.curves)
-    sections = results.sections()
+    sections = results.sections
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     out = args.out or args.folder
     warnings = write_tables(results, out)

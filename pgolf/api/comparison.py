@@ -90,7 +90,7 @@ class Comparison(pd.DataFrame):
     @property
     def page(self) -> Page:
         """The page that `python -m pgolf.aggregate` writes as table.md: question, tables and verdicts."""
-        return Page(markdown(self._results.sections()))
+        return Page(markdown(self._results.sections))
 
 
 def differences(table: FamilyTable) -> Iterator[dict[str, Any]]:

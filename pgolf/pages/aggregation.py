@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 
@@ -45,10 +46,16 @@ class StudyResults:
     texts: tuple[Section, ...] = ()
 
     @property
+    def name(self) -> str:
+        """The name of the study, or of the folder or file that the runs came from."""
+        return self.study.name if self.study is not None else Path(os.path.realpath(self.source)).stem
+
+    @property
     def correction(self) -> str:
         """The name of the correction over the comparisons of a family."""
         return next((table.settings.rules.correction for table in self.report.families), "Holm")
 
+    @cached_property
     def sections(self) -> list[Section]:
         """The page: question, warnings, tables and verdicts."""
         sections = page(self.report)
@@ -169,7 +176,7 @@ def write_tables(results: StudyResults, out: Path) -> list[str]:
             raise PgolfError(
                 f"{target}: cannot be read or archived ({error.strerror}). Choose another place with --out"
             ) from None
-    sections = results.sections()
+    sections = results.sections
     write_out(output_path(out, "table.md"), [markdown(sections)])
     write_out(output_path(out, "table.csv"), [csv_text(results.report)])
     write_out(output_path(out, "table.tex"), [latex(sections)])

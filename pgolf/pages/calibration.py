@@ -31,17 +31,13 @@ class StudyNoise:
     smallest_effect_bpb: float | None
 
 
-def name_of(results: StudyResults) -> str:
-    return results.study.name if results.study is not None else results.source.stem
-
-
 def study_noise(results: StudyResults) -> StudyNoise:
     """The noise of all arms of a study."""
     noises = [(row, noise_of(row.group)) for row in scored_rows(results.report.families)]
     arms = tuple((row, noise) for row, noise in noises if noise.sd is not None)
     pooled = pooled_sd([row.group.values("val_bpb") for row, _ in arms])
     smallest = None if results.study is None else results.study.smallest_effect_bpb
-    return StudyNoise(name_of(results), arms, pooled, smallest)
+    return StudyNoise(results.name, arms, pooled, smallest)
 
 
 def calibration_sections(noises: Sequence[StudyNoise]) -> list[Section]:

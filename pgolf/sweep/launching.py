@@ -143,7 +143,7 @@ def show_study(folder: Path) -> None:
     from pgolf.pages.formats import show
 
     results = aggregate(folder)
-    show(results.sections(), Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
+    show(results.sections, Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
     for warning in write_tables(results, folder):
         print(warning)
     print(f"written: {folder}/{{{', '.join(FILES)}}}; python -m pgolf.report {folder} makes a page of it")

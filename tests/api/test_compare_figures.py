@@ -45,7 +45,7 @@ def test_the_frame_has_the_numbers_of_the_tables(study: Path) -> None:
         assert (entry.holm_p, entry.decision, entry.n, entry.n_baseline) == (row.holm_p, row.decision.value, 3, 3)
         assert (entry.baseline, entry.test, entry.margin_bpb) == ("tied", "Welch", 0.01)
     assert found.warnings == results.report.warnings
-    assert str(found.page) == found.page._repr_markdown_() == markdown(results.sections())
+    assert str(found.page) == found.page._repr_markdown_() == markdown(results.sections)
     assert type(found[found.n > 1]) is pd.DataFrame
 
 

@@ -165,7 +165,7 @@ def test_pictures(exhibits: list[Exhibit]) -> None:
 
 
 def test_markdown(result: StudyResults) -> None:
-    text = markdown(result.sections())
+    text = markdown(result.sections)
     assert not ODD_CHARACTERS.search(text)
     columns = None
     for line in text.split("\n"):
@@ -183,7 +183,7 @@ def test_markdown(result: StudyResults) -> None:
 
 
 def test_latex(result: StudyResults) -> None:
-    text = latex(result.sections())
+    text = latex(result.sections)
     assert not ODD_CHARACTERS.search(text)
     bare = re.sub(
         r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater|textbar)\{\}|\\symbol\{\d+\}|\\[&%$#_{}]",
@@ -225,7 +225,7 @@ def test_terminal(result: StudyResults, width: int) -> None:
     texts = (*HOSTILE, *UNREADABLE)
     titles = Grid(texts, tuple(False for _ in texts), (texts,))
     show(
-        [*result.sections(), Section(SectionKind.FURTHER, HOSTILE[7], (HOSTILE[7],), titles)],
+        [*result.sections, Section(SectionKind.FURTHER, HOSTILE[7], (HOSTILE[7],), titles)],
         Console(file=out, width=width, force_terminal=False),
     )
     assert not ODD_CHARACTERS.search(out.getvalue())

@@ -64,7 +64,7 @@ def test_sections_are_selected_by_their_kind(tmp_path: Path) -> None:
     folder = odd_study(tmp_path, ClaimTest(ODD, "better", ("mos",)))
     plan(folder, list(SCORES), range(1, 5))
     results = aggregate(folder)
-    kinds = [section.kind for section in results.sections()]
+    kinds = [section.kind for section in results.sections]
     once = (SectionKind.STUDY, SectionKind.WARNINGS, SectionKind.FAMILY, SectionKind.UNSCORED, SectionKind.CLAIMS)
     assert all(kinds.count(kind) == 1 for kind in once), kinds
     assert {SectionKind.GATE, SectionKind.DETAILS, SectionKind.CONFIGURATION, SectionKind.FURTHER} <= set(kinds)

@@ -110,7 +110,7 @@ def test_a_family_added_afterwards_explores(tmp_path: Path) -> None:
     assert [v.label for v in result.verdicts] == ["holds (explored afterwards)"]
     assert any(
         "holds (explored afterwards)" in row
-        for row in (result.sections()[-1].grid.rows if result.sections()[-1].grid else ())
+        for row in (result.sections[-1].grid.rows if result.sections[-1].grid else ())
     )
 
 

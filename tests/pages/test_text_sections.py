@@ -42,7 +42,7 @@ def studied(tmp_path: Path, gap: float = -0.1, **other: Any) -> tuple[Path, dict
 
 def section_of(source: Path) -> tuple[list[Section], tuple[str, ...]]:
     result = aggregate(source)
-    found = [s for s in result.sections() if s.heading.endswith("uncertainty of the text")]
+    found = [s for s in result.sections if s.heading.endswith("uncertainty of the text")]
     return found, result.report.warnings
 
 

@@ -48,7 +48,7 @@ def test_another_test_than_the_named_one_gives_no_verdict(settings: Settings, me
     assert result.verdicts == ()
     assert warned(result) == message
     assert all("verdict" not in row.extra for row in result.report.families[0].rows)
-    text = "\n".join(line for section in result.sections() for line in section.lines)
+    text = "\n".join(line for section in result.sections for line in section.lines)
     assert ("within 0.5 bpb" if settings.smallest_effect_bpb else "within 0.01 bpb") in text, (
         "one page has one smallest effect"
     )

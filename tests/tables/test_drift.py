@@ -65,7 +65,7 @@ def test_a_verdict_says_that_its_gap_moves(tmp_path: Path) -> None:
     extra = {row.label: row.extra.get(MOVING) for row in result.report.families[0].rows}
     assert extra == {"base": None, "up": "rises", "flat": ""}
     assert result.verdicts[0].numbers[0].endswith("equal within 0.01 (its gap rises during training)")
-    (section,) = [s for s in result.sections() if s.heading == "heads: gap during training"]
+    (section,) = [s for s in result.sections if s.heading == "heads: gap during training"]
     assert section.grid is not None
     assert section.grid.columns[1:3] == ("40,960 tokens", "81,920 tokens")
 

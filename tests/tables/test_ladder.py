@@ -69,7 +69,7 @@ def ladder_of(results: StudyResults) -> Ladder:
 
 
 def section(results: StudyResults, beginning: str) -> Section:
-    (found,) = [part for part in results.sections() if part.heading.startswith(beginning)]
+    (found,) = [part for part in results.sections if part.heading.startswith(beginning)]
     return found
 
 
@@ -165,7 +165,7 @@ def test_what_is_no_ladder_is_refused_with_a_reason(change: Mapping[str, Any], s
     results = aggregate(climb(tmp_path, change=change))
     assert ladder_of(results).refusal.startswith(said)
     assert section(results, "Ladder over tokens").lines[0].startswith(f"There is no ladder: {said}")
-    assert not [part for part in results.sections() if part.heading.startswith("Effective speedup")]
+    assert not [part for part in results.sections if part.heading.startswith("Effective speedup")]
 
 
 def test_seeds_that_are_not_on_every_rung_are_left_out(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_ladder_over_parameters_has_gaps_and_no_law(tmp_path: Path) -> None:
     sizes = {name(arm, x): {"params__total": 10 * x} for x in STEPS for arm in FLOPS}
     results = aggregate(climb(tmp_path, change=sizes, over="parameters"))
     assert [one.x for one in ladder_of(results).rungs] == [10 * x for x in STEPS]
-    assert not [part for part in results.sections() if part.heading.startswith(("Effective", "Law"))]
+    assert not [part for part in results.sections if part.heading.startswith(("Effective", "Law"))]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def everything(rows: list[Row], folder: Path, *, with_pictures: bool = False) ->
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     result = aggregate(path)
-    sections = result.sections()
+    sections = result.sections
     for text in (
         markdown(sections),
         latex(sections),

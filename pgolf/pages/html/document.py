@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,10 +22,9 @@ Part = tuple[str, str]  # heading, HTML
 
 def document(results: StudyResults, exhibits: Sequence[Exhibit]) -> str:
     """The page as HTML. The same input gives the same bytes: the page has no date of its own and no absolute path."""
-    name = results.study.name if results.study is not None else Path(os.path.realpath(results.source)).stem
-    first, exhibits = first_screen(results, name, exhibits)
+    first, exhibits = first_screen(results, exhibits)
     parts = [*answers(results), *map(pictures, exhibits), *details(results)]
-    return whole_page(name, first, [part for part in parts if part[1]], results.source.name)
+    return whole_page(results.name, first, [part for part in parts if part[1]], results.source.name)
 
 
 def whole_page(name: str, first: str, parts: Sequence[Part], source: str) -> str:
@@ -99,7 +97,7 @@ def answers(results: StudyResults) -> list[Part]:
 
 
 def of_kind(results: StudyResults, *kinds: SectionKind) -> list[Section]:
-    return [part for part in results.sections() if part.kind in kinds]
+    return [part for part in results.sections if part.kind in kinds]
 
 
 def pictures(exhibit: Exhibit) -> Part:

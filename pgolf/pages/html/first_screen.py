@@ -13,11 +13,13 @@ FORESTS = "differences"  # the exhibit that has the picture
 NOTHING = "Nothing is compared: there is no arm with a score beside a baseline with one."
 
 
-def first_screen(results: StudyResults, name: str, exhibits: Sequence[Exhibit]) -> tuple[str, list[Exhibit]]:
+def first_screen(results: StudyResults, exhibits: Sequence[Exhibit]) -> tuple[str, list[Exhibit]]:
     """(HTML, the exhibits without the picture that it shows)."""
     found = headline(results)
     picture, rest = chief_picture(found, exhibits)
-    heading = tag("h1", text(name)) + (tag("p", text(found.question), class_="question") if found.question else "")
+    heading = tag("h1", text(results.name)) + (
+        tag("p", text(found.question), class_="question") if found.question else ""
+    )
     claim = tag("p", f"Claim: {text(found.claim)}", class_="claim") if found.claim else ""
     answers = "".join(map(answer, found.statements)) or tag("p", text(NOTHING))
     more = tag("p", tag("a", text(f"Other claims: {found.others}"), href="#published-claims")) if found.others else ""

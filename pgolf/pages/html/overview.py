@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from pgolf.pages.aggregation import StudyResults
-from pgolf.pages.calibration import calibration_sections, name_of, study_noise
+from pgolf.pages.calibration import calibration_sections, study_noise
 from pgolf.pages.figures.export import Picture, svg
-from pgolf.pages.headline import headline
+from pgolf.pages.headline import Headline, headline
 from pgolf.pages.html.document import whole_page
 from pgolf.pages.html.elements import badge, bullets, paragraphs, table, tag, terms, text
 from pgolf.pages.html.first_screen import answer
@@ -20,11 +20,12 @@ SHOWN = ("size", "training", "seeds")  # of the facts of a headline
 def overview(results: Sequence[StudyResults], picture: Picture | None) -> str:
     """The page as HTML. The same input gives the same bytes."""
     title = f"{len(results)} studies"
+    found = [(each.name, headline(each)) for each in results]
     figure = "" if picture is None else tag("figure", svg(picture) + tag("figcaption", text(CAPTION), class_="quiet"))
-    first = tag("header", tag("div", tag("h1", text(title)) + chief_answers(results)) + figure, class_="first")
+    first = tag("header", tag("div", tag("h1", text(title)) + chief_answers(found)) + figure, class_="first")
     noise = calibration_sections([study_noise(each) for each in results])
     parts = [
-        ("Answers", "".join(map(card, results))),
+        ("Answers", "".join(card(name, of_study) for name, of_study in found)),
         *(
             (part.heading, paragraphs(part.lines) + table(part.grid, part.heading, sortable=True))
             for part in noise
@@ -36,25 +37,24 @@ def overview(results: Sequence[StudyResults], picture: Picture | None) -> str:
     return whole_page(title, first, [part for part in parts if part[1]], sources)
 
 
-def chief_answers(results: Sequence[StudyResults]) -> str:
-    """The verdict on the first claim of each study."""
+def chief_answers(found: Sequence[tuple[str, Headline]]) -> str:
+    """The verdict on the first claim of each study. found: their names and headlines."""
     lines = []
-    for each in results:
-        verdicts = " ".join(f"{badge(s.label, s.verdict)} {text(s.family)}" for s in headline(each).statements)
-        lines.append(tag("li", f"{tag('strong', text(name_of(each)))} {verdicts or 'nothing is compared'}"))
+    for name, of_study in found:
+        verdicts = " ".join(f"{badge(s.label, s.verdict)} {text(s.family)}" for s in of_study.statements)
+        lines.append(tag("li", f"{tag('strong', text(name))} {verdicts or 'nothing is compared'}"))
     return tag("p", "The first claim of each study:") + tag("ul", "".join(lines))
 
 
-def card(results: StudyResults) -> str:
+def card(name: str, found: Headline) -> str:
     """Question, answers and conditions of one study."""
-    found = headline(results)
     question = tag("p", text(found.question)) if found.question else ""
     claim = tag("p", text(f"Claim: {found.claim}"), class_="quiet") if found.claim else ""
     facts = terms({name: value for name, value in found.facts if name in SHOWN})
     answers = "".join(map(answer, found.statements))
-    return tag("article", tag("h3", text(name_of(results))) + question + claim + answers + facts)
+    return tag("article", tag("h3", text(name)) + question + claim + answers + facts)
 
 
 def warnings(results: StudyResults) -> str:
     found = results.report.warnings
-    return tag("h3", text(name_of(results))) + bullets(found, "warnings") if found else ""
+    return tag("h3", text(results.name)) + bullets(found, "warnings") if found else ""
