@@ -40,6 +40,13 @@ def published_gaps(table: FamilyTable, study: Study) -> list[PublishedGap]:
     return found
 
 
+def scale_note(study: Study) -> str:
+    """What another scale than the published one means for a comparison; empty at that scale."""
+    if study.scale == PUBLISHED_SCALE:
+        return ""
+    return f" These runs are at scale={study.scale}, so that sign and order say more than size."
+
+
 def published_gap_section(table: FamilyTable, study: Study) -> list[Section]:
     """One row per arm with both gaps; no section without any."""
     gaps = published_gaps(table, study)
@@ -56,8 +63,9 @@ def published_gap_section(table: FamilyTable, study: Study) -> list[Section]:
         )
         for gap in gaps
     )
-    line = "Gap: bits per byte of an arm minus those of its baseline. The published gaps have no interval."
-    if study.scale != PUBLISHED_SCALE:
-        line += f" These runs are at scale={study.scale}, so that sign and order say more than size."
+    line = (
+        "Gap: bits per byte of an arm minus those of its baseline. The published gaps have no interval."
+        f"{scale_note(study)}"
+    )
     grid = Grid(TITLES, (False, *(True for _ in TITLES[1:])), rows)
     return [Section(SectionKind.FURTHER, f"{table.family.name}: published and measured gaps", (line,), grid)]

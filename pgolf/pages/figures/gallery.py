@@ -31,8 +31,7 @@ from pgolf.pages.figures.numbers import (
 )
 from pgolf.pages.figures.scatter import GapPair
 from pgolf.pages.figures.style import Looks, look_of, quiet, shorten
-from pgolf.pages.published_gaps import published_gaps
-from pgolf.study.published import PUBLISHED_SCALE
+from pgolf.pages.published_gaps import published_gaps, scale_note
 from pgolf.study.tradeoff import line_rows, pareto_front
 from pgolf.tables.curves import curves_of
 from pgolf.tables.family import FamilyTable
@@ -260,9 +259,7 @@ def published(results: StudyResults, looks: Looks) -> Exhibit:
         text = "; ".join(f"{p.label} published {p.published:+.4f}, measured {p.measured:+.4f}" for p in pairs)
         title = f"{table.family.name}: published and measured gaps"
         panels[table.family.name] = Picture(f"published-{number}", title, f"{text}.", scatter.draw(pairs, looks))
-    note = ""
-    if study is not None and study.scale != PUBLISHED_SCALE:
-        note = f" These runs are at scale={study.scale}, so that sign and order say more than size."
+    note = "" if study is None else scale_note(study)
     caption = (
         "Bits per byte of an arm minus those of its baseline. Both axes have one scale. On the dashed line the "
         f"measured gap is the published one. Bars are 95% intervals between seeds.{note}"

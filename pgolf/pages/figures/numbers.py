@@ -16,6 +16,7 @@ from pgolf.tables.curves import Curve, CurveByRun, of_group
 from pgolf.tables.drift import drifts
 from pgolf.tables.family import ArmRow, FamilyTable, base_of
 from pgolf.tables.groups import Group
+from pgolf.tables.stats import TTest
 
 Key = tuple[str, str, str]  # study, arm, fingerprint: has one colour in all pictures
 MOST_ARMS = 60  # in one picture: more cannot be distinguished, and take too long to draw
@@ -215,18 +216,23 @@ def gap_series(table: FamilyTable, curves: CurveByRun) -> list[Series]:
     """The gap of each compared arm to its baseline by trained tokens. low and high: the 95% interval within seeds."""
     found = drifts(table, curves)
     return [
-        Series(
-            key_of(row.group),
-            row.label,
-            drift.gaps[0].n[0],
-            tuple(map(float, drift.tokens)),
-            tuple(gap.difference or 0.0 for gap in drift.gaps),
-            tuple((gap.difference if gap.low is None else gap.low) or 0.0 for gap in drift.gaps),
-            tuple((gap.difference if gap.high is None else gap.high) or 0.0 for gap in drift.gaps),
-        )
+        gap_line(row.group, row.label, drift.gaps[0].n[0], drift.tokens, drift.gaps)
         for row in drawn_rows(table.rows)
         if (drift := found.get(row.label)) is not None
     ]
+
+
+def gap_line(group: Group, label: str, seeds: int, amounts: Sequence[float], gaps: Sequence[TTest]) -> Series:
+    """The gaps of one arm at some amounts. Without an interval, low and high are the gap itself."""
+    return Series(
+        key_of(group),
+        label,
+        seeds,
+        tuple(map(float, amounts)),
+        tuple(gap.difference or 0.0 for gap in gaps),
+        tuple((gap.difference if gap.low is None else gap.low) or 0.0 for gap in gaps),
+        tuple((gap.difference if gap.high is None else gap.high) or 0.0 for gap in gaps),
+    )
 
 
 def sizes(part: Part) -> list[Sized]:
