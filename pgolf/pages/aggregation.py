@@ -50,11 +50,6 @@ class StudyResults:
         """The name of the study, or of the folder or file that the runs came from."""
         return self.study.name if self.study is not None else Path(os.path.realpath(self.source)).stem
 
-    @property
-    def correction(self) -> str:
-        """The name of the correction over the comparisons of a family."""
-        return next((table.settings.rules.correction for table in self.report.families), "Holm")
-
     @cached_property
     def sections(self) -> list[Section]:
         """The page: question, warnings, tables and verdicts."""
@@ -70,7 +65,11 @@ class StudyResults:
             question = Section(SectionKind.STUDY, self.study.name, lines)
             sections = [question, *sections, *study_sections(self.study, self.report, self.curves, self.step_ratios)]
             sections.append(study_record(self.study, self.report))
-        return [*sections, *self.texts, *([verdict_section(self.verdicts, self.correction)] if self.verdicts else [])]
+        return [
+            *sections,
+            *self.texts,
+            *([verdict_section(self.verdicts, self.report.correction)] if self.verdicts else []),
+        ]
 
 
 def aggregate(

@@ -101,7 +101,7 @@ def arm_sentence(row: ArmRow, table: FamilyTable) -> str:
     assert comparison is not None, row.label
     assert row.decision is not None, row.label
     decision = verdict_text(row.decision, table.settings.smallest_effect_bpb, row.hindrance)
-    p = "" if row.holm_p is None else f", Holm p {p_text(row.holm_p)}"
+    p = "" if row.holm_p is None else f", {table.settings.rules.correction} p {p_text(row.holm_p)}"
     return f"{row.label} against {comparison.baseline}: {interval(comparison.test)} bpb{p}: {decision}."
 
 

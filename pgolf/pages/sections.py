@@ -47,7 +47,11 @@ def family_sections(table: FamilyTable) -> list[Section]:
         heading = f"{table.family.name}: details"
         noise = seed_noise(table)
         unit = () if not noise.sd else (UNIT.format(sd=noise.sd, groups=noise.groups),)
-        columns = [*DETAILS, *([Column("difference, seed sds", effect_cell(noise.sd))] if noise.sd else [])]
+        columns = [
+            *DETAILS,
+            *corrected_columns(table.settings.rules.correction),
+            *([Column("difference, seed sds", effect_cell(noise.sd))] if noise.sd else []),
+        ]
         sections.append(Section(SectionKind.DETAILS, heading, unit, grid_of(columns, compared)))
     if any(row.differing for row in table.rows):
         sections.append(configuration(table))
@@ -176,7 +180,7 @@ def test_text(test: TTest | None) -> str:
 
 
 def corrected_interval(row: ArmRow) -> str:
-    """The interval whose level is that of Holm's method for this arm: it decides better or worse."""
+    """The interval whose level is that of the correction for this arm: it decides better or worse."""
     bounds = None if row.corrected is None else row.corrected.interval
     return "" if bounds is None else f"[{number(bounds[0], sign=True)}, {number(bounds[1], sign=True)}]"
 
@@ -190,9 +194,15 @@ DETAILS = (
         f"its difference, bpb [{LEVEL}]", lambda row: interval(row.comparison.other_test if row.comparison else None)
     ),
     Column("its p", lambda row: p_of(row.comparison.other_test if row.comparison else None)),
-    Column("interval at Holm's level", lambda row: corrected_interval(row)),
-    Column("equality, Holm p", lambda row: p_text(row.corrected.p_equal if row.corrected else None)),
 )
+
+
+def corrected_columns(correction: str) -> tuple[Column, ...]:
+    """What decides. correction: its name, Holm or Bonferroni."""
+    return (
+        Column(f"interval at {correction}'s level", corrected_interval),
+        Column(f"equality, {correction} p", lambda row: p_text(row.corrected.p_equal if row.corrected else None)),
+    )
 
 
 def effect_cell(sd: float) -> Callable[[ArmRow], str]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pgolf.records.kinds import is_number
 from pgolf.records.rows import Row
 from pgolf.study.description import Study
-from pgolf.tables.contrast import is_same
+from pgolf.tables.contrast import hypotheses
 from pgolf.tables.decision import corrected
 from pgolf.tables.family import FamilyTable
 from pgolf.tables.stats import TTest
@@ -73,21 +73,16 @@ def commit(run: Row) -> str:
     return sha[:SHORT] + (" with changes" if run.get("git_dirty") else "")
 
 
-def hypotheses(table: FamilyTable) -> dict[str, TTest | None]:
-    """The tests that Holm's method corrects for, by fingerprint or name of an absent arm; None without a test. As in
-    `tables.contrast.corrections`, one configuration under two names counts once, and an arm without runs counts.
-    """
-    found: dict[str, TTest | None] = {}
-    for row in table.rows:
-        comparison = row.comparison
-        if comparison is not None and row.group.planned is not False and not is_same(comparison):
-            found.setdefault(row.group.fingerprint, comparison.test)
-    return found | dict.fromkeys(table.absent)
+def counted(table: FamilyTable) -> dict[str, TTest | None]:
+    """The tests that the correction counts, by fingerprint or name of an absent arm; None without a test."""
+    compared = [row.comparison for row in table.rows]
+    tests = [None if comparison is None else comparison.test for comparison in compared]
+    return hypotheses((row.group for row in table.rows), compared, tests) | dict.fromkeys(table.absent)
 
 
 def comparisons(table: FamilyTable) -> int:
-    """The comparisons that Holm's method corrects for."""
-    return len(hypotheses(table))
+    """The comparisons that the correction counts."""
+    return len(counted(table))
 
 
 def later_families(study: Study, report: Tables) -> list[str]:
@@ -120,18 +115,18 @@ def comparisons_line(report: Tables) -> str:
     total = sum(map(comparisons, compared))
     return (
         f"Comparisons with a baseline: {total} in {len(compared)} {'families' if len(compared) != 1 else 'family'}. "
-        "Holm's method corrects within each family, not over all of them."
+        f"{report.correction}'s method corrects within each family, not over all of them."
     )
 
 
 def over_all(report: Tables) -> list[str]:
-    """Which decisions would be others if Holm's method corrected over all comparisons of the study; no line for a
+    """Which decisions would be others if the correction went over all comparisons of the study; no line for a
     single family.
     """
     tables = [table for table in report.families if comparisons(table)]
     if len(tables) < 2:
         return []
-    tests = {(at, key): test for at, table in enumerate(tables) for key, test in hypotheses(table).items()}
+    tests = {(at, key): test for at, table in enumerate(tables) for key, test in counted(table).items()}
     found = dict(zip(tests, corrected(list(tests.values()), tables[0].settings.rules), strict=True))
     turned = []
     for at, table in enumerate(tables):

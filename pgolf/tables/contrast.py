@@ -3,7 +3,7 @@ way of a verdict.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgolf.tables.caveats import FEWEST_SEEDS, Caveat, CaveatKind, Refusal, RefusalKind
@@ -223,16 +223,24 @@ def corrections(
     family without any run. Each counts as a hypothesis, so that a part of a family is not
     corrected less than the whole.
     """
-    entered: dict[str, TTest | None] = {}
-    for g, comparison, test in zip(members, comparisons, tests, strict=True):
-        if comparison is not None and g.planned is not False and not is_same(comparison):
-            entered.setdefault(g.fingerprint, test)
+    entered = hypotheses(members, comparisons, tests)
     found = corrected([*entered.values(), *(None for _ in set(absent))], rules)
     by_configuration = dict(zip(entered, found, strict=False))
     return [
         by_configuration.get(g.fingerprint) if c is not None and g.planned is not False and c.test is not None else None
         for g, c in zip(members, comparisons, strict=True)
     ]
+
+
+def hypotheses(
+    members: Iterable[Group], comparisons: Iterable[Comparison | None], tests: Iterable[TTest | None]
+) -> dict[str, TTest | None]:
+    """The tests of a family that a correction counts, by fingerprint: of planned runs, each configuration once."""
+    entered: dict[str, TTest | None] = {}
+    for g, comparison, test in zip(members, comparisons, tests, strict=True):
+        if comparison is not None and g.planned is not False and not is_same(comparison):
+            entered.setdefault(g.fingerprint, test)
+    return entered
 
 
 def is_same(comparison: Comparison) -> bool:

@@ -49,6 +49,11 @@ class Tables:
     families: tuple[FamilyTable, ...]
     unscored: tuple[Unscored, ...]
 
+    @property
+    def correction(self) -> str:
+        """The name of the correction over the comparisons of a family."""
+        return next((table.settings.rules.correction for table in self.families), "Holm")
+
 
 def tabulate(
     collected: Collected,

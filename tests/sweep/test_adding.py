@@ -71,6 +71,8 @@ def test_undecided_arms_get_seeds_until_the_cap(main_of: MainOf, tiny: list[str]
     assert "So the sequential test decides (noise estimated)" in " ".join(out.split())
     table = (here / "table.md").read_text(encoding="utf-8")
     assert "Bonferroni p" in table
+    assert "interval at Bonferroni's level" in table
+    assert "Bonferroni's method corrects within each family" in table
     assert "error rates are higher than they say" in table
     assert "not judged: its test is for a number of seeds that was fixed beforehand" in table
     assert "planned, but without a row" not in table

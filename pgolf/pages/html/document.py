@@ -90,7 +90,7 @@ def answers(results: StudyResults) -> list[Part]:
     tests = "".join(section(part, badges=True) for part in of_kind(results, SectionKind.SENSITIVITY))
     return [
         ("Warnings", bullets(warnings, "warnings") if warnings else ""),
-        ("Published claims", claims(results.verdicts, results.correction) if results.verdicts else ""),
+        ("Published claims", claims(results.verdicts, results.report.correction) if results.verdicts else ""),
         ("Tables" if len(families) > 1 else "Table", tables),
         ("Sensitivity to the test", tests),
     ]
