@@ -226,6 +226,12 @@ class TrackedRun:
     folder: Path
     config: Mapping[str, Any]
 
+    @property
+    def labels(self) -> dict[str, Any]:
+        """What tells this run from others, and where it lies."""
+        names = {"study": self.study, "arm": self.arm, "seed": self.seed, "fingerprint": self.fingerprint}
+        return {**names, "folder": str(self.folder)}
+
 
 class Tracker(Protocol):
     """`tracker`, called with nothing: hands the curves and the record of a run to a tracking library.

@@ -21,9 +21,9 @@ from pgolf.nn.gpt import GPT
 from pgolf.nn.naming import ROOT
 from pgolf.quant.container import read_container, write_container
 from pgolf.quant.encoding import decode, entropy_of
+from pgolf.records.record import ARTIFACT
 from pgolf.slots import Encoded, Quantizer
 
-ARTIFACT = "artifact.pgolf"  # in a run folder
 SHOWN = 5  # problems in a message
 CAP_BYTES = 16_000_000  # limit for the code and the packed model together (decimal megabytes)
 

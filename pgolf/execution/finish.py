@@ -10,12 +10,13 @@ import torch
 
 from pgolf.config.build import build_fake, build_quantizer
 from pgolf.eval.score import Score
-from pgolf.execution.artifact import ARTIFACT, pack, unpack
+from pgolf.execution.artifact import pack, unpack
 from pgolf.execution.context import RunContext
 from pgolf.execution.trained import TrainedModel
 from pgolf.nn.gpt import GPT
 from pgolf.nn.naming import named_tensors
 from pgolf.records.documents import document_fields, write_documents
+from pgolf.records.record import ARTIFACT
 from pgolf.training.runlog import RunLog
 
 ERROR = "error.txt"

@@ -15,6 +15,7 @@ from pgolf.records.metrics import METRICS
 from pgolf.records.validation import record_problem
 
 RECORD = "result.json"
+ARTIFACT = "artifact.pgolf"  # the packed model
 MAX_RECORD_BYTES = 16 * 2**20
 STATE = "checkpoint/state.pt"  # exists while a run is unfinished
 LOCK = ".lock"  # held by the process that works on a run folder
@@ -63,7 +64,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 OF_A_RUN = (
-    *(RECORD, METRICS, "artifact.pgolf", "train.log", "tracker.log", "error.txt", "config.yaml"),
+    *(RECORD, METRICS, ARTIFACT, "train.log", "tracker.log", "error.txt", "config.yaml"),
     *("documents.bin", "audit.json", "inspection.json", "truncation.json", "query_spectra.json"),
 )
 OF_A_FAILURE = (RECORD, "error.txt")

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pgolf.machine.locks import locked
+from pgolf.records.record import ARTIFACT
 from pgolf.slots import TrackedRun
 from pgolf.trackers.limits import Limited, numbers, shortened
 
-PACKED = "artifact.pgolf"
 RECORD_FILE = "record.json"  # not the name of a run's record, so that no command takes its folder for a run
 ID = "pgolf.id"  # the tag by which a resumed run is found
 LONGEST_PARAM, LONGEST_TAG = 6000, 5000  # characters that MLflow stores
@@ -64,10 +64,8 @@ class MLflow(Limited):
             self.id = found[0].info.run_id
             self.client.update_run(self.id, status="RUNNING")
             return {key: self.client.get_metric_history(self.id, key)[-1].step for key in found[0].data.metrics}
-        tags = {"study": run.study, "arm": run.arm, "seed": str(run.seed), "fingerprint": run.fingerprint}
-        self.id = self.client.create_run(
-            experiment, run_name=run.name, tags={ID: run.id, **tags, "folder": str(run.folder)}
-        ).info.run_id
+        tags = {ID: run.id, **{key: str(value) for key, value in run.labels.items()}}
+        self.id = self.client.create_run(experiment, run_name=run.name, tags=tags).info.run_id
         self.send_config()
         return {}
 
@@ -99,7 +97,7 @@ class MLflow(Limited):
             self.client.set_tag(self.id, "error", shortened(str(record["error"]), LONGEST_TAG))
         self.client.log_text(self.id, json.dumps(dict(record), indent=1), RECORD_FILE)
         if self.artifact and record["status"] == "ok":
-            self.client.log_artifact(self.id, str(self.told.folder / PACKED))
+            self.client.log_artifact(self.id, str(self.told.folder / ARTIFACT))
         self.client.set_terminated(self.id, STATUS.get(record["status"], "FAILED"))
 
 

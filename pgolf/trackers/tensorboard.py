@@ -32,10 +32,9 @@ class TensorBoard(Limited):
             earlier.unlink()
         self.writer = EventFileWriter(str(folder))
         values = {key: value if isinstance(value, int | float) else str(value) for key, value in run.config.items()}
-        told = {"arm": run.arm, "study": run.study, "fingerprint": run.fingerprint, "folder": str(run.folder)}
         shown = summary_v2.Metric(SCORE, display_name="val_bpb")
         self.write(summary_v2.hparams_config_pb(hparams=[], metrics=[shown]), 0)
-        self.write(summary_v2.hparams_pb({**values, **told}, trial_id=run.id), 0)
+        self.write(summary_v2.hparams_pb({**values, **run.labels}, trial_id=run.id), 0)
         return {}
 
     def write(self, summary: Any, step: int) -> None:

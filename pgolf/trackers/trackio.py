@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pgolf.records.record import ARTIFACT
 from pgolf.slots import TrackedRun
 from pgolf.trackers.limits import Limited, numbers
-
-PACKED = "artifact.pgolf"
 
 
 class Trackio(Limited):
@@ -32,13 +31,12 @@ class Trackio(Limited):
         import trackio
         from trackio.sqlite_storage import SQLiteStorage
 
-        told = {"arm": run.arm, "seed": run.seed, "study": run.study, "fingerprint": run.fingerprint}
         self.told = run
         self.run = trackio.init(
             self.project,
             name=run.name,  # Trackio finds a run to resume by its name
             group=run.study,
-            config={**run.config, **told, "folder": str(run.folder)},
+            config={**run.config, **run.labels},
             resume="allow",
             embed=False,
             auto_log_cpu=False,
@@ -60,6 +58,6 @@ class Trackio(Limited):
                 import trackio
 
                 packed = trackio.Artifact(f"packed-{self.told.id}", type="model")
-                packed.add_file(str(self.told.folder / PACKED))
+                packed.add_file(str(self.told.folder / ARTIFACT))
                 self.run.log_artifact(packed)
         self.run.finish()

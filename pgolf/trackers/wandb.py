@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pgolf.errors import require, suggest
+from pgolf.records.record import ARTIFACT
 from pgolf.slots import TrackedRun
 from pgolf.trackers.limits import Limited, numbers, shortened
 
 MODES = ("offline", "online")
 LONGEST_TAG = 64  # characters that W&B accepts
-PACKED = "artifact.pgolf"
 
 
 class Wandb(Limited):
@@ -37,7 +37,6 @@ class Wandb(Limited):
         if self.mode == "offline":
             for earlier in (run.folder / "wandb").glob(f"offline-run-*-{run.id}"):
                 shutil.rmtree(earlier)
-        told = {"arm": run.arm, "seed": run.seed, "study": run.study, "fingerprint": run.fingerprint}
         self.told = run
         self.run = wandb.init(
             project=self.project,
@@ -48,7 +47,7 @@ class Wandb(Limited):
             name=run.name,
             group=run.study,
             tags=[shortened(run.arm, LONGEST_TAG)],
-            config={**run.config, **told, "folder": str(run.folder)},
+            config={**run.config, **run.labels},
             dir=str(run.folder),
             settings=wandb.Settings(
                 console="off",
@@ -75,6 +74,6 @@ class Wandb(Limited):
         self.run.summary.update({**own, **numbers(record)})
         if self.artifact and record["status"] == "ok":
             packed = wandb.Artifact(f"packed-{self.told.id}", type="model")
-            packed.add_file(str(self.told.folder / PACKED))
+            packed.add_file(str(self.told.folder / ARTIFACT))
             self.run.log_artifact(packed)
         self.run.finish(exit_code=0 if record["status"] == "ok" else 1)

@@ -23,8 +23,8 @@ from pgolf.execution.artifact import CAP_BYTES, pack
 from pgolf.execution.auditing import order, records, scores, training, whole
 from pgolf.execution.auditing.rescore import rescore
 from pgolf.execution.auditing.subject import Subject, open_subject
-from pgolf.execution.finish import ARTIFACT
 from pgolf.nn.naming import named_tensors
+from pgolf.records.record import ARTIFACT
 from pgolf.slots import Window
 from run_folders import records as records_below
 from tiny import resolved, tiny_config, tiny_model

@@ -14,7 +14,8 @@ import pgolf.sample.__main__ as sample_command
 from pgolf.config.build import build_quantizer
 from pgolf.data.prepare.bpe import train_bpe
 from pgolf.errors import ArtifactError, ConfigError, DataError
-from pgolf.execution.artifact import ARTIFACT, Artifact, pack
+from pgolf.execution.artifact import Artifact, pack
+from pgolf.records.record import ARTIFACT
 from pgolf.sample.artifact import PackedModel, open_artifact
 from pgolf.sample.generate import draw
 from tiny import tiny_config, tiny_model, variants

@@ -17,10 +17,11 @@ import torch
 from pgolf.command import Parser, place, run
 from pgolf.config.build import build_evaluation, build_fake, build_quantizer
 from pgolf.errors import DataError
-from pgolf.execution.artifact import ARTIFACT, unpack
+from pgolf.execution.artifact import unpack
 from pgolf.execution.auditing.corpus import find_corpus
 from pgolf.execution.auditing.subject import finished_record, read_saved
 from pgolf.machine.ranks import Ranks
+from pgolf.records.record import ARTIFACT
 
 
 def rescore(folder: Path, *, opens_files: bool = False) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from pgolf.config.schema import Config, PathsConfig
 from pgolf.data.loaded import LoadedCorpus
 from pgolf.data.tokenizer import load_tokenizer
 from pgolf.errors import ConfigError
-from pgolf.execution.artifact import ARTIFACT, Artifact, unpack
+from pgolf.execution.artifact import Artifact, unpack
 from pgolf.execution.auditing.corpus import find_corpus
 from pgolf.quant.container import read_container
 from pgolf.records.metrics import Event, read_metrics
-from pgolf.records.record import read_record
+from pgolf.records.record import ARTIFACT, read_record
 from pgolf.slots import Encoded
 
 

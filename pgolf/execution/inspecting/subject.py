@@ -12,7 +12,7 @@ from pgolf.data.loaded import LoadedCorpus
 from pgolf.data.stream import TokenStream
 from pgolf.errors import ConfigError, DamagedFile
 from pgolf.eval.evaluator import Evaluation
-from pgolf.execution.artifact import ARTIFACT, unpack
+from pgolf.execution.artifact import unpack
 from pgolf.execution.auditing.corpus import find_corpus
 from pgolf.execution.auditing.subject import read_saved
 from pgolf.execution.trained import shapes_and_types
@@ -22,7 +22,7 @@ from pgolf.nn.gpt import GPT
 from pgolf.nn.naming import named_tensors
 from pgolf.nn.primitives import allocate
 from pgolf.records.metrics import Event, read_metrics
-from pgolf.records.record import read_record
+from pgolf.records.record import ARTIFACT, read_record
 from pgolf.training.checkpoint import AVERAGED, WEIGHTS, load_weights
 
 BATCH_TOKENS = 4096  # training tokens of one forward pass
