@@ -13,7 +13,7 @@ from pgolf.errors import PgolfError
 from pgolf.machine.clean_text import clean
 from pgolf.pages.aggregation import StudyResults, aggregate
 from pgolf.pages.formats import markdown
-from pgolf.records.rows import Collected, Row
+from pgolf.records.rows import Collected, Row, collect
 from pgolf.tables.contrast import Settings
 from pgolf.tables.family import ArmRow, Family, FamilyTable, base_of
 from pgolf.tables.methods import PAIRED
@@ -181,8 +181,6 @@ def results_of(
 
 def selected_rows(runs: Source | pd.DataFrame) -> list[Row]:
     """The rows of a frame, or of what a folder or file has."""
-    from pgolf.records.rows import collect
-
     return rows_of(runs) if isinstance(runs, pd.DataFrame) else collect(Path(runs)).rows
 
 

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from pgolf.errors import PgolfError
-from pgolf.machine.clean_text import clean
+from pgolf.pages.html.elements import text
 from pgolf.pages.terminal import key_of, labels, title_of
 from pgolf.records.metrics import METRICS
 from pgolf.records.plan import PLAN
@@ -51,7 +51,7 @@ class LivePage:
                 try:
                     page = self.make()
                 except PgolfError as error:
-                    page = f"<!doctype html><meta charset=utf-8><title>pgolf</title><body><pre>{escaped(error)}</pre>"
+                    page = f"<!doctype html><meta charset=utf-8><title>pgolf</title><body><pre>{text(error)}</pre>"
                 refresh = f'<meta http-equiv="refresh" content="{REFRESH_S}">'
                 page = page.replace("<title>", f"{refresh}<title>", 1)
                 opening = page.find(">", page.index("<body")) + 1
@@ -60,23 +60,20 @@ class LivePage:
             return self.page
 
 
-def escaped(words: object) -> str:
-    return clean(str(words)).replace("&", "&amp;").replace("<", "&lt;")
-
-
 def running(folder: Path) -> str:
     """The number of runs in each state, the time that is left, and the runs that go on, as HTML."""
     try:
         states = [sweep_state(study) for study in studies(folder)]
     except PgolfError as error:
-        return f"<pre>{escaped(error)}</pre>"
+        return f"<pre>{text(error)}</pre>"
     lines = []
     for state in states:
-        lines.append(str(title_of(state)))
+        lines.append(title_of(state).plain)
         label = labels(state)
         going = [row for row in state["cells"] if row["state"] == "running"]
         lines += [f"  {label[key_of(row)]}, seed {row['seed']}: {row['note']}" for row in going]
-    return f'<pre role="status">{escaped(chr(10).join(lines))}</pre>'
+    listed = "\n".join(map(text, lines))
+    return f'<pre role="status">{listed}</pre>'
 
 
 def server_of(page: LivePage, port: int) -> ThreadingHTTPServer:

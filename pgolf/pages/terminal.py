@@ -24,7 +24,6 @@ STYLES = {
 }
 OUTSIDE_BRACKETS = re.compile(r",(?![^\[{(]*[\]})])")
 
-
 Key = tuple[str, str]  # name and fingerprint of an arm: one name may stand for several configurations
 
 

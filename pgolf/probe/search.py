@@ -13,6 +13,7 @@ from typing import Any
 from pgolf.config.composed_run import ComposedRun
 from pgolf.config.sections import node_at
 from pgolf.errors import ConfigError
+from pgolf.records.kinds import is_number
 from pgolf.study.probes import ArmProbe, Axis, points_of, value_at
 
 
@@ -123,10 +124,6 @@ def own_value(run: ComposedRun, option: str) -> Any:
             "pgolf.train --cfg job prints, or a config group"
         )
     return node[key]
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def is_same(a: Any, b: Any) -> bool:

@@ -17,6 +17,7 @@ from pgolf.errors import ConfigError, DamagedFile
 from pgolf.machine.files import write_lines
 from pgolf.machine.plain import read_json
 from pgolf.machine.typed import typed
+from pgolf.records.kinds import is_number
 
 SUFFIX = "-probe"  # of the name of a study while it is probed
 PROBE = "probe.json"  # in the folder of a probe
@@ -146,7 +147,7 @@ def value_at(value: Any, own: Any, option: str) -> Any:
     factor = FACTOR.fullmatch(value) if isinstance(value, str) else None
     if factor is None:
         return value
-    if isinstance(own, bool) or not isinstance(own, int | float):
+    if not is_number(own):
         raise ConfigError(f"study.probe: {option} has no number to multiply ({own}). Give values instead of {value}")
     product = float(f"{own * float(factor[1]):.12g}")
     return int(product) if isinstance(own, int) and product.is_integer() else product

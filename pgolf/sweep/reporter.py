@@ -96,7 +96,7 @@ class Reporter:
             )
 
     def mean_of_arm(self, run: Run, record: Mapping[str, Any]) -> str:
-        """`; mean 2.3456 of 3 seeds`, from the second run of an arm on."""
+        """`; mean 2.3456 of 3 runs of this arm`, from the second run of an arm on."""
         if record["status"] != "ok":
             return ""
         scores = self.scores.setdefault(run.identity["arm"], [])

@@ -20,10 +20,7 @@ from pgolf.tables.text import interval, p_text
 
 FEWEST_DOCUMENTS = 20
 FEWEST_DF = 4  # below, a few documents hold most of the text
-SAME_BYTES, SAME_SHARE = (
-    2,
-    0.01,
-)  # tolerance for the bytes of one document: tokenizers treat its first space differently
+SAME_BYTES, SAME_SHARE = 2, 0.01  # tolerance for a document's bytes: tokenizers treat its first space differently
 QUARTILES = 4
 MOST_NAMED = 3
 

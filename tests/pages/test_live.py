@@ -48,11 +48,11 @@ def test_the_page_is_made_again_only_when_a_file_has_changed(served: tuple[int, 
     assert status == 200
     assert "<p>tables</p>" in page
     assert 'http-equiv="refresh"' in page
-    assert "4 runs: 3 ok, 1 waiting" in page
+    assert "4 runs: 3 ok, 1 waiting</pre>" in page
     assert get(port) == (200, page)
     assert len(made) == 1
     put(tmp_path / STUDY, record("tied", 2, 2.0))
-    assert "rows &lt;cannot> be read" in get(port)[1]
+    assert "rows &lt;cannot&gt; be read" in get(port)[1]
     assert len(made) == 2
 
 
