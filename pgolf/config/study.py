@@ -7,10 +7,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pgolf.config.composed_run import ComposedRun
+from pgolf.config.composed_run import ComposedRun, raise_if
 from pgolf.config.folders import config_folders
 from pgolf.errors import ConfigError, suggest
-from pgolf.study.description import ADHOC, FamilyPlan, Study, study_folder, study_from
+from pgolf.machine.typed import typed
+from pgolf.study.description import ADHOC, FamilyPlan, Study, problems_of, study_folder
 from pgolf.study.probes import plan_from
 from pgolf.tables.methods import SEQUENTIAL
 
@@ -83,21 +84,21 @@ def describe_study(section: Mapping[str, Any], scale: str, choice: str = "") -> 
         earlier = plan_from(section["probe"]).earlier if section["probe"] else ""
     except ValueError as error:
         raise ConfigError(f"study.probe: of {section['name']} is not valid: {error}. Correct the YAML file") from None
+    content = {
+        **same,
+        "name": study_folder(section["name"], scale),
+        "scale": scale,
+        "smallest_effect_bpb": section["smallest_effect_bpb"][scale],
+        "margin_reason": section["margin_reason"].get(scale, ""),
+        "families": families,
+        "probe_earlier": earlier,
+    }
     try:
-        return study_from(
-            {
-                **same,
-                "name": study_folder(section["name"], scale),
-                "scale": scale,
-                "smallest_effect_bpb": section["smallest_effect_bpb"][scale],
-                "margin_reason": section["margin_reason"].get(scale, ""),
-                "families": families,
-                "probe_earlier": earlier,
-            }
-        )
+        study = typed(Study, content)
     except ValueError as error:
-        problems = str(error).split("; ")
-        raise ConfigError(*(f"study: {problem}. Correct it in {where}" for problem in problems)) from None
+        raise ConfigError(f"study: {error}. Correct it in {where}") from None
+    raise_if([f"study: {problem}. Correct it in {where}" for problem in problems_of(study)])
+    return study
 
 
 def margin_problems(section: Mapping[str, Any], scale: str, where: str) -> Iterator[str]:
