@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,19 @@ TINY = [  # overrides of a tiny run, which takes a second
     "train.threads=1",
     "eval.max_targets=3000",
 ]
+
+
+def write_study(conf: Path, name: str, study: str, arms: Mapping[str, str]) -> Path:
+    """Write a study and its arms into a folder of config groups. arms: YAML of each beside its name."""
+    file = conf / "study" / f"{name}.yaml"
+    folder = conf / "arm" / name
+    for parent in (file.parent, folder):
+        parent.mkdir(parents=True)
+    file.write_text(study)
+    for arm, text in arms.items():
+        (folder / f"{arm}.yaml").write_text(f"# @package _global_\nstudy:\n  arm: {arm}\n{text}\n")
+    return file
+
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 CLOCKED = ("elapsed_s", "step_ms", "eval_s", "pack_s", "prepare_s")

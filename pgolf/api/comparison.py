@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pgolf.api.frames import rows_of
+from pgolf.api.frames import FrameWithMore, rows_of
 from pgolf.api.results import Results, Source
 from pgolf.errors import PgolfError
 from pgolf.machine.clean_text import clean
@@ -56,7 +56,7 @@ class Page:
         return self.text
 
 
-class Comparison(pd.DataFrame):
+class Comparison(FrameWithMore):
     """A frame with one row per arm that was compared, its `warnings`, and its `page` of tables.
 
     As with `Results`, every operation of pandas gives a plain DataFrame.
@@ -74,13 +74,6 @@ class Comparison(pd.DataFrame):
         comparison = cls(pd.DataFrame(entries, columns=list(COLUMNS)).astype(COLUMNS))
         comparison._results = results
         return comparison
-
-    @property
-    def _constructor(self) -> Any:
-        return pd.DataFrame
-
-    def __reduce__(self) -> Any:
-        return pd.DataFrame(self).__reduce__()
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -20,6 +20,20 @@ CHOICES = "choices."
 LARGEST = 2**63  # whole numbers from here on are unsigned
 
 
+class FrameWithMore(pd.DataFrame):
+    """A frame with something beside it. Every operation of pandas, and a pickle, gives a plain DataFrame of the rows.
+
+    A subclass lists its own attributes in `_internal_names`: pandas keeps those out of the columns.
+    """
+
+    @property
+    def _constructor(self) -> Any:
+        return pd.DataFrame
+
+    def __reduce__(self) -> Any:
+        return pd.DataFrame(self).__reduce__()
+
+
 def typed_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """One row per run and one column per field. A field that a run lacks is missing, like one that is null."""
     keys = dict.fromkeys(key for row in rows for key in row)

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from pgolf.api.frames import rows_of, typed_frame
+from pgolf.api.frames import FrameWithMore, rows_of, typed_frame
 from pgolf.machine.clean_text import clean
 from pgolf.records.rows import Collected, Row, collect, companion_path
 from pgolf.tables.curves import CURVES, Curve, consistent, load_curves, read_curves
@@ -17,14 +16,13 @@ from pgolf.tables.curves import CURVES, Curve, consistent, load_curves, read_cur
 Source = str | PathLike[str]
 
 
-class Results(pd.DataFrame):
+class Results(FrameWithMore):
     """A frame with one row per run, and what belongs to it: `source`, `notes` and `curves`.
 
     Every operation of pandas (a selection, a copy, a join) gives a plain DataFrame. So `curves` never belongs to other
     rows than those of its frame, which a value in `DataFrame.attrs` would.
     """
 
-    # pandas keeps names in this list out of the columns, and does not hand them to the results of operations.
     _internal_names = [*pd.DataFrame._internal_names, "_source", "_notes", "_curves"]  # type: ignore[attr-defined]  # noqa: RUF012
     _internal_names_set = set(_internal_names)  # noqa: RUF012
 
@@ -38,13 +36,6 @@ class Results(pd.DataFrame):
         results = cls(typed_frame(collected.rows))
         results._source, results._notes, results._curves = source, tuple(map(clean, collected.warnings)), None
         return results
-
-    @property
-    def _constructor(self) -> Any:
-        return pd.DataFrame
-
-    def __reduce__(self) -> Any:
-        return pd.DataFrame(self).__reduce__()  # a pickle has the rows alone
 
     @property
     def source(self) -> Path:

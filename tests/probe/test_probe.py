@@ -13,7 +13,7 @@ from pgolf.data.loaded import load_corpus
 from pgolf.probe import __main__ as probe
 from pgolf.records.plan import Sweep, add_to_plan
 from pgolf.sweep.launching import with_probes
-from run_folders import records
+from run_folders import records, write_study
 
 MainOf = Callable[..., tuple[int, str, str]]
 STUDY = """# @package _global_
@@ -47,12 +47,7 @@ hydra:
 @pytest.fixture
 def study(tmp_path: Path, workshop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The YAML file of a study of two arms, in a folder of the user's own config groups."""
-    file = tmp_path / "conf" / "study" / "pair.yaml"
-    (arms := tmp_path / "conf" / "arm" / "pair").mkdir(parents=True)
-    file.parent.mkdir()
-    file.write_text(STUDY)
-    (arms / "A.yaml").write_text("# @package _global_\nstudy:\n  arm: A\n")
-    (arms / "B.yaml").write_text("# @package _global_\nstudy:\n  arm: B\nmodel:\n  mlp_hidden: 48\n")
+    file = write_study(tmp_path / "conf", "pair", STUDY, {"A": "", "B": "model: {mlp_hidden: 48}"})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PGOLF_CACHE", str(workshop / "cache"))
     monkeypatch.setenv("PGOLF_CONFIG_DIR", str(tmp_path / "conf"))

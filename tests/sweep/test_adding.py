@@ -10,7 +10,7 @@ import pytest
 from pgolf import train
 from pgolf.study.description import read_study
 from pgolf.sweep.adding import keep_sequential
-from run_folders import records
+from run_folders import records, write_study
 
 MainOf = Callable[..., tuple[int, str, str]]
 STUDY = """# @package _global_
@@ -39,11 +39,7 @@ ARMS = {"A": "", "B": "optim: {roles: {matrix: {lr: 0.0001}, embedding: {lr: 0.0
 @pytest.fixture
 def here(tmp_path: Path, workshop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the runs. B is much worse than A. C is almost as A is, and the margin is too small for it."""
-    (tmp_path / "conf" / "study").mkdir(parents=True)
-    (tmp_path / "conf" / "study" / "three.yaml").write_text(STUDY)
-    (arms := tmp_path / "conf" / "arm" / "three").mkdir(parents=True)
-    for name, text in ARMS.items():
-        (arms / f"{name}.yaml").write_text(f"# @package _global_\nstudy:\n  arm: {name}\n{text}\n")
+    write_study(tmp_path / "conf", "three", STUDY, ARMS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PGOLF_CACHE", str(workshop / "cache"))
     monkeypatch.setenv("PGOLF_CONFIG_DIR", str(tmp_path / "conf"))
