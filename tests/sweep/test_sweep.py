@@ -222,9 +222,9 @@ def test_a_sweep_stops_when_its_code_changes(tiny: list[str], tmp_path: Path) ->
     source = Path(__file__).resolve().parents[2]
     for name in ("pgolf", "conf"):
         shutil.copytree(source / name, tmp_path / "tree" / name, ignore=shutil.ignore_patterns("__pycache__"))
-    options, tree = of_steps(tiny, 12), str(tmp_path / "tree")
+    options, tree = of_steps(tiny, 100), str(tmp_path / "tree")  # the first run is still going when the code changes
     sweep = start(["--multirun", "seed=1,2", *options], tmp_path, PYTHONPATH=tree)
-    wait_for(lambda: list(records(tmp_path)), "no run ended")
+    wait_for(lambda: list(tmp_path.rglob("seed1-*/metrics.jsonl")), "the first run has not begun")
     with (tmp_path / "tree" / "pgolf" / "training" / "loop.py").open("a") as file:
         file.write("# another line\n")
     out, err = sweep.communicate(timeout=120)
