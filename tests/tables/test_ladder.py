@@ -161,7 +161,7 @@ def test_three_rungs_determine_the_law_exactly(tmp_path: Path) -> None:
         ({name("tied", 400): {"val_text_sha": "e" * 64}}, "the baselines of steps400 and steps200 cannot be compared"),
     ],
 )
-def test_what_is_no_ladder_is_refused_with_a_reason(change: Mapping[str, Any], said: str, tmp_path: Path) -> None:
+def test_what_is_not_a_ladder_is_refused_with_a_reason(change: Mapping[str, Any], said: str, tmp_path: Path) -> None:
     results = aggregate(climb(tmp_path, change=change))
     assert ladder_of(results).refusal.startswith(said)
     assert section(results, "Ladder over tokens").lines[0].startswith(f"There is no ladder: {said}")
