@@ -59,8 +59,12 @@ def last_layers(published: int, *, _root_: Any) -> int:
     return min(published, int(_root_.model.layers))
 
 
-def rank_profile(first: int, last: int, *, _root_: Any) -> list[int]:
+def rank_profile(first: int | None = None, last: int | None = None, *, _root_: Any) -> list[int]:
     """Ranks on a straight line over the unique blocks, from that of the first to that of the last."""
+    for key, rank in (("first", first), ("last", last)):
+        require(type(rank) is int, key, rank, "give two whole numbers, as in ${rank_profile:16,80}")
+    assert first is not None
+    assert last is not None
     return depth_profile(first, last, int(_root_.model.unique_blocks))
 
 

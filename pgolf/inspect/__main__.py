@@ -83,6 +83,9 @@ def batches_option(parser: argparse.ArgumentParser) -> None:
 def check_options(args: argparse.Namespace) -> None:
     """Raise ConfigError for a number that is out of range, and for a folder to write in that is a file."""
     problems = []
+    figures = getattr(args, "figures", None)
+    if figures is not None and figures.exists() and not figures.is_dir():
+        problems.append(f"--figures: is not a folder ({figures}). Choose another folder")
     if getattr(args, "save", False) and args.path.is_file():
         problems.append(f"--save: writes into a run folder, and this is a file ({args.path}). Give the run folder")
     for name, most in MOST.items():

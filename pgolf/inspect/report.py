@@ -192,13 +192,22 @@ def forced_lines(found: Sequence[Entry]) -> list[str]:
         if not factors.forced_zeros:
             continue
         numbers = [entry.float32_condition for entry in members if entry.float32_condition is not None]
-        in_float32 = (
-            f" In float32 the formed product gives {min(numbers):.1e} to {max(numbers):.1e}, which is rounding."
-            if numbers
-            else ""
-        )
-        lines.append(
-            f"{title}: the condition number over the full size is forced: a product {sizes_text(factors.sizes)} has "
-            f"{factors.forced_zeros} singular values of zero.{in_float32}"
-        )
+        lines.append(f"{title}: {forced_text(factors.sizes, factors.forced_zeros, numbers)}")
     return lines
+
+
+def forced_text(sizes: Sequence[int], zeros: int, float32_conditions: Sequence[float]) -> str:
+    """Why a condition number over the full size of a product says nothing. zeros: `Factors.forced_zeros`.
+
+    float32_conditions: `condition_in_float32` of some products of these sizes; none: no such number is shown.
+    """
+    numbers = float32_conditions
+    in_float32 = (
+        f" In float32 the formed product gives {min(numbers):.1e} to {max(numbers):.1e}, which is rounding."
+        if numbers
+        else ""
+    )
+    return (
+        f"the condition number over the full size is forced: a product {sizes_text(sizes)} has {zeros} singular values "
+        f"of zero.{in_float32}"
+    )

@@ -41,6 +41,8 @@ def test_a_sweep_over_rules_is_a_sweep_over_lists_of_numbers(folder: Path) -> No
         ('${energy_ranks:"FOLDER",0.9}', "cannot be resolved. by: cannot be 'activation'; these spectra have no act"),
         ('${energy_ranks:"FOLDER"}', "cannot be resolved. energy: cannot be None; give a number above 0"),
         ('${budget_ranks:"FOLDER",1e3,weight}', "cannot be resolved. parameters: cannot be 1000.0; give a whole"),
+        ("${rank_profile:16}", "cannot be resolved. last: cannot be None; give two whole numbers, as in ${rank_prof"),
+        ("${rank_profile:a,80}", "cannot be resolved. first: cannot be 'a'; give two whole numbers"),
         ("${energy_ranks:FOLDER,0.9}", "has an interpolation that cannot be read (token recognition error at: '='). "),
     ],
 )

@@ -112,12 +112,27 @@ def test_published_numbers_stand_beside_random_products(main_of: MainOf) -> None
     assert code == 0
     assert "published effective rank 114: outside the range of the random ones" in out
     assert "published participation ratio 109.4: as of a random matrix" in out
+    assert "is forced: a product 512x192x512 has 320 singular values of zero. In float32 the formed product" in out
+    assert re.search(r"published condition number 1.0e\+08: outside .* over the structural rank .*; forced, if", out)
     found = json.loads(main_of(inspect_command, *words, "--json")[1])
     assert [value["outside"] for value in found["values"]] == [True, False, True]
     assert found["random"]["effective_rank"] == pytest.approx([172, 172], abs=1)
     assert [each["rank"] for each in found["energy"]] == [128, 192]
     assert [each["random_low"] for each in found["energy"]] == pytest.approx([0.924, 1], abs=0.002)
     assert found["energy"][1]["random_low"] == pytest.approx(1, abs=1e-12)
+    assert found["forced_zeros"] == 320
+    assert len(found["float32_conditions"]) == 3
+    assert min(found["float32_conditions"]) > 1e7
+
+
+def test_a_condition_number_that_no_factors_force_is_not_called_forced(main_of: MainOf) -> None:
+    """A square matrix, an inner size that is no bottleneck, a product too large to form, and a value in reach."""
+    for sizes, is_forced in (("12x12", False), ("12x30x20", False), ("1025x4x9", True), ("12x3x9", True)):
+        words = ["random", sizes, "--draws", "3", "--values"]
+        far = main_of(inspect_command, *words, "condition_number=1e9")[1]
+        assert ("forced" in far, "In float32" in far) == (is_forced, is_forced and sizes == "12x3x9")
+        near = main_of(inspect_command, *words, "condition_number=1e4")[1]
+        assert "; forced, if" not in near
 
 
 def test_queries_are_cut_from_the_recorded_score_on(runs: Callable[..., Path], main_of: MainOf, tmp_path: Path) -> None:
@@ -231,6 +246,7 @@ def test_what_cannot_be_inspected_is_refused_in_one_line(recorded: Path, main_of
         (["truncate", recorded, "--ranks", "13"], "--ranks: cannot cut to rank 13. Choose from 1 to 12"),
         (["truncate", recorded, "--ranks", "0"], "--ranks: cannot cut to rank 0"),
         (["truncate", recorded / "artifact.pgolf"], "cannot be scored: a packed file names no corpus"),
+        ([recorded, "--figures", recorded / "config.yaml"], "config.yaml). Choose another folder"),
         (["ranks", recorded, "--energy", "0"], "--energy: cannot be 0.0; choose above 0 and at most 1"),
         (["ranks", recorded, "--parameters", "9"], "--parameters: cannot be 9; choose 128 or more"),
         ([bare], "has neither trained weights (checkpoint/weights.safetensors) nor artifact.pgolf"),
