@@ -57,8 +57,13 @@ def angles(x_BTD: Tensor, source: Tensor) -> Tensor:
     """
     if source.ndim == 1:
         return source
-    with torch.autocast("cpu" if x_BTD.is_meta else x_BTD.device.type, enabled=False):
+    with torch.autocast(autocast_device(x_BTD), enabled=False):
         return F.linear(x_BTD.to(source.dtype), source)
+
+
+def autocast_device(x: Tensor) -> str:
+    """The name by which autocast knows a tensor's device. It has none for tensors without data."""
+    return "cpu" if x.is_meta else x.device.type
 
 
 def eager(x_BTD: Tensor, source: Tensor, weight_MD: Tensor) -> Tensor:
@@ -81,7 +86,7 @@ def triton(x_BTD: Tensor, source: Tensor, weight_MD: Tensor) -> Tensor:
     """
     from pgolf.nn.pre_rotation_op import rotated  # names an operator to torch, which only this form needs
 
-    device = x_BTD.device.type
+    device = autocast_device(x_BTD)
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x_BTD.dtype
     return F.linear(rotated(x_BTD, source, dtype), weight_MD)
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from pgolf.nn.pair_rotation import autocast_device
 from pgolf.nn.triton_limits import angle_dtype
 
 
@@ -61,7 +62,9 @@ def gradients(ctx: Any, g_ND: Tensor | None, _: Tensor | None) -> tuple[Tensor |
     dx_ND, dtheta_NP = torch.ops.pgolf.rotate_pairs_backward(g_ND, x_ND, source, theta_NP)
     if source.ndim == 1:
         return dx_ND, dtheta_NP.sum(0).to(source.dtype), None
-    with torch.autocast(x_ND.device.type, enabled=False):  # torch.compile traces this as if within the forward pass
+    with torch.autocast(
+        autocast_device(x_ND), enabled=False
+    ):  # torch.compile traces this as if within the forward pass
         dsource = dtheta_NP.T @ x_ND.to(dtheta_NP.dtype)
     return dx_ND, dsource.to(source.dtype), None
 

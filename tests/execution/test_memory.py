@@ -52,6 +52,15 @@ def test_activations_are_those_of_a_real_pass(overrides):
     assert activation_bytes(config, bf16=False) == pytest.approx(real, rel=0.1)
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_triton_form_is_counted_without_triton_and_keeps_less_than_the_eager_one(bf16):
+    eager, triton = (
+        activation_bytes(config_of("model/mlp=pre_rotation", f"model.mlp.implementation={form}"), bf16=bf16)
+        for form in ("eager", "triton")
+    )
+    assert 0.5 * eager < triton < eager
+
+
 def test_optimizer_and_weights_are_those_of_real_ones():
     config = config_of("stack=pr908", "scale=cpu", "optim.frozen=[model.embedding]")
     model = started(config)
