@@ -13,6 +13,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from pgolf.nn.fused import use_fused
+from pgolf.nn.primitives import autocast_device
 
 
 class PairRotation(Function):
@@ -59,11 +60,6 @@ def angles(x_BTD: Tensor, source: Tensor) -> Tensor:
         return source
     with torch.autocast(autocast_device(x_BTD), enabled=False):
         return F.linear(x_BTD.to(source.dtype), source)
-
-
-def autocast_device(x: Tensor) -> str:
-    """The name by which autocast knows a tensor's device. It has none for tensors without data."""
-    return "cpu" if x.is_meta else x.device.type
 
 
 def eager(x_BTD: Tensor, source: Tensor, weight_MD: Tensor) -> Tensor:

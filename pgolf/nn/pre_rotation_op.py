@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from pgolf.nn.pair_rotation import autocast_device
+from pgolf.nn.primitives import autocast_device
 from pgolf.nn.triton_limits import angle_dtype
 
 

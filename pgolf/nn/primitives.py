@@ -135,6 +135,11 @@ def previous_ids(ids_BT: Tensor, first: int) -> Tensor:
     return torch.nn.functional.pad(ids_BT[:, :-1], (1, 0), value=first)
 
 
+def autocast_device(x: Tensor) -> str:
+    """The name by which autocast knows a tensor's device. It has none for tensors without data."""
+    return "cpu" if x.is_meta else x.device.type
+
+
 def seed_of(seed: int, name: str) -> int:
     """A 63-bit seed for one name. Runs with the same seed draw the same numbers for the names that they share."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big") >> 1
