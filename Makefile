@@ -1,7 +1,7 @@
 # make demo   install, train the default model on real text, print its score and where its record lies
 # make test   install, lint, check types, run the test suite
 # make lint   ruff and mypy alone
-# make docs   build the docs site into build/docs: about 20 seconds
+# make docs   build the docs site into build/docs: half a minute
 # make test-triton   also install triton, and run the Triton kernel in its interpreter: about a minute, no GPU
 # make test-wheel    build the wheel, install it into an empty environment, and follow the README there: about five minutes
 # make test-trackers   also install the libraries of all trackers (600 MB), and run their tests: about a minute
