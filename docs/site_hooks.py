@@ -4,7 +4,6 @@ The README is the landing page. Links from docs/ to other files of the repositor
 exists, and otherwise become the file's path as text. The example report is made by pgolf at each build.
 """
 
-import os
 import posixpath
 import re
 import subprocess
@@ -31,8 +30,7 @@ SOURCE = re.compile(r'(<img src=")([^":]+)(")')
 def on_files(files: Files, config: Any) -> Files:
     """Add the files of the repository that the site shows."""
     files.append(File.generated(config, "index.md", content=(ROOT / "README.md").read_text(encoding="utf-8")))
-    paths = [*(ROOT / name for name in PAGES), *(path for glob in GLOBS for path in sorted(ROOT.glob(glob)))]
-    for path in paths:
+    for path in [*(ROOT / name for name in PAGES), *(path for glob in GLOBS for path in sorted(ROOT.glob(glob)))]:
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     files.append(File.generated(config, REPORT, content=example_report()))
     return files
@@ -43,9 +41,7 @@ def example_report() -> str:
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / REPORT
         command = [sys.executable, "-m", "pgolf.report", str(RESULTS), "--out", str(page)]
-        places = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # -m finds pgolf in cwd
         if done.returncode != 0:
             raise PluginError(f"{REPORT}: was not made ({done.stderr.strip()}). Run: {' '.join(command)}")
         return page.read_text(encoding="utf-8")
@@ -72,7 +68,7 @@ def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
         if target.startswith("#") or re.match(r"[a-z]+:", target):
             return match[0]
         path, link = place(target)
-        text = match["text"] if match["image"] else LINK.sub(relink, match["text"])
+        text = LINK.sub(relink, match["text"])
         if link is None:
             return f"{text} (`{path}`)" if (ROOT / path).exists() else match[0]  # strict mode reports the rest
         return f"{match['image']}[{text}]({link})"
