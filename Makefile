@@ -1,6 +1,7 @@
 # make demo   install, train the default model on real text, print its score and where its record lies
 # make test   install, lint, check types, run the test suite
 # make lint   ruff and mypy alone
+# make docs   build the docs site into build/docs: half a minute
 # make test-triton   also install triton, and run the Triton kernel in its interpreter: about a minute, no GPU
 # make test-wheel    build the wheel, install it into an empty environment, and follow the README there: about five minutes
 # make test-trackers   also install the libraries of all trackers (600 MB), and run their tests: about a minute
@@ -8,13 +9,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-triton test-trackers test-wheel lint clean
+.PHONY: demo test docs test-triton test-trackers test-wheel lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m pgolf.train study.name=demo
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+docs: export NO_MKDOCS_2_WARNING := 1  # a notice of mkdocs-material about another program
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m mkdocs build --strict
 
 test-triton: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,triton]'
