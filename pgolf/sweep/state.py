@@ -23,7 +23,6 @@ from pgolf.slots import Corpus
 from pgolf.sweep.runs import Run
 from pgolf.training.checkpoint import read_state
 
-THREADS = "config.train.threads"  # `auto` gives a run of a sweep fewer than a run alone
 SHOWN = 4  # names in a reason; the others are counted
 
 
@@ -153,8 +152,7 @@ def _data_sha(corpus: Corpus, files: tuple[tuple[int, int], ...]) -> str:
 def other_configuration(run: Run) -> str | None:
     """How a configuration differs from that of a finished run with the same arm and seed; None if there is none.
 
-    Such a run exists if a default value has changed since then, or if it ran alone and so with more threads than a run
-    of a sweep gets.
+    Such a run exists if a default value has changed since then.
     """
     here = flat({k: v for k, v in decisive(plain_config(run.config)).items() if k != "seed"}, "config")
     for folder in sorted(run.folder.parent.glob(f"seed{run.config.seed}-*")):
@@ -168,8 +166,7 @@ def other_configuration(run: Run) -> str | None:
         differing = [key for key in sorted(here.keys() | there.keys()) if here.get(key) != there.get(key)]
         differences = [f"{key.removeprefix('config.')} {there.get(key)} -> {here.get(key)}" for key in differing]
         detail = first_names(differences) or "an option that its record does not contain"
-        remedy = f". train.threads={record[THREADS]} uses that run" if differing == [THREADS] else ""
-        return f"configuration changed since {folder.name} ({detail}){remedy}"
+        return f"configuration changed since {folder.name} ({detail})"
     return None
 
 

@@ -154,21 +154,6 @@ def test_a_changed_default_is_named(ran: Callable[..., Any], tmp_path: Path, cap
     )
 
 
-def test_a_run_with_another_number_of_threads_alone_is_said_with_the_remedy(
-    ran: Callable[..., Any], tmp_path: Path, capsys: Capture
-) -> None:
-    folder, _ = ran()
-    other = folder.with_name("seed1-00000000")
-    folder.rename(other)
-    change(other, fingerprint="0" * 16, **{"config.train.threads": "7"})
-    capsys.readouterr()
-    with pytest.raises(ValueError, match="too many values"):
-        ran()
-    said = capsys.readouterr().out
-    assert "configuration changed since seed1-00000000 (train.threads 7 -> " in said
-    assert "). train.threads=7 uses that run" in said
-
-
 def test_a_run_folder_is_locked_once(tmp_path: Path) -> None:
     from pgolf.records.sweep_state import is_held
 
