@@ -1,6 +1,8 @@
 """Reading what a run left."""
 
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -51,3 +53,19 @@ def events(folder: Path, kind: str) -> list[dict[str, Any]]:
         for key in CLOCKED:
             line.pop(key, None)
     return [line for line in lines if line["event"] == kind]
+
+
+class InterruptsAt:
+    """A stream that interrupts this process, as Ctrl-C does, at the first line with a text."""
+
+    def __init__(self, stream: Any, text: str) -> None:
+        self.stream, self.text, self.done = stream, text, False
+
+    def write(self, text: str) -> int:
+        if self.text in text and not self.done:
+            self.done = True
+            os.kill(os.getpid(), signal.SIGINT)
+        return int(self.stream.write(text))
+
+    def flush(self) -> None:
+        self.stream.flush()

@@ -77,7 +77,7 @@ def execute(config: Config, folder: Path, identity: Mapping[str, Any]) -> dict[s
 
     The run resumes from its checkpoint, if there is one. config: every `auto` decided. identity: study, arm, overrides,
     fingerprint and choices, for the record. Errors are recorded, with the traceback in error.txt, and not raised.
-    KeyboardInterrupt is recorded and raised. Raises OSError if the folder cannot be written.
+    KeyboardInterrupt is recorded without a traceback, and raised. Raises OSError if the folder cannot be written.
     """
     torch.set_num_threads(config.train.cpu_threads)
     if config.train.compile == "on":
@@ -146,12 +146,13 @@ def describe_error(error: BaseException, folder: Path) -> str:
 def record_failure(folder: Path, record: dict[str, Any], ranks: Ranks) -> dict[str, Any]:
     """Write the traceback of the current exception and, on the first rank, the record. Returns the record.
 
-    Raises OSError if the record cannot be written.
+    An interruption by the user is no error and leaves no traceback. Raises OSError if the record cannot be written.
     """
-    with suppress(OSError):  # the record contains the error too, and is written next
-        files.write_lines(
-            folder / (ERROR if ranks.is_first else f"error-rank{ranks.rank}.txt"), [traceback.format_exc()]
-        )
+    if record["status"] != "interrupted":
+        with suppress(OSError):  # the record contains the error too, and is written next
+            files.write_lines(
+                folder / (ERROR if ranks.is_first else f"error-rank{ranks.rank}.txt"), [traceback.format_exc()]
+            )
     if ranks.is_first:
         write_record(folder, record)
     return record

@@ -17,13 +17,14 @@ from pgolf.sweep.sweep import LISTED, record_or_none
 
 POLL_S = 0.3  # seconds between two looks for new records
 QUIET_S = 30.0  # seconds without a line, after which the running runs are printed
+FIRST_QUIET_S = 10.0  # the same before the first line
 
 
 class Reporter:
     """A context that prints one line whenever a run of a sweep ends, with an estimate of the remaining time.
 
-    After QUIET_S without a line it prints what is running. A thread watches the records, so it does not matter which
-    process executes a run.
+    After QUIET_S without a line, and FIRST_QUIET_S without the first one, it prints what is running. A thread watches
+    the records, so it does not matter which process executes a run.
     """
 
     def __init__(self, runs: Sequence[Run], states: Sequence[State]):
@@ -32,7 +33,8 @@ class Reporter:
         self.total = len({run.folder for run in runs})
         self.times = {folder: record_mtime(folder) for folder in self.waiting}  # of the records seen so far
         self.before = {folder: fraction_of(progress_of(folder)) for folder in self.waiting}  # of interrupted runs
-        self.started, self.finished, self.spoke = time.monotonic(), 0, time.monotonic()
+        self.started, self.finished = time.monotonic(), 0
+        self.spoke = self.started
         self.scores: dict[str, list[float]] = {}  # of each arm, from the runs that ended in this sweep
         self.end = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
@@ -52,7 +54,8 @@ class Reporter:
         """Look for new records until the sweep ends."""
         while not self.end.wait(POLL_S):
             self.look()
-            if time.monotonic() - self.spoke > QUIET_S:
+            limit_s = FIRST_QUIET_S if self.spoke == self.started else QUIET_S
+            if time.monotonic() - self.spoke > limit_s:
                 self.say_what_runs()
 
     def say(self, line: str) -> None:

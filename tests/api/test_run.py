@@ -1,12 +1,10 @@
 """`pgolf.run`: a sweep in processes of its own, which an interrupt leaves resumable."""
 
-import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,24 +15,9 @@ from pgolf.api.running import checked, quoted, rows_of_command
 from pgolf.config.path_values import quote_paths
 from pgolf.errors import ConfigError
 from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
+from run_folders import InterruptsAt
 
 RUNS = ["optim.roles.matrix.lr=0.02,1e30", "seed=1", "train.steps=12", "train.val_every=0"]  # the second fails
-
-
-class InterruptsAt:
-    """A stream that interrupts this process, as Ctrl-C does, at the first line with a text."""
-
-    def __init__(self, stream: Any, text: str) -> None:
-        self.stream, self.text, self.done = stream, text, False
-
-    def write(self, text: str) -> int:
-        if self.text in text and not self.done:
-            self.done = True
-            os.kill(os.getpid(), signal.SIGINT)
-        return int(self.stream.write(text))
-
-    def flush(self) -> None:
-        self.stream.flush()
 
 
 def test_an_interrupted_sweep_is_resumed_by_the_same_call(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pgolf import evaluate
 from pgolf.config.saved import load_saved
 from pgolf.config.schema import plain_config
 from pgolf.execution.artifact import unpack
-from run_folders import Command, events, records
+from run_folders import Command, InterruptsAt, events, records
 
 Train = Callable[[list[str]], int]
 MainOf = Callable[..., tuple[int, str, str]]
@@ -92,6 +93,19 @@ def test_a_run_that_diverges_is_recorded_as_such(train_here: Train, tiny: list[s
     assert "training loss is" in record["error"]
     assert "DivergedError" in (folder / "error.txt").read_text(encoding="utf-8")
     assert not (folder / "artifact.pgolf").exists()
+
+
+def test_a_run_that_is_interrupted_leaves_a_record_and_no_traceback(
+    train_here: Train, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", InterruptsAt(sys.stdout, "scoring the live model"))
+        assert train_here(tiny) == 130
+    ((folder, record),) = records(tmp_path)
+    assert (record["status"], record["error"]) == ("interrupted", "stopped by the user")
+    assert not list(folder.glob("error*"))
 
 
 def test_evaluate_needs_the_file_alone(

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from pgolf.slots import Corpus
 
 PIPELINE_VERSION = 1  # part of every cache key: increase it when the same text gives other tokens
 WINDOW_TOKENS = 64
+PARTS = 5  # of the encoding, after each of which its progress is said
 TOKENIZER_FILE = "tokenizer.model"
 
 
@@ -100,6 +102,17 @@ def build(folder: Path, name: str, documents: Sequence[Document], recipe: Recipe
     }
 
 
+def encode_aloud(tokenizer: sentencepiece.SentencePieceProcessor, texts: Sequence[str]) -> list[np.ndarray]:
+    """`encode_documents` in PARTS parts of about the same number of documents. Says the percentage after each."""
+    ends = [len(texts) * part // PARTS for part in range(PARTS + 1)]
+    encoded = list[np.ndarray]()
+    for start, end in pairwise(ends):
+        encoded += encode_documents(tokenizer, texts[start:end])
+        if end > start:
+            say(f"  encoded {100 * end // len(texts)}%")
+    return encoded
+
+
 def remove_overlap(
     tokenizer: sentencepiece.SentencePieceProcessor, train: Sequence[Document], val_tokens: np.ndarray
 ) -> tuple[list[Document], list[np.ndarray], int]:
@@ -110,7 +123,7 @@ def remove_overlap(
     removes at least one unit, so the loop ends.
     """
     documents, removed = list(train), 0
-    encoded = encode_documents(tokenizer, [each.text for each in documents])
+    encoded = encode_aloud(tokenizer, [each.text for each in documents])
     while documents:
         tokens = concatenated(encoded)
         middles = shared_windows(tokens, val_tokens, WINDOW_TOKENS) + WINDOW_TOKENS // 2

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pgolf.data.prepare import overlap
 from pgolf.data.prepare.documents import Document, deduplicate, document, split
 from pgolf.data.prepare.overlap import shared_windows, window_hashes
-from pgolf.data.prepare.pipeline import WINDOW_TOKENS, remove_overlap
+from pgolf.data.prepare.pipeline import WINDOW_TOKENS, encode_aloud, remove_overlap
 from pgolf.data.tokenizer import encode_documents
 from pgolf.errors import DataError
 
@@ -120,3 +120,13 @@ def test_split_follows_names_not_contents() -> None:
 def test_one_document_cannot_be_split() -> None:
     with pytest.raises(DataError, match=r"book\.txt: 1 document\(s\) in the text"):
         split([document("a", "x")], 0.1, "book.txt")
+
+
+def test_encoding_says_its_progress_and_changes_no_token(
+    tokenizer: sentencepiece.SentencePieceProcessor, sample_text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = sample_text.split("\n\n")[:10]
+    for some, said in ((texts, ["20%", "40%", "60%", "80%", "100%"]), (texts[:2], ["50%", "100%"]), ([], [])):
+        encoded = encode_aloud(tokenizer, some)
+        assert [each.tolist() for each in encoded] == [each.tolist() for each in encode_documents(tokenizer, some)]
+        assert capsys.readouterr().err.splitlines() == [f"  encoded {share}" for share in said]
