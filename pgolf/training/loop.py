@@ -165,7 +165,8 @@ def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog,
     """Train until the budget is spent. Validation, spectra, priming and checkpoints are not timed.
 
     Raises DivergedError for a non-finite loss, PrunedError for a trial that a search stops, CoverageError if a
-    trainable parameter has no gradient in the first steps, DamagedFile for an invalid checkpoint, KeyboardInterrupt if the run must stop, and OSError.
+    trainable parameter has no gradient in the first steps, DamagedFile for an invalid checkpoint, KeyboardInterrupt if
+    the run must stop, and OSError.
     """
     base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in training.optimizers]
     watch, trace = training.watch, Trace()
