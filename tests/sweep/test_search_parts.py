@@ -9,7 +9,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from pgolf.config.space import Dimension, SearchSettings, space_of
-from pgolf.sweep.pruning import Trial, limits_of
+from pgolf.sweep.pruning import Trial, TrialStateName, limits_of
 from pgolf.sweep.sampling import choose
 
 SPACE = [
@@ -17,6 +17,9 @@ SPACE = [
     Dimension("rank", "int", 8, 64, 8),
     Dimension("head", "choice", choices=("tied", "mos")),
 ]
+
+
+STATES: tuple[TrialStateName, ...] = ("done", "pruned", "diverged", "failed")  # of the first trials
 
 
 def settings(**changes: Any) -> SearchSettings:
@@ -35,8 +38,8 @@ def searched(own: SearchSettings, number: int, known: int = 0) -> list[Trial]:
         for n, values in enumerate(choose(SPACE, trials, own, first, min(own.n_jobs, number - first))):
             lr, rank = float(values["lr"]), float(values["rank"])
             score = math.log(lr / 0.05) ** 2 + ((rank - 32) / 16) ** 2 + (values["head"] == "tied")
-            state = ("done", "pruned", "diverged", "failed")[0 if score < 8 else (first + n) % 4]
-            trials.append(Trial(first + n, first, values, state, score if state == "done" else None))  # type: ignore[arg-type]
+            state = STATES[first + n] if first + n < len(STATES) else "done"
+            trials.append(Trial(first + n, first, values, state, score if state == "done" else None))
     return trials
 
 
@@ -44,7 +47,6 @@ def searched(own: SearchSettings, number: int, known: int = 0) -> list[Trial]:
 def test_the_same_seed_gives_the_same_trials_from_any_point_on(changes: dict[str, Any]) -> None:
     own = settings(**changes)
     whole = searched(own, 20)
-    assert {trial.state for trial in whole} == {"done", "pruned", "diverged", "failed"}, "all of them were told"
     assert searched(own, 20, known=12) == whole
     assert searched(settings(**{**changes, "seed": 2}), 20) != whole
     for trial in whole:
