@@ -41,8 +41,7 @@ def test_a_killed_search_goes_on_as_it_would_have(main_of: MainOf, tiny: list[st
     assert "python -m pgolf.gate '' optim.roles.matrix.lr=" in out
     first = trials_of(here)
     assert [trial["state"] for trial in first] == ["done", "done"]
-    scores = {record["folder"]: record["val_bpb"] for _, record in records(here)}
-    assert len(scores) == 4
+    assert len(list(records(here))) == 4
     for trial in first:
         assert trial["val_bpb"] == sum(trial["scores_bpb"].values()) / 2
         assert 0.01 <= trial["values"]["optim.roles.matrix.lr"] <= 0.2
@@ -116,7 +115,10 @@ def test_a_stopped_trial_is_no_result(main_of: MainOf, tiny: list[str], here: Pa
         (["train.steps=interval(20,10)"], "train.steps: its low end is not below its high end (interval(20,10))."),
         (["optim.roles.matrix.lr=tag(log,interval(0,1))"], "optim.roles.matrix.lr: a logarithm needs ends above 0"),
         (["optim.roles.matrix.lr=tag(log,choice(1,2))"], "tag(log,...) works only with an interval"),
-        (["optim.roles.matrix.lrr=interval(0.1,1)"], "optim.roles.matrix.lrr: no such option (0.1). Did you mean"),
+        (
+            ["optim.roles.matrix.lrr=interval(0.1,1)"],
+            "optim.roles.matrix.lrr: no such option (interval(0.1,1)). Did you mean",
+        ),
         ([RATE, "hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials: must be from 1 to 100,000 (0)."),
         ([RATE, "hydra.sweeper.n_trials=many"], "hydra.sweeper.n_trials: needs a whole number ('many')."),
         ([RATE, "hydra.sweeper.sampler=tpee"], "hydra.sweeper.sampler: no such sampler (tpee). Did you mean tpe?"),
