@@ -129,7 +129,7 @@ def test_a_stopped_trial_is_no_result(main_of: MainOf, tiny: list[str], here: Pa
         ([RATE, "hydra.sweeper.prune_percentile=50", "train.val_every=0"], "prune_percentile: needs validation scores"),
         ([RATE, "launch.rerun=true"], "launch.rerun: cannot be used with hydra/sweeper=optuna (true)."),
         (["seed=1,2"], "hydra/sweeper: optuna has no option to choose"),
-        (["model.layers=range(1,200)"], "model.layers"),
+        (["model.heads=choice(2,3)"], "in 1 of 2 runs, the first: "),
         ([RATE, RATE], "optim.roles.matrix.lr: is given twice"),
     ],
 )
