@@ -37,6 +37,7 @@ OPEN_SLOTS = (  # groups whose choices have options of their own
     "eval",
     "data",
     "tracker",
+    "hydra/sweeper",
     "defects",
 )
 PRESETS = ("scale", "stack", "model", "optim", "train")  # groups whose choices set options of several sections

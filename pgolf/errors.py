@@ -65,6 +65,10 @@ class DivergedError(PgolfError):
     """The training loss is no longer finite."""
 
 
+class PrunedError(PgolfError):
+    """A search stops one of its trials, because its validation score is worse than that of earlier trials."""
+
+
 def require(holds: bool, key: str, value: object, remedy: str) -> None:
     """Raise OptionError unless `holds`."""
     if not holds:

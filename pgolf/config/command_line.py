@@ -44,6 +44,7 @@ from pgolf.config.overrides import (
 from pgolf.config.path_values import quote_paths
 from pgolf.config.ranges import range_problem
 from pgolf.config.search_path import own_folder_problems, use_search_path
+from pgolf.config.space import Space, is_search, search_space
 from pgolf.config.study import study_of, study_problems
 from pgolf.errors import ConfigError, PgolfError
 
@@ -58,7 +59,8 @@ class CommandLine:
     runs: in the order of the sweep. in_sweep: whether they belong to a sweep. whole: the configuration of the overrides
     that are not swept, with the section `hydra`. is_enumerated: False if another sweeper than Hydra's basic sweeper
     chooses the swept values; it then composes the runs itself. For such a sweeper, replaced_sweep_keys are the keys
-    that the study sweeps and the command line sets, and deferred are the overrides that need a swept choice.
+    that the study sweeps and the command line sets, and deferred are the overrides that need a swept choice. space: of
+    a search with hydra/sweeper=optuna, whose runs here are the corners of the space.
     """
 
     runs: tuple[ComposedRun, ...]
@@ -67,6 +69,7 @@ class CommandLine:
     is_enumerated: bool = True
     replaced_sweep_keys: tuple[str, ...] = ()
     deferred: tuple[str, ...] = ()
+    space: Space | None = None
 
 
 def preflight(arguments: Sequence[str], *, multirun: bool, check_machine: bool = True) -> CommandLine:
@@ -89,10 +92,14 @@ def preflight(arguments: Sequence[str], *, multirun: bool, check_machine: bool =
         check_keys(arguments, overrides, loader)
         unswept = [(a, o) for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]
         whole, deferred = compose_unswept(unswept, loader)
+        space = None
         in_sweep = multirun or whole.hydra.mode == RunMode.MULTIRUN
         if in_sweep:
             raise_if(batch_problems(whole))
-            all_overrides = sweep_runs(arguments, overrides, whole.hydra, loader, most_runs(whole))
+            space = search_space(arguments, overrides, whole.hydra) if is_search(whole.hydra) else None
+            all_overrides = (
+                space.corners() if space else sweep_runs(arguments, overrides, whole.hydra, loader, most_runs(whole))
+            )
         else:
             sweeps = [o for o in overrides if o.is_sweep_override()]
             remedy = "Add --multirun to sweep over them"
@@ -113,6 +120,7 @@ def preflight(arguments: Sequence[str], *, multirun: bool, check_machine: bool =
             not in_sweep or is_basic(whole.hydra),
             replaced_sweep_keys(overrides, whole.hydra),
             deferred,
+            space,
         )
 
 

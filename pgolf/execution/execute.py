@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from pgolf.config.build import (
 from pgolf.config.identity import compiled_shape
 from pgolf.config.resolvers import planned_steps
 from pgolf.config.schema import Config, plain_config
-from pgolf.errors import DivergedError, PgolfError
+from pgolf.errors import DivergedError, PgolfError, PrunedError
 from pgolf.execution.account import Account, account
 from pgolf.execution.context import RunContext, open_context
 from pgolf.execution.finish import ERROR, finish_run
@@ -48,6 +48,7 @@ from pgolf.nn.naming import named_tensors
 from pgolf.optim.averaging import Averaging, NoAveraging
 from pgolf.optim.roles import chosen_roles
 from pgolf.quant.fake import FakeQuantized
+from pgolf.records.limits import read_limits
 from pgolf.records.record import STATE, write_record
 from pgolf.trackers.process import TrackerProcess
 from pgolf.training.batches import Batches
@@ -102,6 +103,10 @@ def execute(config: Config, folder: Path, identity: Mapping[str, Any]) -> dict[s
             raise
         except DivergedError as error:
             record = record_failure(folder, {**head, "status": "diverged", "error": str(error)}, ranks)
+        except PrunedError as error:
+            record = {**head, "status": "pruned", "error": str(error)}
+            if ranks.is_first:
+                write_record(folder, record)
         except (Exception, SystemExit) as error:
             record = record_failure(folder, {**head, "error": describe_error(error, folder)}, ranks)
         else:
@@ -208,7 +213,8 @@ def train_model(context: RunContext, model: GPT, log: RunLog, keeper: Checkpoint
     start_weights(model, config.model, config.seed, context.device)
     optimizers, averaging = build_optimizers(model, config, ranks), build_averaging(config.optim)
     with keeper:
-        trace = train(make_training(context, model, optimizers, averaging), loop_settings(config), ranks, log, keeper)
+        training = replace(make_training(context, model, optimizers, averaging), limits=read_limits(log.folder))
+        trace = train(training, loop_settings(config), ranks, log, keeper)
     trace.warnings += keeper.warnings
     average = averaging.average()
     if average is None and not isinstance(averaging, NoAveraging):

@@ -20,6 +20,7 @@ STYLES = {
     "diverged": "red",
     "damaged": "red",
     "interrupted": "yellow",
+    "pruned": "yellow",
     "waiting": "dim",
 }
 OUTSIDE_BRACKETS = re.compile(r",(?![^\[{(]*[\]})])")

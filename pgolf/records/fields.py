@@ -26,7 +26,7 @@ from pgolf.records.kinds import (
 
 SCHEMA_VERSION = 1
 ROW_VERSION = 1
-STATUSES = ("ok", "failed", "diverged", "interrupted")
+STATUSES = ("ok", "failed", "diverged", "interrupted", "pruned")
 WITHOUT_RECORD = ("missing", "damaged", "foreign")  # the status of a row without a valid record
 IDENTITY = ("study", "arm", "fingerprint")
 COMPARABILITY = ("val_text_sha", "eval_mode")  # scores are compared only where these are equal
@@ -80,7 +80,7 @@ COMPARED, EXPLAINS = Rerun.COMPARED, Rerun.EXPLAINS
 TABLE: dict[str, tuple[Field, ...]] = {
     "Identity": (
         Field("schema_version", COUNT, "", "version of the record's format", ALWAYS),
-        Field("status", TEXT, "", "how the run ended: ok, failed, diverged or interrupted", ALWAYS, PROVENANCE),
+        Field("status", TEXT, "", "how the run ended: ok, failed, diverged, interrupted or pruned", ALWAYS, PROVENANCE),
         Field("error", TEXT, "", "why the run is not ok", Needed.UNSCORED),
         Field("study", TEXT, "", "name of the study; with its scale where that is not cpu", ALWAYS),
         Field("arm", TEXT, "", "name of the arm", ALWAYS),

@@ -27,6 +27,7 @@ from pgolf.machine.files import unwritten, write_lines
 from pgolf.machine.forks import ForkedProcess, start_forked
 from pgolf.machine.gpus import pinned, visible_devices
 from pgolf.machine.processes import die_with_parent, start_worker, wait
+from pgolf.records.limits import write_limits
 from pgolf.records.record import OF_A_FAILURE, RECORD, read_record, set_aside, write_record
 from pgolf.sweep.audits import audit_once
 from pgolf.sweep.runs import Run
@@ -123,6 +124,7 @@ def record_of(run: Run, *, in_sweep: bool, quiet: bool, since: float | None) -> 
     if not quiet and state.is_news:
         print(f"{run.label}: {state.why}", flush=True)
     save_run(run.config, run.identity, run.folder)
+    write_limits(run.folder, run.limits)
     if not in_sweep and run.config.launch.nproc == 1:
         return execute(run.config, run.folder, run.identity)
     record = run_process(run, quiet=in_sweep)

@@ -32,6 +32,7 @@ from pgolf.sweep.dry_run import dry_run
 from pgolf.sweep.execution import execute_runs
 from pgolf.sweep.jobs import run_composed
 from pgolf.sweep.launch import launch_one
+from pgolf.sweep.search import search
 from pgolf.sweep.state import plan_run, state_of
 from pgolf.sweep.sweep import as_sweep, close, rerun_since, states_of
 
@@ -49,6 +50,10 @@ def execute(args: Namespace) -> int:
         print_section(args, overrides)
     elif args.cfg or args.info:
         run_hydra(args, overrides)
+    elif line.space is not None:
+        if problems := adding_problems(line):
+            raise ConfigError(*problems)
+        return search(line, overrides)
     elif not line.is_enumerated:
         return launch_other_sweeper(line, args, overrides)
     else:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,15 @@ from pgolf.records.plan import PlannedRun
 
 @dataclass(frozen=True)
 class Run:
-    """One configuration with one seed. config: every `auto` decided. identity: as `identify`. label: for messages."""
+    """One configuration with one seed. config: every `auto` decided. identity: as `identify`. label: for messages.
+    limits: scores in bpb by step, at which a search stops the run.
+    """
 
     config: Config
     identity: Mapping[str, Any]
     folder: Path
     label: str
+    limits: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def plan_folder(self) -> Path:
@@ -32,10 +35,12 @@ class Run:
 
     def to_json(self) -> str:
         """The whole run as one line of JSON."""
-        return json.dumps([plain_config(self.config), dict(self.identity), str(self.folder), self.label])
+        return json.dumps(
+            [plain_config(self.config), dict(self.identity), str(self.folder), self.label, list(self.limits.items())]
+        )
 
     @staticmethod
     def from_json(text: str) -> "Run":
         """The inverse of `to_json`."""
-        config, identity, folder, label = json.loads(text)
-        return Run(typed_config(config), identity, Path(folder), label)
+        config, identity, folder, label, limits = json.loads(text)
+        return Run(typed_config(config), identity, Path(folder), label, dict(map(tuple, limits)))

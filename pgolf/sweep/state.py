@@ -92,9 +92,20 @@ def state_of(run: Run, since: float | None = None) -> State:
             return State("run", Reason.FROM_START, changed)
         return State("continue", Reason.RESUMES, str(checkpoint["trace"]["steps"]))
     if record is not None:
-        return State("run", Reason.AGAIN, f"it {'was interrupted' if record['status'] == 'interrupted' else 'failed'}")
+        how = {"interrupted": "was interrupted", "pruned": "was stopped by a search"}.get(record["status"], "failed")
+        return State("run", Reason.AGAIN, f"it {how}")
     changed = other_configuration(run)
     return State("run", Reason.AGAIN, changed) if changed else State("run", Reason.NEW)
+
+
+def trial_state(run: Run, since: float | None = None) -> State:
+    """As `state_of`, for a trial of a search: a trial that the search has stopped is done. Raises PgolfError."""
+    record = read_record(run.folder)
+    if record is None or record["status"] != "pruned" or run.config.launch.rerun:
+        return state_of(run, since)
+    refuse_foreign(record, run)
+    changed = changes(record, run.config, any_code=run.config.launch.keep_older_code)
+    return State("run", Reason.AGAIN, changed) if changed else State("done", Reason.DONE, record=record)
 
 
 def checkpoint_changes(key: Mapping[str, Any], run: Run) -> str | None:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -178,12 +178,14 @@ def close(runs: Sequence[Run]) -> int:
     return 1 if failures or left or broken else 0
 
 
-def states_of(runs: Sequence[Run], since: float | None = None) -> list[State]:
+def states_of(
+    runs: Sequence[Run], since: float | None = None, state: Callable[[Run, float | None], State] = state_of
+) -> list[State]:
     """The state of each run. An unusable folder affects only its own run. since: as for `state_of`."""
     states = []
     for run in runs:
         try:
-            states.append(state_of(run, since))
+            states.append(state(run, since))
         except PgolfError as error:
             states.append(State("refused", Reason.REFUSED, str(error)))
     return states

@@ -15,6 +15,7 @@ class CaveatKind(Enum):
     FAILED = "failed runs"
     DIVERGED = "diverged runs"
     INTERRUPTED = "interrupted runs"
+    PRUNED = "runs that a search stopped"
     MISSING = "missing runs"
     DAMAGED = "damaged records"
     FOREIGN = "records of other runs"
@@ -56,6 +57,7 @@ BY_STATUS = {
     "failed": CaveatKind.FAILED,
     "diverged": CaveatKind.DIVERGED,
     "interrupted": CaveatKind.INTERRUPTED,
+    "pruned": CaveatKind.PRUNED,
     "missing": CaveatKind.MISSING,
     "damaged": CaveatKind.DAMAGED,
     "foreign": CaveatKind.FOREIGN,

@@ -17,7 +17,7 @@ from pgolf.tables.stats import Noise, pooled_sd
 
 # Caveats that say nothing about a pair: other seeds of the arm, and the plan of a sweep.
 UNRELATED = (
-    *(CaveatKind.FAILED, CaveatKind.DIVERGED, CaveatKind.INTERRUPTED, CaveatKind.MISSING),
+    *(CaveatKind.FAILED, CaveatKind.DIVERGED, CaveatKind.INTERRUPTED, CaveatKind.PRUNED, CaveatKind.MISSING),
     *(CaveatKind.UNPLANNED, CaveatKind.UNPLANNED_SEED, CaveatKind.EQUAL_SEEDS),
 )
 SHOWN = 3  # names in a message

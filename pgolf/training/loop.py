@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from pgolf.errors import DamagedFile
+from pgolf.errors import DamagedFile, PrunedError
 from pgolf.machine.precision import autocast, synchronise
 from pgolf.machine.ranks import Ranks
 from pgolf.optim.averaging import Averaging
@@ -56,6 +56,8 @@ class Training:
         default_factory=nullcontext
     )  # of the passes before the clock starts
     spectra: Callable[[], Sequence[Mapping[str, Any]]] = list  # measures of the matrices, one table per matrix
+    # Scores in bpb by step. A trial of a search is stopped where its validation is above one.
+    limits: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,9 @@ def load_state(state: Mapping[str, Any], training: Training, trace: Trace, watch
 def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog, keeper: Keeper | None = None) -> Trace:
     """Train until the budget is spent. Validation, spectra, priming and checkpoints are not timed.
 
-    Raises DivergedError for a non-finite loss, CoverageError if a trainable parameter has no gradient in the first
-    steps, DamagedFile for an invalid checkpoint, KeyboardInterrupt if the run must stop, and OSError.
+    Raises DivergedError for a non-finite loss, PrunedError for a trial that a search stops, CoverageError if a
+    trainable parameter has no gradient in the first steps, DamagedFile for an invalid checkpoint, KeyboardInterrupt if
+    the run must stop, and OSError.
     """
     base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in training.optimizers]
     watch, trace = training.watch, Trace()
@@ -206,11 +209,22 @@ def train(training: Training, settings: LoopSettings, ranks: Ranks, log: RunLog,
         if validates and not last:
             trace.val_bpb_live = training.validate()
             log.event("val", step=trace.steps, elapsed_s=round(trace.train_s, 3), val_bpb_live=trace.val_bpb_live)
+            prune(training.limits, trace)
         if keeper is not None:
             keeper.after_step(state, last=last)
     trace.warnings += watch.finish()
     log.end_progress()
     return trace
+
+
+def prune(limits: Mapping[int, float], trace: Trace) -> None:
+    """Raise PrunedError if the latest validation is worse than the limit of its step."""
+    limit = limits.get(trace.steps)
+    if limit is not None and not trace.val_bpb_live <= limit:
+        raise PrunedError(
+            f"{trace.val_bpb_live:.4f} bpb at step {trace.steps} is worse than the limit of {limit:.4f} "
+            "from earlier trials"
+        )
 
 
 def record_spectra(trace: Trace, training: Training, log: RunLog) -> None:
