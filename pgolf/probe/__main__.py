@@ -2,9 +2,9 @@
 
 The study's YAML file says what is searched (study.probe): axes of options and their values, the seeds, and the number
 of trials, which is the same for every arm, the baseline included. One axis is searched after another, and the best
-value of each is kept. Trials are runs of a folder of their own, STUDY-probe, and are resumed by the same command. They
-are scored on the end of the training text, which is held out, or on the shards that --text names. The study's own text
-is refused.
+value of each is kept. With `sampler: tpe`, Optuna searches all options together. Trials are runs of a folder of their
+own, STUDY-probe, and are resumed by the same command. They are scored on the end of the training text, which is held
+out, or on the shards that --text names. The study's own text is refused.
 
 OVERRIDE is as in pgolf.train: data, budget, evaluation, launcher, arm=STUDY/ARM,... for some arms only.
 launch.dry_run=true says how many runs it takes, and how long. Then the study is run with the options that were found:
@@ -42,7 +42,7 @@ def command(arguments: list[str]) -> int:
 
     from pgolf.pages.aggregation import WIDE
     from pgolf.pages.formats import show
-    from pgolf.probe import report, trials
+    from pgolf.probe import report, sampled, trials
     from pgolf.study.probes import write_probe
 
     with redirect_stdout(sys.stderr) if args.json else nullcontext():  # stdout is for the result alone
@@ -52,7 +52,8 @@ def command(arguments: list[str]) -> int:
             return OK
         searches, texts = trials.prepare_text(request, args.text)
         print(*(f"text: {text.description}, val_text_sha {text.val_text_sha[:12]}" for text in texts), sep="\n")
-        code, folder = trials.search(request, searches)
+        search = trials.search if request.plan.sampler == "grid" else sampled.search
+        code, folder = search(request, searches)
         if code != OK:
             return code
         probe = trials.probe_of(request, searches, texts)

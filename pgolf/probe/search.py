@@ -35,16 +35,23 @@ class Point:
 
 @dataclass(frozen=True)
 class AxisResult:
-    """The points of an axis in the order of the plan. best: the position of the best one; own: of the arm's own."""
+    """The points of an axis in the order of the plan. best: the position of the best one; own: of the arm's own.
+    ranges: ends of the numbers that a sampler drew, of points that are no plan.
+    """
 
     points: tuple[Point, ...]
     best: int
     own: int
+    ranges: Mapping[str, tuple[float, float]] | None = None
 
     @property
     def at_end(self) -> list[str]:
-        """The options with a number at the end of its range, among points that agree in everything else."""
+        """The options with a number at the end of its range, among points that agree in everything else. Drawn numbers
+        are at an end of their range in its outer tenths.
+        """
         best = self.points[self.best].values
+        if self.ranges is not None:
+            return [option for option, ends in self.ranges.items() if is_near_end(best[option], *ends)]
         ends = []
         for option in (option for option in best if is_number(best[option])):
             others = [key for key in best if not is_number(best[key])]
@@ -88,13 +95,21 @@ class ArmSearch:
             f"({', '.join(map(value_text, own.values()))}). Add it, or write factors: x0.5, x1, x2"
         )
 
-    def add(self, points: Sequence[Point], own: int, composed: Sequence[ComposedRun]) -> None:
-        """Keep the best point of an axis; the arm's own one if none is better. composed: the run of each point."""
+    def add(
+        self,
+        points: Sequence[Point],
+        own: int,
+        composed: Sequence[ComposedRun],
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+    ) -> None:
+        """Keep the best point of an axis; the arm's own one if none is better. composed: the run of each point.
+        ranges: as of AxisResult.
+        """
         best = min(range(len(points)), key=lambda at: (points[at].mean_bpb, at != own))
         best = own if math.isinf(points[best].mean_bpb) else best
         if best != own:
             self.chosen |= points[best].values
-        self.results.append(AxisResult(tuple(points), best, own))
+        self.results.append(AxisResult(tuple(points), best, own, ranges))
         self.current = composed[best]
 
     @property
@@ -110,6 +125,13 @@ class ArmSearch:
         options = tuple(option for axis in self.axes for option in axis)
         at_end = tuple(option for result in self.results for option in result.at_end)
         return ArmProbe(self.arm, self.trials, options, dict(self.chosen), at_end)
+
+
+def is_near_end(value: float, low: float, high: float) -> bool:
+    """Whether a number is in an outer tenth of its range, of its logarithms if all are positive."""
+    if low > 0:
+        value, low, high = math.log(value), math.log(low), math.log(high)
+    return not low + (high - low) / 10 < value < high - (high - low) / 10
 
 
 def own_value(run: ComposedRun, option: str) -> Any:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,16 @@ def swept_values(text: str) -> list[str]:
 
 
 def check_budget(plan: ProbePlan, arms: Mapping[str, ComposedRun]) -> None:
-    """Raise ConfigError unless every arm gets the planned number of trials."""
+    """Raise ConfigError unless every arm gets the planned number of trials, and the sampler is installed."""
+    if plan.sampler != "grid":
+        if find_spec("optuna") is None:
+            raise ConfigError(
+                f"study.probe.sampler: needs Optuna, which is not installed ({plan.sampler}). Run pip install "
+                "'pgolf[search]'"
+            )
+        if bare := [arm for arm in arms if not plan.axes_of(arm)]:
+            raise ConfigError(f"study.probe.axes: are empty for {', '.join(bare)} ([]). Give every arm an axis")
+        return
     by_number: dict[int, list[str]] = {}
     for arm in arms:
         by_number.setdefault(trials_of(plan.axes_of(arm)), []).append(arm)
@@ -168,9 +178,26 @@ def search(request: Request, searches: Sequence[ArmSearch]) -> tuple[int, Path]:
 
 def search_axis(request: Request, searches: Sequence[ArmSearch], number: int) -> tuple[int, Path]:
     """Execute the points of one axis of every search, and keep the best of each. Returns (exit code, folder)."""
-    seeds = request.plan.seeds
     points = [one.points() for one in searches]
     own = [one.own_position(of_arm) for one, of_arm in zip(searches, points, strict=True)]
+    if number:
+        print(f"axis {number + 1} of {max(len(one.axes) for one in searches)}")
+    code, folder, tried = execute_points(request, searches, points, f"axis={number + 1}")
+    if code != OK:
+        return code, folder
+    for one, of_arm, position in zip(searches, tried, own, strict=True):
+        one.add([point for point, _ in of_arm], position, [run for _, run in of_arm])
+    return code, folder
+
+
+def execute_points(
+    request: Request, searches: Sequence[ArmSearch], points: Sequence[Sequence[Mapping[str, Any]]], part: str
+) -> tuple[int, Path, list[list[tuple[Point, ComposedRun]]]]:
+    """Execute points of every search with all seeds of the probe, as one sweep. points: one list per search. part: of
+    the probe, for the plan. Returns (exit code, folder, the points with their scores and first runs, one list per
+    search); the lists are empty and the code is not OK if a run is left.
+    """
+    seeds = request.plan.seeds
     lines = [
         one.command_line(point, seed)
         for one, of_arm in zip(searches, points, strict=True)
@@ -181,25 +208,21 @@ def search_axis(request: Request, searches: Sequence[ArmSearch], number: int) ->
     runs = decide_compile(composed, [plan_run(run, in_sweep=True) for run in composed], in_sweep=True)
     runs = as_sweep(runs)
     check_corpora([run.config for run in runs])
-    command = (COMMAND, *request.command, f"axis={number + 1}")
-    if number:
-        print(f"axis {number + 1} of {max(len(one.axes) for one in searches)}")
-    code = execute_runs(runs, trial_states(runs), request.line, command)
+    code = execute_runs(runs, trial_states(runs), request.line, (COMMAND, *request.command, part))
     records = [finished_record(run) for run in runs]
     if any(record is None for record in records):
-        return max(code, FAILED), runs[0].plan_folder
-    at = 0
-    for one, of_arm, position in zip(searches, points, own, strict=True):
-        tried, first = [], []
+        return max(code, FAILED), runs[0].plan_folder, []
+    at, tried = 0, []
+    for of_arm in points:
+        of_search = []
         for point in of_arm:
             of_point = [record for record in records[at : at + len(seeds)] if record is not None]
             scores = dict(zip(seeds, map(score_of, of_point), strict=True))
             ended_at = max(float(record["ended_at"]) for record in of_point)
-            tried.append(Point(point, scores, runs[at].identity["fingerprint"], ended_at))
-            first.append(composed[at])
+            of_search.append((Point(point, scores, runs[at].identity["fingerprint"], ended_at), composed[at]))
             at += len(seeds)
-        one.add(tried, position, first)
-    return OK, runs[0].plan_folder
+        tried.append(of_search)
+    return OK, runs[0].plan_folder, tried
 
 
 def trial_states(runs: Sequence[Run]) -> list[State]:

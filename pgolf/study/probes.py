@@ -2,7 +2,8 @@
 
 An axis is a table of options with equally many values each: the n-th values together are one point. A value `x2` is
 twice the arm's own value. Of k axes with n1, ..., nk points a search needs 1 + (n1 - 1) + ... + (nk - 1) trials, since
-the best point of an axis is a point of the next one, too.
+the best point of an axis is a point of the next one, too. With `sampler: tpe` all options are searched together, and
+the values of a number only give its range.
 """
 
 import json
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pgolf.errors import ConfigError, DamagedFile
 from pgolf.machine.files import write_lines
@@ -34,7 +35,8 @@ class ProbePlan:
 
     trials: configurations per arm, the same for every arm. seeds: of each trial; none that the study uses. targets:
     roughly the number of targets that a trial is scored on. axes: of every arm without a list of its own. arms: {name
-    or glob of arms: list of axes}. earlier: how the options that the arms have now were found.
+    or glob of arms: list of axes}. sampler: grid searches one axis after another, tpe all of them together. earlier:
+    how the options that the arms have now were found.
     """
 
     trials: int
@@ -42,6 +44,7 @@ class ProbePlan:
     targets: int
     axes: tuple[Mapping[str, tuple[Any, ...]], ...] = ()
     arms: Mapping[str, tuple[Mapping[str, tuple[Any, ...]], ...]] = field(default_factory=dict)
+    sampler: Literal["grid", "tpe"] = "grid"
     earlier: str = ""
 
     def axes_of(self, arm: str) -> tuple[Axis, ...]:

@@ -18,14 +18,22 @@ if TYPE_CHECKING:
 
 
 def choose(
-    dimensions: Sequence[Dimension], told: Sequence[Trial], settings: SearchSettings, first: int, number: int
+    dimensions: Sequence[Dimension],
+    told: Sequence[Trial],
+    settings: SearchSettings,
+    first: int,
+    number: int,
+    *,
+    startup: int = 10,
 ) -> list[dict[str, Value]]:
-    """The values of some trials that are chosen together. told: trials with a result. first: number of the first."""
+    """The values of some trials that are chosen together. told: trials with a result. first: number of the first.
+    startup: how many trials of tpe are random.
+    """
     import optuna  # not above: it takes a second, and is an extra
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = {dimension.key: distribution(dimension) for dimension in dimensions}
-    study = optuna.create_study(sampler=sampler_of(settings, first), direction="minimize")
+    study = optuna.create_study(sampler=sampler_of(settings, first, startup), direction="minimize")
     study.add_trials([as_optuna(trial, space) for trial in told])
     trials = [study.ask(space) for _ in range(number)]
     return [
@@ -33,7 +41,7 @@ def choose(
     ]
 
 
-def sampler_of(settings: SearchSettings, first: int) -> "BaseSampler":
+def sampler_of(settings: SearchSettings, first: int, startup: int) -> "BaseSampler":
     """The sampler for the trials from the number `first` on."""
     import numpy as np
     import optuna
@@ -42,7 +50,7 @@ def sampler_of(settings: SearchSettings, first: int) -> "BaseSampler":
     if settings.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     # constant_liar: trials that are chosen together keep away from one another.
-    return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+    return optuna.samplers.TPESampler(seed=seed, constant_liar=True, n_startup_trials=startup)
 
 
 def distribution(dimension: Dimension) -> "BaseDistribution":

@@ -110,6 +110,13 @@ def test_a_probe_from_first_trial_to_the_tables(main_of: MainOf, tiny: list[str]
         (("x0.01, x1, x4", "x1, x4"), [], "but the axes give 2 for A; 3 for B"),
         (("seeds: [0]", "seeds: [2]"), [], "study.probe.seeds: 2 is a seed of the study"),
         (("x0.01, x1, x4", "0.1, 0.2, 0.3"), [], "lacks the value that the arm has (0.04)"),
+        (("trials: 3\n", "trials: 3\n    sampler: best\n"), [], "sampler"),
+        (("axes: [{optim", "sampler: tpe\n    axes: [] #"), [], "study.probe.axes: are empty for A"),
+        (
+            ("axes: [{optim.roles.matrix.lr: [x0.01, x1, x4]}]", "sampler: tpe\n    axes: [{train.steps: [x2, x4]}]"),
+            [],
+            "the axis train.steps of arm A lacks the value that the arm has",
+        ),
         (("matrix.lr", "matrix.rate"), [], "optim.roles.matrix.rate is not an option of arm A"),
         (("targets: 3000", "targets: 90000"), [], "study.probe.targets: holds out"),
         (("[tied, untied]", "[tied, tied]"), [], "study.probe: of pair is not valid: arms.B* hold a value twice"),
@@ -138,3 +145,27 @@ def test_the_text_of_the_study_is_refused(main_of: MainOf, tiny: list[str], stud
         code, _, err = main_of(probe, "pair", *tiny, "--text", str(shards[0]))
         assert code == 2, err
         assert f"--text: 100% of its windows of 64 tokens are in the study's {text} text" in err
+
+
+def test_a_sampler_searches_all_options_of_an_arm_together(main_of: MainOf, tiny: list[str], study: Path) -> None:
+    pytest.importorskip("optuna")
+    text = study.read_text(encoding="utf-8")
+    study.write_text(text.replace("trials: 3", "trials: 4\n    sampler: tpe"), encoding="utf-8")
+    words = ("pair", *tiny, "train.steps=8", "train.val_every=0", "--json")
+    code, out, err = main_of(probe, *words)
+    assert code == 0, err
+    of_arm = {one["arm"]: one["axes"] for one in json.loads(out)["arms"]}
+    assert [len(axis["points"]) for axes in of_arm.values() for axis in axes] == [4, 4], "one table per arm"
+    ((a,), (b,)) = of_arm["A"], of_arm["B"]
+    rates = [point["values"]["optim.roles.matrix.lr"] for point in a["points"]]
+    assert all(rates[0] * 0.01 <= rate <= rates[0] * 4 for rate in rates)
+    assert len(set(rates)) == 4, "drawn, not taken from the points"
+    assert {point["values"]["model/head"] for point in b["points"]} <= {"tied", "untied"}
+    assert all(axis["own"] == 0 for axis in (a, b))
+    for axis in (a, b):
+        scores = [point["bpb"] for point in axis["points"]]
+        assert scores[axis["best"]] == min(scores)
+
+    before = {folder: record["ended_at"] for folder, record in records(Path("multirun/pair-probe"))}
+    assert main_of(probe, *words)[1] == out, "the same command draws the same trials"
+    assert {folder: record["ended_at"] for folder, record in records(Path("multirun/pair-probe"))} == before
