@@ -84,6 +84,8 @@ def in_one_line(message: str, options: Sequence[str]) -> str:
                 f"{name}: no such choice ({shortened(choice[1])}).{suggest(choice[1], choices)} Choices: "
                 f"{', '.join(choices)}"
             )
+        if valued := re.fullmatch(r"ignored explicit argument '(.*)'", reason, re.DOTALL):
+            return f"{name}: takes no value ({shortened(valued[1])}). Write {name} on its own"
         return f"{name}: {shortened(reason, LONGEST_LINE)}"
     return message
 

@@ -28,13 +28,13 @@ from pgolf.config.composed_run import (
     raise_if,
 )
 from pgolf.config.expansion import is_basic, replaced_sweep_keys, sweep_runs, value_problems
+from pgolf.config.hydra_messages import describe_hydra_error
 from pgolf.config.identity import with_seed_mark
 from pgolf.config.overrides import (
     ARM,
     EXTRAS,
     LAUNCHER,
     STUDY,
-    describe_hydra_error,
     group_problems,
     is_group,
     key_problems,

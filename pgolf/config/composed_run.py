@@ -19,8 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pgolf.config.compose import CONFIG_NAME, plain
 from pgolf.config.folders import conf_stamp, config_folders
+from pgolf.config.hydra_messages import describe_hydra_error, grammar_problem, split_problem
 from pgolf.config.inherit import inherit
-from pgolf.config.overrides import describe_hydra_error, grammar_problem, is_group, key_problems, split_problem
+from pgolf.config.overrides import is_group, key_problems
 from pgolf.config.schema import Config, typed_config
 from pgolf.errors import ConfigError
 

@@ -1,16 +1,12 @@
-"""Checks a single override for unknown groups, choices and keys, and rewrites the error messages of Hydra."""
+"""Checks a single override for unknown groups, choices and keys."""
 
-import re
-import shlex
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, get_type_hints
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
-from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from pgolf.config.binding import RESERVED
 from pgolf.config.folders import OWN_CONF, SEARCH_PATH
@@ -142,13 +138,19 @@ def key_problems(override: Override, base: DictConfig, loader: ConfigLoader) -> 
             own = [name for name in names if name not in RESERVED]
             near = suggest(key, own, f"{prefix}." if prefix else "")
             options = ", ".join(own)
+            places = [f"{place}={value}" for place in places_of(".".join(keys[depth:]), base, prefix)]
             if not prefix:
-                meant = [f"{group}={value}" for group in all_groups(loader) if group.rpartition("/")[2] == key]
-                meant = meant or [f"{place}={value}" for place in places_of(path, base)]
-                near = f" Did you mean {' or '.join(meant[:MOST_MEANT])}?" if meant else near
-                return [f"{path}: no such option ({value}).{near} Sections: {options}"]
+                groups = [group for group in all_groups(loader) if group.rpartition("/")[2] == key]
+                sections = [".".join([*group.split("/"), *keys[1:]]) for group in groups]
+                places = [f"{name}={value}" for name in (sections if keys[1:] else groups)] or places
+            elsewhere = choices_with(key, prefix, loader)
+            if places:
+                near = f" Did you mean {' or '.join(places[:MOST_MEANT])}?"
+            elif others := choices_below(key, prefix, loader):
+                near, elsewhere = "", f". It is an option of {' or '.join(others[:MOST_MEANT])}"
             listing = f"Options of {prefix}: {options}" if options else f"The chosen {prefix} has no options"
-            return [f"{path}: no such option ({value}).{near} {listing}{choices_with(key, prefix, loader)}"]
+            listing = listing if prefix else f"Sections: {options}"
+            return [f"{path}: no such option ({value}).{near} {listing}{elsewhere}"]
         if depth < len(keys) - 1:
             node = node._get_node(key)
             node = node._dereference_node() if node._is_interpolation() else node
@@ -157,13 +159,13 @@ def key_problems(override: Override, base: DictConfig, loader: ConfigLoader) -> 
     return []
 
 
-def places_of(path: str, base: DictConfig) -> list[str]:
-    """The options of a configuration whose dotted names end with `.path`."""
+def places_of(path: str, base: DictConfig, section: str = "") -> list[str]:
+    """The options of a configuration, or of one section of it, whose dotted names end with `.path`."""
     found: list[str] = []
     waiting: list[tuple[str, Any]] = [(str(key), base._get_node(key)) for key in base if key not in HYDRA_OWN]
     while waiting:
         place, node = waiting.pop(0)
-        if place.endswith(f".{path}"):
+        if place.endswith(f".{path}") and place.startswith(f"{section}." if section else ""):
             found.append(place)
         if isinstance(node, DictConfig) and not (node._is_none() or node._is_missing() or node._is_interpolation()):
             waiting += [(f"{place}.{key!s}", node._get_node(key)) for key in node]
@@ -179,6 +181,25 @@ def choices_with(key: str, section: str, loader: ConfigLoader) -> str:
     choices = [choice for choice in options_of(group, loader) if key in options_of_choice(f"{group}/{choice}", loader)]
     slot = f"{group}@{section}" if group == ROLE_GROUP else group
     return f". It is an option of {slot}={','.join(choices)}" if choices else ""
+
+
+def choices_below(key: str, section: str, loader: ConfigLoader) -> list[str]:
+    """The choices that have an option of this name, as `model/head=mos,simplex`, of all groups below a section."""
+    parent = section.replace(".", "/")
+    if parent and not loader.list_groups(parent):
+        return []
+    found = []
+    for group in all_groups(loader, parent):
+        if group in (ARM, STUDY) or group.startswith(f"{ARM}/"):
+            continue
+        choices = [
+            choice
+            for choice in loader.get_group_options(group, results_filter=ObjectType.CONFIG)
+            if key in options_of_choice(f"{group}/{choice}", loader)
+        ]
+        if choices:
+            found.append(f"{group}={','.join(choices)}")
+    return found
 
 
 @lru_cache(maxsize=256)
@@ -232,65 +253,3 @@ def key_refusals(override: Override, loader: ConfigLoader) -> list[str]:
     ):
         return [f"~{path}: cannot be left out. Every run needs it"]
     return []
-
-
-def split_problem(arguments: Sequence[str]) -> str | None:
-    """The problem of a list of values that a space has split into several arguments, as `a=b, c`; None without one."""
-    for at, argument in enumerate(arguments[:-1]):
-        if "=" in argument and argument.endswith(",") and "=" not in arguments[at + 1]:
-            end = at + 1
-            while end + 1 < len(arguments) and arguments[end].endswith(",") and "=" not in arguments[end + 1]:
-                end += 1
-            words = arguments[at : end + 1]
-            key, value = " ".join(words).split("=", 1)
-            return f"{key}: is split by a space after a comma ({value}). Write {''.join(words)}"
-    return None
-
-
-def grammar_problem(argument: str) -> str:
-    """The problem of an argument that Hydra's grammar does not accept."""
-    key, is_value, value = argument.partition("=")
-    key = key.lstrip("+~")
-    if is_value and re.fullmatch(r"[A-Za-z_$][\w./@$-]*", key, re.ASCII):
-        if key.endswith((".", "/")) or ".." in key or "//" in key:
-            return f"{key}: is not a name of an option ({value}). Write key=value or group=choice"
-        quote = f"{key}={QuotedString(value, Quote.double).with_quotes()}"
-        return (
-            f"{key}: cannot be read ({value}). Quote text with special characters inside the argument: "
-            f"{shlex.quote(quote)}"
-        )
-    return f"{argument or repr('')}: is not an override. Write key=value or group=choice"
-
-
-REFUSALS = {  # patterns of OmegaConf's messages, and the text that replaces each
-    r"^field '.*' is not Optional": "needs a value (null)",
-    r"^Value '(.*)' is not a valid bool.*": r"needs true or false (\1)",
-    r"^Invalid value assigned: \w+ is not a ListConfig.*": "needs a list. Write it as [A,B]",
-    r"^Cannot merge DictConfig with ListConfig": "needs the same kind of value as before: a list [A,B], or names "
-    "and values {NAME: VALUE}",
-    r"^Cannot assign (\w+) to Dict.*": r"needs names and values, not one \1. Write them as {NAME: VALUE}",
-}
-
-
-def describe_hydra_error(error: Exception) -> str:
-    """The message of an error of Hydra or OmegaConf as `path: what`, with common messages rewritten."""
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    text = str(cause).splitlines()[0].strip()
-    if isinstance(cause, GrammarParseError):
-        text = (
-            f'has an interpolation that cannot be read ({text}). Write a path in it in double quotes, ${{name:"a=b"}}'
-        )
-    if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text):
-        kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
-        text = f"needs {kinds.get(converted.group(2), converted.group(2))} ({converted.group(1)})"
-    if match := re.match(r"In '.*': Could not find '(arm(?=/)|.*)/(.*)'$", text):
-        return f"{match[1]}: no such choice ({match[2]}). Add the file {match[1]}/{match[2]}.yaml to its config groups"
-    if match := re.match(r"Could not override '(.*?)'", text):
-        return f"{match[1]}: does not exist in this configuration. --help lists the options"
-    for pattern, meaning in REFUSALS.items():
-        text = re.sub(pattern, meaning, text)
-    key = getattr(cause, "full_key", None)
-    if not key:
-        match = re.search(r"full_key: (\S+)", str(error))
-        key = match.group(1) if match else None
-    return f"{key}: {text}" if key else text

@@ -145,7 +145,9 @@ def _from_json(text: bytes) -> Any:
 def _parse(data: bytes) -> Contents:
     """`read_contents` of a file's content; the messages do not name the file yet."""
     if len(data) < PREFIX.size or not data.startswith(MAGIC):
-        raise ArtifactError("is not a pgolf artifact (wrong or cut first bytes)")
+        raise ArtifactError(
+            "is not a pgolf artifact (wrong or cut first bytes). Give a packed file, artifact.pgolf of a run"
+        )
     _, version, n_header, digest = PREFIX.unpack_from(data)
     if version not in (PLAIN, SMALL):
         raise ArtifactError(f"has format version {version}; this program reads versions {PLAIN} and {SMALL}")

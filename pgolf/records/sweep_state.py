@@ -70,6 +70,8 @@ def left_s(sweeps: list[Sweep], states: Mapping[PlannedRun, Mapping[str, Any]]) 
 def studies(folder: Path) -> list[Path]:
     """The folders with a plan: this one, or its subfolders. Raises ConfigError if there are none."""
     folders = [folder] if (folder / PLAN).is_file() else sorted(path.parent for path in folder.glob(f"*/{PLAN}"))
+    if not folders and not folder.exists():
+        raise ConfigError(f"{folder}: does not exist. Give the folder of a study, such as multirun/adhoc")
     if not folders:
         raise ConfigError(
             f"{folder}: holds no sweep ({PLAN} is missing there and one level below). Give the folder of a study"

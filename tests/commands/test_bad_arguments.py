@@ -140,7 +140,7 @@ ARGUMENTS = {
         "folder": "folder: holds no sweep",
         "folder folder": "python -m pgolf.status: folder: is one argument too many",
         "--jsn": "python -m pgolf.status: --jsn: no such option. Did you mean --json?",
-        "--json=1": "python -m pgolf.status: --json: ignored explicit argument",
+        "--json=1": "python -m pgolf.status: --json: takes no value (1). Write --json on its own",
     },
     "aggregate": {
         "": "python -m pgolf.aggregate: FOLDER: is missing",
@@ -162,7 +162,7 @@ ARGUMENTS = {
         "heads --out loop/x": "loop/x",
         "heads --out=": "python -m pgolf.aggregate: --out: is empty ()",
         "heads --out new/a/" + "x" * 300 + ".jsonl": "new/a/xxx",
-        "heads --paired=1": "python -m pgolf.aggregate: --paired: ignored explicit argument",
+        "heads --paired=1": "python -m pgolf.aggregate: --paired: takes no value (1). Write --paired on its own",
     },
     "report": {
         "": "python -m pgolf.report: FOLDER: is missing",

@@ -64,6 +64,8 @@ CASES = {
         "optim/algorithm@optim.roles.matrix=adam",
     ],
     "lr=0.01": ["lr:", "Did you mean optim.roles.embedding.lr=0.01 or ", " or optim.roles.scalar.lr=0.01? Sections:"],
+    "rank=3": ["rank:", "It is an option of eval=ttt_lora or model/embedding=albert or model/head=factorized,"],
+    "model.rank=3": ["model.rank:", "It is an option of model/embedding=albert or model/head=factorized,"],
     "stesp=9": ["stesp: no such option (9)", "Sections: study, seed"],
     "steps=9": ["steps: no such option (9). Did you mean train.steps=9?"],
     "model/head=tied, mos, simplex seed=1": [

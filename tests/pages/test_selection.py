@@ -83,4 +83,4 @@ def test_every_status_has_a_kind_of_caveat(tmp_path: Path) -> None:
     rows = {row.label: row for row in aggregate(folder).report.families[0].rows}
     assert [caveat.kind for caveat in rows["mos"].caveats] == [CaveatKind.DIVERGED, CaveatKind.FEW_SEEDS]
     assert [caveat.kind for caveat in rows["low"].caveats] == [CaveatKind.RECORD_WARNING]
-    assert set(BY_STATUS) == {"failed", "diverged", "interrupted", "missing", "damaged", "foreign"}
+    assert set(BY_STATUS) == {"failed", "diverged", "interrupted", "missing", "damaged", "foreign", "pruned"}

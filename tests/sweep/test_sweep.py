@@ -75,7 +75,7 @@ def test_a_sweep_executes_every_run(
 def test_status_names_what_it_was_given(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setattr(sys, "argv", ["pgolf.status", "elsewhere"])
     assert status.main() == 2
-    assert "elsewhere: holds no sweep" in capsys.readouterr().err
+    assert "elsewhere: does not exist. Give the folder of a study" in capsys.readouterr().err
 
 
 def test_a_bad_job_costs_one_row(
