@@ -32,6 +32,7 @@ COMMANDS = (
     "probe",
     "data",
     "study",
+    "completion",
 )
 LONGEST_WORD = 16_384  # characters of one argument
 LONGEST_LINE = 1_000  # characters of one line of a message

@@ -31,6 +31,7 @@ ORDER = (
     ("sweep",),
     ("api",),  # what `import pgolf` offers; open_artifact, which loads torch, is sample's
     ("probe",),
+    ("completion",),
 )
 COMMANDS = ("train", "status", "rerun", "params", "bench", "gate", "evaluate", "aggregate", "report", "compare")
 ENTRIES = (
@@ -42,6 +43,7 @@ ENTRIES = (
     "probe.__main__",
     "data.__main__",
     "study.__main__",
+    "completion.__main__",
     "sweep.worker",
     "trackers.follow",
     "__main__",
