@@ -1,6 +1,7 @@
 """pgolf: ablation studies on small language models under the rules of the parameter-golf challenge."""
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from pgolf.machine.interrupts import is_command, leave_when_interrupted
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["__version__", "compare", "errors", "figures", "load", "open_artifact", "run"]
 
-# The one side effect of importing pgolf: waiting OpenMP threads sleep instead of spinning. It must be set before torch
-# loads the library, which reads it once. Spinning, the default, makes a run several times slower as soon as another
-# process needs a core (LOG.md has the figures).
+# The side effects of importing pgolf are two settings, which must be there before torch loads its libraries.
+# Waiting OpenMP threads sleep instead of spinning. Spinning, the default, makes a run several times slower as soon as
+# another process needs a core (LOG.md has the figures).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+if sys.platform == "darwin":  # operators that Apple's GPUs lack run on the CPU, with a warning of torch
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 if is_command():  # imports take seconds, and an interrupt during them would print a traceback of torch or Hydra
     leave_when_interrupted()

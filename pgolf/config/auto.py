@@ -28,17 +28,33 @@ def cxx_compiler() -> str | None:
     return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
 
 
+def best_device(ranks: int) -> str:
+    """The device that `auto` stands for: cuda where torch can use one, else mps for one rank, else cpu."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if ranks == 1 and torch.backends.mps.is_available() else "cpu"
+
+
+def usable_device(name: str) -> str:
+    """A device of another machine's run, or the CPU where this machine has no such device."""
+    lacks_it = (name == "cuda" and not torch.cuda.is_available()) or (
+        name == "mps" and not torch.backends.mps.is_available()
+    )
+    return "cpu" if lacks_it else name
+
+
 def decide_auto(config: Config, *, in_sweep: bool) -> Config:
     """A copy of a configuration in which every `auto` is replaced by a value for this machine.
 
-    device: cuda if available. threads: one per run of a sweep; otherwise the available cores, shared by the ranks.
-    Available cores are limited by CPU affinity, the cgroup quota and OMP_NUM_THREADS. compile: on for CUDA, off for a
-    CPU; pgolf.train decides it before, for all runs of a command (`pgolf.sweep.compilation`). precision:
-    bf16 on CUDA devices that support it natively, otherwise fp32. gpus_per_job: one per rank.
+    device: cuda if available, else mps for a run of one rank. threads: one per run of a sweep; otherwise the available
+    cores, shared by the ranks. Available cores are limited by CPU affinity, the cgroup quota and OMP_NUM_THREADS.
+    compile: on for CUDA, off for a CPU; pgolf.train decides it before, for all runs of a command
+    (`pgolf.sweep.compilation`). precision: bf16 on CUDA devices that support it natively, otherwise fp32. gpus_per_job:
+    one per rank.
     """
     train, launch, device = config.train, config.launch, config.device
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = best_device(launch.nproc)
     threads, compiled, precision, gpus = train.threads, train.compile, train.precision, launch.gpus_per_job
     if threads == "auto":
         threads = str(1 if in_sweep else max(1, auto_threads().amount // launch.nproc))
@@ -75,6 +91,10 @@ def machine_shortages(config: Config, *, ranks_option: str = "launch.nproc") -> 
     problems, cuda = [], torch.cuda.is_available()
     if device == "cuda" and not cuda:
         problems.append("device: this machine has no CUDA device that torch can use (cuda). Choose device=cpu")
+    elif device == "mps" and not torch.backends.mps.is_available():
+        problems.append("device: this machine has no Apple GPU that torch can use (mps). Choose device=cpu")
+    elif device == "mps" and nproc > 1:
+        problems.append(f"{ranks_option}: an Apple GPU runs one rank ({nproc}). Choose 1, or device=cpu")
     elif device in ("cpu", "auto", "cuda"):
         on_cuda = device == "cuda" or (device == "auto" and cuda)
         available, unit = (torch.cuda.device_count(), "CUDA devices") if on_cuda else (cores(), "CPU cores")
@@ -88,7 +108,7 @@ def machine_shortages(config: Config, *, ranks_option: str = "launch.nproc") -> 
                 f"launch.gpus_per_job: this machine has {available} CUDA devices ({gpus}). "
                 f"Choose from {max(nproc, 1)} to {available}"
             )
-    chosen = "cuda" if device == "auto" and cuda else device
+    chosen = best_device(nproc) if device == "auto" else device
     return [*problems, *variant_shortages(config.model, chosen), *memory_shortage(config)]
 
 

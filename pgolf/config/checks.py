@@ -150,7 +150,7 @@ def choice_problems(config: Config) -> Iterator[str]:
     """Values of single options that no machine accepts: choices, numbers of threads and GPUs, and names."""
     train, launch = config.train, config.launch
     options = [
-        ("device", config.device, ["auto", "cpu", "cuda"]),
+        ("device", config.device, ["auto", "cpu", "cuda", "mps"]),
         ("train.compile", train.compile, ["auto", "on", "off"]),
         ("train.precision", train.precision, ["auto", "fp32", "bf16"]),
         ("launch.seeds", launch.seeds, ["fixed", "auto"]),

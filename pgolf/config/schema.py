@@ -196,7 +196,7 @@ class Config:
 
     study: StudyConfig = MISSING
     seed: int = MISSING
-    device: str = MISSING  # auto, cpu or cuda
+    device: str = MISSING  # auto, cpu, cuda or mps (Apple)
     model: ModelConfig = MISSING
     optim: OptimConfig = MISSING
     quant: Any = MISSING

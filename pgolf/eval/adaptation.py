@@ -145,7 +145,7 @@ class AdaptedScorer:
     def visit(self, chunks: Chunks, adapters: Adapters, optimizer: torch.optim.Optimizer) -> Tensor:
         """Score a chunk of every document, then take the step. Returns nats [B, S] on the CPU, padding included."""
         nats_BS = self.nats(chunks, adapters)
-        scores_BS = nats_BS.detach().double().cpu()
+        scores_BS = nats_BS.detach().cpu().double()
         self.tell_scores(chunks, scores_BS)
         if chunks.trained:
             self.tell_training(chunks)

@@ -17,7 +17,7 @@ from pgolf.records.documents import DocumentScores
 from pgolf.slots import DocumentMode, EvalMode
 
 # Tokens per forward pass of an evaluation. The size is fixed, so that scores are repeatable bit for bit.
-BATCH_TOKENS = {"cpu": 4096, "cuda": 131_072}
+BATCH_TOKENS = {"cpu": 4096, "cuda": 131_072, "mps": 32_768}
 
 
 class Evaluation:

@@ -96,7 +96,7 @@ def score(nll: Nll, tokens_N: np.ndarray, bytes_N1: np.ndarray, mode: EvalMode, 
     for batch in batching.own_batches(windows):
         ids_BT = torch.stack([tokens[w.start : w.stop] for w in batch])
         targets_BS = torch.stack([tokens[w.scored + 1 : w.stop + 1] for w in batch])
-        nats_BS = nll(ids_BT.to(device), targets_BS.to(device)).double().cpu()
+        nats_BS = nll(ids_BT.to(device), targets_BS.to(device)).cpu().double()
         for window, row in zip(batch, nats_BS, strict=True):
             nats[window.scored : window.stop] = row
             times[window.scored : window.stop] += 1
@@ -127,7 +127,7 @@ def estimate(
     for batch in batching.own_batches(windows):
         ids_BT = torch.stack([tokens[w.start : w.stop] for w in batch])
         targets_BT = torch.stack([tokens[w.start + 1 : w.stop + 1] for w in batch])
-        means_B = nll(ids_BT.to(device), targets_BT.to(device)).double().mean(1).cpu()
+        means_B = nll(ids_BT.to(device), targets_BT.to(device)).cpu().double().mean(1)
         counts_B = torch.tensor([w.stop - w.scored for w in batch], dtype=torch.float64)
         size = sum(bytes_N1[w.scored : w.stop].sum() for w in batch)
         total += torch.stack([(means_B * counts_B).sum(), torch.tensor(float(size))])

@@ -29,7 +29,7 @@ def measured_fields(
         "data_sha": corpus.data_sha,
         "val_text_sha": corpus.val_text_sha,
         "tokenizer_sha": corpus.tokenizer_sha,
-        "device": torch.cuda.get_device_name() if config.device == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name() if config.device == "cuda" else config.device,
         **costs.parameter_fields(),
         "steps": trace.steps,
         "qat_from_step": trace.qat_from_step,

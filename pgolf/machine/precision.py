@@ -26,7 +26,14 @@ def iteration_dtype(tensor: torch.Tensor) -> torch.dtype:
     return torch.bfloat16 if tensor.is_cuda else tensor.dtype
 
 
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """The type in which losses are summed on a device: Apple's GPUs (mps) have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def synchronise(device: torch.device) -> None:
     """Wait until the device has finished its work, so that a clock can be read. Does nothing on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from pgolf.config.auto import device_memory_bytes
+from pgolf.config.auto import device_memory_bytes, usable_device
 from pgolf.config.build import build_budget, build_data
 from pgolf.config.composed_run import ComposedRun
 from pgolf.config.schema import Config
@@ -106,7 +106,7 @@ def dry_run(undecided: Sequence[ComposedRun], runs: Sequence[Run], states: Seque
         if (arm := repr(sections)) not in by_arm:
             by_arm[arm] = account(config), estimates(config)
         costs, memory = by_arm[arm]
-        machine = (config.device if torch.cuda.is_available() else "cpu", config.train.cpu_threads)
+        machine = (usable_device(config.device), config.train.cpu_threads)
         if machine not in rates:
             rates[machine] = flops_per_s(Path(config.paths.out).expanduser(), *machine)
         rate, source = rates[machine]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pgolf.errors import DamagedFile, PrunedError
-from pgolf.machine.precision import autocast, synchronise
+from pgolf.machine.precision import autocast, sum_dtype, synchronise
 from pgolf.machine.ranks import Ranks
 from pgolf.optim.averaging import Averaging
 from pgolf.optim.schedules import Budget
@@ -93,7 +93,7 @@ def accumulate(training: Training, settings: LoopSettings, ranks: Ranks, step: i
     indices = range(ranks.rank, settings.micro_batches, ranks.world)
     forward = training.quantized if fake else training.model
     averaged = [*training.trainable.values(), *training.frozen_with_gradients]
-    nats = torch.zeros((), dtype=torch.float64, device=settings.device)
+    nats = torch.zeros((), dtype=sum_dtype(settings.device), device=settings.device)
     size = 0
     for index in indices:
         batch, is_last = training.batches.take(step, index), index == indices[-1]
@@ -102,7 +102,7 @@ def accumulate(training: Training, settings: LoopSettings, ranks: Ranks, step: i
             loss = forward(batch.x_BT, batch.y_BT).mean()
         with ranks.mean_gradients(averaged if is_last else []):
             (loss / len(indices)).backward()
-        nats += loss.detach().double() / settings.micro_batches
+        nats += loss.detach().to(nats.dtype) / settings.micro_batches
         training.batches.prepare(*((step + 1, indices[0]) if is_last else (step, index + ranks.world)))
     return StepLoss(step, nats, size)
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from pgolf.command import Parser, place, run
+from pgolf.config.auto import usable_device
 from pgolf.config.build import build_evaluation, build_fake, build_quantizer
 from pgolf.errors import DataError
 from pgolf.execution.artifact import unpack
@@ -30,7 +31,7 @@ def rescore(folder: Path, *, opens_files: bool = False) -> dict[str, Any]:
     Raises PgolfError.
     """
     config = read_saved(folder).config
-    device = config.device if config.device != "cuda" or torch.cuda.is_available() else "cpu"
+    device = usable_device(config.device)
     config = replace(config, device=device)
     torch.set_num_threads(config.train.cpu_threads)
     artifact = unpack(folder / ARTIFACT, torch.device(device))
