@@ -73,7 +73,7 @@ def command(arguments: list[str]) -> int:
         default=Path("multirun"),
         help="a study's folder, or its parent (multirun)",
     )
-    parser.add_argument("--json", action="store_true", help="a JSON list: study, count, left_s (seconds), cells")
+    parser.add_argument("--json", action="store_true", help="a JSON list: study, at, count, left_s (seconds), cells")
     parser.add_argument(
         "--watch", action="store_true", help="refresh the view until all runs have ended, or none has run for a minute"
     )
