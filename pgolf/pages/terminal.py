@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pgolf.machine.clean_text import clean
+from pgolf.records.arm_names import is_cut
 from pgolf.records.progress import duration_text
 
 STYLES = {
@@ -35,11 +36,26 @@ def key_of(row: Mapping[str, Any]) -> Key:
 def labels(study: Mapping[str, Any]) -> dict[Key, str]:
     """What to call each arm: the overrides in which it differs from the other arms, as far as records tell them.
 
-    An arm without a finished run keeps its name, without the parts that the names of all arms have.
+    An arm without a finished run keeps its name, without the parts that the names of all arms have. So does the only
+    arm with one, whose overrides could be compared with no others.
     """
     names = {key_of(row): OUTSIDE_BRACKETS.split(row["arm"]) for row in study["cells"]}
+    short = differing(comparable(names))
     told = {key_of(row): own for row in study["cells"] if (own := overrides_of(row))}
-    return {**differing(names), **differing(told)}
+    return short if len(told) == 1 < len(names) else {**short, **differing(told)}
+
+
+def comparable(names: Mapping[Key, Sequence[str]]) -> Mapping[Key, Sequence[str]]:
+    """The parts of each name whose keys all names have, if a long name was cut; all parts otherwise.
+
+    A name is cut at a length, so that two arms with the same options can lack different ones of them.
+    """
+    if not any(is_cut(arm) for arm, _ in names):
+        return names
+    whole = {key: own[:-1] if is_cut(key[0]) else own for key, own in names.items()}
+    shared = set.intersection(*({part.partition("=")[0] for part in own} for own in whole.values()))
+    kept = {key: [part for part in own if part.partition("=")[0] in shared] for key, own in whole.items()}
+    return kept if len({tuple(own) for own in kept.values()}) == len(kept) else names
 
 
 def overrides_of(row: Mapping[str, Any]) -> list[str]:

@@ -31,6 +31,11 @@ def name_of_overrides(overrides: Iterable[Override]) -> str:
     return name
 
 
+def is_cut(arm: str) -> bool:
+    """Whether an arm's name was too long, so that it ends in a hash within its last part."""
+    return len(arm.encode()) >= LONGEST_NAME and re.search(r"-[0-9a-f]{8}$", arm) is not None
+
+
 def folder_of_arm(arm: str) -> str:
     """The name of an arm's folder: that of the arm, or its first options, those of the model before others, and a hash.
 

@@ -89,16 +89,19 @@ def progress_from(start: Mapping[str, Any], event: Mapping[str, Any]) -> Progres
     )
 
 
-def remaining_s(elapsed_s: float, ended: int, fractions: Iterable[float], waiting: int) -> float | None:
-    """Seconds until all runs end, at the speed so far.
+def remaining_s(
+    elapsed_s: float, ended: int, fractions: Iterable[float], waiting: int, longest_s: float = 0.0
+) -> float | None:
+    """Seconds until all runs end, at the speed so far. Never less than the longest of the running runs needs.
 
     elapsed_s: since the first of them started. ended: finished runs. fractions: the share of its training that each
-    running run has done since then. waiting: runs that have not started. None if nothing is left, or if too little has
+    running run has done since then. waiting: runs that have not started. longest_s: what the slowest running run still
+    needs by its own speed. None if nothing is left, or if too little has
     been done for an estimate.
     """
     shares = [SHARE_OF_TRAINING * share for share in fractions]
     done, left = ended + sum(shares), waiting + len(shares) - sum(shares)
-    return elapsed_s / done * left if done >= ENOUGH and waiting + len(shares) else None
+    return max(elapsed_s / done * left, longest_s) if done >= ENOUGH and waiting + len(shares) else None
 
 
 def duration_text(seconds: float) -> str:

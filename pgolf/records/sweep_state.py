@@ -30,7 +30,9 @@ def is_held(folder: Path) -> bool:
 
 
 def state_of(folder: Path) -> dict[str, Any]:
-    """{state, note} of one run folder, with val_bpb, ended_at and overrides of a record, or the fraction of a run."""
+    """{state, note} of one run folder, with val_bpb, ended_at and overrides of a record, or the fraction of a run and
+    the seconds that it still needs.
+    """
     try:
         record = read_record(folder)
     except PgolfError as error:
@@ -38,7 +40,8 @@ def state_of(folder: Path) -> dict[str, Any]:
     if is_held(folder):
         progress = progress_of(folder)
         note = "starting" if progress is None else progress.text
-        return {"state": "running", "note": note, "fraction": None if progress is None else progress.fraction}
+        fraction, left_s = (None, None) if progress is None else (progress.fraction, progress.left_s)
+        return {"state": "running", "note": note, "fraction": fraction, "left_s": left_s}
     if record is not None and record["status"] != "interrupted":
         note = "" if record["status"] == "ok" else next(iter(str(record["error"]).splitlines()), "")
         return {
@@ -63,8 +66,9 @@ def left_s(sweeps: list[Sweep], states: Mapping[PlannedRun, Mapping[str, Any]]) 
     own = [states[cell] for cell in dict.fromkeys(latest.cells)]
     ended = sum((state.get("ended_at") or 0) > latest.started_at for state in own)
     running = [state.get("fraction") or 0.0 for state in own if state["state"] == "running"]
+    longest_s = max((state.get("left_s") or 0.0 for state in own), default=0.0)
     waiting = sum(state["state"] in ("waiting", "interrupted") for state in own)
-    return remaining_s(time.time() - latest.started_at, ended, running, waiting) if running else None
+    return remaining_s(time.time() - latest.started_at, ended, running, waiting, longest_s) if running else None
 
 
 def studies(folder: Path) -> list[Path]:

@@ -72,7 +72,8 @@ class Reporter:
         """`; about 5 min left`, or nothing if that cannot be estimated."""
         shares = [fraction_of(now) - self.before[folder] for folder, now in running.items()]
         not_started = len(self.waiting) - len(shares)
-        left_s = remaining_s(time.monotonic() - self.started, self.finished, shares, not_started)
+        longest_s = max((now.left_s or 0.0 for now in running.values()), default=0.0)
+        left_s = remaining_s(time.monotonic() - self.started, self.finished, shares, not_started, longest_s)
         return "" if left_s is None else f"; about {duration_text(left_s)} left"
 
     def say_what_runs(self) -> None:

@@ -26,6 +26,23 @@ def test_only_what_differs_is_shown() -> None:
     ]
 
 
+def test_names_that_were_cut_show_the_options_that_all_of_them_have() -> None:
+    options = ",".join(f"model.option_{n}=1" for n in range(5))
+    tied = f"head=tied,{options},train.batch_tokens=1024,tra"[:111]
+    mos = f"head=mos,{options},train.batch_tokens=1024,trai"[:111]
+    cut = [f"{name:x<111}-{digits}" for name, digits in ((tied, "91a2aa0c"), (mos, "f696796d"))]
+    names = labels({"cells": [cell(arm, 1, "running") for arm in cut]})
+    assert list(names.values()) == ["head=tied", "head=mos"]
+
+
+def test_the_only_finished_arm_is_not_named_by_all_its_options() -> None:
+    cells = [
+        cell("head=tied,width=32", 1, "ok", overrides=["model/head=tied", "model.width=32", "seed=1"]),
+        cell("head=mos,width=32", 1, "running"),
+    ]
+    assert list(labels({"cells": cells}).values()) == ["head=tied", "head=mos"]
+
+
 def test_a_name_without_differences_stays() -> None:
     assert differing({("x,y", "1"): ["x", "y"], ("x,y", "2"): ["x", "y"]}) == {("x,y", "1"): "x,y", ("x,y", "2"): "x,y"}
 

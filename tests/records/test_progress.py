@@ -51,6 +51,10 @@ def test_two_jobs_at_a_time_halve_the_estimate() -> None:
     assert left == pytest.approx(150, rel=0.05)
 
 
+def test_a_sweep_takes_no_less_than_its_slowest_run() -> None:
+    assert remaining_s(10.0, 1, [0.1], 0, longest_s=660.0) == 660.0
+
+
 @pytest.mark.parametrize(("ended", "fractions", "waiting"), [(3, [], 0), (0, [0.01], 5), (0, [], 4)])
 def test_no_estimate_when_all_is_done_or_hardly_begun(ended: int, fractions: list[float], waiting: int) -> None:
     assert remaining_s(10.0, ended, fractions, waiting) is None
