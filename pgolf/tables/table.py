@@ -6,7 +6,7 @@ the tests of a family together.
 
 import difflib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,8 +85,15 @@ def tabulate(
     return Tables((*collected.warnings, *warnings_of(groups, tables)), tables, unscored)
 
 
+def only_arm_with(options: str, arms: Iterable[str]) -> str | None:
+    """The only arm whose name has some options, such as `head=tied` or `model/head=tied`; else None."""
+    wanted = {option.rpartition("/")[2] if "/" in option.partition("=")[0] else option for option in options.split(",")}
+    found = [arm for arm in arms if wanted <= set(arm.split(","))]
+    return found[0] if len(found) == 1 else None
+
+
 def adhoc_families(groups: Sequence[Group], baseline: str | None) -> list[Family]:
-    """One family per study. baseline: an arm's full name, or its short name in the tables."""
+    """One family per study. baseline: an arm by its full name, its name in the tables, or options of it alone."""
     by_study: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for g in groups:
         by_study[g.study][g.arm] = None
@@ -95,6 +102,9 @@ def adhoc_families(groups: Sequence[Group], baseline: str | None) -> list[Family
         study: {**{short: arm for arm, short in short_names(names).items()}, **{arm: arm for arm in names}}
         for study, names in arms.items()
     }
+    for names in arm_by_name.values() if baseline else ():
+        if (arm := only_arm_with(str(baseline), set(names.values()))) is not None:
+            names.setdefault(str(baseline), arm)
     if baseline is not None and not any(baseline in names for names in arm_by_name.values()):
         labels = list(dict.fromkeys(short for names in arms.values() for short in short_names(names).values()))
         near = difflib.get_close_matches(baseline, labels, 1)

@@ -27,7 +27,7 @@ from pgolf.tables.caveats import RefusalKind
 from pgolf.tables.family import Family
 from pgolf.tables.power import Design, detectable, fewest_seeds, power, power_of_equality
 from pgolf.tables.stats import holm
-from pgolf.tables.table import tabulate
+from pgolf.tables.table import only_arm_with, tabulate
 
 TIED, MOS, LOW = [2.00, 2.01, 2.03], [1.90, 1.93, 1.91], [2.02, 2.00, 2.01]
 SCORES = {"tied": TIED, "mos": MOS, "low": LOW}
@@ -412,3 +412,19 @@ def test_a_damaged_record_belongs_to_its_arm_though_no_plan_names_it(tmp_path: P
     row = rows_of(study)["tied"]
     assert row.group.n == 2
     assert "seed 3 damaged" in texts(row)
+
+
+@pytest.mark.parametrize(
+    ("options", "arm"),
+    [
+        ("head=tied", "head=tied,layers=2,trai-91a2aa0c"),
+        ("model/head=tied", "head=tied,layers=2,trai-91a2aa0c"),
+        ("head=mos,layers=3", "head=mos,layers=3"),
+        ("head=mos", None),  # two arms have it
+        ("head=low", None),
+        ("layers=2", None),
+    ],
+)
+def test_an_arm_is_named_by_options_that_no_other_has(options: str, arm: str | None) -> None:
+    arms = ["head=tied,layers=2,trai-91a2aa0c", "head=mos,layers=2,train-3f98ed44", "head=mos,layers=3"]
+    assert only_arm_with(options, arms) == arm
