@@ -38,7 +38,10 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
     return out / "adhoc"
 
 
-def test_the_keys_of_json_are_those_of_the_document(main_of: MainOf, sweep: Path, tiny: list[str]) -> None:
+def test_the_keys_of_json_are_those_of_the_document(
+    main_of: MainOf, sweep: Path, tiny: list[str], workshop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGOLF_CACHE", str(workshop / "cache"))  # where sample and audit look for the corpus
     first, second = sorted(path.parent for path in sweep.rglob("result.json"))
     commands: dict[str, tuple[ModuleType, list[str]]] = {
         "status": (status, [str(sweep)]),
