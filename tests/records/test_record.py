@@ -1,5 +1,6 @@
 """The committed results: every table equals the output of the documented command for its rows."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,22 @@ from pgolf.study.description import STUDY
 
 RESULTS = Path(__file__).resolve().parents[2] / "analysis" / "results"
 STUDIES = sorted(path.name.removesuffix(f".{STUDY}") for path in RESULTS.glob(f"*.{STUDY}"))
+NUMBER = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?")
+
+
+def numbers_of(text: str) -> list[float]:
+    return [float(number) for number in NUMBER.findall(text)]
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_committed_tables_are_those_of_the_committed_rows(name: str, tmp_path: Path) -> None:
     write_tables(aggregate(RESULTS / f"{name}.jsonl"), tmp_path / f"{name}.jsonl")
     for result in sorted(tmp_path.iterdir()):
-        assert result.read_text(encoding="utf-8") == (RESULTS / result.name).read_text(encoding="utf-8"), result.name
+        made, committed = (path.read_text(encoding="utf-8") for path in (result, RESULTS / result.name))
+        if result.suffix == ".csv":  # all digits, of which the last ones depend on the version of scipy
+            assert numbers_of(made) == pytest.approx(numbers_of(committed), rel=1e-8), result.name
+            made, committed = NUMBER.sub("0", made), NUMBER.sub("0", committed)
+        assert made == committed, result.name
     assert {f"{name}.table.{kind}" for kind in ("md", "csv", "tex")} <= {result.name for result in tmp_path.iterdir()}
 
 
