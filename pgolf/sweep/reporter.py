@@ -34,6 +34,7 @@ class Reporter:
         self.times = {folder: record_mtime(folder) for folder in self.waiting}  # of the records seen so far
         self.before = {folder: fraction_of(progress_of(folder)) for folder in self.waiting}  # of interrupted runs
         self.started, self.finished = time.monotonic(), 0
+        self.began: float | None = None  # when the first step or record was seen; what comes before is paid once
         self.spoke = self.started
         self.scores: dict[str, list[float]] = {}  # of each arm, from the runs that ended in this sweep
         self.end = threading.Event()
@@ -73,7 +74,8 @@ class Reporter:
         shares = [fraction_of(now) - self.before[folder] for folder, now in running.items()]
         not_started = len(self.waiting) - len(shares)
         longest_s = max((now.left_s or 0.0 for now in running.values()), default=0.0)
-        left_s = remaining_s(time.monotonic() - self.started, self.finished, shares, not_started, longest_s)
+        since_s = time.monotonic() - (self.started if self.began is None else self.began)
+        left_s = remaining_s(since_s, self.finished, shares, not_started, longest_s)
         return "" if left_s is None else f"; about {duration_text(left_s)} left"
 
     def say_what_runs(self) -> None:
@@ -83,6 +85,8 @@ class Reporter:
 
     def look(self) -> None:
         """Print a line for every record that is new since the last look. Interrupted runs get none."""
+        if self.began is None and self.running():
+            self.began = time.monotonic()
         times = {folder: record_mtime(folder) for folder in self.waiting}
         ended = [(now, folder) for folder, now in times.items() if now and now != self.times[folder]]
         for now, folder in sorted(ended):
