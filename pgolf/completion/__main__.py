@@ -20,7 +20,7 @@ BASH = r"""_pgolf() {
   local line="${COMP_LINE:0:COMP_POINT}" word
   word="${line##* }"
   local IFS=$'\n'
-  COMPREPLY=($(PYTHON -m pgolf.completion words "$line" 2>/dev/null))
+  COMPREPLY=($(PYTHON -P -m pgolf.completion words "$line" 2>/dev/null))
   if [[ "$word" == *[=:]* ]]; then  # bash takes what follows the last of these characters as the word
     local prefix="${word%"${word##*[=:]}"}"
     COMPREPLY=("${COMPREPLY[@]#"$prefix"}")
@@ -34,7 +34,7 @@ complete -o nospace -o bashdefault -o default -F _pgolf_python python python3
 """
 ZSH = r"""_pgolf() {
   local -a found
-  found=(${(f)"$(PYTHON -m pgolf.completion words "${LBUFFER}" 2>/dev/null)"})
+  found=(${(f)"$(PYTHON -P -m pgolf.completion words "${LBUFFER}" 2>/dev/null)"})
   if (( ${#found} )); then compadd -U -Q -S '' -- $found; else _files; fi
 }
 _pgolf_python() {
@@ -44,7 +44,7 @@ compdef _pgolf pgolf
 compdef _pgolf_python python python3
 """
 FISH = r"""function __pgolf_words
-  PYTHON -m pgolf.completion words (commandline -cp) 2>/dev/null
+  PYTHON -P -m pgolf.completion words (commandline -cp) 2>/dev/null
 end
 function __pgolf_knows  # else fish completes file names
   string match -q -r -- '(^| )(\\S*/)?pgolf |-m pgolf' (commandline -cp); and count (__pgolf_words) >/dev/null

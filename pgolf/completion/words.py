@@ -12,6 +12,7 @@ ARM, STUDY, ALGORITHM, SIDE_INPUTS = "arm", "study", "optim/algorithm", "model/s
 ROLES = ("embedding", "head", "matrix", "scalar")
 HYDRA = {"hydra/launcher": ("basic", "joblib", "ray", "submitit_local", "submitit_slurm")}
 OVERRIDES = ("train", "params", "bench", "probe", "gate", "evaluate", "data")  # commands that take overrides
+PATH_FIRST = ("evaluate",)  # of these, commands whose first word is a path
 ACTIONS = {"data": ("prepare", "verify", "download"), "study": ("new",), "completion": ("bash", "fish", "zsh")}
 OPTION = re.compile(r'add_argument\(\s*"(?:-\w", ")?(--[\w-]+)"')
 SHARED = re.compile(r"^ +add_comparison_options\(", re.MULTILINE)  # the options that several commands have
@@ -35,6 +36,8 @@ def complete(line: str) -> list[str]:
         return beginning_with(ACTIONS[command], current)
     if command == "probe" and not rest:
         return beginning_with(names_in(STUDY), current)
+    if command in PATH_FIRST and not rest:
+        return []
     return overrides(current, rest) if command in OVERRIDES else []
 
 

@@ -35,6 +35,8 @@ CASES = {
     "pgolf data pre": ["prepare"],
     "pgolf probe low_rank_q_": ["low_rank_q_seeds"],
     "pgolf status mul": [],
+    "pgolf evaluate ": [],
+    "pgolf evaluate a.pgolf model/he": ["model/head="],
     "pgolf train no.such.option=": [],
     "pgolf": [],
     "": [],
@@ -123,3 +125,11 @@ def test_zsh_loads_the_script_and_asks_for_words() -> None:
         "LBUFFER='pgolf train model/head=m'; _pgolf"
     )
     assert in_shell("zsh", "-f", "-c", text=text) == ["model/head=mixture_of_logits", "model/head=mos"]
+
+
+def test_a_script_runs_no_file_of_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "re.py").write_text("open('ran', 'w')\n", encoding="utf-8")
+    line = "pgolf train model/head=m"
+    text = f'cd {tmp_path}; COMP_LINE={line!r}; COMP_POINT=${{#COMP_LINE}}; _pgolf; echo "${{COMPREPLY[@]}}"'
+    assert in_shell("bash", "-c", text=f"source <({SCRIPT} bash); {text}") == ["mixture_of_logits", "mos"]
+    assert not (tmp_path / "ran").exists()
