@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pgolf.command import COMMANDS
 from pgolf.config.folders import config_folders
-from pgolf.config.help import FILES, SLOTS, USAGE, Option, groups, read_options
+from pgolf.config.help import SLOTS, USAGE, Option, choice_files, groups, read_options, section_options
 
 ARM, STUDY, ALGORITHM, SIDE_INPUTS = "arm", "study", "optim/algorithm", "model/side_inputs"
 ROLES = ("embedding", "head", "matrix", "scalar")
@@ -123,23 +123,15 @@ def values_in_note(key: str) -> list[str]:
 
 def notes() -> Iterator[tuple[str, Option]]:
     """(dotted name, option) of every option of a section, and of every choice of a slot."""
-    folder = config_folders()[0]
-    for section, file in FILES.items():
-        if "<" not in section:
-            for option in read_options(folder / f"{file}.yaml"):
-                yield ".".join(filter(None, (section, *option.keys))), option
+    yield from section_options()
     for group in (*SLOTS, "defects"):
-        for path in files_of(group):
+        for path in choice_files(group):
             for option in read_options(path):
                 yield ".".join((group.replace("/", "."), *option.keys)), option
     for role in ROLES:
-        for path in files_of(ALGORITHM):
+        for path in choice_files(ALGORITHM):
             for option in read_options(path):
                 yield ".".join(("optim.roles", role, *option.keys)), option
-
-
-def files_of(group: str) -> list[Path]:
-    return [path for folder in config_folders() for path in sorted((folder / group).glob("*.yaml"))]
 
 
 def options(rest: Sequence[str]) -> list[str]:
@@ -150,7 +142,7 @@ def options(rest: Sequence[str]) -> list[str]:
         if group in SLOTS:
             kept = {
                 option.keys
-                for path in files_of(group)
+                for path in choice_files(group)
                 if path.stem in value.split(",")
                 for option in read_options(path)
             }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgolf.config.folders import conf_dir, config_folders
-from pgolf.config.schema import slot_paths
+from pgolf.config.schema import SECTIONS, slot_paths
 
 USAGE = """\
 usage: python -m pgolf.train [GROUP=CHOICE ...] [OPTION=VALUE ...] [--multirun]
@@ -80,6 +80,19 @@ def read_options(path: Path) -> list[Option]:
     return found
 
 
+def section_options() -> Iterator[tuple[str, Option]]:
+    """(dotted name, option) of every option in the files that hold the defaults of a section."""
+    for section, name in FILES.items():
+        if section in SECTIONS:
+            for option in read_options(conf_dir() / f"{name}.yaml"):
+                yield ".".join(filter(None, (section, *option.keys))), option
+
+
+def choice_files(group: str) -> list[Path]:
+    """The YAML files of a config group, in all trusted folders."""
+    return [path for folder in config_folders() for path in sorted((folder / group).glob("*.yaml"))]
+
+
 def header(path: Path) -> list[str]:
     """The comment lines at the top of a YAML file, without `#` and without Hydra's `@package` line."""
     found = []
@@ -109,7 +122,7 @@ def help_text() -> str:
     for section, name in FILES.items():
         lines += ["", f"{section or 'top level'} ({name}.yaml):", *options(conf / f"{name}.yaml")]
     for group in CHOSEN:
-        for path in [path for folder in config_folders() for path in sorted((folder / group).glob("*.yaml"))]:
+        for path in choice_files(group):
             if lines_of_choice := list(options(path)):
                 lines += ["", f"{group.replace('/', '.')} ({group}={path.stem}):", *lines_of_choice]
     return "\n".join(lines)

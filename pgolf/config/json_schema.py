@@ -13,15 +13,13 @@ import sys
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from pgolf.command import OK, Parser, run
 from pgolf.config.binding import RESERVED, annotations, group_of, locate
-from pgolf.config.folders import conf_dir, config_folders
-from pgolf.config.help import FILES, read_options
+from pgolf.config.help import choice_files, read_options, section_options
 from pgolf.config.ranges import range_of
 from pgolf.config.schema import SECTIONS, slot_paths
 from pgolf.errors import ConfigError, suggest
@@ -93,24 +91,14 @@ def study_parts() -> dict[str, Schema]:
 
 def notes() -> dict[str, str]:
     """{dotted path: comment} of the options in the files that hold the defaults of each section."""
-    found = {}
-    for section, name in FILES.items():
-        if section in SECTIONS:
-            for option in read_options(conf_dir() / f"{name}.yaml"):
-                found[".".join(filter(None, (section, *option.keys)))] = option.note
-    return {path: note for path, note in found.items() if note}
-
-
-def choices_of(path: str) -> list[Path]:
-    """The YAML files of the config group of a slot, in all trusted folders."""
-    return [file for folder in config_folders() for file in sorted((folder / group_of(path)).glob("*.yaml"))]
+    return {name: option.note for name, option in section_options() if option.note}
 
 
 def of_slot(path: str) -> Schema:
     """The schema of an open slot: any option of any of its choices."""
     properties: dict[str, list[Schema]] = {}
     described: dict[str, str] = {}
-    for file in choices_of(path):
+    for file in choice_files(group_of(path)):
         content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         target = content.get("_target_")
         hints = annotations(locate(path, target)) if target else {}

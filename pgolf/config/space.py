@@ -108,10 +108,15 @@ def is_search(hydra: DictConfig) -> bool:
     return str(hydra.sweeper._target_) == f"{SearchSettings.__module__}.{SearchSettings.__name__}"
 
 
+def check_optuna(option: str, value: str) -> None:
+    """Raise ConfigError for an option that needs Optuna, if it is not installed."""
+    if find_spec("optuna") is None:
+        raise ConfigError(f"{option}: optuna is not installed ({value}). Run pip install 'pgolf[search]'")
+
+
 def settings_of(hydra: DictConfig) -> SearchSettings:
     """The options of the sweeper. Raises ConfigError with all problems."""
-    if find_spec("optuna") is None:
-        raise ConfigError("hydra/sweeper: optuna is not installed (optuna). Run pip install 'pgolf[search]'")
+    check_optuna("hydra/sweeper", "optuna")
     names = SearchSettings.__dataclass_fields__
     section: Any = OmegaConf.to_container(hydra.sweeper, resolve=True)
     try:

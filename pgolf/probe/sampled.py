@@ -16,7 +16,7 @@ from pgolf.errors import ConfigError
 from pgolf.probe.search import ArmSearch, Point, own_value
 from pgolf.probe.trials import Request, execute_points
 from pgolf.records.kinds import is_number
-from pgolf.study.probes import Axis, points_of, value_at
+from pgolf.study.probes import Axis
 from pgolf.sweep.pruning import Trial
 from pgolf.sweep.sampling import choose
 
@@ -54,7 +54,7 @@ def space_of(one: ArmSearch) -> list[Dimension]:
 
 
 def dimension_of(one: ArmSearch, axis: Axis) -> Dimension:
-    points = values_of(one, axis)
+    points = one.points_on(axis)
     if len(axis) > 1 or not all(is_number(value) for point in points for value in point.values()):
         one.own_position(points)
         return Dimension(" ".join(axis), "choice", choices=tuple(map(str, range(len(points)))))
@@ -70,14 +70,6 @@ def dimension_of(one: ArmSearch, axis: Axis) -> Dimension:
     return Dimension(option, "int" if is_whole else "float", low, high, log=low > 0)
 
 
-def values_of(one: ArmSearch, axis: Axis) -> list[dict[str, Any]]:
-    """The points of an axis, with every value decided."""
-    return [
-        {option: value_at(value, own_value(one.current, option), option) for option, value in point.items()}
-        for point in points_of(axis)
-    ]
-
-
 def next_point(one: ArmSearch, space: Sequence[Dimension], done: Sequence[Point], trials: int) -> dict[str, Any]:
     """The values of the next trial of an arm. done: its trials so far, the arm's own configuration first."""
     if not done:
@@ -88,7 +80,7 @@ def next_point(one: ArmSearch, space: Sequence[Dimension], done: Sequence[Point]
     values: dict[str, Any] = {}
     for axis, dimension in zip(one.axes, space, strict=True):
         value = drawn[dimension.key]
-        values |= values_of(one, axis)[int(value)] if dimension.kind == "choice" else {dimension.key: value}
+        values |= one.points_on(axis)[int(value)] if dimension.kind == "choice" else {dimension.key: value}
     return values
 
 
@@ -98,7 +90,7 @@ def as_trial(number: int, point: Point, one: ArmSearch, space: Sequence[Dimensio
     for axis, dimension in zip(one.axes, space, strict=True):
         if dimension.kind == "choice":
             own = {option: point.values[option] for option in axis}
-            values[dimension.key] = str(values_of(one, axis).index(own))
+            values[dimension.key] = str(one.points_on(axis).index(own))
         else:
             values[dimension.key] = point.values[dimension.key]
     if any(score == float("inf") for score in point.scores_bpb.values()):

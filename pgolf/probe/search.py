@@ -74,9 +74,13 @@ class ArmSearch:
 
     def points(self) -> list[dict[str, Any]]:
         """The points of the next axis, with every value decided. Raises ConfigError."""
+        return self.points_on(self.axes[len(self.results)])
+
+    def points_on(self, axis: Axis) -> list[dict[str, Any]]:
+        """The points of an axis, with every value decided. Raises ConfigError."""
         return [
             {option: value_at(value, own_value(self.current, option), option) for option, value in point.items()}
-            for point in points_of(self.axes[len(self.results)])
+            for point in points_of(axis)
         ]
 
     def command_line(self, point: Mapping[str, Any], seed: int) -> list[str]:

@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from pgolf.config.build import build_data
 from pgolf.config.command_line import CommandLine, compose_each, preflight
 from pgolf.config.composed_run import ComposedRun
 from pgolf.config.corpora import check_corpora
+from pgolf.config.space import check_optuna
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.execution.account import account
 from pgolf.probe.search import ArmSearch, Point
@@ -112,11 +112,7 @@ def swept_values(text: str) -> list[str]:
 def check_budget(plan: ProbePlan, arms: Mapping[str, ComposedRun]) -> None:
     """Raise ConfigError unless every arm gets the planned number of trials, and the sampler is installed."""
     if plan.sampler != "grid":
-        if find_spec("optuna") is None:
-            raise ConfigError(
-                f"study.probe.sampler: needs Optuna, which is not installed ({plan.sampler}). Run pip install "
-                "'pgolf[search]'"
-            )
+        check_optuna("study.probe.sampler", plan.sampler)
         if bare := [arm for arm in arms if not plan.axes_of(arm)]:
             raise ConfigError(f"study.probe.axes: are empty for {', '.join(bare)} ([]). Give every arm an axis")
         return

@@ -96,8 +96,7 @@ def remaining_s(
 
     elapsed_s: since the first of them started. ended: finished runs. fractions: the share of its training that each
     running run has done since then. waiting: runs that have not started. longest_s: what the slowest running run still
-    needs by its own speed. None if nothing is left, or if too little has
-    been done for an estimate.
+    needs by its own speed. None if nothing is left, or if too little has been done for an estimate.
     """
     shares = [SHARE_OF_TRAINING * share for share in fractions]
     done, left = ended + sum(shares), waiting + len(shares) - sum(shares)
