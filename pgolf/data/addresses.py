@@ -1,4 +1,4 @@
-"""A corpus that is the same on every machine: annual messages of the presidents of the United States, 1790 to 2026.
+"""The default corpus, the same on every machine: annual messages of the presidents of the United States, 1790 to 2026.
 
 The text is a part of the package. It is in the public domain (17 U.S.C. 105); benchmarks/make_addresses.py made it.
 """

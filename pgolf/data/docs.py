@@ -1,4 +1,4 @@
-"""The default corpus: docstrings of the interpreter and of installed packages. Real text without a download."""
+"""Docstrings of the interpreter and of installed packages. Real text without a download."""
 
 from __future__ import annotations
 

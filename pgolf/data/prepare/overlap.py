@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 _BLOCK_TOKENS = 8_000_000
+_FILTER_BITS = 22  # of a table that excludes most windows without a search
 
 
 def window_hashes(tokens: np.ndarray, window_tokens: int) -> np.ndarray:
@@ -37,13 +38,19 @@ def shared_windows(haystack: np.ndarray, needles: np.ndarray, window_tokens: int
     needle_hashes = np.unique(window_hashes(needles, window_tokens))
     if not len(needle_hashes):
         return np.empty(0, dtype=np.int64)
+    possible = np.zeros(1 << _FILTER_BITS, dtype=bool)
+    possible[_filter_index(needle_hashes)] = True
     positions = []
     for start in range(0, len(haystack), _BLOCK_TOKENS):
         hashes = window_hashes(haystack[start : start + _BLOCK_TOKENS + window_tokens - 1], window_tokens)
-        place = np.searchsorted(needle_hashes, hashes)
-        place[place == len(needle_hashes)] = 0
-        positions.append(start + np.flatnonzero(needle_hashes[place] == hashes))
+        candidates = np.flatnonzero(possible[_filter_index(hashes)])
+        positions.append(start + candidates[np.isin(hashes[candidates], needle_hashes)])
     return np.concatenate(positions) if positions else np.empty(0, dtype=np.int64)
+
+
+def _filter_index(hashes: np.ndarray) -> np.ndarray:
+    """The highest _FILTER_BITS bits of each hash, int64."""
+    return (hashes >> np.uint64(64 - _FILTER_BITS)).astype(np.int64)
 
 
 def _join(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -12,7 +12,8 @@ from pgolf.data.prepare.pipeline import TOKENIZER_FILE, corpus_of
 from pgolf.errors import DataError, PgolfError
 from pgolf.slots import Corpus
 
-WITHIN_CACHE = ("pgolf.data.docs.Docs", "pgolf.data.fineweb.FineWeb")  # their files lie in the cache and nowhere else
+# Corpora whose files lie in the cache and nowhere else.
+WITHIN_CACHE = ("pgolf.data.addresses.Addresses", "pgolf.data.docs.Docs", "pgolf.data.fineweb.FineWeb")
 REMEDY = "Give --open-corpus if you trust config.yaml to name files"
 
 
