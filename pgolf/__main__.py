@@ -3,25 +3,28 @@
 import runpy
 import sys
 
-from pgolf.command import COMMANDS, REFUSED, one_line, shortened
-from pgolf.errors import suggest
+from pgolf.command import COMMANDS, OK, one_line, run, shortened
+from pgolf.errors import PgolfError, suggest
 
 USAGE = f"usage: pgolf {{{','.join(COMMANDS)}}} ...   (each is also `python -m pgolf.COMMAND`)"
+
+
+def without_command(arguments: list[str]) -> int:
+    """Print the usage, or refuse a command that does not exist."""
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(USAGE)
+        return OK
+    if not arguments:
+        raise PgolfError(USAGE)
+    problem = f"pgolf: no such command ({one_line(shortened(arguments[0]))})."
+    raise PgolfError(f"{problem}{suggest(arguments[0], COMMANDS)} Commands: {', '.join(COMMANDS)}")
 
 
 def main() -> None:
     """Run one command with the remaining arguments."""
     word = sys.argv[1] if len(sys.argv) > 1 else None
-    if word in ("-h", "--help"):
-        print(USAGE)
-        sys.exit(0)
     if word not in COMMANDS:
-        message = USAGE
-        if word is not None:
-            problem = f"pgolf: no such command ({one_line(shortened(word))})."
-            message = f"{problem}{suggest(word, COMMANDS)} Commands: {', '.join(COMMANDS)}"
-        print(message, file=sys.stderr)
-        sys.exit(REFUSED)
+        sys.exit(run(without_command))
     command = sys.argv.pop(1)
     sys.argv[0] = f"pgolf {command}"
     runpy.run_module(f"pgolf.{command}", run_name="__main__", alter_sys=True)

@@ -31,7 +31,7 @@ def is_held(folder: Path) -> bool:
 
 def state_of(folder: Path) -> dict[str, Any]:
     """{state, note} of one run folder, with val_bpb, ended_at and overrides of a record, or the fraction of a run and
-    the seconds that it still needs.
+    the seconds that it still needs. began_at: Unix time of its first step, as if it had never been interrupted.
     """
     try:
         record = read_record(folder)
@@ -41,14 +41,17 @@ def state_of(folder: Path) -> dict[str, Any]:
         progress = progress_of(folder)
         note = "starting" if progress is None else progress.text
         fraction, left_s = (None, None) if progress is None else (progress.fraction, progress.left_s)
-        return {"state": "running", "note": note, "fraction": fraction, "left_s": left_s}
+        trained_s = None if progress is None else progress.elapsed_s
+        began_at = None if trained_s is None else time.time() - trained_s
+        return {"state": "running", "note": note, "began_at": began_at, "fraction": fraction, "left_s": left_s}
     if record is not None and record["status"] != "interrupted":
         note = "" if record["status"] == "ok" else next(iter(str(record["error"]).splitlines()), "")
         return {
             "state": record["status"],
             "note": note,
             "val_bpb": record.get("val_bpb"),
-            "ended_at": record.get("ended_at"),
+            "began_at": record["ended_at"] - (record.get("train_s") or 0.0),
+            "ended_at": record["ended_at"],
             "overrides": record.get("overrides"),
         }
     if (folder / STATE).exists():
@@ -68,7 +71,9 @@ def left_s(sweeps: list[Sweep], states: Mapping[PlannedRun, Mapping[str, Any]]) 
     running = [state.get("fraction") or 0.0 for state in own if state["state"] == "running"]
     longest_s = max((state.get("left_s") or 0.0 for state in own), default=0.0)
     waiting = sum(state["state"] in ("waiting", "interrupted") for state in own)
-    return remaining_s(time.time() - latest.started_at, ended, running, waiting, longest_s) if running else None
+    began = [at for state in own if (at := state.get("began_at") or 0.0) > latest.started_at]  # else of earlier sweeps
+    since_s = time.time() - min(began, default=latest.started_at)  # what comes before the first step is paid once
+    return remaining_s(since_s, ended, running, waiting, longest_s) if running else None
 
 
 def studies(folder: Path) -> list[Path]:

@@ -65,8 +65,9 @@ def test_the_keys_of_json_are_those_of_the_document(
         assert "\x1b" not in out + err, name
 
 
-def test_a_reader_that_goes_away_gets_no_traceback(sweep: Path) -> None:
-    program = f"{sys.executable} -m pgolf.status {sweep} | true; exit ${{PIPESTATUS[0]}}"
+@pytest.mark.parametrize("words", ["pgolf.status SWEEP", "pgolf --help"])
+def test_a_reader_that_goes_away_gets_no_traceback(sweep: Path, words: str) -> None:
+    program = f"{sys.executable} -m {words.replace('SWEEP', str(sweep))} | true; exit ${{PIPESTATUS[0]}}"
     ended = subprocess.run(["bash", "-c", program], capture_output=True, text=True)
     assert ended.returncode in (0, 1)
     assert ended.stderr == ""

@@ -1,12 +1,15 @@
 """How far a run is, and when a sweep will end."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from pgolf.records.metrics import METRICS
+from pgolf.records.plan import PlannedRun, Sweep
 from pgolf.records.progress import Progress, progress_of, remaining_s
+from pgolf.records.sweep_state import left_s
 
 
 def log(folder: Path, *events: dict[str, object]) -> Path:
@@ -58,3 +61,17 @@ def test_a_sweep_takes_no_less_than_its_slowest_run() -> None:
 @pytest.mark.parametrize(("ended", "fractions", "waiting"), [(3, [], 0), (0, [0.01], 5), (0, [], 4)])
 def test_no_estimate_when_all_is_done_or_hardly_begun(ended: int, fractions: list[float], waiting: int) -> None:
     assert remaining_s(10.0, ended, fractions, waiting) is None
+
+
+def test_what_comes_before_the_first_step_is_paid_once() -> None:
+    """A sweep of 240 s, 100 of them before its first step: the other runs do not pay these again."""
+    now = time.time()
+    planned = [PlannedRun("adhoc", "tied", seed, "f" * 16, f"tied/seed{seed}") for seed in (1, 2, 3)]
+    sweep = Sweep((), now - 240.0, "", False, tuple(planned))
+    states = [
+        {"state": "ok", "began_at": now - 140.0, "ended_at": now - 40.0},
+        {"state": "running", "began_at": now - 40.0, "fraction": 0.4, "left_s": 60.0},
+        {"state": "waiting"},
+    ]
+    left = left_s([sweep], dict(zip(planned, states, strict=True)))
+    assert left == pytest.approx(60 + 100, rel=0.1)
