@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from json_page import check
 from pgolf.config.build import build_data
 from pgolf.config.command_line import preflight
 from pgolf.config.study import study_of
@@ -60,6 +61,7 @@ def test_a_probe_from_first_trial_to_the_tables(main_of: MainOf, tiny: list[str]
     assert code == 0, err
     assert "6 runs: 3 trials for each of 2 arms, seed 0; about" in err
     told = json.loads(out)
+    check("probe", told)
     folder = Path("multirun/pair-probe")
     runs = {(r["arm"], r["fingerprint"]): r for _, r in records(folder)}
     assert sorted(arm for arm, _ in runs) == ["A"] * 3 + ["B"] * 3, "every arm has as many trials"
