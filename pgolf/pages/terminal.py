@@ -59,9 +59,15 @@ def comparable(names: Mapping[Key, Sequence[str]]) -> Mapping[Key, Sequence[str]
 
 
 def overrides_of(row: Mapping[str, Any]) -> list[str]:
-    """The overrides of a run without its seed. `arm=STUDY/ARM` becomes `ARM`."""
-    words = [str(text) for text in row.get("overrides") or () if not str(text).startswith("seed=")]
-    return [word.rpartition("/")[2] if word.startswith("arm=") else word for word in words]
+    """The overrides of a run without its seed. Groups are named as in the names of arms, by their last part:
+    `model/head=mos` becomes `head=mos`. `arm=STUDY/ARM` becomes `ARM`.
+    """
+    words = [str(text).partition("=") for text in row.get("overrides") or ()]
+    return [
+        value.rpartition("/")[2] if key == "arm" else f"{key.rpartition('/')[2]}{equals}{value}"
+        for key, equals, value in words
+        if key != "seed"
+    ]
 
 
 def differing(parts: Mapping[Key, Sequence[str]]) -> dict[Key, str]:

@@ -20,7 +20,7 @@ def test_only_what_differs_is_shown() -> None:
     ]
     names = labels({"cells": cells}).values()
     assert list(names) == [
-        "model/head=mos",
+        "head=mos",
         "T0_tied",
         "model.layers=2 optim.betas=[0.9,0.95]",
     ]
