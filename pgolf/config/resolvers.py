@@ -112,10 +112,9 @@ def choose(key: Any, values: Any) -> Any:
 
 
 def study_arms(*, _root_: Any) -> str:
-    """All arms of all families of the study, as a value of `arm=`: `<study>/<arm>,...`."""
-    study = _root_.study
-    arms = [arm for family in study.families.values() for arm in family.arms]
-    return ",".join(f"{study.name}/{arm}" for arm in dict.fromkeys(arms))
+    """All arms of all families of the study, as a value of `arm=`: `<choice of study>/<arm>,...`."""
+    arms = [arm for family in _root_.study.families.values() for arm in family.arms]
+    return ",".join(f"{_root_.hydra.runtime.choices.study}/{arm}" for arm in dict.fromkeys(arms))
 
 
 def head_dim(*, _root_: Any) -> int:

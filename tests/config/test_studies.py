@@ -120,6 +120,12 @@ def test_half_the_length_is_half(scale: str) -> None:
     assert half.train.batch_tokens == whole.train.batch_tokens
 
 
+def test_a_study_keeps_its_arms_under_another_name() -> None:
+    runs = preflight(["study=low_rank_q", "study.name=mine", "seed=1"], multirun=False).runs
+    assert {run.choices["arm"].split("/")[0] for run in runs} == {"low_rank_q"}
+    assert {run.cfg.study.name for run in runs} == {"mine"}
+
+
 def test_a_size_that_a_study_does_not_know_is_named() -> None:
     with pytest.raises(ConfigError) as refusal:
         preflight(
