@@ -103,15 +103,21 @@ def sweep_runs(
 ) -> list[list[str]]:
     """The overrides of every run, from `hydra.sweeper.params` and the arguments, in the order of Hydra's basic sweeper.
 
-    The runs of another sweeper are unknown in advance: one run with the overrides that are not swept represents them.
+    A key of the parameters keeps its place in their order if the arguments replace its values. So the seed of a study
+    stays its outer loop, and an interrupted sweep has whole pairs. The runs of another sweeper are unknown in advance:
+    one run with the overrides that are not swept represents them.
     hydra: the section of that name. Raises ConfigError, also for more than `most_runs` runs.
     """
     if not is_basic(hydra):
         return [[a for a, o in zip(arguments, overrides, strict=True) if not o.is_sweep_override()]]
     replaced = replaced_sweep_keys(overrides, hydra)
-    params = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items() if key not in replaced]
+    params = hydra.sweeper.params or {}
+    place = {key: number for number, key in enumerate(params)}
+    given = [(o.key_or_group, text) for text, o in zip(arguments, overrides, strict=True)]
+    own = [(key, f"{key}={value}") for key, value in params.items() if key not in replaced]
+    words = [text for _, text in sorted([*own, *given], key=lambda pair: place.get(pair[0], len(place)))]
     try:
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides([*params, *arguments])
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(words)
         number = math.prod(number_of_values(override, loader) for override in parsed)
         if number > most_runs:
             allow = (
@@ -122,9 +128,9 @@ def sweep_runs(
                 f"fewer values{allow}"
             )
         (runs,) = BasicSweeper.split_arguments(parsed, None)
-        pairs = zip([*params, *arguments], parsed, strict=True)
+        pairs = zip(words, parsed, strict=True)
         texts = {rendered(override): text for text, override in pairs if not override.is_sweep_override()}
-        texts |= {text: own for override in parsed for text, own in interpolations(override).items()}
+        texts |= {text: plain for override in parsed for text, plain in interpolations(override).items()}
     except HydraException as error:
         raise ConfigError(f"--multirun: {str(error).splitlines()[0]}") from None
     return [[texts.get(text, text) for text in run] for run in runs]

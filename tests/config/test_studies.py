@@ -71,8 +71,9 @@ def test_the_command_has_every_arm_and_at_least_three_seeds(name: str) -> None:
 
 def test_the_command_line_beats_the_study() -> None:
     arms = "arm=higher_rank_heads/T0_tied,higher_rank_heads/T6_simplex_d4"
-    line = preflight(["study=higher_rank_heads", "seed=7", arms], multirun=False)
-    assert [(run.cfg.study.arm, run.cfg.seed) for run in line.runs] == [("T0_tied", 7), ("T6_simplex_d4", 7)]
+    line = preflight(["study=higher_rank_heads", arms, "seed=7,8"], multirun=False)
+    ran = [(run.cfg.seed, run.cfg.study.arm) for run in line.runs]
+    assert ran == [(7, "T0_tied"), (7, "T6_simplex_d4"), (8, "T0_tied"), (8, "T6_simplex_d4")], "the seed stays first"
     assert set(line.replaced_sweep_keys) == {"seed", "arm"}
 
 
