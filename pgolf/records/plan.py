@@ -5,7 +5,7 @@ Sweeps with different overrides have one entry each. A sweep with the same overr
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pgolf.errors import DamagedFile
@@ -22,7 +22,8 @@ REMEDY = "Move the file; the next sweep writes it again"
 @dataclass(frozen=True)
 class PlannedRun:
     """One planned run. folder: relative to the plan's folder. Cells with the same resolved configuration share one
-    folder, under several arms.
+    folder, under several arms. tokens: of its training, None if only the time is limited or if an older pgolf planned
+    it; two entries that differ in nothing else are equal.
     """
 
     study: str
@@ -30,6 +31,7 @@ class PlannedRun:
     seed: int
     fingerprint: str
     folder: str
+    tokens: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

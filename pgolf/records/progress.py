@@ -1,6 +1,6 @@
 """How far a run is, from the events that it has logged so far, and how long several runs will still take."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,17 +90,28 @@ def progress_from(start: Mapping[str, Any], event: Mapping[str, Any]) -> Progres
 
 
 def remaining_s(
-    elapsed_s: float, ended: int, fractions: Iterable[float], waiting: int, longest_s: float = 0.0
+    elapsed_s: float,
+    ended: Sequence[float],
+    running: Sequence[tuple[float, float]],
+    waiting: Sequence[float],
+    longest_s: float = 0.0,
 ) -> float | None:
     """Seconds until all runs end, at the speed so far. Never less than the longest of the running runs needs.
 
-    elapsed_s: since the first of them started. ended: finished runs. fractions: the share of its training that each
-    running run has done since then. waiting: runs that have not started. longest_s: what the slowest running run still
-    needs by its own speed. None if nothing is left, or if too little has been done for an estimate.
+    elapsed_s: since the first of them started. ended: the work of each finished run, by `works`. running: the work of
+    each running run, and the share of it that has been done since then. waiting: the work of each run that has not
+    started. longest_s: what the slowest running run still needs by its own speed. None if nothing is left, or if too
+    little has been done for an estimate.
     """
-    shares = [SHARE_OF_TRAINING * share for share in fractions]
-    done, left = ended + sum(shares), waiting + len(shares) - sum(shares)
-    return max(elapsed_s / done * left, longest_s) if done >= ENOUGH and waiting + len(shares) else None
+    done = sum(ended) + sum(work * SHARE_OF_TRAINING * share for work, share in running)
+    left = sum(waiting) + sum(work * (1 - SHARE_OF_TRAINING * share) for work, share in running)
+    enough = ENOUGH * (done + left) / max(1, len(ended) + len(running) + len(waiting))
+    return max(elapsed_s / done * left, longest_s) if done >= enough and (running or waiting) else None
+
+
+def works(tokens: Sequence[int | None]) -> list[float]:
+    """The work of each run of a sweep, in one unit: its training tokens if all are known, else equal for all."""
+    return [float(count) for count in tokens if count] if all(tokens) else [1.0] * len(tokens)
 
 
 def duration_text(seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.machine.locks import acquire
 from pgolf.records.plan import PLAN, PlannedRun, Sweep, planned_runs, read_plan
-from pgolf.records.progress import progress_of, remaining_s
+from pgolf.records.progress import progress_of, remaining_s, works
 from pgolf.records.record import LOCK, STATE, read_record
 
 
@@ -66,11 +66,13 @@ def left_s(sweeps: list[Sweep], states: Mapping[PlannedRun, Mapping[str, Any]]) 
     if not sweeps:
         return None
     latest = max(sweeps, key=lambda sweep: sweep.started_at)
-    own = [states[cell] for cell in dict.fromkeys(latest.cells)]
-    ended = sum((state.get("ended_at") or 0) > latest.started_at for state in own)
-    running = [state.get("fraction") or 0.0 for state in own if state["state"] == "running"]
+    cells = list(dict.fromkeys(latest.cells))
+    own = [states[cell] for cell in cells]
+    weighed = list(zip(works([cell.tokens for cell in cells]), own, strict=True))
+    ended = [work for work, state in weighed if (state.get("ended_at") or 0) > latest.started_at]
+    running = [(work, state.get("fraction") or 0.0) for work, state in weighed if state["state"] == "running"]
     longest_s = max((state.get("left_s") or 0.0 for state in own), default=0.0)
-    waiting = sum(state["state"] in ("waiting", "interrupted") for state in own)
+    waiting = [work for work, state in weighed if state["state"] in ("waiting", "interrupted")]
     began = [at for state in own if (at := state.get("began_at") or 0.0) > latest.started_at]  # else of earlier sweeps
     since_s = time.time() - min(began, default=latest.started_at)  # what comes before the first step is paid once
     return remaining_s(since_s, ended, running, waiting, longest_s) if running else None

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from pgolf.execution.record import one_line
-from pgolf.records.progress import Progress, duration_text, progress_of, remaining_s
+from pgolf.records.progress import Progress, duration_text, progress_of, remaining_s, works
 from pgolf.records.record import RECORD
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import State
@@ -33,7 +33,10 @@ class Reporter:
         self.total = len({run.folder for run in runs})
         self.times = {folder: record_mtime(folder) for folder in self.waiting}  # of the records seen so far
         self.before = {folder: fraction_of(progress_of(folder)) for folder in self.waiting}  # of interrupted runs
-        self.started, self.finished = time.monotonic(), 0
+        planned = {run.folder: run.entry().tokens for run in runs}
+        self.work = dict(zip(planned, works(list(planned.values())), strict=True))
+        self.started = time.monotonic()
+        self.finished: list[float] = []  # the work of each run that ended in this sweep
         self.began: float | None = None  # when the first step or record was seen; what comes before is paid once
         self.spoke = self.started
         self.scores: dict[str, list[float]] = {}  # of each arm, from the runs that ended in this sweep
@@ -71,11 +74,11 @@ class Reporter:
 
     def left(self, running: Mapping[Path, Progress]) -> str:
         """`; about 5 min left`, or nothing if that cannot be estimated."""
-        shares = [fraction_of(now) - self.before[folder] for folder, now in running.items()]
-        not_started = len(self.waiting) - len(shares)
+        under_way = [(self.work[folder], fraction_of(now) - self.before[folder]) for folder, now in running.items()]
+        not_started = [self.work[folder] for folder in self.waiting if folder not in running]
         longest_s = max((now.left_s or 0.0 for now in running.values()), default=0.0)
         since_s = time.monotonic() - (self.started if self.began is None else self.began)
-        left_s = remaining_s(since_s, self.finished, shares, not_started, longest_s)
+        left_s = remaining_s(since_s, self.finished, under_way, not_started, longest_s)
         return "" if left_s is None else f"; about {duration_text(left_s)} left"
 
     def say_what_runs(self) -> None:
@@ -97,7 +100,7 @@ class Reporter:
             if record["status"] == "interrupted":
                 continue
             run = self.waiting.pop(folder)
-            self.finished += 1
+            self.finished.append(self.work[folder])
             number = f"[{self.total - len(self.waiting)}/{self.total}]"
             self.say(
                 f"{number} {run.label}: {one_line(record)}{self.mean_of_arm(run, record)}{self.left(self.running())}"

@@ -31,7 +31,9 @@ class Run:
         """The entry of the run in the sweep plan."""
         inside = self.folder.relative_to(self.plan_folder).as_posix()
         identity = self.identity
-        return PlannedRun(identity["study"], identity["arm"], self.config.seed, identity["fingerprint"], inside)
+        seed, steps = self.config.seed, self.config.train.steps
+        tokens = None if steps is None else steps * self.config.train.batch_tokens
+        return PlannedRun(identity["study"], identity["arm"], seed, identity["fingerprint"], inside, tokens)
 
     def to_json(self) -> str:
         """The whole run as one line of JSON."""

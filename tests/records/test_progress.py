@@ -8,7 +8,7 @@ import pytest
 
 from pgolf.records.metrics import METRICS
 from pgolf.records.plan import PlannedRun, Sweep
-from pgolf.records.progress import Progress, progress_of, remaining_s
+from pgolf.records.progress import Progress, progress_of, remaining_s, works
 from pgolf.records.sweep_state import left_s
 
 
@@ -50,17 +50,24 @@ def test_no_step_and_damaged_files_give_no_progress(tmp_path: Path) -> None:
 
 def test_two_jobs_at_a_time_halve_the_estimate() -> None:
     """Eight runs of 60 s, two at a time: after 90 s two have ended, two are half done, and 150 s are left."""
-    left = remaining_s(90.0, 2, [0.5, 0.5], 4)
+    left = remaining_s(90.0, [1.0] * 2, [(1.0, 0.5)] * 2, [1.0] * 4)
     assert left == pytest.approx(150, rel=0.05)
 
 
 def test_a_sweep_takes_no_less_than_its_slowest_run() -> None:
-    assert remaining_s(10.0, 1, [0.1], 0, longest_s=660.0) == 660.0
+    assert remaining_s(10.0, [1.0], [(1.0, 0.1)], [], longest_s=660.0) == 660.0
 
 
-@pytest.mark.parametrize(("ended", "fractions", "waiting"), [(3, [], 0), (0, [0.01], 5), (0, [], 4)])
-def test_no_estimate_when_all_is_done_or_hardly_begun(ended: int, fractions: list[float], waiting: int) -> None:
-    assert remaining_s(10.0, ended, fractions, waiting) is None
+def test_long_runs_count_more_than_short_ones() -> None:
+    """One run of 10 s has ended; one that is eight times as long waits."""
+    assert works([100, 800]) == [100.0, 800.0]
+    assert works([100, None]) == [1.0, 1.0], "tokens of a run that is limited by time are not known"
+    assert remaining_s(10.0, [100.0], [], [800.0]) == 80.0
+
+
+@pytest.mark.parametrize(("ended", "shares", "waiting"), [(3, [], 0), (0, [0.01], 5), (0, [], 4)])
+def test_no_estimate_when_all_is_done_or_hardly_begun(ended: int, shares: list[float], waiting: int) -> None:
+    assert remaining_s(10.0, [1.0] * ended, [(1.0, share) for share in shares], [1.0] * waiting) is None
 
 
 def test_what_comes_before_the_first_step_is_paid_once() -> None:

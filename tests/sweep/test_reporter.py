@@ -16,7 +16,8 @@ def test_time_before_the_first_step_is_not_taken_for_each_run(tmp_path: Path, mo
     """100 s until the first step, then half of a run in 10 s: one and a half runs of 20 s are left."""
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(reporter.time, "monotonic", lambda: clock.now)
-    runs: list[Any] = [SimpleNamespace(folder=tmp_path / name, label=name) for name in ("a", "b")]
+    entry = SimpleNamespace(tokens=None)
+    runs: list[Any] = [SimpleNamespace(folder=tmp_path / name, label=name, entry=lambda: entry) for name in ("a", "b")]
     told = Reporter(runs, [SimpleNamespace(kind="run"), SimpleNamespace(kind="run")])  # type: ignore[list-item]
 
     def log(step: int, elapsed_s: float) -> None:
