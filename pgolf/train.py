@@ -8,6 +8,7 @@ that are missing, failed or changed, and resumes interrupted runs from their che
 import os
 import sys
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,11 +75,22 @@ def is_completion_word(word: str) -> bool:
     return shell in SHELLS and (action in ("install", "uninstall") or (action == "query" and "COMP_LINE" in os.environ))
 
 
+def last_of_repeated(overrides: Sequence[str]) -> list[str]:
+    """The last override of each key or group that is given more than once."""
+    count = Counter(word.partition("=")[0] for word in overrides)
+    last = {word.partition("=")[0]: word for word in overrides}
+    return [last[key] for key, number in count.items() if number > 1]
+
+
 def command(arguments: list[str]) -> int:
     args = parse_flags(arguments)
     if args.help:
         print(help_text())
         return OK
+    for word in last_of_repeated(args.overrides):
+        print(f"{word.partition('=')[0]}: is given more than once; the last one counts ({word})", file=sys.stderr)
+    if sys.stderr.isatty():
+        print("checking the command ...", file=sys.stderr)
     from pgolf.sweep import launching  # not above: it imports torch, which takes two seconds
 
     return launching.execute(args)

@@ -48,11 +48,11 @@ SKIPPED = ("defaults", "hydra", "_target_", "_partial_")
 
 
 def groups(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """(group, choices) of every config group."""
-    for path in sorted(p for p in folder.rglob("*") if p.is_dir()):
-        choices = sorted(p.stem for p in path.glob("*.yaml"))
-        if choices:
-            yield path.relative_to(folder).as_posix(), choices
+    """(group, choices) of every config group, those with the arms of a study last."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_dir()}
+    for group in sorted(found, key=lambda name: (name.startswith("arm/"), name)):
+        if choices := sorted(file.stem for file in found[group].glob("*.yaml")):
+            yield group, choices
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from pgolf.command import OK, Parser, place, run
+from pgolf.config.search_path import use_search_path
 from pgolf.errors import ConfigError
 from pgolf.sample.artifact import opened
 from pgolf.sample.generate import Sampling
@@ -35,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def command(arguments: list[str]) -> int:
-    args = make_parser().parse_args(arguments)
+    args = make_parser().parse_args(use_search_path(arguments))
     sampling = Sampling(args.tokens, args.temperature, args.top_p, args.seed)
     if problems := sampling.problems("--"):
         raise ConfigError(*problems)

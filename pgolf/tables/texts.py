@@ -93,7 +93,7 @@ def document_test(a: DocumentScores, b: DocumentScores) -> TTest:
     difference = float(scores[0] - scores[1])
     used = (a.sizes > 0) | (a.nats > 0)
     if used.sum() < FEWEST_DOCUMENTS:
-        reason = f"{used.sum()} of the {FEWEST_DOCUMENTS} documents that an interval needs"
+        reason = f"no interval: {used.sum()} documents, {FEWEST_DOCUMENTS} needed"
         return TTest(name, n, difference, reason=reason)
     residuals = [
         (x.nats - score * math.log(2) * x.sizes) / total for x, score, total in zip((a, b), scores, totals, strict=True)

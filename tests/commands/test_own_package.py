@@ -13,6 +13,7 @@ import pytest
 from pgolf import evaluate, rerun
 from pgolf.config.folders import CONFIG_DIR
 from pgolf.records.rows import collect
+from pgolf.sample import __main__ as sample
 from run_folders import TINY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,3 +79,6 @@ def test_its_files_are_read_only_where_the_command_line_names_the_package(
     code, said, error = main_of(evaluate, *words, "data=own_sums", "--json", SEARCH)
     assert code == 0, error
     assert json.loads(said)["val_bpb"] == pytest.approx(record["val_bpb"], rel=1e-9)
+    monkeypatch.setenv("PGOLF_CACHE", "cache")
+    code, said, error = main_of(sample, words[0], "1", "--tokens", "2", SEARCH)
+    assert code == 0, error

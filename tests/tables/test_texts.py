@@ -95,7 +95,7 @@ def test_pairing_takes_the_difficulty_of_a_document_out() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda s: DocumentScores(s.nats[:19], s.sizes[:19], False, False), "19 of the 20 documents"),
+        (lambda s: DocumentScores(s.nats[:19], s.sizes[:19], False, False), "no interval: 19 documents, 20 needed"),
         (lambda s: replace(s, sizes=np.where(np.arange(40) == 7, 10**7, s.sizes)), "the longest document has"),
     ],
 )
