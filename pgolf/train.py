@@ -87,13 +87,14 @@ def command(arguments: list[str]) -> int:
     if args.help:
         print(help_text())
         return OK
-    for word in last_of_repeated(args.overrides):
-        print(f"{word.partition('=')[0]}: is given more than once; the last one counts ({word})", file=sys.stderr)
     if sys.stderr.isatty():
         print("checking the command ...", file=sys.stderr)
     from pgolf.sweep import launching  # not above: it imports torch, which takes two seconds
 
-    return launching.execute(args)
+    code = launching.execute(args)
+    for word in last_of_repeated(args.overrides):
+        print(f"{word.partition('=')[0]}: was given more than once; the last one counted ({word})", file=sys.stderr)
+    return code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
