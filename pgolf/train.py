@@ -17,7 +17,7 @@ from hydra._internal.utils import get_args_parser
 from pgolf.command import OK, Parser, run
 from pgolf.config.folders import OWN_CONF
 from pgolf.config.help import help_text
-from pgolf.config.search_path import trust, use_search_path
+from pgolf.config.search_path import is_search_path, trust, use_search_path
 from pgolf.errors import ConfigError
 
 UNUSED = {  # flags of Hydra, and what to do instead
@@ -76,10 +76,10 @@ def is_completion_word(word: str) -> bool:
 
 
 def last_of_repeated(overrides: Sequence[str]) -> list[str]:
-    """The last override of each key or group that is given more than once."""
+    """The last override of each key or group that is given more than once. Of hydra.searchpath, all count."""
+    last = {word.partition("=")[0]: word for word in overrides if not is_search_path(word)}
     count = Counter(word.partition("=")[0] for word in overrides)
-    last = {word.partition("=")[0]: word for word in overrides}
-    return [last[key] for key, number in count.items() if number > 1]
+    return [word for key, word in last.items() if count[key] > 1]
 
 
 def command(arguments: list[str]) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pgolf.config.resolvers import planned_steps
 from pgolf.config.schema import Config, plain_config, typed_config
 from pgolf.records.plan import PlannedRun
 
@@ -31,8 +32,8 @@ class Run:
         """The entry of the run in the sweep plan."""
         inside = self.folder.relative_to(self.plan_folder).as_posix()
         identity = self.identity
-        seed, steps = self.config.seed, self.config.train.steps
-        tokens = None if steps is None else steps * self.config.train.batch_tokens
+        train, seed = self.config.train, self.config.seed
+        tokens = None if (steps := planned_steps(train)) is None else steps * train.batch_tokens
         return PlannedRun(identity["study"], identity["arm"], seed, identity["fingerprint"], inside, tokens)
 
     def to_json(self) -> str:

@@ -233,3 +233,4 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str], monkeypatch
 def test_an_override_that_is_given_twice_is_named() -> None:
     words = ["train.steps=24", "model/head=mos", "train.steps=300", "model/head=mos,tied", "seed=1"]
     assert train.last_of_repeated(words) == ["train.steps=300", "model/head=mos,tied"]
+    assert train.last_of_repeated(["hydra.searchpath=[a]", "hydra.searchpath=[b]"]) == [], "both count"
