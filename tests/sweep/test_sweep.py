@@ -66,6 +66,7 @@ def test_a_sweep_executes_every_run(
     assert train_here(sweep) == 0
     assert "2 already run, 0 to run" in capsys.readouterr().out
     planned = planned_runs(read_plan(tmp_path / "multirun" / "adhoc"))
+    assert {cell.tokens for cell in planned} == {r["tokens"] for r in found}, "the budget of the plan"
     assert {(cell.arm, cell.fingerprint) for cell in planned} == {(r["arm"], r["fingerprint"]) for r in found}
     (told,) = json.loads(main_of(status, "--json")[1])
     assert told["count"] == {"ok": 2}
