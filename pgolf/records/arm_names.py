@@ -18,6 +18,14 @@ def name_of_overrides(overrides: Iterable[Override]) -> str:
     """The arm's name: its overrides, sorted, as in `head=mos,q_proj=low_rank`; `default` without any. Groups are named
     by their last part. A long name is cut and ends in a hash.
     """
+    name = ",".join(parts_of_overrides(overrides)) or "default"
+    if len(name.encode()) > LONGEST_NAME:
+        name = f"{name.encode()[:LONGEST_NAME].decode(errors='ignore')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name
+
+
+def parts_of_overrides(overrides: Iterable[Override]) -> list[str]:
+    """The parts of the name of an arm, `key=value` each."""
     parts = []
     for key, package, written in overrides:
         if re.split(r"[./]", key)[0] in NOT_AN_ARM:
@@ -25,10 +33,15 @@ def name_of_overrides(overrides: Iterable[Override]) -> str:
         value = written.strip("'\"/").split("/")[-1]  # the last part of a path
         parts.append(f"{key.split('/')[-1]}{f'@{package}' if package else ''}={value}")
     parts.sort(key=lambda part: (part.startswith("data"), part))  # of a long name, the data options are cut first
-    name = re.sub(r"[^\w=,.@+-]+", "_", ",".join(parts)) or "default"
-    if len(name.encode()) > LONGEST_NAME:
-        name = f"{name.encode()[:LONGEST_NAME].decode(errors='ignore')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return name
+    return [re.sub(r"[^\w=,.@+-]+", "_", part) for part in parts]
+
+
+def parts_of_arm(arm: str, overrides: Sequence[str]) -> list[str]:
+    """The parts of an arm's name, all of them also where the name is cut. overrides: those of a run of the arm, if they
+    are known. Overrides that do not give this name are not used.
+    """
+    simple = simple_overrides(overrides)
+    return parts_of_overrides(simple) if simple and name_of_overrides(simple) == arm else arm.split(",")
 
 
 def is_cut(arm: str) -> bool:

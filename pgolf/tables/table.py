@@ -4,13 +4,11 @@ A family is one question. Each of its arms is compared with its baseline by one 
 the tests of a family together.
 """
 
-import difflib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pgolf.errors import PgolfError
 from pgolf.records.rows import Collected
 from pgolf.tables.caveats import Caveat, CaveatKind
 from pgolf.tables.contrast import (
@@ -25,7 +23,8 @@ from pgolf.tables.contrast import (
     seeds_of_sweeps,
 )
 from pgolf.tables.family import ArmRow, Family, FamilyTable
-from pgolf.tables.groups import SHORT, Group, differing_keys, group, seeds_text
+from pgolf.tables.groups import Group, differing_keys, group, seeds_text
+from pgolf.tables.labels import baselines, label_of, parts_of_arms, parts_of_studies, shared_parts, short_names
 from pgolf.tables.notices import first_line, group_caveats, warnings_of
 from pgolf.tables.resolution import resolutions
 from pgolf.tables.stats import spread
@@ -85,37 +84,11 @@ def tabulate(
     return Tables((*collected.warnings, *warnings_of(groups, tables)), tables, unscored)
 
 
-def only_arm_with(options: str, arms: Iterable[str]) -> str | None:
-    """The only arm whose name has some options, such as `head=tied` or `model/head=tied`; else None."""
-    wanted = {option.rpartition("/")[2] if "/" in option.partition("=")[0] else option for option in options.split(",")}
-    found = [arm for arm in arms if wanted <= set(arm.split(","))]
-    return found[0] if len(found) == 1 else None
-
-
 def adhoc_families(groups: Sequence[Group], baseline: str | None) -> list[Family]:
     """One family per study. baseline: an arm by its full name, its name in the tables, or options of it alone."""
-    by_study: defaultdict[str, dict[str, None]] = defaultdict(dict)
-    for g in groups:
-        by_study[g.study][g.arm] = None
-    arms = {study: list(names) for study, names in by_study.items()}
-    arm_by_name = {
-        study: {**{short: arm for arm, short in short_names(names).items()}, **{arm: arm for arm in names}}
-        for study, names in arms.items()
-    }
-    for names in arm_by_name.values() if baseline else ():
-        if (arm := only_arm_with(str(baseline), set(names.values()))) is not None:
-            names.setdefault(str(baseline), arm)
-    if baseline is not None and not any(baseline in names for names in arm_by_name.values()):
-        labels = list(dict.fromkeys(short for names in arms.values() for short in short_names(names).values()))
-        near = difflib.get_close_matches(baseline, labels, 1)
-        raise PgolfError(
-            f"--baseline: no such arm ({baseline}). {f'Did you mean {near[0]}? ' if near else ''}Arms: "
-            f"{' '.join(labels)}"
-        )
-    return [
-        Family(study, study, tuple(names), arm_by_name[study].get(baseline or "", names[0]))
-        for study, names in arms.items()
-    ]
+    parts = parts_of_studies(groups)
+    bases = {} if baseline is None else baselines(baseline, parts)
+    return [Family(study, study, tuple(arms), bases.get(study, next(iter(arms)))) for study, arms in parts.items()]
 
 
 def left_over(groups: Sequence[Group], families: Sequence[Family]) -> list[Family]:
@@ -126,32 +99,6 @@ def left_over(groups: Sequence[Group], families: Sequence[Family]) -> list[Famil
         if (g.study, g.arm) not in in_a_family:
             rest[g.study][g.arm] = None
     return [Family(f"{study}: in no family", study, tuple(arms), None) for study, arms in rest.items() if arms]
-
-
-def shared_parts(arms: Sequence[str]) -> tuple[str, ...]:
-    """The `key=value` parts common to several arm names, as in a sweep without a study; none for a single name."""
-    if len(arms) < 2:
-        return ()
-    return tuple(part for part in arms[0].split(",") if "=" in part and all(part in arm.split(",") for arm in arms[1:]))
-
-
-def short_names(arms: Sequence[str]) -> dict[str, str]:
-    """Arm names without their common parts; unchanged if two names would become equal."""
-    shared = shared_parts(arms)
-    short = {arm: ",".join(part for part in arm.split(",") if part not in shared) or "default" for arm in arms}
-    return short if len(set(short.values())) == len(short) else {arm: arm for arm in arms}
-
-
-def label_of(groups: Sequence[Group]) -> dict[int, str]:
-    """A label for each group, by id: its arm's short name, with its fingerprint if the arm has several."""
-    times: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for g in groups:
-        times[g.study][g.arm] += 1
-    short = {study: short_names(list(arms)) for study, arms in times.items()}
-    return {
-        id(g): short[g.study][g.arm] + (f" [{g.fingerprint[:SHORT]}]" if times[g.study][g.arm] > 1 else "")
-        for g in groups
-    }
 
 
 def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, str], settings: Settings) -> FamilyTable:
@@ -193,8 +140,8 @@ def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, s
         )
         for at, g in enumerate(members)
     )
-    arms = list(dict.fromkeys(g.arm for g in groups))
-    shared = shared_parts(arms) if any(short != arm for arm, short in short_names(arms).items()) else ()
+    parts = parts_of_arms(groups)
+    shared = shared_parts(parts) if any(short != arm for arm, short in short_names(parts).items()) else ()
     noise = resolutions(members, comparisons, len(absent), settings, prior_df(groups, settings.method))
     return FamilyTable(family, rows, shared, noise, settings, absent, tuple(groups))
 

@@ -27,7 +27,7 @@ from pgolf.tables.caveats import RefusalKind
 from pgolf.tables.family import Family
 from pgolf.tables.power import Design, detectable, fewest_seeds, power, power_of_equality
 from pgolf.tables.stats import holm
-from pgolf.tables.table import only_arm_with, tabulate
+from pgolf.tables.table import tabulate
 
 TIED, MOS, LOW = [2.00, 2.01, 2.03], [1.90, 1.93, 1.91], [2.02, 2.00, 2.01]
 SCORES = {"tied": TIED, "mos": MOS, "low": LOW}
@@ -387,16 +387,6 @@ def test_a_baseline_of_several_configurations_is_taken_from_the_same_sweep(tmp_p
         assert "budget" not in texts(row)
 
 
-def test_names_leave_out_what_all_arms_share(tmp_path: Path) -> None:
-    study = tmp_path / STUDY
-    for arm in ("head=mos,train.steps=9", "head=tied,train.steps=9", "train.steps=9"):
-        put(study, record(arm, 1, 2.0))
-    table = report_of(study, baseline="default").families[0]
-    assert [row.label for row in table.rows] == ["head=mos", "head=tied", "default"]
-    assert table.shared == ("train.steps=9",)
-    assert table.family.baseline == "train.steps=9"
-
-
 def test_a_study_without_a_plan_says_that_missing_cells_are_unknown(tmp_path: Path) -> None:
     study = study_of(tmp_path, SCORES)
     (study / "sweep.json").unlink()
@@ -412,19 +402,3 @@ def test_a_damaged_record_belongs_to_its_arm_though_no_plan_names_it(tmp_path: P
     row = rows_of(study)["tied"]
     assert row.group.n == 2
     assert "seed 3 damaged" in texts(row)
-
-
-@pytest.mark.parametrize(
-    ("options", "arm"),
-    [
-        ("head=tied", "head=tied,layers=2,trai-91a2aa0c"),
-        ("model/head=tied", "head=tied,layers=2,trai-91a2aa0c"),
-        ("head=mos,layers=3", "head=mos,layers=3"),
-        ("head=mos", None),  # two arms have it
-        ("head=low", None),
-        ("layers=2", None),
-    ],
-)
-def test_an_arm_is_named_by_options_that_no_other_has(options: str, arm: str | None) -> None:
-    arms = ["head=tied,layers=2,trai-91a2aa0c", "head=mos,layers=2,train-3f98ed44", "head=mos,layers=3"]
-    assert only_arm_with(options, arms) == arm
