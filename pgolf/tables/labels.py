@@ -73,8 +73,8 @@ def baselines(text: str, studies: Mapping[str, Parts]) -> dict[str, str]:
     labels = {study: short_names(parts) for study, parts in studies.items()}
     for study, arms in found.items():
         if len(arms) > 1:
-            names = "; ".join(labels[study][arm] for arm in arms)
-            raise PgolfError(f"--baseline: {text} fits {len(arms)} arms: {names}. Name one of them in full")
+            fitting = "; ".join(labels[study][arm] for arm in arms)
+            raise PgolfError(f"--baseline: {text} fits {len(arms)} arms: {fitting}. Name one of them in full")
     if not any(found.values()):
         names = list(dict.fromkeys(label for short in labels.values() for label in short.values()))
         by_value = [name for name in names if text in [part.partition("=")[2] for part in name.split(",")]]
