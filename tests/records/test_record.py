@@ -30,8 +30,10 @@ def test_the_committed_tables_are_those_of_the_committed_rows(name: str, tmp_pat
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_arm_of_the_study_has_three_seeds(name: str) -> None:
+def test_every_arm_of_the_study_has_the_same_seeds_three_or_more(name: str) -> None:
     result = aggregate(RESULTS / f"{name}.jsonl")
     assert result.study is not None
-    wanted = {(arm, seed) for family in result.study.families for arm in family.arms for seed in (1, 2, 3)}
-    assert {(row["arm"], row["seed"]) for row in result.collected.rows if row["status"] == "ok"} == wanted
+    done = {(row["arm"], row["seed"]) for row in result.collected.rows if row["status"] == "ok"}
+    seeds = {seed for _, seed in done}
+    assert len(seeds) >= 3
+    assert done == {(arm, seed) for family in result.study.families for arm in family.arms for seed in seeds}
