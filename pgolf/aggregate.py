@@ -12,10 +12,13 @@ from rich.text import Text
 
 from pgolf.command import OK, Parser, place, run
 from pgolf.machine.clean_text import clean
-from pgolf.pages.aggregation import FILES, WIDE, aggregate, output_path, write_tables
+from pgolf.pages.aggregation import FILES, WIDE, StudyResults, aggregate, output_path, write_tables
 from pgolf.pages.formats import show
+from pgolf.pages.headline import headline
 from pgolf.pages.options import add_comparison_options, fraction, not_negative, settings_of
-from pgolf.tables.text import SectionKind
+from pgolf.tables.text import Section, SectionKind
+
+MAIN = {SectionKind.STUDY, SectionKind.WARNINGS, SectionKind.FAMILY, SectionKind.UNSCORED, SectionKind.CLAIMS}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -28,14 +31,18 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add_comparison_options(parser)
     parser.add_argument(
-        "--gate-nats",
+        "--threshold-nats",
         type=not_negative,
         default=0.005,
         metavar="NATS",
-        help="the gate's margin, nats per token; default 0.005",
+        help="the challenge's threshold for a record, nats per token; default 0.005",
     )
     parser.add_argument(
-        "--gate-p", type=fraction, default=0.01, metavar="P", help="the gate's one-sided p, from 0 to 1; default 0.01"
+        "--threshold-p",
+        type=fraction,
+        default=0.01,
+        metavar="P",
+        help="the p of its one-sided test, from 0 to 1; default 0.01",
     )
     parser.add_argument(
         "--out",
@@ -49,7 +56,9 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also write curves.jsonl: training and validation scores by step, for pictures",
     )
-    parser.add_argument("--quiet", action="store_true", help="print only the warnings")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--all", action="store_true", help="print every table, also the further ones of table.md")
+    shown.add_argument("--quiet", action="store_true", help="print only the warnings")
     return parser
 
 
@@ -57,15 +66,27 @@ def command(arguments: list[str]) -> int:
     """Files are written before anything is printed, so that a closed pipe loses none. Raises PgolfError, OSError."""
     args = make_parser().parse_args(arguments)
     results = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=args.curves)
-    sections = results.sections
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     out = args.out or args.folder
     warnings = write_tables(results, out)
-    show([s for s in sections if s.kind is SectionKind.WARNINGS] if args.quiet else sections, console)
+    kinds = {SectionKind.WARNINGS} if args.quiet else set(SectionKind) if args.all else MAIN
+    show([section for section in results.sections if section.kind in kinds], console)
+    if not args.quiet:
+        show(answer(results), console)
     for warning in warnings:
         console.print(Text(clean(warning)))
     console.print(Text(clean(f"written: {', '.join(str(output_path(out, name)) for name in FILES)}")), soft_wrap=True)
+    further = len(results.sections) - sum(section.kind in kinds for section in results.sections)
+    if further and not args.quiet:
+        console.print(f"{output_path(out, 'table.md')} has {further} further tables; --all prints them", soft_wrap=True)
     return OK
+
+
+def answer(results: StudyResults) -> list[Section]:
+    """The headline of the report as a section, so that the last lines on a terminal say what came out."""
+    statements = headline(results).statements
+    lines = tuple(f"{statement.label} ({statement.family}): {statement.sentence}" for statement in statements)
+    return [Section(SectionKind.CLAIMS, "Answer", lines)] if lines else []
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,6 +27,7 @@ from pgolf.tables.table import Tables, tabulate
 from pgolf.tables.text import Grid, Section, SectionKind
 
 WIDE = 200  # columns of a page that is not printed on a terminal
+PUBLISHED_COLUMNS = ("published claim", "shown by the published material")
 FILES = (ROWS, "table.md", "table.csv", "table.tex")
 
 
@@ -50,10 +51,19 @@ class StudyResults:
         """The name of the study, or of the folder or file that the runs came from."""
         return self.study.name if self.study is not None else Path(os.path.realpath(self.source)).stem
 
+    @property
+    def is_published(self) -> bool:
+        """Whether the study repeats something that was published."""
+        return self.study is not None and bool(self.study.source)
+
+    @property
+    def claims_title(self) -> str:
+        return "Published claims" if self.is_published else "Claims"
+
     @cached_property
     def sections(self) -> list[Section]:
         """The page: question, warnings, tables and verdicts."""
-        sections = page(self.report)
+        sections = page(self.report, published=self.is_published)
         if self.study is not None:
             lines = (
                 self.study.question,
@@ -68,8 +78,17 @@ class StudyResults:
         return [
             *sections,
             *self.texts,
-            *([verdict_section(self.verdicts, self.report.correction)] if self.verdicts else []),
+            *([self.verdict_section()] if self.verdicts else []),
         ]
+
+    def verdict_section(self) -> Section:
+        """The verdicts on the claims, with the rules by which they were reached."""
+        claim, note = PUBLISHED_COLUMNS if self.is_published else ("claim", "note")
+        rows = tuple((v.claim.text, v.test.family, v.label, "; ".join(v.numbers), v.claim.note) for v in self.verdicts)
+        grid = Grid((claim, "family", "verdict", "numbers", note), (False,) * 5, rows)
+        scope = "A verdict holds for the size, the budget and the data of its family's runs."
+        rules = rules_used(self.verdicts, self.report.correction)
+        return Section(SectionKind.CLAIMS, self.claims_title, (scope, *rules), grid)
 
 
 def aggregate(
@@ -134,16 +153,6 @@ def study_beside(source: Path) -> tuple[Study | None, list[str]]:
         return read_study(path.parent, path.name), []
     except DamagedFile as error:
         return None, [f"{error}. Its families, test and claims are unknown"]
-
-
-def verdict_section(judged: tuple[Verdict, ...], correction: str) -> Section:
-    grid = Grid(
-        ("published claim", "family", "verdict", "numbers", "shown by the published material"),
-        (False,) * 5,
-        tuple((v.claim.text, v.test.family, v.label, "; ".join(v.numbers), v.claim.note) for v in judged),
-    )
-    scope = "A verdict holds for the size, the budget and the data of its family's runs."
-    return Section(SectionKind.CLAIMS, "Published claims", (scope, *rules_used(judged, correction)), grid)
 
 
 def output_path(out: Path, name: str) -> Path:

@@ -215,9 +215,13 @@ def csv_line(table: FamilyTable, row: ArmRow, titles: dict[Scoring, str]) -> dic
         **test_cells("other_", comparison.other_test if comparison else None),
         "correlation": comparison.correlation if comparison else None,
     }
-    gate = comparison.gate if comparison else None
-    line |= {"gate_improvement_nats": gate.test.difference if gate else None, "gate_p": gate.test.p if gate else None}
-    line |= {"gate_passed": gate.passed if gate else None, "mean_nats": comparable_nats(row, table.rows)}
+    threshold = comparison.threshold if comparison else None
+    line |= {
+        "threshold_improvement_nats": threshold.test.difference if threshold else None,
+        "threshold_p": threshold.test.p if threshold else None,
+        "threshold_passed": threshold.passed if threshold else None,
+        "mean_nats": comparable_nats(row, table.rows),
+    }
     line |= {"params_total": group.only("params.total"), "params_frozen": group.only("params.frozen")}
     line |= {
         "mean_total_bytes": group.mean("total_bytes"),

@@ -28,8 +28,8 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """The settings from the options. Settings that are not given are those of the study."""
-    gate = {key: getattr(args, key) for key in ("gate_nats", "gate_p") if hasattr(args, key)}
-    return Settings(PAIRED if args.paired else None, args.smallest_effect_bpb, **gate)
+    threshold = {key: getattr(args, key) for key in ("threshold_nats", "threshold_p") if hasattr(args, key)}
+    return Settings(PAIRED if args.paired else None, args.smallest_effect_bpb, **threshold)
 
 
 def positive(text: str) -> float:

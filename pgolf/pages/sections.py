@@ -23,11 +23,14 @@ class Column:
     numeric: bool = True
 
 
-def page(report: Tables) -> list[Section]:
-    """Warnings, if any, the sections of each family, the scores of single seeds, and the runs without a score."""
+def page(report: Tables, *, published: bool = False) -> list[Section]:
+    """Warnings, if any, the sections of each family, the scores of single seeds, and the runs without a score.
+
+    published: whether the runs are those of a published study, so that the challenge's threshold is of interest.
+    """
     sections = [Section(SectionKind.WARNINGS, "Warnings", report.warnings)] if report.warnings else []
     for table in report.families:
-        sections += family_sections(table)
+        sections += family_sections(table, published=published)
     sections += seed_scores(report.families)
     if report.unscored:
         rows = tuple((run.label, str(run.seed), run.status, run.error) for run in report.unscored)
@@ -36,14 +39,14 @@ def page(report: Tables) -> list[Section]:
     return sections
 
 
-def family_sections(table: FamilyTable) -> list[Section]:
-    """Table, gate, details and configuration of one family."""
+def family_sections(table: FamilyTable, *, published: bool) -> list[Section]:
+    """Table, threshold, details and configuration of one family."""
     if not table.rows:
         return [Section(SectionKind.FAMILY, table.family.name, ("This family has no runs.",))]
     sections = [Section(SectionKind.FAMILY, table.family.name, introduction(table), main_grid(table))]
     compared = [row for row in table.rows if row.comparison is not None and row.comparison.test is not None]
     if compared:
-        sections.append(gate_section(table, compared))
+        sections += [threshold_section(table, compared)] if published else []
         heading = f"{table.family.name}: details"
         noise = seed_noise(table)
         unit = () if not noise.sd else (UNIT.format(sd=noise.sd, groups=noise.groups),)
@@ -213,38 +216,40 @@ def effect_cell(sd: float) -> Callable[[ArmRow], str]:
     return cell
 
 
-def gate_section(table: FamilyTable, rows: Sequence[ArmRow]) -> Section:
-    """The challenge's rule for a new record. It stands apart from the table, since it is another test."""
+def threshold_section(table: FamilyTable, rows: Sequence[ArmRow]) -> Section:
+    """The challenge's threshold for a record. It stands apart from the table, since it is another test."""
     settings = table.settings
     line = (
-        f"Passed if the improvement exceeds {settings.gate_nats:g} nats per token in a one-sided test with p < "
-        f"{settings.gate_p:g}, not corrected for the number of arms."
+        "What the challenge asks of a record. Passed if the improvement exceeds "
+        f"{settings.threshold_nats:g} nats per token in a one-sided test with p < {settings.threshold_p:g}, not "
+        "corrected for the number of arms."
     )
-    return Section(SectionKind.GATE, f"{table.family.name}: gate", (line,), grid_of(GATE, rows))
+    heading = f"{table.family.name}: the challenge's threshold"
+    return Section(SectionKind.THRESHOLD, heading, (line,), grid_of(THRESHOLD, rows))
 
 
-def gate_verdict(row: ArmRow) -> str:
+def threshold_verdict(row: ArmRow) -> str:
     comparison = row.comparison
-    if comparison is None or comparison.gate is None:
+    if comparison is None or comparison.threshold is None:
         return f"not judged: {comparison.nats_refusal}" if comparison else ""
-    gate = comparison.gate
-    return {None: f"not judged: {gate.test.reason}", True: "passed", False: "not passed"}[gate.passed]
+    threshold = comparison.threshold
+    return {None: f"not judged: {threshold.test.reason}", True: "passed", False: "not passed"}[threshold.passed]
 
 
-def gate_test(row: ArmRow) -> TTest | None:
-    return row.comparison.gate.test if row.comparison and row.comparison.gate else None
+def threshold_test(row: ArmRow) -> TTest | None:
+    return row.comparison.threshold.test if row.comparison and row.comparison.threshold else None
 
 
 def improvement(row: ArmRow) -> str:
-    test = gate_test(row)
+    test = threshold_test(row)
     return "" if test is None else number(test.difference, sign=True)
 
 
-GATE = (
+THRESHOLD = (
     Column("arm", lambda row: row.label, numeric=False),
     Column("improvement, nats/token", improvement),
-    Column("p", lambda row: p_of(gate_test(row))),
-    Column("gate", gate_verdict, numeric=False),
+    Column("p", lambda row: p_of(threshold_test(row))),
+    Column("threshold", threshold_verdict, numeric=False),
 )
 
 

@@ -34,6 +34,7 @@ from pgolf.sweep.sweep import CODE_CHANGED, code_now, write_plan
 from pgolf.tables.pairs import rows_of_arm
 
 REMEDY = "Give its overrides instead"
+GATE = "gate"  # the study of runs that no study has, so that they join the tables of no sweep
 COMMAND = "pgolf.gate"  # stands in the plan of a sweep beside the overrides of an arm
 
 
@@ -65,10 +66,11 @@ class Arm:
 def words_of(text: str, both: Sequence[str]) -> list[str]:
     """The overrides in one argument, cut at spaces as a shell does, and those of both arms that it does not replace.
 
-    Raises ConfigError.
+    Without a study they name one of their own, GATE. Raises ConfigError.
     """
     try:
-        return list({word.partition("=")[0]: word for word in (*both, *shlex.split(text))}.values())
+        words = {word.partition("=")[0]: word for word in (*both, *shlex.split(text))}
+        return [*words.values(), *([] if {"study", "study.name"} & set(words) else [f"study.name={GATE}"])]
     except ValueError as error:
         raise ConfigError(f"{text}: cannot be cut into overrides ({error}). Close every quote") from None
 

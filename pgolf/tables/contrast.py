@@ -11,7 +11,7 @@ from pgolf.tables.comparable import comparability, share_checkpoints
 from pgolf.tables.decision import Corrected, Rules, corrected
 from pgolf.tables.groups import Group
 from pgolf.tables.methods import PAIRED, WELCH, Contrast, Method, Sample, compare, prior
-from pgolf.tables.stats import ALPHA, Gate, TTest, correlation, gate
+from pgolf.tables.stats import ALPHA, ThresholdTest, TTest, correlation, threshold_test
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Settings:
 
     test: Method | None = None
     smallest_effect_bpb: float | None = None
-    gate_nats: float = 0.005
-    gate_p: float = 0.01
+    threshold_nats: float = 0.005
+    threshold_p: float = 0.01
     equivalence_alpha: float = ALPHA / 2
 
     @property
@@ -40,7 +40,7 @@ class Settings:
 class Comparison:
     """The difference arm - baseline, in bpb. `test` decides; other_test and correlation are for the table of details.
 
-    baseline: its label. refusal: why there is no difference. nats_refusal: why nats and the gate are left out.
+    baseline: its label. refusal: why there is no difference. nats_refusal: why nats and the threshold are left out.
     is_paired: whether `test` is the paired one. pairs: arm - baseline for each seed that both have.
     """
 
@@ -51,7 +51,7 @@ class Comparison:
     test: TTest | None = None
     other_test: TTest | None = None
     correlation: float | None = None
-    gate: Gate | None = None
+    threshold: ThresholdTest | None = None
     pairs: tuple[float, ...] = ()
 
 
@@ -158,14 +158,16 @@ def compared_pair(
         nats_refusal = "its test is for a number of seeds that was fixed beforehand"
     if nats_refusal is None and not all(nats):
         nats_refusal = "nats are missing in a record"
-    gated = (
+    threshold = (
         None
         if nats_refusal
-        else gate(nats[0], nats[1], over_nats=settings.gate_nats, p_below=settings.gate_p, pairs=is_paired)
+        else threshold_test(
+            nats[0], nats[1], over_nats=settings.threshold_nats, p_below=settings.threshold_p, pairs=is_paired
+        )
     )
     pairs = tuple(x - y for x, y in zip(scores, base_scores, strict=True))
     r = correlation(scores, base_scores)
-    return Comparison(link.label, None, nats_refusal, is_paired, test, other, r, gated, pairs), caveats
+    return Comparison(link.label, None, nats_refusal, is_paired, test, other, r, threshold, pairs), caveats
 
 
 def nats_of(g: Group, seeds: Sequence[int] | None) -> list[float]:

@@ -197,8 +197,8 @@ def pooled_sd(arms: Sequence[Sequence[float]]) -> Noise:
 
 
 @dataclass(frozen=True)
-class Gate:
-    """Whether an arm improves on its baseline by more than a margin. test: of (baseline - arm) against the margin,
+class ThresholdTest:
+    """Whether an arm improves on its baseline by more than a threshold. test: of (baseline - arm) against it,
     one-sided.
     """
 
@@ -212,16 +212,16 @@ class Gate:
         return None if self.test.p is None else self.test.p < self.p_below
 
 
-def gate(
+def threshold_test(
     arm_nats: Sequence[float],
     baseline_nats: Sequence[float],
     *,
     over_nats: float = 0.005,
     p_below: float = 0.01,
     pairs: bool = False,
-) -> Gate:
-    """The challenge's rule for a new record: an improvement of more than `over_nats`, by a one-sided test against that
-    margin with p below `p_below`.
+) -> ThresholdTest:
+    """The challenge's threshold for a record: an improvement of more than `over_nats`, by a one-sided test against that
+    number with p below `p_below`.
     """
     test = (paired if pairs else welch)(baseline_nats, arm_nats, null=over_nats, side="greater")
-    return Gate(over_nats, p_below, test)
+    return ThresholdTest(over_nats, p_below, test)

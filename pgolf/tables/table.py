@@ -1,4 +1,4 @@
-"""Groups -> the tables of a study, as numbers: means, differences to a family's baseline, noise and gate.
+"""Groups -> the tables of a study, as numbers: means, differences to a family's baseline, noise and the threshold.
 
 A family is one question. Each of its arms is compared with its baseline by one two-sided test; Holm's method corrects
 the tests of a family together.

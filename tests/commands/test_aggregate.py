@@ -23,16 +23,30 @@ def test_four_files_and_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = study_of(tmp_path, SCORES)
-    assert run(monkeypatch, study, "--smallest-effect-bpb", "0.01") == 0
-    message = capsys.readouterr().out
-    for part in ("Scores of single seeds", "-0.1000 [", "Noise of seeds within an arm", "gate", "details", "written:"):
-        assert part in message
+    assert run(monkeypatch, study, "--smallest-effect-bpb", "0.01", "--all") == 0
+    whole = capsys.readouterr().out
+    for part in ("Scores of single seeds", "-0.1000 [", "Noise of seeds within an arm", "details", "written:"):
+        assert part in whole
+    assert "threshold" not in whole, "it is for runs of a published study"
     assert all((study / name).stat().st_size for name in FILES)
     assert [row["status"] for row in read_lines(study / "results.jsonl")] == ["ok"] * 6
     assert not list(study.glob(".*.[0-9]*")), "no half-written file stays"
     before = {name: (study / name).read_bytes() for name in FILES}
     assert run(monkeypatch, study, "--smallest-effect-bpb", "0.01") == 0
     assert before == {name: (study / name).read_bytes() for name in FILES}, "the same again"
+
+
+def test_the_main_tables_are_printed_and_the_answer_comes_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, study_of(tmp_path, SCORES)) == 0
+    message = capsys.readouterr().out
+    assert "Noise of seeds within an arm" in message
+    assert "Scores of single seeds" not in message
+    assert "further tables; --all prints them" in message
+    answer = message.rpartition("Answer")[2]
+    assert "against tied: -0." in answer
+    assert "better." in answer
 
 
 def test_a_file_of_rows_gives_the_same_tables_and_stays_as_it_is(
@@ -182,8 +196,8 @@ def test_a_mistake_is_named(
     [
         (["--smallest-effect-bpb", "0"], "must be above 0 (0)"),
         (["--smallest-effect-bpb", "nan"], "must be finite"),
-        (["--gate-p", "2"], "between 0 and 1"),
-        (["--gate-nats", "x"], "needs a number (x)"),
+        (["--threshold-p", "2"], "between 0 and 1"),
+        (["--threshold-nats", "x"], "needs a number (x)"),
         (["--bas", "tied"], "--bas tied: no such option. Did you mean --baseline?"),
     ],
 )

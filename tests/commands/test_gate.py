@@ -26,7 +26,7 @@ SD = ["--noise", "0.02", "--margin", "0.01"]
 def here(workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PGOLF_CACHE", str(workshop / "cache"))
-    return tmp_path / "multirun" / "adhoc"
+    return tmp_path / "multirun" / "gate"
 
 
 def test_a_gate_from_first_run_to_every_decision(main_of: MainOf, tiny: list[str], here: Path) -> None:
@@ -174,7 +174,8 @@ def test_a_defect_is_not_a_decision(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 def test_an_arm_may_replace_what_both_have() -> None:
-    assert words_of("b=2 c='x y'", ["a=1", "b=1"]) == ["a=1", "b=2", "c=x y"]
+    assert words_of("b=2 c='x y'", ["a=1", "b=1"]) == ["a=1", "b=2", "c=x y", "study.name=gate"]
+    assert words_of("study=parts", ["study.name=mine"]) == ["study.name=mine", "study=parts"]
 
 
 def test_the_margin_of_a_study_is_the_default() -> None:

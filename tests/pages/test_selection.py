@@ -1,5 +1,6 @@
 """Code selects by kind, never by the text that a reader sees: names that look like headings, separators or verdicts."""
 
+import html
 import re
 from pathlib import Path
 
@@ -35,9 +36,10 @@ def test_the_colour_is_that_of_the_verdict_also_where_it_was_explored(
     verdict: str, colour: str, explored: bool
 ) -> None:
     test = ClaimTest("heads", "better", ("mos",))
-    html = claims([Verdict(Claim("it helps", "", (test,)), test, verdict, (), explored=explored)], "Holm")
+    found = Verdict(Claim("it helps", "", (test,)), test, verdict, (), explored=explored)
+    page = claims([found], "Holm", published=True)
     label = f"{verdict}{EXPLORED if explored else ''}"
-    assert f'<span class="status {colour}">{label}</span>' in html
+    assert f'<span class="status {colour}">{label}</span>' in page
 
 
 def test_an_explored_study_is_coloured_from_end_to_end(tmp_path: Path) -> None:
@@ -47,8 +49,9 @@ def test_an_explored_study_is_coloured_from_end_to_end(tmp_path: Path) -> None:
 
 def test_each_number_of_a_verdict_is_one_item_whatever_the_names_contain() -> None:
     test = ClaimTest("heads", "better", ("a; b", "c"))
-    html = claims([Verdict(Claim("it helps", "", (test,)), test, HOLDS, ("a; b -0.1", "c -0.2"))], "Holm")
-    assert '<ul class="numbers"><li>a; b -0.1</li><li>c -0.2</li></ul>' in html
+    found = Verdict(Claim("it helps", "", (test,)), test, HOLDS, ("a; b -0.1", "c -0.2"))
+    page = claims([found], "Holm", published=True)
+    assert '<ul class="numbers"><li>a; b -0.1</li><li>c -0.2</li></ul>' in page
 
 
 def test_a_claim_about_arms_without_a_score_says_so(tmp_path: Path) -> None:
@@ -67,12 +70,13 @@ def test_sections_are_selected_by_their_kind(tmp_path: Path) -> None:
     kinds = [section.kind for section in results.sections]
     once = (SectionKind.STUDY, SectionKind.WARNINGS, SectionKind.FAMILY, SectionKind.UNSCORED, SectionKind.CLAIMS)
     assert all(kinds.count(kind) == 1 for kind in once), kinds
-    assert {SectionKind.GATE, SectionKind.DETAILS, SectionKind.CONFIGURATION, SectionKind.FURTHER} <= set(kinds)
+    assert {SectionKind.THRESHOLD, SectionKind.DETAILS, SectionKind.CONFIGURATION, SectionKind.FURTHER} <= set(kinds)
     text = document(results, gallery(results))
     ids = re.findall(r'<h2 id="([^"]+)"', text)
     assert len(set(ids)) == len(ids)
     tests_in_detail = text.split('<h2 id="tests-in-detail">')[1].split("<h2")[0]
-    assert tests_in_detail.count(f"<h3>{ODD}: gate</h3>") == tests_in_detail.count(f"<h3>{ODD}: details</h3>") == 1
+    for part in ("the challenge's threshold", "details"):
+        assert html.unescape(tests_in_detail).count(f"<h3>{ODD}: {part}</h3>") == 1
     assert "configuration keys that differ" not in tests_in_detail
 
 

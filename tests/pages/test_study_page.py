@@ -11,6 +11,7 @@ from scipy import stats as scipy_stats
 from made_records import fingerprint_of, plan, put, record
 from pgolf.errors import PgolfError
 from pgolf.pages.aggregation import aggregate, write_tables
+from pgolf.pages.html.document import document
 from pgolf.pages.study import as_published, bytes_saved, scores_by_phase, scores_by_stage
 from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
 from pgolf.records.rows import ROWS
@@ -322,6 +323,18 @@ def test_the_page_has_every_part(tmp_path: Path) -> None:
     published = aggregate(folder_of(tmp_path, study(scale="published")))
     row = next(row for row in published.report.families[0].rows if row.label == "worse")
     assert row.extra["measured - published"].startswith("-0.09")
+
+
+def test_claims_of_ones_own_are_not_called_published(tmp_path: Path) -> None:
+    own = replace(study(claim("worse", "worse")), source="", published={}, published_test="")
+    folder = folder_of(tmp_path, own)
+    write_tables(aggregate(folder), folder)
+    text = (folder / "table.md").read_text()
+    assert "## Claims" in text
+    assert "| claim | family | verdict | numbers | note |" in text
+    assert "ublished" not in text.partition("## Claims")[2]
+    assert "threshold" not in text
+    assert "ublished claims" not in document(aggregate(folder), [])
 
 
 def test_rows_beside_their_study_are_read_alike(tmp_path: Path) -> None:

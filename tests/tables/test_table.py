@@ -68,9 +68,9 @@ def test_flipping_the_sign_of_one_arm_changes_what_the_table_says(tmp_path: Path
     assert before.test.high is not None
     assert after.test.low is not None
     assert before.test.high < 0 < after.test.low
-    assert before.gate is not None
-    assert after.gate is not None
-    assert (before.gate.passed, after.gate.passed) == (True, False)
+    assert before.threshold is not None
+    assert after.threshold is not None
+    assert (before.threshold.passed, after.threshold.passed) == (True, False)
 
 
 def test_the_baseline_is_chosen(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_scores_that_do_not_compare_have_no_difference(change: dict[str, Any], m
     row = rows_of(study)["mos"]
     assert row.mean_bpb == pytest.approx(fmean(MOS))
     assert row.comparison is not None
-    assert row.comparison.test is row.comparison.gate is row.holm_p is None
+    assert row.comparison.test is row.comparison.threshold is row.holm_p is None
     assert row.comparison.refusal is not None
     assert message in row.comparison.refusal.text
     assert message in texts(row)
@@ -165,7 +165,7 @@ def test_what_else_differs_is_marked(change: dict[str, Any], message: str, tmp_p
     assert row.comparison is not None
     assert row.comparison.test is not None
     assert row.comparison.test.p is not None
-    assert (row.comparison.gate is None) == ("tokenizer" in message)
+    assert (row.comparison.threshold is None) == ("tokenizer" in message)
 
 
 def test_arms_that_differ_in_their_own_modules_alone_are_not_marked(tmp_path: Path) -> None:

@@ -87,10 +87,11 @@ def answers(results: StudyResults) -> list[Part]:
     """Warnings, if any, the verdicts on claims, the tables, and how the decisions depend on the test."""
     warnings, families = results.report.warnings, results.report.families
     tables = "".join(family(t, headed=len(families) > 1, told=t is not families[0]) for t in families)
+    judged = claims(results.verdicts, results.report.correction, published=results.is_published)
     tests = "".join(section(part, badges=True) for part in of_kind(results, SectionKind.SENSITIVITY))
     return [
         ("Warnings", bullets(warnings, "warnings") if warnings else ""),
-        ("Published claims", claims(results.verdicts, results.report.correction) if results.verdicts else ""),
+        (results.claims_title, judged if results.verdicts else ""),
         ("Tables" if len(families) > 1 else "Table", tables),
         ("Sensitivity to the test", tests),
     ]
@@ -122,7 +123,7 @@ def details(results: StudyResults) -> list[Part]:
         ("Study", "" if study is None else bullets(origin) + sections(SectionKind.RECORD)),
         ("Further tables", folded(of_kind(results, SectionKind.FURTHER))),
         ("Configurations", sections(SectionKind.CONFIGURATION)),
-        ("Tests in detail", sections(SectionKind.GATE, SectionKind.DETAILS)),
+        ("Tests in detail", sections(SectionKind.THRESHOLD, SectionKind.DETAILS)),
         ("Runs without a score", "".join(table(grid, "Runs without a score") for grid in unscored)),
         ("All runs", runs(results.collected.rows)),
     ]

@@ -7,7 +7,7 @@ from pgolf.pages.aggregation import StudyResults
 from pgolf.pages.figures.export import svg
 from pgolf.pages.figures.gallery import Exhibit
 from pgolf.pages.headline import Headline, Statement, headline
-from pgolf.pages.html.elements import badge, tag, terms, text
+from pgolf.pages.html.elements import badge, slug, tag, terms, text
 
 FORESTS = "differences"  # the exhibit that has the picture
 NOTHING = "Nothing is compared: there is no arm with a score beside a baseline with one."
@@ -22,7 +22,8 @@ def first_screen(results: StudyResults, exhibits: Sequence[Exhibit]) -> tuple[st
     )
     claim = tag("p", f"Claim: {text(found.claim)}", class_="claim") if found.claim else ""
     answers = "".join(map(answer, found.statements)) or tag("p", text(NOTHING))
-    more = tag("p", tag("a", text(f"Other claims: {found.others}"), href="#published-claims")) if found.others else ""
+    claims = f"#{slug(results.claims_title)}"
+    more = tag("p", tag("a", text(f"Other claims: {found.others}"), href=claims)) if found.others else ""
     warned = len(results.report.warnings)
     warning = f"{warned} warning{'' if warned == 1 else 's'} to read first"
     caution = tag("p", tag("a", text(warning), href="#warnings", class_="caution")) if warned else ""

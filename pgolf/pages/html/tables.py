@@ -10,15 +10,18 @@ from pgolf.tables.family import FamilyTable
 from pgolf.tables.text import Section
 
 
-def claims(verdicts: Sequence[Verdict], correction: str) -> str:
-    """Each claim once, with one verdict per family that tests it. correction: as for `rules_used`."""
+def claims(verdicts: Sequence[Verdict], correction: str, *, published: bool) -> str:
+    """Each claim once, with one verdict per family that tests it. correction: as for `rules_used`. published: whether
+    the claims are those of published material.
+    """
+    origin = "Shown by the published material" if published else "Note"
     articles = []
     for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
         inside = tag("h3", text(claim.text))
         for verdict in (v for v in verdicts if v.claim == claim):
             inside += tag("p", f"{badge(verdict.label, verdict.verdict)} {tag('strong', text(verdict.test.family))}")
             inside += (bullets if len(verdict.numbers) > 1 else paragraphs)(verdict.numbers, "numbers")
-        note = tag("p", text(f"Shown by the published material: {claim.note}"), class_="quiet") if claim.note else ""
+        note = tag("p", text(f"{origin}: {claim.note}"), class_="quiet") if claim.note else ""
         articles.append(tag("article", inside + note))
     rules = fold("Rules of the verdicts", bullets(rules_used(verdicts, correction)))
     return "".join(articles) + rules
