@@ -15,6 +15,7 @@ from pgolf.records.validation import NULLABLE, checked_row, row_problem, value_t
 
 # The first columns; the others follow in the order of the table of fields.
 LEADING = ("study", "arm", "seed", "status", "val_bpb", "val_bpb_live", "total_bytes", "steps", "train_s")
+LABEL = "label"  # a column that is no field of a record
 CATEGORIES = ("study", "arm", "status", "eval_mode", "device", "precision", "compile")
 CHOICES = "choices."
 LARGEST = 2**63  # whole numbers from here on are unsigned
@@ -100,6 +101,7 @@ def rows_of(frame: pd.DataFrame) -> list[Row]:
     Raises PgolfError for a row that no run and no selection of rows gives: a needed column is absent, or a value was
     changed so that the record contradicts itself.
     """
+    frame = frame.drop(columns=LABEL, errors="ignore")
     keys = [str(key) for key in frame.columns]
     rows = []
     for label, values in zip(frame.index, frame.astype(object).itertuples(index=False, name=None), strict=True):

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from pgolf.api.frames import FrameWithMore, rows_of, typed_frame
+from pgolf.api.frames import LABEL, FrameWithMore, rows_of, typed_frame
 from pgolf.machine.clean_text import clean
 from pgolf.records.rows import Collected, Row, collect, companion_path
 from pgolf.tables.curves import CURVES, Curve, consistent, load_curves, read_curves
+from pgolf.tables.groups import group
+from pgolf.tables.labels import label_of
 
 Source = str | PathLike[str]
 
@@ -33,7 +35,12 @@ class Results(FrameWithMore):
     @classmethod
     def of(cls, source: Path, collected: Collected) -> "Results":
         """The rows that were collected from a source."""
-        results = cls(typed_frame(collected.rows))
+        frame = typed_frame(collected.rows)
+        if len(frame):
+            names = labels(collected.rows)
+            categories = list(dict.fromkeys(names))
+            frame.insert(2, LABEL, pd.Series(pd.Categorical(names, categories=categories)))
+        results = cls(frame)
         results._source, results._notes, results._curves = source, tuple(map(clean, collected.warnings)), None
         return results
 
@@ -60,6 +67,14 @@ class Results(FrameWithMore):
                 warnings.warn(clean(problem), stacklevel=2)
             self._curves = curve_frame(curves)
         return self._curves
+
+
+def labels(rows: Sequence[Row]) -> list[str]:
+    """The name of each row's arm in the tables: without what all arms of its study share."""
+    groups = group(rows)
+    label = label_of(groups)
+    by_row = {id(row): label[id(g)] for g in reversed(groups) for row in g.rows}
+    return [by_row[id(row)] for row in rows]
 
 
 def curves_of_rows(source: Path, rows: Sequence[Row]) -> tuple[list[Curve], list[str]]:
@@ -106,9 +121,10 @@ def curve_frame(curves: Sequence[Curve]) -> pd.DataFrame:
 def load(source: Source) -> Results:
     """The runs of a study's folder, of a folder of studies, of a run folder, or of a results .jsonl file.
 
-    Returns a DataFrame with one row per run, failed and missing ones included, and one column per field of a record
-    (docs/record_fields.md). Whole numbers are nullable integers. Only rows with status `ok` have scores. A warning
-    names what could not be read. Raises PgolfError if there is nothing to read.
+    Returns a DataFrame with one row per run, failed and missing ones included. It has one column per field of a record
+    (docs/record_fields.md), and `label`, the name of its arm in the tables. Whole numbers are nullable integers. Only
+    rows with status `ok` have scores. A warning names what could not be read. Raises PgolfError if there is nothing to
+    read.
     """
     path = Path(source)
     results = Results.of(path, collect(path))

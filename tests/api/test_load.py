@@ -29,7 +29,7 @@ def test_columns_have_types_and_what_is_absent_is_missing(tmp_path: Path) -> Non
     put(folder, failed("mos", 2))
     plan(folder, ["tied", "mos"], [1, 2])
     runs = pgolf.load(folder)
-    assert list(runs.columns[:5]) == ["study", "arm", "seed", "status", "val_bpb"]
+    assert list(runs.columns[:5]) == ["study", "arm", "label", "seed", "status"]
     assert [str(runs[key].dtype) for key in ("seed", "steps", "under_cap", "val_bpb", "train_s", "arm", "status")] == [
         *("Int64", "Int64", "boolean", "float64", "float64", "category", "category")
     ]
@@ -40,6 +40,16 @@ def test_columns_have_types_and_what_is_absent_is_missing(tmp_path: Path) -> Non
     scores = runs.val_bpb.isna().tolist(), runs.steps.isna().tolist()
     assert scores == ([False, False, True, True], [False, False, True, True])
     assert runs.groupby("arm", observed=True).val_bpb.mean().to_dict() == {"tied": 2.0, "mos": 1.9}, "in plan order"
+
+
+def test_the_label_is_the_name_of_the_arm_in_the_tables(tmp_path: Path) -> None:
+    folder = tmp_path / "heads"
+    for head in ("tied", "mos"):
+        put(folder, record(f"head={head},train.steps=9", 1, 2.0))
+    runs = pgolf.load(folder)
+    assert list(runs.columns[:3]) == ["study", "arm", "label"]
+    assert sorted(runs.label) == ["head=mos", "head=tied"]
+    assert list(pgolf.compare(runs).label) == ["head=tied"], "it is no field of a record"
 
 
 def test_seeds_and_values_of_several_kinds_are_kept(tmp_path: Path) -> None:
