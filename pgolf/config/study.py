@@ -16,6 +16,7 @@ from pgolf.study.probes import plan_from
 from pgolf.tables.methods import SEQUENTIAL
 
 AUTO = "auto"  # of launch.seeds
+CPU, TINY = "cpu", "tiny"  # choices of the group scale
 SAME_KEYS = (
     "question",
     "source",
@@ -84,12 +85,14 @@ def describe_study(section: Mapping[str, Any], scale: str, choice: str = "") -> 
         earlier = plan_from(section["probe"]).earlier if section["probe"] else ""
     except ValueError as error:
         raise ConfigError(f"study.probe: of {section['name']} is not valid: {error}. Correct the YAML file") from None
+    margin = margin_scale(section, scale)
+    reason = section["margin_reason"].get(scale, "")
     content = {
         **same,
         "name": study_folder(section["name"], scale),
         "scale": scale,
-        "smallest_effect_bpb": section["smallest_effect_bpb"][scale],
-        "margin_reason": section["margin_reason"].get(scale, ""),
+        "smallest_effect_bpb": section["smallest_effect_bpb"][margin],
+        "margin_reason": reason if margin == scale else f"That of scale={margin}: scale={scale} is for trials.",
         "families": families,
         "probe_earlier": earlier,
     }
@@ -101,10 +104,16 @@ def describe_study(section: Mapping[str, Any], scale: str, choice: str = "") -> 
     return study
 
 
+def margin_scale(section: Mapping[str, Any], scale: str) -> str:
+    """The scale whose smallest difference that matters is taken. A trial at TINY takes that of CPU, if it has none."""
+    smallest = section["smallest_effect_bpb"]
+    return CPU if scale == TINY and TINY not in smallest and CPU in smallest else scale
+
+
 def margin_problems(section: Mapping[str, Any], scale: str, where: str) -> Iterator[str]:
     """The problem of a study without a smallest difference that matters at this scale."""
     smallest = section["smallest_effect_bpb"]
-    if scale not in smallest:
+    if margin_scale(section, scale) not in smallest:
         yield (
             f"study.smallest_effect_bpb: has no value for scale={scale} ({smallest}). Write in {where} the smallest "
             f"difference that matters, in bits per byte: smallest_effect_bpb: {{{scale}: 0.01}}"

@@ -22,7 +22,7 @@ SCALES = ("cpu", "gpu1", "published")
 ARMS = [(study, path.stem) for study in STUDIES for path in sorted((Path(conf_dir()) / "arm" / study).glob("*.yaml"))]
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", [*SCALES, "tiny"])
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_describes_itself(name: str, scale: str) -> None:
     section = resolved(f"study={name}", f"scale={scale}")["study"]
@@ -34,6 +34,16 @@ def test_a_study_describes_itself(name: str, scale: str) -> None:
     assert arms == {arm for s, arm in ARMS if s == name}, (
         "every arm's file is in a family, and every family's arm has a file"
     )
+
+
+def test_a_trial_takes_the_margin_of_the_cpu_if_it_has_none() -> None:
+    section = resolved("study=low_rank_q", "scale=tiny")["study"]
+    study = describe_study(section, "tiny")
+    assert study.smallest_effect_bpb == section["smallest_effect_bpb"]["cpu"]
+    assert study.margin_reason == "That of scale=cpu: scale=tiny is for trials."
+    assert describe_study(section | {"smallest_effect_bpb": {"tiny": 0.5}}, "tiny").smallest_effect_bpb == 0.5
+    with pytest.raises(ConfigError, match="smallest_effect_bpb: has no value for scale=tiny"):
+        describe_study(section | {"smallest_effect_bpb": {"gpu1": 0.1}}, "tiny")
 
 
 def test_the_ladders_of_a_study_are_in_its_description() -> None:
