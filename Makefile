@@ -1,4 +1,5 @@
 # make demo   install, train the default model on real text, print its score and where its record lies
+# make dev    install the requirements of the tests
 # make test   install, lint, check types, run the test suite
 # make lint   ruff and mypy alone
 # make docs   build the docs site into build/docs: half a minute
@@ -9,10 +10,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test docs test-triton test-trackers test-wheel lint clean
+.PHONY: demo dev test docs test-triton test-trackers test-wheel lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m pgolf.train study.name=demo
+
+dev: $(VENV)/.installed-dev
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
@@ -58,9 +61,11 @@ $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "pgolf needs Python 3.11 to 3.13; choose one with make PYTHON=python3.12 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing pgolf and torch into $(VENV): one to four minutes without a word"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "installing the requirements of the tests: one to three minutes without a word"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
