@@ -193,7 +193,8 @@ def text(comparison: Comparison, evidence: Evidence, args: argparse.Namespace, s
         lines.append(f"difference {evidence.mean:+.5f} bpb; {reason}")
     else:
         width = f"{100 * (1 - args.alpha):g}% [{evidence.low:+.5f}, {evidence.high:+.5f}]"
-        lines.append(f"difference {evidence.mean:+.5f} bpb, {width}, e = {evidence.e:.3g}, p = {evidence.p:.2g}")
+        e = f"evidence {evidence.e:.3g} (a difference is shown from {1 / args.alpha:g})"
+        lines.append(f"difference {evidence.mean:+.5f} bpb, {width}, {e}, p = {evidence.p:.2g}")
     verdict = f"equal within {margin}" if evidence.verdict is Verdict.EQUAL else evidence.verdict.value
     if evidence.within_margin and evidence.verdict in (Verdict.BETTER, Verdict.WORSE):
         verdict += f", by less than {margin}"

@@ -77,10 +77,11 @@ def differing(parts: Mapping[Key, Sequence[str]]) -> dict[Key, str]:
 
 
 def title_of(study: Mapping[str, Any]) -> Text:
-    """Folder, number of runs in each state, and the time that is left."""
+    """Folder, number of runs in each state, of runs that no sweep planned, and the time that is left."""
     count = ", ".join(f"{number} {state}" for state, number in sorted(study["count"].items()))
     rest = "" if study["left_s"] is None else f"; about {duration_text(study['left_s'])} left"
-    return Text(f"{clean(study['study'])}: {len(study['cells'])} runs: {count}{rest}")
+    others = f"; {study['unplanned']} more outside every sweep" if study["unplanned"] else ""
+    return Text(f"{clean(study['study'])}: {len(study['cells'])} runs: {count}{others}{rest}")
 
 
 def empty_table(title: Text | None, **columns: bool) -> Table:

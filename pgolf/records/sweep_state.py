@@ -10,7 +10,7 @@ from pgolf.errors import ConfigError, PgolfError
 from pgolf.machine.locks import acquire
 from pgolf.records.plan import PLAN, PlannedRun, Sweep, planned_runs, read_plan
 from pgolf.records.progress import progress_of, remaining_s, works
-from pgolf.records.record import LOCK, STATE, read_record
+from pgolf.records.record import LOCK, RECORD, STATE, read_record
 
 
 def is_held(folder: Path) -> bool:
@@ -91,7 +91,9 @@ def studies(folder: Path) -> list[Path]:
 
 
 def report(folder: Path) -> dict[str, Any]:
-    """The plan of one study with the state of each run, for --json. `cells` are its runs."""
+    """The plan of one study with the state of each run, for --json. `cells` are its runs. unplanned: the number of
+    other runs in the folder, such as those of `pgolf.train` without --multirun.
+    """
     sweeps = read_plan(folder)
     states = {run: state_of(folder / run.folder) for run in planned_runs(sweeps)}
     runs = [
@@ -99,4 +101,12 @@ def report(folder: Path) -> dict[str, Any]:
         for run, state in states.items()
     ]
     count = dict(Counter(state["state"] for state in states.values()))
-    return {"study": str(folder), "at": time.time(), "count": count, "left_s": left_s(sweeps, states), "cells": runs}
+    planned = {folder / run.folder for run in states}
+    return {
+        "study": str(folder),
+        "at": time.time(),
+        "count": count,
+        "unplanned": sum(path.parent not in planned for path in folder.glob(f"*/seed*/{RECORD}")),
+        "left_s": left_s(sweeps, states),
+        "cells": runs,
+    }

@@ -294,6 +294,8 @@ def test_far_worse_arms_stand_at_the_edge() -> None:
     wide = [Effect(key, "a", 0.01, -3.0, 3.02), Effect(key, "b", 0.02, 0.01, 0.03)]
     low, high = forest.limits(wide, None)
     assert high - low < 0.1, "an interval of two seeds does not squash the others"
+    low, high = forest.limits([max(wide, key=lambda e: e.high or 0)], None)
+    assert high - low > 0.1, "but is whole where there are no others"
 
 
 def test_effects_are_the_tables(tmp_path: Path) -> None:

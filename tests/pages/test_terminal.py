@@ -1,11 +1,15 @@
 """The tables of `pgolf.status` for a terminal."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from made_records import plan, study_of
 from pgolf.pages.terminal import differing, labels, overview
+from pgolf.records.plan import PLAN
+from pgolf.records.sweep_state import report
 
 
 def cell(arm: str, seed: int, state: str, **more: Any) -> dict[str, Any]:
@@ -55,13 +59,21 @@ def test_the_overview_counts_by_arm_and_lists_what_runs_or_failed() -> None:
         cell("mos", 1, "running") | {"note": "step 2 of 9"},
         cell("mos", 2, "failed") | {"note": "[red]no memory[/]"},
     ]
-    study = {"study": "heads", "left_s": 600.0, "count": {"ok": 2, "failed": 1}, "cells": cells}
+    study = {"study": "heads", "left_s": 600.0, "count": {"ok": 2, "failed": 1}, "unplanned": 1, "cells": cells}
     console = Console(width=100, file=io.StringIO(), record=True)
     console.print(overview([study]))
     text = console.export_text()
     lines = [line.replace("│", " ").split() for line in text.splitlines()]
-    assert "about 10 min left" in text
+    assert "1 more outside every sweep; about 10 min left" in text.replace("\n", " ")
     assert ["tied", "2", "of", "3", "1", "2.5000"] in lines
     assert ["mos", "0", "of", "2", "1", "1"] in lines
     assert ["mos", "1", "running", "step", "2", "of", "9"] in lines
     assert ["mos", "2", "failed", "[red]no", "memory[/]"] in lines
+
+
+def test_runs_that_no_sweep_planned_are_counted(tmp_path: Path) -> None:
+    folder = study_of(tmp_path, {"tied": [2.0, 2.1], "mos": [1.9]})
+    assert report(folder)["unplanned"] == 0
+    (folder / PLAN).unlink()
+    plan(folder, ["tied"], [1, 2])
+    assert (report(folder)["count"], report(folder)["unplanned"]) == ({"ok": 2}, 1)

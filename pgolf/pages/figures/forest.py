@@ -1,5 +1,6 @@
 """Differences to the baseline with their intervals and single seeds. The smallest effect that matters is shaded."""
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -30,7 +31,10 @@ LONGEST_REASON = 34
 
 
 def limits(effects: Sequence[Effect], smallest: float | None) -> tuple[float, float]:
-    """The limits of the axis: zero, all estimates but outliers, the smallest effect, and intervals as far as BEYOND."""
+    """The limits of the axis: zero, all estimates but outliers, the smallest effect, and intervals as far as BEYOND.
+
+    The interval of a single arm hides no other arm, and is shown whole.
+    """
     near = [e for e, is_outlier in zip(effects, outliers(effects), strict=True) if not is_outlier]
     fixed = [
         0.0,
@@ -38,7 +42,7 @@ def limits(effects: Sequence[Effect], smallest: float | None) -> tuple[float, fl
         *((-smallest, smallest) if smallest else ()),
     ]
     low, high = min(fixed), max(fixed)
-    reach = BEYOND * (high - low) or 1e-3
+    reach = math.inf if len(near) == 1 else BEYOND * (high - low) or 1e-3
     seeds = [seed for e in near for seed in e.seeds]
     low = max(low - reach, min([low, *seeds, *(e.low for e in near if e.low is not None)]))
     high = min(high + reach, max([high, *seeds, *(e.high for e in near if e.high is not None)]))
