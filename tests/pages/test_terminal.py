@@ -64,7 +64,7 @@ def test_the_overview_counts_by_arm_and_lists_what_runs_or_failed() -> None:
     console.print(overview([study]))
     text = console.export_text()
     lines = [line.replace("│", " ").split() for line in text.splitlines()]
-    assert "1 more outside every sweep; about 10 min left" in text.replace("\n", " ")
+    assert "1 more outside every sweep; about 10 min left" in " ".join(text.split())
     assert ["tied", "2", "of", "3", "1", "2.5000"] in lines
     assert ["mos", "0", "of", "2", "1", "1"] in lines
     assert ["mos", "1", "running", "step", "2", "of", "9"] in lines
