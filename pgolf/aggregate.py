@@ -18,6 +18,7 @@ from pgolf.pages.headline import headline
 from pgolf.pages.options import add_comparison_options, fraction, not_negative, settings_of
 from pgolf.tables.text import Section, SectionKind
 
+LISTED = 6  # studies that a line names
 MAIN = {SectionKind.STUDY, SectionKind.WARNINGS, SectionKind.FAMILY, SectionKind.UNSCORED, SectionKind.CLAIMS}
 
 
@@ -73,13 +74,25 @@ def command(arguments: list[str]) -> int:
     show([section for section in results.sections if section.kind in kinds], console)
     if not args.quiet:
         show(answer(results), console)
-    for warning in warnings:
-        console.print(Text(clean(warning)))
+    for warning in [*warnings, *studies_read(results)]:
+        console.print(Text(clean(warning)), soft_wrap=True)
     console.print(Text(clean(f"written: {', '.join(str(output_path(out, name)) for name in FILES)}")), soft_wrap=True)
     further = len(results.sections) - sum(section.kind in kinds for section in results.sections)
     if further and not args.quiet:
         console.print(f"{output_path(out, 'table.md')} has {further} further tables; --all prints them", soft_wrap=True)
     return OK
+
+
+def studies_read(results: StudyResults) -> list[str]:
+    """A line about a source with the runs of several studies, whose tables are together in one set of files."""
+    rows = results.collected.rows
+    names = sorted({str(row["study"]) for row in rows})
+    if len(names) < 2:
+        return []
+    listed = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
+    one = f"python -m pgolf.aggregate {results.source / names[0]} makes those of one"
+    line = f"{results.source}: {len(rows):,} runs of {len(names)} studies are in one set of tables ({listed})"
+    return [f"{line}; {one}" if (results.source / names[0]).is_dir() else line]
 
 
 def answer(results: StudyResults) -> list[Section]:

@@ -87,7 +87,8 @@ def model_problems(model: ModelConfig) -> Iterator[str]:
     width, heads, kv_heads = model.width, model.heads, model.kv_heads
     if width % heads:
         divisors = ", ".join(str(n) for n in range(1, width + 1) if width % n == 0 and (width // n) % 2 == 0)
-        yield f"model.heads: does not divide model.width={width} ({heads}). Choose one of {divisors}"
+        remedy = f"Choose one of {divisors}" if divisors else f"Choose a model.width that is a multiple of {2 * heads}"
+        yield f"model.heads: does not divide model.width={width} ({heads}). {remedy}"
     elif width // heads % 2:
         yield (
             f"model.heads: the head size, model.width={width} / {heads} = {width // heads}, is odd ({heads}). "

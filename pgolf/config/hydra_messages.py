@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
+LIST = re.compile(r"\d+ ?(\.\.+|[-:;/ ]) ?\d+|\[.*\]")  # what may be meant as several values of one option
+
 
 def split_problem(arguments: Sequence[str]) -> str | None:
     """The problem of a list of values that a space has split into several arguments, as `a=b, c`; None without one."""
@@ -66,6 +68,8 @@ def describe_hydra_error(error: Exception) -> str:
     if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text):
         kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
         text = f"needs {kinds.get(converted.group(2), converted.group(2))} ({converted.group(1)})"
+        if LIST.fullmatch(converted.group(1)):
+            text += ". Write several values as 1,2,3, with --multirun"
     if match := re.match(r"In '.*': Could not find '(arm(?=/)|.*)/(.*)'$", text):
         return f"{match[1]}: no such choice ({match[2]}). Add the file {match[1]}/{match[2]}.yaml to its config groups"
     if match := re.match(r"Could not override '(.*?)'", text):

@@ -112,11 +112,15 @@ def group_problems(override: Override, loader: ConfigLoader) -> list[str]:
 
 
 def no_such_choice(group: str, value: str, choices: list[str]) -> str:
-    """The problem of an unknown choice, with a suggestion. For an arm, it lists the arms of the same study."""
+    """The problem of an unknown choice, with a suggestion. For an arm, it lists the arms of the same study.
+
+    Without a suggestion, it says how to name a choice of one's own package.
+    """
     siblings = [choice for choice in choices if "/" in value and choice.startswith(f"{value.rpartition('/')[0]}/")]
     arms = [choice for choice in choices if choice.endswith(f"/{value}")]  # the value is an arm without its study
     near = f" Did you mean {' or '.join(arms)}?" if arms else suggest(value, choices)
-    return f"{group}: no such choice ({value}).{near} Choices: {', '.join(siblings or arms or choices)}"
+    own = "" if near or siblings or group.split("/")[0] in HYDRA_OWN else f". {OWN_CONF}"
+    return f"{group}: no such choice ({value}).{near} Choices: {', '.join(siblings or arms or choices)}{own}"
 
 
 def key_problems(override: Override, base: DictConfig, loader: ConfigLoader) -> list[str]:

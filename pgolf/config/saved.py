@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 from pgolf.config.added import NO_TRACKER, completed
 from pgolf.config.checks import problems_of
 from pgolf.config.compose import save
+from pgolf.config.folders import OWN_CONF
 from pgolf.config.schema import DECIDED, SECTIONS, Config, PathsConfig, StudyConfig, plain_config, typed_config
 from pgolf.config.sections import node_at, type_problems
 from pgolf.errors import ConfigError, DamagedFile
@@ -65,7 +66,9 @@ def _load(path: Path, _mtime_ns: int, _size: int, paths: tuple[str, str] | None,
     problems = problems_of_saved(resolved, reads_only=reads_only)
     if problems:
         more = f" and {len(problems) - SHOWN} more problems" if len(problems) > SHOWN else ""
-        raise DamagedFile(path, f"is not a run's configuration: {'; '.join(problems[:SHOWN])}{more}", REMEDY)
+        shown = "; ".join(problem.removesuffix(f". {OWN_CONF}") for problem in problems[:SHOWN])
+        remedy = OWN_CONF if any(problem.endswith(OWN_CONF) for problem in problems) else REMEDY
+        raise DamagedFile(path, f"is not a run's configuration: {shown}{more}", remedy)
     return SavedRun(typed_config(resolved), resolved["run"])
 
 

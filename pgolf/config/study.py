@@ -17,6 +17,7 @@ from pgolf.tables.methods import SEQUENTIAL
 
 AUTO = "auto"  # of launch.seeds
 CPU, TINY = "cpu", "tiny"  # choices of the group scale
+ANY_MARGIN = 1.0  # bpb, stands for a missing margin while the other keys of a study are checked
 SAME_KEYS = (
     "question",
     "source",
@@ -76,22 +77,23 @@ def describe_study(section: Mapping[str, Any], scale: str, choice: str = "") -> 
     choice: of the group study; its name by default. Raises ConfigError with all problems, which name the YAML file.
     """
     where = study_file(choice or section["name"])
-    missing = [*family_problems(section["families"], where), *margin_problems(section, scale, where)]
-    if missing:
-        raise ConfigError(*missing)
+    no_margin = list(margin_problems(section, scale, where))
+    if malformed := list(family_problems(section["families"], where)):
+        raise ConfigError(*malformed, *no_margin)
     families = [{"name": name, "title": name, **family} for name, family in section["families"].items()]
     same = {key: section[key] for key in SAME_KEYS}
     try:
         earlier = plan_from(section["probe"]).earlier if section["probe"] else ""
     except ValueError as error:
-        raise ConfigError(f"study.probe: of {section['name']} is not valid: {error}. Correct the YAML file") from None
+        invalid = f"study.probe: of {section['name']} is not valid: {error}. Correct the YAML file"
+        raise ConfigError(*no_margin, invalid) from None
     margin = margin_scale(section, scale)
     reason = section["margin_reason"].get(scale, "")
     content = {
         **same,
         "name": study_folder(section["name"], scale),
         "scale": scale,
-        "smallest_effect_bpb": section["smallest_effect_bpb"][margin],
+        "smallest_effect_bpb": ANY_MARGIN if no_margin else section["smallest_effect_bpb"][margin],
         "margin_reason": reason if margin == scale else f"That of scale={margin}: scale={scale} is for trials.",
         "families": families,
         "probe_earlier": earlier,
@@ -99,8 +101,8 @@ def describe_study(section: Mapping[str, Any], scale: str, choice: str = "") -> 
     try:
         study = typed(Study, content)
     except ValueError as error:
-        raise ConfigError(f"study: {error}. Correct it in {where}") from None
-    raise_if([f"study: {problem}. Correct it in {where}" for problem in problems_of(study)])
+        raise ConfigError(*no_margin, f"study: {error}. Correct it in {where}") from None
+    raise_if([*no_margin, *(f"study: {problem}. Correct it in {where}" for problem in problems_of(study))])
     return study
 
 

@@ -54,7 +54,8 @@ class Text:
         shuffle_seed: int | None,
     ) -> None:
         self.path, self.globs = Path(path).expanduser(), [files] if isinstance(files, str) else list(files)
-        require_present(self.path.exists(), "path", path, "give an existing text file or folder")
+        absent = f"{self.path.absolute()} does not exist; give an existing text file or folder"
+        require_present(self.path.exists(), "path", path, absent)
         require_present(
             self.path.is_file() or self.path.is_dir(), "path", path, "it is not a file or folder; give one with text"
         )

@@ -20,13 +20,12 @@ from pgolf.execution.account import account
 from pgolf.probe.search import ArmSearch, Point
 from pgolf.probe.text import ProbeText, probe_text
 from pgolf.records.plan import planned_runs, read_plan
-from pgolf.records.progress import duration_text
 from pgolf.records.record import FINISHED, read_record
 from pgolf.study.description import ADHOC, study_folder
 from pgolf.study.probes import SUFFIX, Probe, ProbePlan, plan_from, trials_of
 from pgolf.sweep.compilation import decide_compile
-from pgolf.sweep.dry_run import duration, flops_per_s
 from pgolf.sweep.execution import execute_runs
+from pgolf.sweep.run_time import RunTimes, total_text
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import Reason, State, plan_run
 from pgolf.sweep.sweep import as_sweep, count_text, states_of
@@ -53,18 +52,15 @@ class Request:
         return self.line.runs[0].config.launch.dry_run
 
     def estimate(self) -> str:
-        """The number of trials and runs, and the time of their training, in words."""
-        total_s, sources = 0.0, set()
-        for run in self.arms.values():
-            config = plan_run(run, in_sweep=True).config
-            rate, source = flops_per_s(Path(config.paths.out).expanduser(), config.device, config.train.cpu_threads)
-            total_s += duration(config, account(config), rate)[0] * self.plan.trials * len(self.plan.seeds)
-            sources.add(source)
+        """The number of trials and runs, and their time, in words."""
+        configs = [plan_run(run, in_sweep=True).config for run in self.arms.values()]
+        run_times = RunTimes(Path(configs[0].paths.out).expanduser())
+        times = [run_times.of(config, account(config)) for config in configs]
+        total_s = sum(one.total_s for one in times) * self.plan.trials * len(self.plan.seeds)
         runs = self.plan.trials * len(self.arms) * len(self.plan.seeds)
         return (
             f"{count_text(runs, 'run')}: {self.plan.trials} trials for each of {count_text(len(self.arms), 'arm')}, "
-            f"seed {', '.join(map(str, self.plan.seeds))}; about {duration_text(total_s)} of training in total, one "
-            f"run after another ({'; '.join(sorted(sources))})"
+            f"seed {', '.join(map(str, self.plan.seeds))}; {total_text(total_s, times)}"
         )
 
 

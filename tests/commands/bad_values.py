@@ -3,12 +3,14 @@
 VALUES = {
     "seed=": "seed: needs a whole number ()",
     "seed=x": "seed: needs a whole number (x)",
+    "seed=1..3": "seed: needs a whole number (1..3). Write several values as 1,2,3, with --multirun",
+    "seed=1-3": "seed: needs a whole number (1-3). Write several values as 1,2,3, with --multirun",
     "seed=1.5": "seed: needs a whole number (1.5)",
     "seed=1e400": "seed: needs a whole number (inf)",
     "seed=nan": "seed: needs a whole number (nan)",
     "seed=true": "seed: needs a whole number (True)",
     "seed=null": "seed: needs a value (null)",
-    "seed=[1,2]": "seed: needs a whole number ([1, 2])",
+    "seed=[1,2]": "seed: needs a whole number ([1, 2]). Write several values as 1,2,3, with --multirun",
     "seed={a:1}": "seed: needs a whole number ({'a': 1})",
     "seed=${nope}": "seed: cannot be resolved. Interpolation key 'nope' not found",
     "seed=${seed}": "seed: cannot be resolved. Recursive interpolation detected",
@@ -60,6 +62,11 @@ VALUES = {
     "model.rope_base=-1": "model.rope_base: must be positive (-1.0)",
     "model.rope_base=inf": "model.rope_base: must be a finite number (inf)",
     "model.init=x": "model.init: no such scheme (x).",
+    "model.width=33 model.heads=2 model.kv_heads=1": "model.heads: does not divide model.width=33 (2). Choose a "
+    "model.width that is a multiple of 4",
+    "model.width=34 model.heads=4": "model.heads: does not divide model.width=34 (4). Choose one of 1, 17",
+    "model/head=bottleneck": "model/head: no such choice (bottleneck). Choices: factorized, mixture_of_logits, mos, "
+    "simplex, tied, untied. Name config groups of your own with hydra.searchpath=[pkg://PACKAGE.conf] or ",
     "model.unique_blocks=10": "model.unique_blocks: must be at most model.layers=4 (10)",
     "model.rotary_dims=3": "model.rotary_dims: must be even",
     "train.qat_below=2": "train.qat_below: must be above 0",

@@ -49,6 +49,20 @@ def test_the_main_tables_are_printed_and_the_answer_comes_last(
     assert "better." in answer
 
 
+def test_a_folder_of_studies_is_said_to_hold_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = study_of(tmp_path, SCORES)
+    put(tmp_path / "depths", record("deep", 1, 1.0, study="depths"))
+    assert run(monkeypatch, study) == 0
+    assert "one set of tables" not in capsys.readouterr().out
+    assert run(monkeypatch, tmp_path, "--quiet") == 0
+    assert (
+        f"{tmp_path}: 7 runs of 2 studies are in one set of tables (depths, heads); python -m pgolf.aggregate "
+        f"{tmp_path}/depths makes those of one\nwritten: {tmp_path}/results.jsonl, "
+    ) in capsys.readouterr().out
+
+
 def test_a_file_of_rows_gives_the_same_tables_and_stays_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

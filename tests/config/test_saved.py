@@ -64,6 +64,18 @@ def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     return node
 
 
+def test_a_class_of_another_package_is_to_be_named(good: dict[str, Any], tmp_path: Path) -> None:
+    own = changed(changed(good, "model.head._target_", "mine.heads.Own"), "data._target_", "mine.corpora.Own")
+    with pytest.raises(DamagedFile) as refusal:
+        load_saved(folder_of(tmp_path, own))
+    assert str(refusal.value) == (
+        f"{tmp_path}/config.yaml: is not a run's configuration: data._target_: cannot be used (mine.corpora.Own). No "
+        "YAML file of conf/data names this class; model.head._target_: cannot be used (mine.heads.Own). No YAML file "
+        "of conf/model/head names this class. Name config groups of your own with "
+        "hydra.searchpath=[pkg://PACKAGE.conf] or [file:///FOLDER]"
+    )
+
+
 HOSTILE = {
     "eval": {"_target_": "os.makedirs", "_partial_": False, "name": "made_by_a_config"},
     "eval._target_": "os.makedirs",

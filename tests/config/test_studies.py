@@ -55,6 +55,18 @@ def test_the_ladders_of_a_study_are_in_its_description() -> None:
         describe_study(section | {"ladders": [plan | {"over": "size"}]}, "cpu")
 
 
+def test_a_missing_margin_hides_no_other_mistake() -> None:
+    section = resolved("study=low_rank_q")["study"]
+    families = {"ranks": {"title": "ranks", "baseline": "nobody", "arms": ["Q0_full"]}}
+    with pytest.raises(ConfigError) as refusal:
+        describe_study(
+            section | {"families": families, "smallest_effect_bpb": {}, "claims": [], "published": {}}, "cpu"
+        )
+    margin, baseline = refusal.value.problems
+    assert margin.startswith("study.smallest_effect_bpb: has no value for scale=cpu ({}).")
+    assert baseline.startswith("study: family ranks does not contain its baseline nobody. Correct it in ")
+
+
 @pytest.mark.parametrize(("study", "arm"), ARMS)
 def test_an_arm_is_named_as_its_file(study: str, arm: str) -> None:
     config = composed_config(f"study={study}", f"arm={study}/{arm}")

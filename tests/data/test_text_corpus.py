@@ -224,7 +224,7 @@ def test_texts_that_are_refused(
 @pytest.mark.parametrize(
     ("key", "value", "remedy"),
     [
-        ("path", "no/such/file", "give an existing text file or folder"),
+        ("path", "no/such/file", "/no/such/file does not exist; give an existing text file or folder"),
         ("path", "empty", "at least one text file in it"),
         ("vocab_size", 100, "give 261 to 65536"),
         ("val_fraction", -0.1, "above 0"),
