@@ -97,8 +97,8 @@ def studies_read(results: StudyResults) -> list[str]:
 
 def answer(results: StudyResults) -> list[Section]:
     """The headline of the report as a section, so that the last lines on a terminal say what came out."""
-    statements = headline(results).statements
-    lines = tuple(f"{statement.label} ({statement.family}): {statement.sentence}" for statement in statements)
+    found = headline(results)
+    lines = (*found.trends, *(f"{one.label} ({one.family}): {one.sentence}" for one in found.statements))
     return [Section(SectionKind.CLAIMS, "Answer", lines)] if lines else []
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pgolf.pages.aggregation import StudyResults
 from pgolf.pages.conditions import amount, budget, budget_text
 from pgolf.records.rows import Row
-from pgolf.study.published import MOVING
+from pgolf.study.published import MOVING, ladders_of
 from pgolf.study.verdicts import FAILS, Verdict, judge_arm
 from pgolf.tables.decision import Decision
 from pgolf.tables.family import ArmRow, FamilyTable, row_of
+from pgolf.tables.ladder import Ladder
 from pgolf.tables.sensitivity import is_turned, sensitivity
 from pgolf.tables.text import interval, p_text, verdict_text
 
@@ -28,12 +29,13 @@ class Statement:
 
 @dataclass(frozen=True)
 class Headline:
-    """question: empty without a study. claim: the claim that the statements judge; empty without one. table: the
-    family of the picture; None if nothing is compared. facts: (name, value) of size, training, seeds and certainty.
-    others: the verdicts on the study's other claims, counted.
+    """question: empty without a study. trends: how gaps move over each ladder of the study. claim: the claim that the
+    statements judge; empty without one. table: the family of the picture; None if nothing is compared. facts: (name,
+    value) of size, training, seeds and certainty. others: the verdicts on the study's other claims, counted.
     """
 
     question: str
+    trends: tuple[str, ...]
     claim: str
     statements: tuple[Statement, ...]
     table: FamilyTable | None
@@ -46,13 +48,14 @@ def headline(results: StudyResults) -> Headline:
     the first comparison. The picture is of its largest family.
     """
     question = "" if results.study is None else results.study.question
+    trends = () if results.study is None else tuple(filter(None, map(trend, ladders_of(results.study, results.report))))
     tables = {table.family.name: table for table in results.report.families}
     first = next((v for v in results.verdicts if v.test.kind in DIRECTED and v.test.family in tables), None)
     if first is None:
         compared = [table for table in results.report.families if any(row.decision for row in table.rows)]
         table = compared[0] if compared else None
         best = () if table is None else (best_arm(table),)
-        return Headline(question, "", best, table, facts(results, table), others(results.verdicts))
+        return Headline(question, trends, "", best, table, facts(results, table), others(results.verdicts))
     same = [v for v in results.verdicts if v.claim == first.claim and v.test.family in tables]
     # The last of the largest: studies put runs with a published fault first, and those without it later.
     chief = max(reversed(same), key=lambda v: len(compared_rows(tables[v.test.family])))
@@ -62,7 +65,19 @@ def headline(results: StudyResults) -> Headline:
     )
     table = tables[chief.test.family]
     rest = [v for v in results.verdicts if v.claim != first.claim]
-    return Headline(question, first.claim.text, statements, table, facts(results, table), others(rest))
+    return Headline(question, trends, first.claim.text, statements, table, facts(results, table), others(rest))
+
+
+def trend(ladder: Ladder) -> str:
+    """How the gap of each arm moves over a ladder, in one sentence; empty without a slope."""
+    slopes = [
+        f"{climb.name} {interval(climb.slope)} ({climb.direction or 'no shown slope'})"
+        for climb in ladder.climbs
+        if climb.slope.p is not None
+    ]
+    if not slopes:
+        return ""
+    return f"Change of the gap to the baseline per doubling of {ladder.over}, bpb: {', '.join(slopes)}."
 
 
 def compared_rows(table: FamilyTable) -> list[ArmRow]:

@@ -11,8 +11,10 @@ import scipy.stats
 
 from made_records import describe, plan, put, record
 from pgolf.pages.aggregation import StudyResults, aggregate
-from pgolf.pages.figures.gallery import looks_of
+from pgolf.pages.figures.gallery import gallery, looks_of
 from pgolf.pages.figures.ladder import panels
+from pgolf.pages.headline import headline
+from pgolf.pages.html.first_screen import first_screen
 from pgolf.pages.ladder import ratio_text
 from pgolf.study.description import Claim, ClaimTest, LadderPlan
 from pgolf.study.published import OVER_LADDER, ladders_of
@@ -125,6 +127,17 @@ def test_the_picture_has_every_gap_with_its_interval(tmp_path: Path) -> None:
     assert [tuple(pair) for pair in ends] == [(pytest.approx(gap.low), pytest.approx(gap.high)) for gap in only.gaps]
     assert "mos" in [text.get_text() for text in picture.figure.texts], "the name beside the end of its line"
     assert f"{4096 * STEPS[0]:,} {interval(only.gaps[0])}" in picture.description
+
+
+def test_the_first_screen_has_the_slope_and_the_picture(tmp_path: Path) -> None:
+    results = aggregate(climb(tmp_path))
+    (only,) = ladder_of(results).climbs
+    (trend,) = headline(results).trends
+    assert trend.endswith(f"per doubling of tokens, bpb: mos {interval(only.slope)} (rises).")
+    screen, rest = first_screen(results, gallery(results))
+    assert trend in screen
+    assert "longer runs: gap to the baseline by tokens" in screen
+    assert "ladders" not in [exhibit.name for exhibit in rest], "it has one picture, shown above"
 
 
 def test_step_times_beside_the_rows_give_the_speedup_in_time(tmp_path: Path) -> None:

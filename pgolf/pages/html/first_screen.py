@@ -9,7 +9,7 @@ from pgolf.pages.figures.gallery import Exhibit
 from pgolf.pages.headline import Headline, Statement, headline
 from pgolf.pages.html.elements import badge, slug, tag, terms, text
 
-FORESTS = "differences"  # the exhibit that has the picture
+FORESTS, LADDERS = "differences", "ladders"  # the exhibits that have the picture
 NOTHING = "Nothing is compared: there is no arm with a score beside a baseline with one."
 
 
@@ -20,6 +20,7 @@ def first_screen(results: StudyResults, exhibits: Sequence[Exhibit]) -> tuple[st
     heading = tag("h1", text(results.name)) + (
         tag("p", text(found.question), class_="question") if found.question else ""
     )
+    trends = "".join(tag("p", text(sentence), class_="answer") for sentence in found.trends)
     claim = tag("p", f"Claim: {text(found.claim)}", class_="claim") if found.claim else ""
     answers = "".join(map(answer, found.statements)) or tag("p", text(NOTHING))
     claims = f"#{slug(results.claims_title)}"
@@ -28,7 +29,7 @@ def first_screen(results: StudyResults, exhibits: Sequence[Exhibit]) -> tuple[st
     warning = f"{warned} warning{'' if warned == 1 else 's'} to read first"
     caution = tag("p", tag("a", text(warning), href="#warnings", class_="caution")) if warned else ""
     numbers = terms(dict(found.facts)) + tag("p", text(counts(results)), class_="quiet")
-    words = tag("div", heading + claim + answers + caution + more)
+    words = tag("div", heading + trends + claim + answers + caution + more)
     return tag("header", words + picture + tag("div", numbers), class_="first"), rest
 
 
@@ -41,14 +42,21 @@ def answer(statement: Statement) -> str:
 
 
 def chief_picture(found: Headline, exhibits: Sequence[Exhibit]) -> tuple[str, list[Exhibit]]:
-    """(the differences of the headline's family as a figure, all exhibits without it); an empty figure without any."""
-    forests = next((exhibit for exhibit in exhibits if exhibit.name == FORESTS), None)
-    name = "" if found.table is None else found.table.family.name
-    if forests is None or name not in forests.panels:
-        return "", list(exhibits)
-    rest = [exhibit.without(name) if exhibit is forests else exhibit for exhibit in exhibits]
-    words = tag("figcaption", tag("strong", text(name)) + tag("span", text(f" {forests.caption}"), class_="quiet"))
-    return tag("figure", svg(forests.panels[name]) + words), [exhibit for exhibit in rest if exhibit.panels]
+    """(a figure, all exhibits without it). It shows the gaps over the first ladder of a study that has one, otherwise
+    the differences of the headline's family; an empty figure without either.
+    """
+    by_name = {exhibit.name: exhibit for exhibit in exhibits}
+    if found.trends and LADDERS in by_name:
+        chosen = by_name[LADDERS]
+        name = next(iter(chosen.panels))
+    else:
+        name = "" if found.table is None else found.table.family.name
+        if FORESTS not in by_name or name not in by_name[FORESTS].panels:
+            return "", list(exhibits)
+        chosen = by_name[FORESTS]
+    rest = [exhibit.without(name) if exhibit is chosen else exhibit for exhibit in exhibits]
+    words = tag("figcaption", tag("strong", text(name)) + tag("span", text(f" {chosen.caption}"), class_="quiet"))
+    return tag("figure", svg(chosen.panels[name]) + words), [exhibit for exhibit in rest if exhibit.panels]
 
 
 def counts(results: StudyResults) -> str:
