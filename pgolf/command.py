@@ -37,6 +37,8 @@ COMMANDS = (
 LONGEST_WORD = 16_384  # characters of one argument
 LONGEST_LINE = 1_000  # characters of one line of a message
 SHOWN = 60  # characters of an argument in a message about it
+ERROR_MARK = "\x1e"  # the control character "record separator", which no message has
+mark = ""  # begins each line of an error; ERROR_MARK where the parent process reads the lines (api/child)
 
 Command = Callable[[list[str]], int]
 
@@ -121,13 +123,13 @@ def check_words(words: Sequence[str]) -> None:
 
 
 def tell(error: BaseException) -> None:
-    """Print an error to stderr: one line per problem, without control characters."""
+    """Print an error to stderr: one line per problem after `mark`, without control characters."""
     if isinstance(error, ConfigError):
         problems: Sequence[str] = error.problems
     else:
         problems = [describe_os_error(error)] if isinstance(error, OSError) else str(error).split("\n")
     with suppress(OSError):
-        print(*map(one_line, problems), sep="\n", file=sys.stderr, flush=True)
+        print(*(mark + one_line(problem) for problem in problems), sep="\n", file=sys.stderr, flush=True)
 
 
 def run(command: Command, arguments: Sequence[str] | None = None, *, interrupted: str = "interrupted") -> int:

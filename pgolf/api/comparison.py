@@ -140,14 +140,30 @@ def compare(
     default that of the study. Both are to be chosen before the runs.
 
     low_bpb and high_bpb are the 95% interval of one comparison. holm_p and decision are corrected for all comparisons
-    of a family. Raises PgolfError.
+    of a family. Raises PgolfError, also if no arm can be compared: there is only one, or no baseline.
     """
     if smallest_effect_bpb is not None and not 0 < smallest_effect_bpb < float("inf"):
         raise PgolfError(f"smallest_effect_bpb: must be above 0 and finite ({smallest_effect_bpb})")
     settings = Settings(PAIRED if paired else None, smallest_effect_bpb)
     if isinstance(baseline, pd.DataFrame):
-        return Comparison.of(side_by_side(selected_rows(runs), rows_of(baseline), settings))
-    return Comparison.of(results_of(runs, baseline, settings))
+        results = side_by_side(selected_rows(runs), rows_of(baseline), settings)
+    else:
+        results = results_of(runs, baseline, settings)
+    comparison = Comparison.of(results)
+    if comparison.empty:
+        raise nothing_to_compare(results)
+    return comparison
+
+
+def nothing_to_compare(results: StudyResults) -> PgolfError:
+    """The error for runs in which no arm has another one as its baseline."""
+    labels = list(dict.fromkeys(row.label for table in results.report.families for row in table.rows))
+    if len(labels) > 1:
+        return PgolfError(f"baseline: is not known for these arms ({', '.join(labels)}). Name one of them")
+    return PgolfError(
+        f"runs: have one arm, and two are compared ({', '.join(labels) or 'none'}). Give runs of several arms, or runs "
+        "of another arm as the baseline"
+    )
 
 
 def results_of(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from pgolf.api.results import Results
-from pgolf.command import FAILED, OK, REFUSED
+from pgolf.command import ERROR_MARK, FAILED, OK, REFUSED
 from pgolf.errors import ConfigError, PgolfError
 from pgolf.machine.interrupts import INTERRUPTED
 from pgolf.machine.processes import PARENT, wait
@@ -44,9 +44,9 @@ def run(
     out_word = f"{OUT_KEY}={quoted(os.path.abspath(folder.expanduser()))}"
     words = [*words[:-1], out_word] if out is None else [*words, out_word]
     began = time.time()
-    code, errors = execute(words, progress=progress)
+    code, errors, told = execute(words, progress=progress)
     if code == REFUSED:
-        raise ConfigError(*(errors or ["the command was refused"]))
+        raise ConfigError(*(told or errors or ["the command was refused"]))
     if code == INTERRUPTED:
         raise PgolfError("interrupted by a signal from outside; the same call resumes the work")
     if code not in (OK, FAILED):
@@ -79,8 +79,11 @@ def quoted(path: str) -> str:
     return f"'{escaped}'"
 
 
-def execute(words: Sequence[str], *, progress: bool) -> tuple[int, list[str]]:
-    """(exit code, lines of the error stream) of a sweep in a process of its own. Raises KeyboardInterrupt."""
+def execute(words: Sequence[str], *, progress: bool) -> tuple[int, list[str], list[str]]:
+    """(exit code, lines of the error stream, lines of the error that ended it) of a sweep in a process of its own.
+
+    The error is printed at the end, unless the command was refused. Raises KeyboardInterrupt.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "pgolf.api.child", "--multirun", *words],
         env={**os.environ, PARENT: str(os.getpid()), "PYTHONUNBUFFERED": "1"},
@@ -91,25 +94,32 @@ def execute(words: Sequence[str], *, progress: bool) -> tuple[int, list[str]]:
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    errors: list[str] = []
+    errors, told = list[str](), list[str]()
     readers = [
-        threading.Thread(target=follow, args=(process.stdout, [], progress), daemon=True),
-        threading.Thread(target=follow, args=(process.stderr, errors, progress), daemon=True),
+        threading.Thread(target=follow, args=(process.stdout, [], told, progress), daemon=True),
+        threading.Thread(target=follow, args=(process.stderr, errors, told, progress), daemon=True),
     ]
     for reader in readers:
         reader.start()
+    code = INTERRUPTED
     try:
-        return wait(process), errors
+        code = wait(process)
     finally:
         for reader in readers:
             reader.join(DRAIN_S)
+        if told and progress and code != REFUSED:
+            print(*told, sep="\n", flush=True)
+    return code, errors, told
 
 
-def follow(stream: IO[bytes], lines: list[str], progress: bool) -> None:
-    """Append the lines of a stream to `lines`, and print them as they come."""
+def follow(stream: IO[bytes], lines: list[str], told: list[str], progress: bool) -> None:
+    """Append the lines of a stream to `lines`, and print them as they come. Marked lines are appended to `told`."""
     with stream:
         for line in stream:
             text = line.decode("utf-8", errors="replace").rstrip("\n")
+            if text.startswith(ERROR_MARK):
+                told.append(text.removeprefix(ERROR_MARK))
+                continue
             lines.append(text)
             if progress:
                 print(text, flush=True)

@@ -162,37 +162,45 @@ def matrix_lines(found: Sequence[Entry], draws: int, *, with_heads: bool) -> lis
 
 
 def remarkable_lines(found: Sequence[Entry]) -> list[str]:
-    """One line per panel with matrices outside the random range: in which measures, and how far in sds of the draws."""
-    lines = []
+    """A table with one row per panel that has matrices outside the random range: how many have a measure there, and how
+    far the furthest of them is in each measure. Empty without such matrices.
+    """
+    rows = [["", "matrices", *TITLES[3:]]]
     for title, members in panels(found):
         heads = [head for entry in members for head in entry.heads]
         for name, group in ((title, members), (f"{title}, one head", heads)):
-            if remarks := [text for measure in MEASURES if (text := remark(measure, group))]:
-                lines.append(f"{name}: {'; '.join(remarks)}")
-    return lines
+            outside = sum(any(one.outside for one in entry.compared.values()) for entry in group)
+            if outside:
+                rows.append([name, f"{outside} of {len(group)}", *(furthest(measure, group) for measure in MEASURES)])
+    return table(rows) if len(rows) > 1 else []
 
 
-def remark(measure: str, members: Sequence[Entry]) -> str:
-    """How many matrices of a panel lie outside the random range in one measure; empty if none does."""
+def furthest(measure: str, members: Sequence[Entry]) -> str:
+    """The largest distance of a matrix outside the random range in one measure, in sds of the draws: `-2.1`, or `±2.1`
+    if there are matrices on both sides; only the side if all draws are equal; empty if none is outside.
+    """
     outside = [entry.compared[measure] for entry in members if entry.compared[measure].outside]
     if not outside:
         return ""
     sides = {"below" if (found.value or 0) < (found.low or 0) else "above" for found in outside}
     distances = [found.sds for found in outside if found.sds is not None]
-    ends = dict.fromkeys(f"{end:+.1f}" for end in (min(distances), max(distances))) if distances else ()
-    far = f" by {' to '.join(ends)} sd" if ends else ""
-    return f"{NAMES[measure]} {len(outside)} of {len(members)} {' or '.join(sorted(sides))}{far}"
+    if not distances:
+        return " or ".join(sorted(sides))
+    far = max(distances, key=abs)
+    return f"±{abs(far):.1f}" if len(sides) > 1 else f"{far:+.1f}"
 
 
 def forced_lines(found: Sequence[Entry]) -> list[str]:
-    """What a condition number over the full size of a product is: forced by the factors."""
+    """The singular values of zero of each product, which force its condition number over the full size."""
     lines = []
     for title, members in panels(found):
         factors = members[0].matrix.factors
         if not factors.forced_zeros:
             continue
         numbers = [entry.float32_condition for entry in members if entry.float32_condition is not None]
-        lines.append(f"{title}: {forced_text(factors.sizes, factors.forced_zeros, numbers)}")
+        ends = " to ".join(dict.fromkeys(f"{end:.1e}" for end in (min(numbers), max(numbers)))) if numbers else ""
+        in_float32 = f"; the product formed in float32 has {ends}" if ends else ""
+        lines.append(f"{title}: {sizes_text(factors.sizes)} has {factors.forced_zeros} zeros{in_float32}")
     return lines
 
 

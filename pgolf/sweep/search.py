@@ -141,8 +141,8 @@ def search(line: CommandLine, command: Sequence[str]) -> int:
         raise ConfigError("launch.rerun: cannot be used with hydra/sweeper=optuna (true). Leave it out")
     seeds = line.space.seeds
     print(
-        f"search of {count_text(settings.n_trials, 'trial')} in {first.plan_folder}, sampler {settings.sampler}, "
-        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
+        f"search of {count_text(settings.n_trials, 'trial')} in {first.plan_folder}, sampler {settings.sampler}; "
+        f"runs of seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
         flush=True,
     )
     if config.launch.dry_run:

@@ -86,6 +86,15 @@ def test_bad_arguments_are_named(study: Path) -> None:
         pgolf.compare(study, smallest_effect_bpb=0)
 
 
+def test_one_arm_is_not_compared(study: Path) -> None:
+    runs = pgolf.load(study)
+    for arguments in ((runs[runs.arm == "mos"],), (runs[runs.arm == "mos"], "mos")):
+        with pytest.raises(
+            PgolfError, match=r"^runs: have one arm, and two are compared \(mos\)\. Give runs of several arms"
+        ):
+            pgolf.compare(*arguments)
+
+
 def test_the_module_of_the_command_is_the_function() -> None:
     """However it was imported first, in one process."""
     assert pgolf.compare is sys.modules["pgolf.compare"]

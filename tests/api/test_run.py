@@ -47,7 +47,7 @@ def test_an_interrupted_sweep_is_resumed_by_the_same_call(
 
 def test_problems_of_the_overrides_are_raised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="model/haed: no such config group") as caught:
-        pgolf.run(["model/haed=tied", "data=txt"], out=tmp_path / "out", progress=False)
+        pgolf.run(["model/haed=tied", "data=txt"], out=tmp_path / "out")
     assert len(caught.value.problems) == 2
     assert capsys.readouterr() == ("", "")
     assert not (tmp_path / "out").exists()

@@ -1,5 +1,6 @@
 """Which matrices a model has: each weight once, factors as their product, shared blocks once."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -87,8 +88,23 @@ def test_queries_of_a_rank_per_layer_are_compared_with_products_of_their_own_ran
     assert [(title, len(members)) for title, members in panels(found)] == [("Q 32x12x32", 2), ("Q 32x5x32", 1)]
     assert (found[1].compared["effective_rank"].high or 9) < 5
     assert found[1].to_dict()["condition_over_full_size"]["zeros"] == 27
-    assert len(remarkable_lines(found)) <= 4
+    assert len(remarkable_lines(found)) <= 1 + 4
     assert "".join(matrix_lines(found, 3, with_heads=False)).count("lowest of 3 random") == 2
+
+
+def test_the_furthest_matrices_stand_in_a_table_of_short_lines() -> None:
+    model = tiny_model(tiny_config("model/head=mos"))
+    with torch.no_grad():
+        for name, weight in named_tensors(model).items():
+            if name in {f"model.attention.{layer}.out.weight" for layer in range(3)}:
+                weight.copy_(torch.eye(32))
+    lines = remarkable_lines(entries(model, draws=3))
+    assert lines[0].split()[:3] == ["matrices", "condition", "stable"]
+    (line,) = (line for line in lines if line.startswith("O "))
+    assert line.split()[1:4] == ["3", "of", "3"]
+    assert len(line.split()) == 4 + len(MEASURES)
+    assert all(re.fullmatch(r"[+-]\d+\.\d|above|below", cell) for cell in line.split()[4:])
+    assert max(map(len, lines)) <= 118
 
 
 def test_recorded_measures_name_every_matrix_and_survive_weights_that_are_not_finite() -> None:

@@ -88,6 +88,7 @@ def test_a_stopped_trial_is_no_result(main_of: MainOf, tiny: list[str], here: Pa
         train, *words, *SEARCH, space, *(f"hydra.sweeper.{key}={value}" for key, value in options.items())
     )
     assert code == 0, err
+    assert "sampler random; runs of seed 1\n" in out
     assert "2 trials: 1 done, 1 pruned" in out
     by_state = {record["status"]: (folder, record) for folder, record in records(here)}
     folder, record = by_state["pruned"]

@@ -138,7 +138,8 @@ def truncated(
 
 # ---- text
 
-OUTSIDE = "outside the random range (sd: of the random matrices; of the logarithm for condition numbers)"
+OUTSIDE = "outside the random range: the furthest matrix, in sd of the random ones (condition: of the logarithm)"
+FORCED = "condition numbers over the full size, which singular values of zero force: rounding, not the weights"
 
 
 def text(found: Inspection, *, with_heads: bool) -> list[str]:
@@ -150,7 +151,7 @@ def text(found: Inspection, *, with_heads: bool) -> list[str]:
         "",
         *matrix_lines(found.entries, found.draws, with_heads=with_heads),
     ]
-    for heading, part in ((OUTSIDE, remarkable_lines), ("forced by the factors", forced_lines)):
+    for heading, part in ((OUTSIDE, remarkable_lines), (FORCED, forced_lines)):
         if of_part := part(found.entries):
             lines += ["", heading, *(f"  {line}" for line in of_part)]
     if found.mixing:
