@@ -88,13 +88,13 @@ def empty_table(title: Text | None, **columns: bool) -> Table:
     """columns: names, and whether they hold numbers."""
     table = Table(title=title, title_justify="left")
     for name, is_number in columns.items():
-        table.add_column(name.replace("_", " ").strip(), justify="right" if is_number else "left", overflow="fold")
+        table.add_column(name.replace("_", " "), justify="right" if is_number else "left", overflow="fold")
     return table
 
 
 def runs_table(study: Mapping[str, Any], states: Iterable[str] = STYLES, title: Text | None = None) -> Table:
     """One row per run in one of these states."""
-    table = empty_table(title, arm=False, seed=True, state=False, val_bpb=True, _=False)
+    table = empty_table(title, arm=False, seed=True, state=False, val_bpb=True, note=False)
     label = labels(study)
     for row in study["cells"]:
         if row["state"] in states:

@@ -39,7 +39,10 @@ class Reporter:
         self.finished: list[float] = []  # the work of each run that ended in this sweep
         self.began: float | None = None  # when the first step or record was seen; what comes before is paid once
         self.spoke = self.started
-        self.scores: dict[str, list[float]] = {}  # of each arm, from the runs that ended in this sweep
+        self.scores: dict[str, list[float]] = {}  # of each arm, those of finished runs of this sweep
+        for run, state in zip(runs, states, strict=True):
+            if state.kind == "done" and state.record is not None:
+                self.mean_of_arm(run, state.record)
         self.end = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
 

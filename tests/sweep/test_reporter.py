@@ -31,3 +31,15 @@ def test_time_before_the_first_step_is_not_taken_for_each_run(tmp_path: Path, mo
     clock.now = 110.0
     log(50, 10.0)
     assert told.left(told.running()) == "; about 32 s left"
+
+
+def test_the_mean_of_an_arm_counts_runs_that_had_ended_before(tmp_path: Path) -> None:
+    def run_of(seed: int) -> Any:
+        entry = SimpleNamespace(tokens=None)
+        folder = tmp_path / f"seed{seed}"
+        return SimpleNamespace(folder=folder, label=f"seed={seed}", entry=lambda: entry, identity={"arm": "tied"})
+
+    runs = [run_of(1), run_of(2)]
+    states = [SimpleNamespace(kind="done", record={"status": "ok", "val_bpb": 2.0}), SimpleNamespace(kind="run")]
+    told = Reporter(runs, states)  # type: ignore[arg-type]
+    assert told.mean_of_arm(runs[1], {"status": "ok", "val_bpb": 3.0}) == "; mean 2.5000 of 2 runs of this arm"
