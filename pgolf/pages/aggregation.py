@@ -21,6 +21,8 @@ from pgolf.study.verdicts import Verdict, rules_used, verdicts
 from pgolf.tables.contrast import Settings
 from pgolf.tables.curves import CURVES, Curve, consistent, curve_lines, load_curves, read_curves
 from pgolf.tables.family import Family
+from pgolf.tables.groups import group
+from pgolf.tables.notices import added_seeds
 from pgolf.tables.scaling import StepRatio
 from pgolf.tables.step_times import BENCH, read_step_ratios
 from pgolf.tables.table import Tables, tabulate
@@ -140,6 +142,8 @@ def aggregate(
     report = replace(
         report, warnings=(*damage, *deviations, *caveats(source, collected.rows, study), *of_arms, *report.warnings)
     )
+    if study is None:
+        report = replace(report, warnings=(*report.warnings, *added_seeds(group(collected.rows))))
     read = TextReader(source, collected.rows)
     texts = text_sections(report.families, read)
     report = replace(report, warnings=(*report.warnings, *damaged, *read.warnings))

@@ -110,12 +110,16 @@ class Reporter:
             )
 
     def mean_of_arm(self, run: Run, record: Mapping[str, Any]) -> str:
-        """`; mean 2.3456 of 3 runs of this arm`, from the second run of an arm on."""
+        """`; mean 2.3456 of 3 runs of this arm in this sweep`, from the second run of an arm on."""
         if record["status"] != "ok":
             return ""
         scores = self.scores.setdefault(run.identity["arm"], [])
         scores.append(record["val_bpb"])
-        return f"; mean {sum(scores) / len(scores):.4f} of {len(scores)} runs of this arm" if len(scores) > 1 else ""
+        return (
+            f"; mean {sum(scores) / len(scores):.4f} of {len(scores)} runs of this arm in this sweep"
+            if len(scores) > 1
+            else ""
+        )
 
 
 def fraction_of(progress: Progress | None) -> float:

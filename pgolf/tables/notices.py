@@ -56,6 +56,26 @@ def copied_runs(groups: Sequence[Group]) -> list[str]:
     return [f"{kind}: {listed_arms(copies)}"] if copies else []
 
 
+def added_seeds(groups: Sequence[Group]) -> list[str]:
+    """A warning about arms without a study whose seeds were planned by several sweeps, none of which has all of them."""
+    added = []
+    for g in groups:
+        sweeps: defaultdict[int, set[Any]] = defaultdict(set)
+        for row in g.rows:
+            for arm, sweep, _ in row["planned"] or []:
+                if arm == g.arm:
+                    sweeps[sweep].add(row["seed"])
+        if len(sweeps) > 1 and set().union(*sweeps.values()) not in sweeps.values():
+            added.append(g)
+    if not added:
+        return []
+    counted = "1 arm was" if len(added) == 1 else f"{len(added)} arms were"
+    return [
+        f"seeds of {counted} planned by several sweeps: if seeds were added after a look at the table, its tests "
+        "find too much; pgolf.gate and launch.seeds=auto have tests for that"
+    ]
+
+
 def listed_arms(arms: Sequence[str]) -> str:
     """Arms in a warning, at most MOST_ARMS of them. The notes of each arm repeat its caveats."""
     rest = len(arms) - MOST_ARMS

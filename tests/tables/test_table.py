@@ -10,6 +10,7 @@ import scipy.stats
 from made_records import (
     STUDY,
     cell_folder,
+    describe,
     failed,
     fingerprint_of,
     plan,
@@ -21,6 +22,7 @@ from made_records import (
     texts,
 )
 from pgolf.errors import PgolfError
+from pgolf.pages.aggregation import aggregate
 from pgolf.records.plan import PlannedRun, Sweep, add_to_plan
 from pgolf.records.rows import collect
 from pgolf.tables.caveats import RefusalKind
@@ -402,3 +404,17 @@ def test_a_damaged_record_belongs_to_its_arm_though_no_plan_names_it(tmp_path: P
     row = rows_of(study)["tied"]
     assert row.group.n == 2
     assert "seed 3 damaged" in texts(row)
+
+
+def test_seeds_that_a_later_sweep_added_are_told(tmp_path: Path) -> None:
+    study = study_of(tmp_path, SCORES)
+    plan(study, ["tied", "mos"], [1, 2], "the first two")
+    assert aggregate(study).report.warnings == (), "one sweep has all seeds"
+    (study / "sweep.json").unlink()
+    for seeds in ([1, 2], [3]):
+        plan(study, ["tied", "mos"], seeds, f"seeds {seeds}")
+    plan(study, ["low"], [1, 2, 3], "low")
+    (warning,) = aggregate(study).report.warnings
+    assert warning.startswith("seeds of 2 arms were planned by several sweeps")
+    describe(study, {"all": tuple(SCORES)})
+    assert aggregate(study).report.warnings == (), "a study plans its seeds itself"
