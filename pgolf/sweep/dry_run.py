@@ -55,21 +55,22 @@ def dry_run(undecided: Sequence[ComposedRun], runs: Sequence[Run], states: Seque
     first, repeated = unique_runs(runs)
     print("\n".join([f"{count_text(len(first), 'run')} in {runs[0].plan_folder}; nothing is started", *repeated]))
     run_times, times = RunTimes(Path(runs[0].config.paths.out).expanduser()), list[RunTime]()
-    by_arm: dict[str, tuple[Account, dict[str, Memory]]] = {}  # the seeds of an arm share the costs
+    by_arm: dict[str, tuple[Account, dict[str, Memory], RunTime]] = {}  # the seeds of an arm share the costs
     total_s, warnings = 0.0, list[str]()
     for number, position in enumerate(first, 1):
         config, state = runs[position].config, states[position]
-        sections = (config.model, config.optim, config.defects, config.quant, config.train, config.launch)
-        if (arm := repr(sections)) not in by_arm:
-            by_arm[arm] = account(config), estimates(config)
-        costs, memory = by_arm[arm]
-        times.append(run_times.of(config, costs))
+        sections = (config.model, config.optim, config.defects, config.quant, config.train, config.launch, config.eval)
+        if (arm := repr((*sections, config.device, {**config.data, "shuffle_seed": None}))) not in by_arm:
+            costs = account(config)
+            by_arm[arm] = costs, estimates(config), run_times.of(config, costs)
+        costs, memory, run_time = by_arm[arm]
+        times.append(run_time)
         if state.kind != "done":
-            total_s += times[-1].total_s
+            total_s += run_time.total_s
         size = f"{costs.total:,} parameters ({costs.frozen:,} frozen)"
         packed = f"{costs.payload_bytes['chosen']:,} bytes before compression"
         label = f"{number}/{len(first)}  {runs[position].label}"
-        print(f"{label}: {size}, {packed}, memory {memory_text(memory)}, {time_text(config, times[-1])}; {state.why}")
+        print(f"{label}: {size}, {packed}, memory {memory_text(memory)}, {time_text(config, run_time)}; {state.why}")
         warnings += [*undecided[position].unavailable, *memory_problems(config, memory), *data_problems(config)]
     print("memory per process: weights, gradients, optimizer, averages, tensors of one micro-batch; not compiled")
     print(total_text(total_s, times))
