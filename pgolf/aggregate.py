@@ -14,12 +14,11 @@ from pgolf.command import OK, Parser, place, run
 from pgolf.machine.clean_text import clean
 from pgolf.pages.aggregation import FILES, WIDE, StudyResults, aggregate, output_path, write_tables
 from pgolf.pages.formats import show
-from pgolf.pages.headline import headline
+from pgolf.pages.headline import answer, main_sections
 from pgolf.pages.options import add_comparison_options, fraction, not_negative, settings_of
-from pgolf.tables.text import Section, SectionKind
+from pgolf.tables.text import SectionKind
 
 LISTED = 6  # studies that a line names
-MAIN = {SectionKind.STUDY, SectionKind.WARNINGS, SectionKind.FAMILY, SectionKind.UNSCORED, SectionKind.CLAIMS}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -70,15 +69,15 @@ def command(arguments: list[str]) -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     out = args.out or args.folder
     warnings = write_tables(results, out)
-    kinds = {SectionKind.WARNINGS} if args.quiet else set(SectionKind) if args.all else MAIN
-    show([section for section in results.sections if section.kind in kinds], console)
-    if not args.quiet:
-        show(answer(results), console)
+    if args.quiet:
+        show([section for section in results.sections if section.kind is SectionKind.WARNINGS], console)
+    else:
+        show([*(results.sections if args.all else main_sections(results)), *answer(results)], console)
     for warning in [*warnings, *studies_read(results)]:
         console.print(Text(clean(warning)), soft_wrap=True)
     console.print(Text(clean(f"written: {', '.join(str(output_path(out, name)) for name in FILES)}")), soft_wrap=True)
-    further = len(results.sections) - sum(section.kind in kinds for section in results.sections)
-    if further and not args.quiet:
+    further = len(results.sections) - len(main_sections(results))
+    if further and not (args.quiet or args.all):
         console.print(f"{output_path(out, 'table.md')} has {further} further tables; --all prints them", soft_wrap=True)
     return OK
 
@@ -93,13 +92,6 @@ def studies_read(results: StudyResults) -> list[str]:
     one = f"python -m pgolf.aggregate {results.source / names[0]} makes those of one"
     line = f"{results.source}: {len(rows):,} runs of {len(names)} studies are in one set of tables ({listed})"
     return [f"{line}; {one}" if (results.source / names[0]).is_dir() else line]
-
-
-def answer(results: StudyResults) -> list[Section]:
-    """The headline of the report as a section, so that the last lines on a terminal say what came out."""
-    found = headline(results)
-    lines = (*found.trends, *(f"{one.label} ({one.family}): {one.sentence}" for one in found.statements))
-    return [Section(SectionKind.CLAIMS, "Answer", lines)] if lines else []
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

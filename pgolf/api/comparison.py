@@ -177,6 +177,8 @@ def results_of(
     try:
         if not isinstance(runs, pd.DataFrame):
             return aggregate(Path(runs), baseline=baseline, settings=settings, with_curves=with_curves)
+        if runs.empty:
+            raise PgolfError("runs: are empty. Give rows of pgolf.load, selected by a condition that some of them meet")
         collected = Collected(rows_of(runs), [])
         if isinstance(runs, Results):
             collected = Collected(collected.rows, list(runs.notes))

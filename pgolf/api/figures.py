@@ -20,7 +20,10 @@ from pgolf.pages.figures.gallery import Exhibit, gallery
 from pgolf.tables.contrast import Settings
 
 __all__ = ["Pictures", "all", "bytes", "differences", "published", "training", "validation"]
-EMPTY = "Nothing to draw: these runs have no such numbers."
+EMPTY = (
+    "Nothing to draw: these runs have no such numbers. Curves are in a folder, a file or a whole result of pgolf.load; "
+    "selected rows have none."
+)
 
 
 @dataclass(frozen=True)

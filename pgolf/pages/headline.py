@@ -12,8 +12,9 @@ from pgolf.tables.decision import Decision
 from pgolf.tables.family import ArmRow, FamilyTable, row_of
 from pgolf.tables.ladder import Ladder
 from pgolf.tables.sensitivity import is_turned, sensitivity
-from pgolf.tables.text import interval, p_text, verdict_text
+from pgolf.tables.text import Section, SectionKind, interval, p_text, verdict_text
 
+MAIN = {SectionKind.STUDY, SectionKind.WARNINGS, SectionKind.FAMILY, SectionKind.UNSCORED, SectionKind.CLAIMS}
 DIRECTED = ("worse", "better", "no_better")  # claims about arms against a baseline
 
 
@@ -66,6 +67,18 @@ def headline(results: StudyResults) -> Headline:
     table = tables[chief.test.family]
     rest = [v for v in results.verdicts if v.claim != first.claim]
     return Headline(question, trends, first.claim.text, statements, table, facts(results, table), others(rest))
+
+
+def main_sections(results: StudyResults) -> list[Section]:
+    """The sections that a terminal shows; table.md has the others too."""
+    return [section for section in results.sections if section.kind in MAIN]
+
+
+def answer(results: StudyResults) -> list[Section]:
+    """The headline as a section, so that the last lines on a terminal say what came out."""
+    found = headline(results)
+    lines = (*found.trends, *(f"{one.label} ({one.family}): {one.sentence}" for one in found.statements))
+    return [Section(SectionKind.CLAIMS, "Answer", lines)] if lines else []
 
 
 def trend(ladder: Ladder) -> str:

@@ -112,7 +112,10 @@ class PackedModel:
         Bytes are those of the text as the tokenizer normalises it.
         """
         is_text = isinstance(text, str)
-        ids = self._ids(self.encode(text) if isinstance(text, str) else text, fewest=2)
+        pieces = self.encode(text) if isinstance(text, str) else text
+        if is_text and len(pieces) < 2:
+            raise DataError(f"text: has nothing to score ({text!r:.80}). Give one with at least one token")
+        ids = self._ids(pieces, fewest=2)
         nats = float(self.nll(ids).sum(dtype=np.float64))
         try:
             size = self._byte_table.total_bytes(ids.numpy())

@@ -5,6 +5,7 @@ Shapes: N tokens, V vocabulary.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 import sentencepiece
@@ -31,13 +32,21 @@ class Sampling:
 
     def problems(self, prefix: str = "") -> list[str]:
         """What is wrong with the values. prefix: of an option's name, such as --."""
+        names = {"top_p": "top-p"} if prefix else {}
+        kinds = {"tokens": Integral, "temperature": Real, "top_p": Real, "seed": Integral}
+        wrong = [
+            f"{prefix}{names.get(name, name)}: needs a {'whole ' if kind is Integral else ''}number ({value!r:.80})"
+            for name, kind in kinds.items()
+            if not isinstance(value := getattr(self, name), kind) or isinstance(value, bool)
+        ]
+        if wrong:
+            return wrong
         ranges = (
             ("tokens", self.tokens, 1 <= self.tokens <= MOST_TOKENS, f"from 1 to {MOST_TOKENS:,}"),
             ("temperature", self.temperature, 0 <= self.temperature <= 100, "from 0 to 100"),
             ("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1"),
             ("seed", self.seed, 0 <= self.seed < LARGEST_SEED, "from 0 to 2^63 - 1"),
         )
-        names = {"top_p": "top-p"} if prefix else {}
         return [
             f"{prefix}{names.get(name, name)}: is out of range ({value}). Choose {remedy}"
             for name, value, holds, remedy in ranges

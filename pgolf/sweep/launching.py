@@ -146,12 +146,17 @@ def show_study(folder: Path) -> None:
     """Write and print the tables of a study, after its runs. folder: of the study. Raises PgolfError, OSError."""
     from pgolf.pages.aggregation import FILES, WIDE, aggregate, write_tables
     from pgolf.pages.formats import show
+    from pgolf.pages.headline import answer, main_sections
 
     results = aggregate(folder)
-    show(results.sections, Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
+    show(
+        [*main_sections(results), *answer(results)],
+        Console(highlight=False, width=None if sys.stdout.isatty() else WIDE),
+    )
     for warning in write_tables(results, folder):
         print(warning)
-    print(f"written: {folder}/{{{', '.join(FILES)}}}; python -m pgolf.report {folder} makes a page of it")
+    print(f"written: {folder}/{{{', '.join(FILES)}}}, with further tables")
+    print(f"python -m pgolf.report {folder} makes a page of it")
 
 
 def print_section(args: Namespace, overrides: Sequence[str]) -> None:

@@ -115,11 +115,8 @@ class Reporter:
             return ""
         scores = self.scores.setdefault(run.identity["arm"], [])
         scores.append(record["val_bpb"])
-        return (
-            f"; mean {sum(scores) / len(scores):.4f} of {len(scores)} runs of this arm in this sweep"
-            if len(scores) > 1
-            else ""
-        )
+        mean = sum(scores) / len(scores)
+        return f"; mean {mean:.4f} of {len(scores)} runs of this arm in this sweep" if len(scores) > 1 else ""
 
 
 def fraction_of(progress: Progress | None) -> float:

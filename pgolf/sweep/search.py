@@ -197,7 +197,9 @@ def outcome(searcher: Searcher, best: Trial) -> list[str]:
     words, seeds = chosen_words(best.values), searcher.space.seeds
     mean = f", the mean of {len(seeds)} seeds" if len(seeds) > 1 else ""
     lines = [f"best: trial {best.number}, {best.val_bpb:.4f} bpb{mean}: {' '.join(words)}"]
-    fixed = [word for word in searcher.space.fixed if not word.lstrip("+~").startswith(("hydra", "launch."))]
+    # Without the name of this study, the gate's runs join no table of the search.
+    left_out = ("hydra", "launch.", "study.name=")
+    fixed = [word for word in searcher.space.fixed if not word.lstrip("+~").startswith(left_out)]
     both = f" --both {' '.join(map(quote, fixed))}" if fixed else ""
     lines.append("to test it against the options without the search:")
     lines.append(f"  python -m pgolf.gate '' {quote(' '.join(words))} --margin BPB{both}")

@@ -57,7 +57,7 @@ def copied_runs(groups: Sequence[Group]) -> list[str]:
 
 
 def added_seeds(groups: Sequence[Group]) -> list[str]:
-    """A warning about arms without a study whose seeds were planned by several sweeps, none of which has all of them."""
+    """A warning about arms without a study, if several sweeps planned their seeds and none of these has all."""
     added = []
     for g in groups:
         sweeps: defaultdict[int, set[Any]] = defaultdict(set)

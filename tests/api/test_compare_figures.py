@@ -93,6 +93,8 @@ def test_one_arm_is_not_compared(study: Path) -> None:
             PgolfError, match=r"^runs: have one arm, and two are compared \(mos\)\. Give runs of several arms"
         ):
             pgolf.compare(*arguments)
+    with pytest.raises(PgolfError, match=r"^runs: are empty\. Give rows of pgolf\.load"):
+        pgolf.compare(runs[runs.arm == "gone"], "mos")
 
 
 def test_the_module_of_the_command_is_the_function() -> None:

@@ -48,6 +48,12 @@ def test_a_weight_that_never_moved(run: Path, *, rounded: bool) -> None:
     assert f"at their initial weights: {name}" in check.evidence
 
 
+def test_a_tensor_without_numbers_need_not_move(runs: Runs) -> None:
+    subject = open_subject(runs("model.layers=1"))
+    assert any(not tensor.numel() for tensor in initial(subject).values())
+    assert training.moved_check(subject, training.Initial(subject)).verdict == PASS
+
+
 def test_without_kept_weights_equal_floats_fail_and_equal_codes_are_not_checked(run: Path, runs: Runs) -> None:
     shutil.rmtree(run / "checkpoint")
     subject = open_subject(run)

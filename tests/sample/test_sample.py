@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,13 +125,26 @@ def test_a_text_has_the_score_of_its_targets(model: PackedModel) -> None:
         (lambda m: m.nll([[1], [2, 3]]), r"ids: are not a list"),
         (lambda m: m.nll([1, VOCAB]), rf"ids: {VOCAB} is outside the vocabulary. Give ids from 0 to {VOCAB - 1}"),
         (lambda m: m.logp([1] * 17), r"ids: are 17, more than the context. Give at most 16"),
-        (lambda m: m.score(""), r"ids: are not a list of 2 or more"),
+        (lambda m: m.score(""), r"text: has nothing to score \(''\)\. Give one with at least one token"),
         (lambda m: m.generate("\ud800"), r"text: is not Unicode text"),
     ],
 )
 def test_bad_texts_and_ids_are_named(call: Callable[[PackedModel], object], message: str, model: PackedModel) -> None:
     with pytest.raises(DataError, match=message):
         call(model)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tokens": "many"}, r"tokens: needs a whole number \('many'\)"),
+        ({"tokens": 2.5, "seed": True}, r"tokens: needs a whole number \(2\.5\)\nseed: needs a whole number \(True\)"),
+        ({"top_p": None}, r"top_p: needs a number \(None\)"),
+    ],
+)
+def test_values_of_another_type_are_refused(arguments: dict[str, Any], message: str, model: PackedModel) -> None:
+    with pytest.raises(ConfigError, match=message):
+        model.generate(**arguments)
 
 
 def test_a_character_without_a_piece_is_named(model: PackedModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,5 @@ def test_the_mean_of_an_arm_counts_runs_that_had_ended_before(tmp_path: Path) ->
     runs = [run_of(1), run_of(2)]
     states = [SimpleNamespace(kind="done", record={"status": "ok", "val_bpb": 2.0}), SimpleNamespace(kind="run")]
     told = Reporter(runs, states)  # type: ignore[arg-type]
-    assert (
-        told.mean_of_arm(runs[1], {"status": "ok", "val_bpb": 3.0})
-        == "; mean 2.5000 of 2 runs of this arm in this sweep"
-    )
+    line = told.mean_of_arm(runs[1], {"status": "ok", "val_bpb": 3.0})
+    assert line == "; mean 2.5000 of 2 runs of this arm in this sweep"
