@@ -194,7 +194,7 @@ def sources(times: Iterable[RunTime]) -> str:
     without = sum(not one.earlier for one in listed)
     measured = f"from the speed of {count_text(len(earlier), 'earlier run')} of about this size"
     if not earlier:
-        return "a rough estimate from the speed of a matrix product"
+        return "a rough estimate from the speed of a matrix product; small models can take several times as long"
     if without:
         return f"{measured}, {count_text(without, 'run')} roughly from the speed of a matrix product"
     return measured

@@ -82,7 +82,8 @@ def test_the_words_name_what_the_estimate_is_made_from() -> None:
     assert total_text(7900.0, [measured, measured]) == (
         f"{beginning}(from the speed of 2 earlier runs of about this size)"
     )
-    assert total_text(7900.0, [rough]) == f"{beginning}(a rough estimate from the speed of a matrix product)"
+    words = "a rough estimate from the speed of a matrix product; small models can take several times as long"
+    assert total_text(7900.0, [rough]) == f"{beginning}({words})"
     assert total_text(7900.0, [measured, rough]).endswith(
         "2 earlier runs of about this size, 1 run roughly from the speed of a matrix product)"
     )
