@@ -96,4 +96,5 @@ def bind(path: str, node: Any) -> list[str]:
             problems.append(f"{path}.{key}: has no value. Give it as {path}.{key}=...")
         elif key in hints and not fits(value, hints[key]):
             problems.append(f"{path}.{key}: needs {wanted(hints[key])} ({value})")
-    return problems + [f"{path}.{key}: is missing. Give it as +{path}.{key}=..." for key in required if key not in node]
+    remedy = f"Write it into its YAML file, or give it as +{path}"
+    return problems + [f"{path}.{key}: is missing. {remedy}.{key}=..." for key in required if key not in node]

@@ -214,9 +214,9 @@ def compose_unswept(
         raise ConfigError(describe_hydra_error(error)) from None
     except (AssertionError, AttributeError, TypeError, ValueError, RecursionError) as error:
         reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"hydra: cannot be composed ({reason}). Give sweeps as key=a,b,c on the command line"
-        ) from None
+        of_a_file = "default" in reason.lower()  # of its list of defaults
+        remedy = "Correct the list of defaults there" if of_a_file else "Give sweeps as key=a,b,c on the command line"
+        raise ConfigError(f"hydra: cannot be composed ({reason}). {remedy}") from None
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,8 @@ def value_remedy(key: str, value: str) -> str:
 REFUSALS = {  # patterns of OmegaConf's messages, and the text that replaces each
     r"^field '.*' is not Optional": "needs a value (null)",
     r"^Value '(.*)' is not a valid bool.*": r"needs true or false (\1)",
+    r"^Merge error: list is not a subclass of .*": "a section needs names and values, not a list",
+    r"^Key '.*' not in '\w+'": "is not an option",
     r"^Invalid value assigned: \w+ is not a ListConfig.*": "needs a list. Write it as [A,B]",
     r"^Cannot merge DictConfig with ListConfig": "needs the same kind of value as before: a list [A,B], or names "
     "and values {NAME: VALUE}",
@@ -60,7 +62,9 @@ REFUSALS = {  # patterns of OmegaConf's messages, and the text that replaces eac
 def describe_hydra_error(error: Exception) -> str:
     """The message of an error of Hydra or OmegaConf as `path: what`, with common messages rewritten."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    text = str(cause).splitlines()[0].strip()
+    text, *more = (line.strip() for line in str(cause).splitlines())
+    origin = re.match(r"In '(.*)': \w+ raised while composing config:$", text)
+    text = more[0] if origin and more else text
     if isinstance(cause, GrammarParseError):
         text = (
             f'has an interpolation that cannot be read ({text}). Write a path in it in double quotes, ${{name:"a=b"}}'
@@ -80,4 +84,5 @@ def describe_hydra_error(error: Exception) -> str:
     if not key:
         match = re.search(r"full_key: (\S+)", str(error))
         key = match.group(1) if match else None
+    text = f"{text}. Correct it in the file {origin[1]}.yaml" if origin else text
     return f"{key}: {text}" if key else text

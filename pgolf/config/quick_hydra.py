@@ -1,4 +1,5 @@
 """Makes compositions by Hydra 1.3 at least twice as fast with the same result; tests/config/test_quick_hydra.py checks.
+A file that is not YAML becomes a ConfigError, where Hydra lets the exception of the parser through.
 
 A composition reads about forty files and merges them one after another. Hydra parses each file anew every time, for
 each builds a table of all choices that only interpolations in a defaults list need, and copies all its schemas. Most
@@ -21,6 +22,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, flag_override
+from yaml import MarkedYAMLError, YAMLError
+
+from pgolf.errors import ConfigError
 
 NO_CHOICES = OmegaConf.create()
 MOST_STATES = 128  # of some 30 kB each
@@ -92,7 +96,12 @@ def _load_once(
 ) -> ConfigResult | None:
     """A file of configuration with its defaults list. It is parsed again only if its time or size has changed."""
     source = repository._find_object_source(config_path, ObjectType.CONFIG)
-    origin = None if source is None else _origin(source, config_path)
+    if source is None:
+        return hydras(repository, config_path)
+    hydras = partial(
+        _load_file, hydras=hydras, file=os.path.join(source.path, source._normalize_file_name(config_path))
+    )
+    origin = _origin(source, config_path)
     if origin is None:
         return hydras(repository, config_path)
     if origin not in _loaded:
@@ -102,6 +111,23 @@ def _load_once(
     result: Any = pickle.loads(_loaded[origin][0])
     result.origin = origin
     return cast(ConfigResult, result)
+
+
+def _load_file(
+    repository: Any, config_path: str, *, hydras: Callable[[Any, str], ConfigResult | None], file: str
+) -> ConfigResult | None:
+    """A file of configuration. Raises ConfigError for one that is not YAML with names and values."""
+    try:
+        result = hydras(repository, config_path)
+    except MarkedYAMLError as error:
+        where = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
+        raise ConfigError(f"{file}{where}: is not valid YAML ({error.problem}). Correct it") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"{file}: is not valid YAML ({reason}). Correct it, and save it as UTF-8") from None
+    if result is not None and not isinstance(result.config, DictConfig):
+        raise ConfigError(f"{file}: must have names and values, not a list. Write NAME: VALUE")
+    return result
 
 
 def _without_copies(cached: Any, delegate: ConfigRepository, *, hydras: object) -> None:

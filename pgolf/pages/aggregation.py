@@ -209,9 +209,9 @@ def write_rows(path: Path, rows: list[Row]) -> list[str]:
             numbered = (path.with_name(f"{path.stem}-earlier-{n}{path.suffix}") for n in count(1))
             archive = next(free for free in numbered if not free.exists())
             path.rename(archive)
-            warnings.append(
-                f"{path} had {lost:,} rows of runs that no longer exist: the earlier file is archived as {archive.name}"
-            )
+            rows_of = "row of a run" if lost == 1 else "rows of runs"
+            what = f"{lost:,} {rows_of} no longer there"
+            warnings.append(f"{path} had {what}: the earlier file is archived as {archive.name}")
     write_out(path, row_lines(rows))
     return warnings
 

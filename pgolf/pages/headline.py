@@ -143,7 +143,7 @@ def best_arm(table: FamilyTable) -> Statement:
     rows = compared_rows(table)
     best = min(rows, key=difference)
     decision = best.decision or Decision.UNDECIDED
-    counted = f"{counts(rows, table)} The best: " if len(rows) > 1 else ""
+    counted = f"{counts(rows, table)} The lowest score of them: " if len(rows) > 1 else ""
     return Statement(decision.value, decision.value, table.family.name, f"{counted}{arm_sentence(best, table)}")
 
 
@@ -187,13 +187,14 @@ def span(values: Sequence[object], unit: str) -> str:
 def certainty(table: FamilyTable) -> list[tuple[str, str]]:
     """The test, how many decisions another test turns, and how many gaps still move."""
     rows = compared_rows(table)
-    margin = table.settings.smallest_effect_bpb
+    margin, count = table.settings.smallest_effect_bpb, len(rows) + len(table.absent)
+    arms = f"{count} arm{'' if count == 1 else 's'}"
     matters = "" if margin is None else f"; differences below {margin:g} bpb do not matter"
     found = sensitivity(table)
     turned = 0 if found is None else sum(is_turned(row, results) for row, results in found.rows)
     moving = sum(bool(row.extra.get(MOVING)) for row in rows)
     return [
-        ("test", f"{table.settings.method.label}, corrected over {len(rows) + len(table.absent)} arms{matters}"),
+        ("test", f"{table.settings.method.label}, corrected over {arms}{matters}"),
         ("other tests", f"turn {turned} of {len(rows)} decisions" if turned else "give the same decisions"),
         ("during training", f"{moving} of {len(rows)} gaps still move" if moving else ""),
     ]

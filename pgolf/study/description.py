@@ -138,9 +138,7 @@ class Study:
     def rule(self) -> str:
         """The named test, the margin and its reason, in one line."""
         level = f"{self.equivalence_alpha:g} a side"
-        reason = (
-            f" {self.margin_reason.strip()}" if self.margin_reason else " The study gives no reason for this margin."
-        )
+        reason = self.margin_reason.strip() or "The study gives no reason for this margin."
         test = f"Test, named before the runs: {self.method.label}."
         if self.most_seeds is not None:
             noise = "estimated" if self.noise_bpb is None else f"known, sd {self.noise_bpb:g} bpb"

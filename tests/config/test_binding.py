@@ -125,7 +125,8 @@ def test_a_runtime_argument_is_not_a_key():
 def test_missing_keys_are_reported():
     node = {key: value for key, value in GOOD.items() if key not in ("rank", "order")}
     assert bind("model.thing", node) == [
-        f"model.thing.{key}: is missing. Give it as +model.thing.{key}=..." for key in ("rank", "order")
+        f"model.thing.{key}: is missing. Write it into its YAML file, or give it as +model.thing.{key}=..."
+        for key in ("rank", "order")
     ]
     assert problems(path="???") == ["model.thing.path: has no value. Give it as model.thing.path=..."]
     assert bind("x", {"_target_": WithDefault, "_partial_": True}) == []

@@ -61,7 +61,8 @@ def test_without_claims_the_best_arm_answers(tmp_path: Path) -> None:
     found = headline(aggregate(study_of(tmp_path, SCORES)))
     (statement,) = found.statements
     assert (found.question, found.claim, statement.label) == ("", "", "undecided")
-    assert statement.sentence.startswith("2 of 3 arms are worse, 1 is undecided. The best: noisy against base: +0.0")
+    beginning = "2 of 3 arms are worse, 1 is undecided. The lowest score of them: noisy against base: +0.0"
+    assert statement.sentence.startswith(beginning)
     alone = headline(aggregate(study_of(tmp_path / "b", {"base": [2.0, 2.1, 2.0]})))
     assert (alone.statements, alone.table) == ((), None)
 
