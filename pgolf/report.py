@@ -69,6 +69,8 @@ def port(word: str) -> int:
 
 def live(args: argparse.Namespace) -> None:
     """Serve the page of one folder until Ctrl-C. Raises PgolfError, KeyboardInterrupt."""
+    if len(args.folder) == 1 and not args.folder[0].exists():
+        raise PgolfError(f"--live: the folder does not exist ({args.folder[0]}). Start the sweep first")
     if len(args.folder) > 1 or not args.folder[0].is_dir():
         raise PgolfError(f"--live: needs one folder of runs ({' '.join(map(str, args.folder))}). Name that folder")
     if args.out is not None or args.png is not None:

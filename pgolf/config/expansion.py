@@ -132,5 +132,8 @@ def sweep_runs(
         texts = {rendered(override): text for text, override in pairs if not override.is_sweep_override()}
         texts |= {text: plain for override in parsed for text, plain in interpolations(override).items()}
     except HydraException as error:
-        raise ConfigError(f"--multirun: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0]
+        if "does not support sweep type" in reason:
+            reason = "takes lists, ranges and globs (interval). Write A,B,C, or search with hydra/sweeper=optuna"
+        raise ConfigError(f"--multirun: {reason}") from None
     return [[texts.get(text, text) for text in run] for run in runs]

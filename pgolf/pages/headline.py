@@ -12,7 +12,7 @@ from pgolf.tables.decision import Decision
 from pgolf.tables.family import ArmRow, FamilyTable, row_of
 from pgolf.tables.ladder import Ladder
 from pgolf.tables.sensitivity import is_turned, sensitivity
-from pgolf.tables.text import Section, SectionKind, interval, p_text, verdict_text
+from pgolf.tables.text import Section, SectionKind, interval, number, p_text, verdict_text
 
 MAIN = {SectionKind.STUDY, SectionKind.WARNINGS, SectionKind.FAMILY, SectionKind.UNSCORED, SectionKind.CLAIMS}
 DIRECTED = ("worse", "better", "no_better")  # claims about arms against a baseline
@@ -130,7 +130,13 @@ def arm_sentence(row: ArmRow, table: FamilyTable) -> str:
     assert row.decision is not None, row.label
     decision = verdict_text(row.decision, table.settings.smallest_effect_bpb, row.hindrance)
     p = "" if row.holm_p is None else f", {table.settings.rules.correction} p {p_text(row.holm_p)}"
-    return f"{row.label} against {comparison.baseline}: {interval(comparison.test)} bpb{p}: {decision}."
+    test = comparison.test
+    value = interval(test)
+    if test is not None and test.difference is not None and test.low is None:
+        value = f"{number(test.difference, sign=True)} bpb ({test.reason})"
+    else:
+        value += " bpb"
+    return f"{row.label} against {comparison.baseline}: {value}{p}: {decision}."
 
 
 def difference(row: ArmRow) -> float:

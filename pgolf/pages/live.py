@@ -41,10 +41,13 @@ class LivePage:
         self.folder, self.make = folder, make
         self.lock = threading.Lock()
         self.seen: tuple[tuple[str, int], ...] | None = None
-        self.page = b""
+        self.page = ""
 
     def current(self) -> bytes:
-        """The page, made again if a file has changed. A folder that cannot be shown gives a page with the reason."""
+        """The page, made again if a file has changed. A folder that cannot be shown gives a page with the reason.
+
+        What runs is looked up each time: no file tells that a process has been killed.
+        """
         with self.lock:
             now = changes_of(self.folder)
             if now != self.seen:
@@ -53,11 +56,11 @@ class LivePage:
                 except PgolfError as error:
                     page = f"<!doctype html><meta charset=utf-8><title>pgolf</title><body><pre>{text(error)}</pre>"
                 refresh = f'<meta http-equiv="refresh" content="{REFRESH_S}">'
-                page = page.replace("<title>", f"{refresh}<title>", 1)
-                opening = page.find(">", page.index("<body")) + 1
-                self.page = (page[:opening] + running(self.folder) + page[opening:]).encode()
+                self.page = page.replace("<title>", f"{refresh}<title>", 1)
                 self.seen = now
-            return self.page
+            place = next((mark for mark in ('<div class="page">', "<body") if mark in self.page), "<body")
+            opening = self.page.find(">", self.page.index(place)) + 1
+            return (self.page[:opening] + running(self.folder) + self.page[opening:]).encode()
 
 
 def running(folder: Path) -> str:
@@ -73,7 +76,7 @@ def running(folder: Path) -> str:
         going = [row for row in state["cells"] if row["state"] == "running"]
         lines += [f"  {label[key_of(row)]}, seed {row['seed']}: {row['note']}" for row in going]
     listed = "\n".join(map(text, lines))
-    return f'<pre role="status">{listed}</pre>'
+    return f'<pre role="status" class="state">{listed}</pre>'
 
 
 def server_of(page: LivePage, port: int) -> ThreadingHTTPServer:

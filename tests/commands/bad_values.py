@@ -128,7 +128,7 @@ SWEEPS = {
     "--multirun seed=range(1,101) model/head=glob(*) model/q_proj=glob(*)": "--multirun: the sweep has 1,800 runs",
     "--multirun launch.most_runs=1 seed=1,2": "--multirun: the sweep has 2 runs, more than launch.most_runs=1.",
     "--multirun launch.most_runs=${nope} seed=1,2": "launch.most_runs: ",
-    "--multirun seed=interval(0,1)": "--multirun: BasicSweeper does not support",
+    "--multirun seed=interval(0,1)": "--multirun: takes lists, ranges and globs (interval). Write A,B,C, or search",
     "--multirun seed=x,y": "seed: needs a whole number (x)",
     "--multirun train.steps=many seed=range(1,900)": "train.steps: needs a whole number (many)",
     "--multirun train.stpes=1,2": "train.stpes: no such option (1,2).",

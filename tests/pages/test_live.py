@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from made_records import STUDY, put, record, study_of
+from made_records import STUDY, cell_folder, put, record, study_of
 from pgolf import report
 from pgolf.errors import PgolfError
+from pgolf.machine.locks import acquire
 from pgolf.pages.live import LivePage, serve, server_of
+from pgolf.records.record import LOCK
 
 PAGE = "<!doctype html><html><head><title>x</title></head><body class=a><p>tables</p></body></html>"
 
@@ -50,6 +52,12 @@ def test_the_page_is_made_again_only_when_a_file_has_changed(served: tuple[int, 
     assert 'http-equiv="refresh"' in page
     assert "4 runs: 3 ok, 1 waiting</pre>" in page
     assert get(port) == (200, page)
+    assert len(made) == 1
+    lock = acquire(tmp_path / STUDY / cell_folder("tied", 2) / LOCK, wait=False)
+    assert lock is not None
+    assert "4 runs: 3 ok, 1 running;" in get(port)[1], "what runs is looked up each time"
+    lock.release()
+    assert get(port) == (200, page), "as after a kill"
     assert len(made) == 1
     put(tmp_path / STUDY, record("tied", 2, 2.0))
     assert "rows &lt;cannot&gt; be read" in get(port)[1]

@@ -133,7 +133,8 @@ def test_an_unfair_probe_is_refused(
 ) -> None:
     if change is not None:
         study.write_text(STUDY.replace(*change))
-    code, _, err = main_of(probe, "pair", *tiny, *words)
+    path = f"hydra.searchpath=[{study.parents[1]}]"  # it may stand before the study
+    code, _, err = main_of(probe, path, "pair", *tiny, *words)
     assert code == 2, err
     assert said in err
     assert "Traceback" not in err
