@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 
 from pgolf.command import OK, Parser, run
-from pgolf.config.search_path import is_search_path
+from pgolf.config.search_path import use_search_path
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -37,8 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def command(arguments: list[str]) -> int:
-    # The study is the first of the other words, wherever hydra.searchpath stands.
-    args = make_parser().parse_intermixed_args(sorted(arguments, key=is_search_path))
+    args = make_parser().parse_intermixed_args(use_search_path(arguments))
     study, *overrides = args.words
     from rich.console import Console  # not above: torch and Hydra take two seconds
 
