@@ -42,12 +42,27 @@ def look(folders: Sequence[Path]) -> tuple[list[dict[str, Any]], list[DamagedFil
     return reports, damaged
 
 
+def wait_for_sweep(folder: Path, console: Console) -> None:
+    """Wait up to IDLE_S for the first sweep in a folder, which is written after the checks of its command."""
+    until, waits = time.monotonic() + IDLE_S, False
+    while time.monotonic() < until:
+        try:
+            studies(folder)
+            return
+        except ConfigError:
+            if not waits:
+                console.print(f"waiting for a sweep in {folder}", markup=False, soft_wrap=True)
+            waits = True
+            time.sleep(REFRESH_S)
+
+
 def watch(folder: Path, console: Console) -> None:
     """Show the state of the sweeps in a folder until every run has ended, or nothing has been running for IDLE_S.
 
     A terminal is refreshed in place. Elsewhere a line is printed whenever the number of runs in a state changes.
     Raises KeyboardInterrupt, PgolfError.
     """
+    wait_for_sweep(folder, console)
     counts: list[Any] = []
     active = time.monotonic()
     with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:

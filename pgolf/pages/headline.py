@@ -12,6 +12,7 @@ from pgolf.tables.decision import Decision
 from pgolf.tables.family import ArmRow, FamilyTable, row_of
 from pgolf.tables.ladder import Ladder
 from pgolf.tables.sensitivity import is_turned, sensitivity
+from pgolf.tables.stats import TTest
 from pgolf.tables.text import Section, SectionKind, interval, number, p_text, verdict_text
 
 MAIN = {SectionKind.STUDY, SectionKind.WARNINGS, SectionKind.FAMILY, SectionKind.UNSCORED, SectionKind.CLAIMS}
@@ -128,15 +129,25 @@ def arm_sentence(row: ArmRow, table: FamilyTable) -> str:
     comparison = row.comparison
     assert comparison is not None, row.label
     assert row.decision is not None, row.label
-    decision = verdict_text(row.decision, table.settings.smallest_effect_bpb, row.hindrance)
+    margin = table.settings.smallest_effect_bpb
+    decision = verdict_text(row.decision, margin, row.hindrance)
     p = "" if row.holm_p is None else f", {table.settings.rules.correction} p {p_text(row.holm_p)}"
     test = comparison.test
+    if row.decision is Decision.UNDECIDED and not row.hindrance and lies_within(test, margin):
+        decision += f": equality within {margin:g} is not shown after {table.settings.rules.correction}'s correction"
     value = interval(test)
     if test is not None and test.difference is not None and test.low is None:
         value = f"{number(test.difference, sign=True)} bpb ({test.reason})"
     else:
         value += " bpb"
     return f"{row.label} against {comparison.baseline}: {value}{p}: {decision}."
+
+
+def lies_within(test: TTest | None, margin: float | None) -> bool:
+    """Whether the interval of one comparison lies within the margin."""
+    if test is None or margin is None or test.low is None or test.high is None:
+        return False
+    return -margin < test.low and test.high < margin
 
 
 def difference(row: ArmRow) -> float:

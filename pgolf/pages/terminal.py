@@ -81,7 +81,9 @@ def title_of(study: Mapping[str, Any]) -> Text:
     count = ", ".join(f"{number} {state}" for state, number in sorted(study["count"].items()))
     rest = "" if study["left_s"] is None else f"; about {duration_text(study['left_s'])} left"
     others = f"; {study['unplanned']} more outside every sweep" if study["unplanned"] else ""
-    return Text(f"{clean(study['study'])}: {len(study['cells'])} runs: {count}{others}{rest}")
+    number = len(study["cells"])
+    runs = f"{number} run{'' if number == 1 else 's'}"
+    return Text(f"{clean(study['study'])}: {runs}: {count}{others}{rest}")
 
 
 def empty_table(title: Text | None, **columns: bool) -> Table:

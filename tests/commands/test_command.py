@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from made_records import put, record, study_of
+from made_records import STUDY, put, record, study_of
 from pgolf import status, train
 from pgolf.command import FAILED, INTERRUPTED, OK, REFUSED, Parser, run
 from pgolf.config.command_line import preflight
@@ -84,7 +84,7 @@ def test_names_are_shown_as_text(tmp_path: Path, capsys: Capture) -> None:
     said = capsys.readouterr().out
     assert "[red]arm[/]" in said
     assert "[/red] [bold]x" in said
-    assert "[/] [0m: 1 runs" in said
+    assert "[/] [0m: 1 run" in said
     assert "\x1b" not in said
 
 
@@ -95,6 +95,18 @@ def test_watching_ends_when_nothing_runs(tmp_path: Path, monkeypatch: pytest.Mon
     assert capsys.readouterr().out == f"{study}: 4 runs: 3 ok, 1 waiting\n"
     assert status.main([str(study), "--watch", "--json"]) == 2
     assert "--watch: is a view for a terminal" in capsys.readouterr().err
+
+
+def test_watching_waits_for_a_sweep_that_is_being_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    study = tmp_path / STUDY
+    monkeypatch.setattr(status.time, "sleep", lambda _: study.exists() or study_of(tmp_path, {"tied": [2.0]}))
+    assert status.main([str(study), "--watch"]) == 0
+    assert capsys.readouterr().out == f"waiting for a sweep in {study}\n{study}: 1 run: 1 ok\n"
+    monkeypatch.setattr(status, "IDLE_S", 0.0)
+    assert status.main(["gone", "--watch"]) == 2
+    assert "gone: does not exist" in capsys.readouterr().err
 
 
 def test_equal_runs_are_announced_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -6,10 +6,11 @@ import pytest
 
 from made_records import describe, put, record, study_of
 from pgolf.pages.aggregation import aggregate
-from pgolf.pages.headline import headline
+from pgolf.pages.headline import arm_sentence, headline
 from pgolf.study.description import Claim, ClaimTest
 from pgolf.tables.text import interval
 
+RESULTS = Path(__file__).resolve().parents[2] / "analysis" / "results"
 SCORES = {
     "base": [2.000, 2.004, 2.002],
     "worse": [2.100, 2.104, 2.103],
@@ -65,6 +66,15 @@ def test_without_claims_the_best_arm_answers(tmp_path: Path) -> None:
     assert statement.sentence.startswith(beginning)
     alone = headline(aggregate(study_of(tmp_path / "b", {"base": [2.0, 2.1, 2.0]})))
     assert (alone.statements, alone.table) == ((), None)
+
+
+def test_an_undecided_arm_whose_interval_lies_within_the_margin_says_why() -> None:
+    results = aggregate(RESULTS / "higher_rank_heads.jsonl")
+    table = next(table for table in results.report.families if table.family.name == "trained")
+    row = next(row for row in table.rows if row.label.startswith("T5"))
+    sentence = arm_sentence(row, table)
+    assert "+0.0010 [-0.0036, +0.0056] bpb" in sentence
+    assert sentence.endswith("undecided: equality within 0.01 is not shown after Holm's correction.")
 
 
 def test_size_training_and_seeds_are_those_of_the_runs(tmp_path: Path) -> None:
