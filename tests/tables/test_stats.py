@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from pgolf.tables.stats import (
     correlation,
-    gate,
     holm,
     holm_levels,
     one_sample,
     paired,
     pooled_sd,
+    threshold_test,
     welch,
 )
 
@@ -146,13 +146,13 @@ def test_pooled_sd_by_hand() -> None:
 
 def test_the_gate_shifts_its_null() -> None:
     base, arm = [2.030, 2.031, 2.032], [2.020, 2.021, 2.022]
-    passed = gate(arm, base)
+    passed = threshold_test(arm, base)
     known = scipy.stats.ttest_ind(np.array(base) - 0.005, arm, equal_var=False, alternative="greater")
     assert passed.test.p == pytest.approx(known.pvalue)
     assert passed.passed is True
-    assert gate(arm, base, over_nats=0.0099).passed is False
-    assert gate(base, arm).passed is False
-    assert gate([2.0], base).passed is None
+    assert threshold_test(arm, base, over_nats=0.0099).passed is False
+    assert threshold_test(base, arm).passed is False
+    assert threshold_test([2.0], base).passed is None
 
 
 def test_correlation() -> None:
