@@ -15,7 +15,7 @@ from pgolf.records.validation import NULLABLE, checked_row, row_problem, value_t
 
 # The first columns; the others follow in the order of the table of fields.
 LEADING = ("study", "arm", "seed", "status", "val_bpb", "val_bpb_live", "total_bytes", "steps", "train_s")
-LABEL = "label"  # a column that is no field of a record
+LABEL = "label"  # a column that is not a field of a record
 CATEGORIES = ("study", "arm", "status", "eval_mode", "device", "precision", "compile")
 CHOICES = "choices."
 LARGEST = 2**63  # whole numbers from here on are unsigned

@@ -21,7 +21,6 @@ from pgolf.study.verdicts import Verdict, rules_used, verdicts
 from pgolf.tables.contrast import Settings
 from pgolf.tables.curves import CURVES, Curve, consistent, curve_lines, load_curves, read_curves
 from pgolf.tables.family import Family
-from pgolf.tables.groups import group
 from pgolf.tables.notices import added_seeds
 from pgolf.tables.scaling import StepRatio
 from pgolf.tables.step_times import BENCH, read_step_ratios
@@ -143,7 +142,8 @@ def aggregate(
         report, warnings=(*damage, *deviations, *caveats(source, collected.rows, study), *of_arms, *report.warnings)
     )
     if study is None:
-        report = replace(report, warnings=(*report.warnings, *added_seeds(group(collected.rows))))
+        groups = [g for table in report.families for g in table.study]
+        report = replace(report, warnings=(*report.warnings, *added_seeds(groups)))
     read = TextReader(source, collected.rows)
     texts = text_sections(report.families, read)
     report = replace(report, warnings=(*report.warnings, *damaged, *read.warnings))
@@ -209,9 +209,8 @@ def write_rows(path: Path, rows: list[Row]) -> list[str]:
             numbered = (path.with_name(f"{path.stem}-earlier-{n}{path.suffix}") for n in count(1))
             archive = next(free for free in numbered if not free.exists())
             path.rename(archive)
-            rows_of = "row of a run" if lost == 1 else "rows of runs"
-            what = f"{lost:,} {rows_of} no longer there"
-            warnings.append(f"{path} had {what}: the earlier file is archived as {archive.name}")
+            what = "row of a run that no longer exists" if lost == 1 else "rows of runs that no longer exist"
+            warnings.append(f"{path} had {lost:,} {what}: the earlier file is archived as {archive.name}")
     write_out(path, row_lines(rows))
     return warnings
 

@@ -49,7 +49,7 @@ def test_the_label_is_the_name_of_the_arm_in_the_tables(tmp_path: Path) -> None:
     runs = pgolf.load(folder)
     assert list(runs.columns[:3]) == ["study", "arm", "label"]
     assert sorted(runs.label) == ["head=mos", "head=tied"]
-    assert list(pgolf.compare(runs).label) == ["head=tied"], "it is no field of a record"
+    assert list(pgolf.compare(runs).label) == ["head=tied"], "it is not a field of a record"
 
 
 def test_seeds_and_values_of_several_kinds_are_kept(tmp_path: Path) -> None:
