@@ -25,6 +25,7 @@ from pgolf.config.search_path import use_search_path
 from pgolf.errors import ConfigError
 from pgolf.machine.clean_text import clean
 from pgolf.pages.options import fraction, positive
+from pgolf.records.progress import count_text
 from pgolf.records.rows import collect, finite
 from pgolf.tables.pairs import Pairs, noise_of_rows, pairs_of
 from pgolf.tables.sequential import EarlierNoise, Evidence, Verdict, weigh
@@ -201,9 +202,9 @@ def text(comparison: Comparison, evidence: Evidence, args: argparse.Namespace, s
     if evidence.reason and evidence.verdict is Verdict.EQUAL:
         verdict += f" ({evidence.reason})"
     decision = DECISIONS[exit_code(evidence, accept_equal=args.accept_equal)].replace("_", " ")
-    pairs = f"{evidence.n} pair{'' if evidence.n == 1 else 's'}"
+    pairs = count_text(evidence.n, "pair")
     at_cap = ", the most that are allowed" if evidence.n >= args.most_seeds else ""
-    made = f"{comparison.runs_made} run{'' if comparison.runs_made == 1 else 's'} made in {seconds:.0f} s"
+    made = f"{count_text(comparison.runs_made, 'run')} made in {seconds:.0f} s"
     return [*lines, f"{decision}: {verdict} after {pairs}{at_cap}; {made}"]
 
 

@@ -24,6 +24,7 @@ from pgolf.pages.html.document import document
 from pgolf.pages.html.overview import overview
 from pgolf.pages.live import LivePage, serve
 from pgolf.pages.options import add_comparison_options, settings_of
+from pgolf.records.progress import count_text
 from pgolf.records.rows import write_out
 
 REPORT = "report.html"
@@ -130,7 +131,7 @@ def write(out: Path, page: str, pictures: Sequence[Picture], folder: Path | None
         if folder is not None:
             for picture in pictures:
                 print(f"written: {write_png(picture, folder)}")
-    print(f"written: {out} ({out.stat().st_size:,} bytes, {warnings} warning{'' if warnings == 1 else 's'} at its top)")
+    print(f"written: {out} ({out.stat().st_size:,} bytes, {count_text(warnings, 'warning')} at its top)")
 
 
 def default_page(source: Path) -> Path:

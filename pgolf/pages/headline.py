@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pgolf.pages.aggregation import StudyResults
 from pgolf.pages.conditions import amount, budget, budget_text
+from pgolf.records.progress import count_text
 from pgolf.records.rows import Row
 from pgolf.study.published import MOVING, ladders_of
 from pgolf.study.verdicts import FAILS, Verdict, judge_arm
@@ -204,8 +205,8 @@ def span(values: Sequence[object], unit: str) -> str:
 def certainty(table: FamilyTable) -> list[tuple[str, str]]:
     """The test, how many decisions another test turns, and how many gaps still move."""
     rows = compared_rows(table)
-    margin, count = table.settings.smallest_effect_bpb, len(rows) + len(table.absent)
-    arms = f"{count} arm{'' if count == 1 else 's'}"
+    margin = table.settings.smallest_effect_bpb
+    arms = count_text(len(rows) + len(table.absent), "arm")
     matters = "" if margin is None else f"; differences below {margin:g} bpb do not matter"
     found = sensitivity(table)
     turned = 0 if found is None else sum(is_turned(row, results) for row, results in found.rows)

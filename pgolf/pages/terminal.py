@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pgolf.machine.clean_text import clean
 from pgolf.records.arm_names import is_cut
-from pgolf.records.progress import duration_text
+from pgolf.records.progress import count_text, duration_text
 
 STYLES = {
     "ok": "green",
@@ -81,8 +81,7 @@ def title_of(study: Mapping[str, Any]) -> Text:
     count = ", ".join(f"{number} {state}" for state, number in sorted(study["count"].items()))
     rest = "" if study["left_s"] is None else f"; about {duration_text(study['left_s'])} left"
     others = f"; {study['unplanned']} more outside every sweep" if study["unplanned"] else ""
-    number = len(study["cells"])
-    runs = f"{number} run{'' if number == 1 else 's'}"
+    runs = count_text(len(study["cells"]), "run")
     return Text(f"{clean(study['study'])}: {runs}: {count}{others}{rest}")
 
 

@@ -20,6 +20,7 @@ from pgolf.execution.account import account
 from pgolf.probe.search import ArmSearch, Point
 from pgolf.probe.text import ProbeText, probe_text
 from pgolf.records.plan import planned_runs, read_plan
+from pgolf.records.progress import count_text
 from pgolf.records.record import FINISHED, read_record
 from pgolf.study.description import ADHOC, study_folder
 from pgolf.study.probes import SUFFIX, Probe, ProbePlan, plan_from, trials_of
@@ -28,7 +29,7 @@ from pgolf.sweep.execution import execute_runs
 from pgolf.sweep.run_time import RunTimes, total_text
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import Reason, State, plan_run
-from pgolf.sweep.sweep import as_sweep, count_text, states_of
+from pgolf.sweep.sweep import as_sweep, states_of
 
 COMMAND = "pgolf.probe"  # stands in the plan of a sweep before the study
 CHOSEN_HERE = ("seed", "study", "study.name", "study.data", "launch.seeds")

@@ -114,6 +114,11 @@ def works(tokens: Sequence[int | None]) -> list[float]:
     return [float(count) for count in tokens if count] if all(tokens) else [1.0] * len(tokens)
 
 
+def count_text(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def duration_text(seconds: float) -> str:
     """`45 s`, `10 min`, `3.5 h` or `12 days`."""
     if seconds < 5400:

@@ -11,11 +11,11 @@ from pgolf.config.schema import Config
 from pgolf.errors import PgolfError
 from pgolf.execution.account import Account, account
 from pgolf.execution.memory import Memory, estimates, memory_text
-from pgolf.records.progress import duration_text
+from pgolf.records.progress import count_text, duration_text
 from pgolf.sweep.run_time import RunTime, RunTimes, about, total_text
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import State
-from pgolf.sweep.sweep import count_text, unique_runs
+from pgolf.sweep.sweep import unique_runs
 
 
 def time_text(config: Config, run_time: RunTime) -> str:

@@ -18,10 +18,10 @@ from pgolf.data.shards import token_count
 from pgolf.errors import PgolfError
 from pgolf.execution.account import Account
 from pgolf.optim.averaging import NoAveraging
-from pgolf.records.progress import duration_text
+from pgolf.records.progress import count_text, duration_text
 from pgolf.records.record import RECORD
 from pgolf.sweep.compilation import WARM_S
-from pgolf.sweep.sweep import count_text, record_or_none
+from pgolf.sweep.sweep import record_or_none
 
 START_S = 1.5  # a worker's start, corpus and model: what 40 sweeps of tiny runs took beside training, scoring, packing
 PACKED_PER_S = 2e6  # parameters; four layers of width 128 take 0.05 to 0.4 s

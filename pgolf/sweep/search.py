@@ -17,6 +17,7 @@ from pgolf.config.command_line import CommandLine, compose_each
 from pgolf.config.corpora import check_corpora
 from pgolf.config.space import SearchSettings, Space, chosen_words, settings_of
 from pgolf.errors import ConfigError
+from pgolf.records.progress import count_text
 from pgolf.records.record import FINISHED
 from pgolf.sweep.compilation import decide_compile
 from pgolf.sweep.dry_run import dry_run
@@ -27,7 +28,7 @@ from pgolf.sweep.runs import Run
 from pgolf.sweep.sampling import choose
 from pgolf.sweep.searches import SEARCH, Search, earlier_trials, key_of, write_search
 from pgolf.sweep.state import plan_run, trial_state
-from pgolf.sweep.sweep import count_text, reason_to_stop, record_or_none, states_of, sweep_of, write_plan
+from pgolf.sweep.sweep import reason_to_stop, record_or_none, states_of, sweep_of, write_plan
 
 GATE_SEEDS = 10  # the seeds 1 to 10 are those that pgolf.gate takes by default
 FINAL: tuple[TrialStateName, ...] = ("done", "pruned", "diverged", "failed")

@@ -15,6 +15,7 @@ from pgolf.execution.finish import ERROR
 from pgolf.execution.provenance import PACKAGE, tree_sha
 from pgolf.records.audits import broken_rules
 from pgolf.records.plan import Sweep, add_to_plan, read_plan
+from pgolf.records.progress import count_text
 from pgolf.records.record import FINISHED, read_record
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import Reason, State, state_of
@@ -103,11 +104,6 @@ def record_or_none(folder: Path) -> dict[str, Any] | None:
         return read_record(folder)
     except PgolfError:
         return None
-
-
-def count_text(number: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def unique_runs(runs: Sequence[Run]) -> tuple[list[int], list[str]]:

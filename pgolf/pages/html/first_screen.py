@@ -8,6 +8,7 @@ from pgolf.pages.figures.export import svg
 from pgolf.pages.figures.gallery import Exhibit
 from pgolf.pages.headline import Headline, Statement, headline
 from pgolf.pages.html.elements import badge, slug, tag, terms, text
+from pgolf.records.progress import count_text
 
 FORESTS, LADDERS = "differences", "ladders"  # the exhibits that have the picture
 NOTHING = "Nothing is compared: there is no arm with a score beside a baseline with one."
@@ -26,7 +27,7 @@ def first_screen(results: StudyResults, exhibits: Sequence[Exhibit]) -> tuple[st
     claims = f"#{slug(results.claims_title)}"
     more = tag("p", tag("a", text(f"Other claims: {found.others}"), href=claims)) if found.others else ""
     warned = len(results.report.warnings)
-    warning = f"{warned} warning{'' if warned == 1 else 's'} to read first"
+    warning = f"{count_text(warned, 'warning')} to read first"
     caution = tag("p", tag("a", text(warning), href="#warnings", class_="caution")) if warned else ""
     numbers = terms(dict(found.facts)) + tag("p", text(counts(results)), class_="quiet")
     words = tag("div", heading + trends + claim + answers + caution + more)
