@@ -1,6 +1,8 @@
 """Error rates, coverage and power of the rules that decide, by simulation with the functions that make the tables.
 
-    python benchmarks/error_rates.py [--draws 1000] [--noise skewed]     a few minutes of one core
+    python benchmarks/error_rates.py [--draws 1000] [--noise skewed] [--tests named]     a few minutes of one core
+
+The tests are the four of the tables' sensitivity, or with `--tests named` the two others that a study can name.
 
 A family has a baseline and five arms. Scores are normal, or skewed: their logarithms have an sd of 0.7. The sd of the
 baseline and of three arms is 1, that of the two others is the ratio. The correlation is that of all arms through the
@@ -28,6 +30,7 @@ from pgolf.tables.order import order_agreement
 from pgolf.tables.stats import ALPHA, TTest, t_test
 
 ARMS, MARGIN, EFFECT = 5, 4.0, 4.0
+NAMED = (Method("pooled"), Method("moderated", blocked=True))  # by a study alone
 SKEW = 0.7  # sd of the logarithm of skewed noise
 SEEDS, CORRELATIONS, RATIOS = (3, 5, 10), (0.0, 0.3, 0.6), (1.0, 3.0, 9.0)
 TITLES = ("difference", "one arm", "coverage", "equality", "power", "equal")
@@ -110,10 +113,10 @@ def decisions(difference: float, sd: float, margin: float, n: int, draws: int, s
     return counts
 
 
-def table_of_rates(draws: int, *, is_skewed: bool) -> Iterator[str]:
+def table_of_rates(methods: Sequence[Method], draws: int, *, is_skewed: bool) -> Iterator[str]:
     yield f"| test | seeds | correlation | sd ratio | {' | '.join(TITLES)} |"
     yield "| --- " * (4 + len(TITLES)) + "|"
-    for method, n, correlation, ratio in product(SENSITIVITY, SEEDS, CORRELATIONS, RATIOS):
+    for method, n, correlation, ratio in product(methods, SEEDS, CORRELATIONS, RATIOS):
         found = rates(method, World(n, correlation, ratio, is_skewed), draws)
         cells = " | ".join(f"{share:.3f}" for share in found.values())
         yield f"| {method.label} | {n} | {correlation:g} | {ratio:g} | {cells} |"
@@ -132,11 +135,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=1000, help="simulated families per row; default 1000")
     parser.add_argument("--noise", choices=["normal", "skewed"], default="normal", help="skewed: the first table alone")
+    parser.add_argument(
+        "--tests", choices=["sensitivity", "named"], default="sensitivity", help="named: the first table alone"
+    )
     args = parser.parse_args()
     draws, is_skewed = args.draws, args.noise == "skewed"
-    for line in table_of_rates(draws, is_skewed=is_skewed):
+    for line in table_of_rates(NAMED if args.tests == "named" else SENSITIVITY, draws, is_skewed=is_skewed):
         print(line, flush=True)
-    if is_skewed:
+    if is_skewed or args.tests == "named":
         return 0
     print()
     for line in table_of_decisions(draws):

@@ -104,7 +104,7 @@ def noise_of(args: argparse.Namespace, arms: "Sequence[Arm]") -> tuple[EarlierNo
 
 def prepare(args: argparse.Namespace) -> tuple[Comparison, list[int]]:
     """(the comparison before any run, the seeds that it may use). Raises PgolfError."""
-    from pgolf.sweep.paired import read_arms  # not above: it imports torch, which takes two seconds
+    from pgolf.sweep.paired import check_budgets, read_arms  # not above: it imports torch, which takes two seconds
 
     arms, seeds = read_arms((args.base, args.candidate), args.both, args.most_seeds)
     if arms[0].fingerprint == arms[1].fingerprint:
@@ -112,6 +112,8 @@ def prepare(args: argparse.Namespace) -> tuple[Comparison, list[int]]:
             f"CANDIDATE: is the same configuration as BASE (fingerprint {arms[0].fingerprint[:8]}), so that every "
             "difference would be 0. Change an option that decides a result"
         )
+    if not args.unequal_budgets:
+        check_budgets(arms)
     return Comparison(arms, margin_of(args.margin, arms), *noise_of(args, arms)), seeds
 
 
@@ -255,6 +257,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--one-step", action="store_true", help="decide on what exists, or make one more pair and decide then"
     )
     parser.add_argument("--accept-equal", action="store_true", help="keep a candidate that is equal within the margin")
+    parser.add_argument(
+        "--unequal-budgets", action="store_true", help="decide although the two train for different budgets"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON; the pairs go to stderr (docs/gate.md)")
     return parser
 

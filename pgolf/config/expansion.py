@@ -26,6 +26,17 @@ def replaced_sweep_keys(overrides: Sequence[Override], hydra: DictConfig) -> tup
     return tuple(key for key in params if any(override.key_or_group == key for override in overrides))
 
 
+def seeds_of_file(hydra: DictConfig) -> tuple[int, ...]:
+    """The seeds that a study's file sweeps, in order; empty without any. Those of a command line are not among them."""
+    text = (hydra.sweeper.get("params") or {}).get("seed")
+    if text is None:
+        return ()
+    override = OverridesParser.create().parse_override(f"seed={text}")
+    values = override.sweep_iterator() if override.is_discrete_sweep() else [override.value()]
+    words = [str(value) for value in values]
+    return tuple(map(int, words)) if all(word.isdecimal() for word in words) else ()
+
+
 def sweep_of_one(text: str) -> str:
     """An override with its value as a sweep over that one value; other text unchanged.
 

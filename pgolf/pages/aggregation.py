@@ -21,7 +21,7 @@ from pgolf.study.verdicts import Verdict, rules_used, verdicts
 from pgolf.tables.contrast import Settings
 from pgolf.tables.curves import CURVES, Curve, consistent, curve_lines, load_curves, read_curves
 from pgolf.tables.family import Family
-from pgolf.tables.notices import added_seeds
+from pgolf.tables.notices import seeds_of_several_sweeps
 from pgolf.tables.scaling import StepRatio
 from pgolf.tables.step_times import BENCH, read_step_ratios
 from pgolf.tables.table import Tables, tabulate
@@ -70,6 +70,7 @@ class StudyResults:
                 self.study.question,
                 self.study.origin,
                 self.study.rule,
+                *(f"Changed after runs had begun: {change}." for change in self.study.changes),
                 *self.study.tuning,
                 *(family.summary for family in self.study.families),
             )
@@ -111,7 +112,10 @@ def aggregate(
     settings = settings or Settings()
     families, deviations = None, [] if study is None else departures(study, baseline, settings)
     if study is not None and baseline is None:
-        families = [Family(f.name, study.name, f.arms, f.baseline, f.unequal_budgets) for f in study.families]
+        families = [
+            Family(f.name, study.name, f.arms, f.baseline, f.unequal_budgets, study.planned_seeds)
+            for f in study.families
+        ]
         smallest = study.smallest_effect_bpb if settings.smallest_effect_bpb is None else settings.smallest_effect_bpb
         settings = replace(
             settings,
@@ -141,9 +145,9 @@ def aggregate(
     report = replace(
         report, warnings=(*damage, *deviations, *caveats(source, collected.rows, study), *of_arms, *report.warnings)
     )
-    if study is None:
+    if study is None or not study.planned_seeds:
         groups = [g for table in report.families for g in table.study]
-        report = replace(report, warnings=(*report.warnings, *added_seeds(groups)))
+        report = replace(report, warnings=(*report.warnings, *seeds_of_several_sweeps(groups)))
     read = TextReader(source, collected.rows)
     texts = text_sections(report.families, read)
     report = replace(report, warnings=(*report.warnings, *damaged, *read.warnings))

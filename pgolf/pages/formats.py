@@ -219,7 +219,7 @@ def csv_line(table: FamilyTable, row: ArmRow, titles: dict[Scoring, str]) -> dic
     line |= {
         "threshold_improvement_nats": threshold.test.difference if threshold else None,
         "threshold_p": threshold.test.p if threshold else None,
-        "threshold_passed": threshold.passed if threshold else None,
+        "threshold_passed": threshold.passed if threshold and row.hindrance is None else None,
         "mean_nats": comparable_nats(row, table.rows),
     }
     line |= {"params_total": group.only("params.total"), "params_frozen": group.only("params.frozen")}

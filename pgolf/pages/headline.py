@@ -7,6 +7,7 @@ from pgolf.pages.aggregation import StudyResults
 from pgolf.pages.conditions import amount, budget, budget_text
 from pgolf.records.progress import count_text
 from pgolf.records.rows import Row
+from pgolf.study.departures import studies_of
 from pgolf.study.published import MOVING, ladders_of
 from pgolf.study.verdicts import FAILS, Verdict, judge_arm
 from pgolf.tables.decision import Decision
@@ -58,7 +59,7 @@ def headline(results: StudyResults) -> Headline:
         compared = [table for table in results.report.families if any(row.decision for row in table.rows)]
         table = compared[0] if compared else None
         best = () if table is None else (best_arm(table),)
-        return Headline(question, trends, "", best, table, facts(results, table), others(results.verdicts))
+        return Headline(question, trends, "", best, table, facts(results), others(results.verdicts))
     same = [v for v in results.verdicts if v.claim == first.claim and v.test.family in tables]
     # The last of the largest: studies put runs with a published fault first, and those without it later.
     chief = max(reversed(same), key=lambda v: len(compared_rows(tables[v.test.family])))
@@ -68,7 +69,7 @@ def headline(results: StudyResults) -> Headline:
     )
     table = tables[chief.test.family]
     rest = [v for v in results.verdicts if v.claim != first.claim]
-    return Headline(question, trends, first.claim.text, statements, table, facts(results, table), others(rest))
+    return Headline(question, trends, first.claim.text, statements, table, facts(results), others(rest))
 
 
 def main_sections(results: StudyResults) -> list[Section]:
@@ -77,7 +78,11 @@ def main_sections(results: StudyResults) -> list[Section]:
 
 
 def answer(results: StudyResults) -> list[Section]:
-    """The headline as a section, so that the last lines on a terminal say what came out."""
+    """The headline as a section, so that the last lines on a terminal say what came out. Runs of a study without its
+    description have no answer.
+    """
+    if results.study is None and studies_of(results.collected.rows):
+        return []
     found = headline(results)
     lines = (*found.trends, *(f"{one.label} ({one.family}): {one.sentence}" for one in found.statements))
     return [Section(SectionKind.CLAIMS, "Answer", lines)] if lines else []
@@ -171,16 +176,16 @@ def others(verdicts: Sequence[Verdict]) -> str:
     return ", ".join(f"{verdict} {found.count(verdict)}" for verdict in dict.fromkeys(found))
 
 
-def facts(results: StudyResults, table: FamilyTable | None) -> tuple[tuple[str, str], ...]:
-    """Size, training, seeds and certainty of the family of the picture, or of all arms without one."""
-    tables = results.report.families if table is None else (table,)
-    rows = [row for each in tables for row in each.rows if row.mean_bpb is not None]
+def facts(results: StudyResults) -> tuple[tuple[str, str], ...]:
+    """Size, training, seeds and certainty of all families that compare something, or of all arms without one."""
+    tables = [table for table in results.report.families if compared_rows(table)]
+    rows = [row for each in tables or results.report.families for row in each.rows if row.mean_bpb is not None]
     runs = [run for row in rows for run in row.group.used.values()]
     pairs = [
         ("size", span([run.get("params.total") for run in runs], "parameters")),
         ("training", training(runs)),
         ("seeds", span([row.group.n for row in rows], "per arm")),
-        *([] if table is None else certainty(table)),
+        *(certainty(tables) if tables else []),
     ]
     return tuple((name, value) for name, value in pairs if value)
 
@@ -202,17 +207,25 @@ def span(values: Sequence[object], unit: str) -> str:
     return f"{low if low == high else f'{low} to {high}'} {unit}"
 
 
-def certainty(table: FamilyTable) -> list[tuple[str, str]]:
-    """The test, how many decisions another test turns, and how many gaps still move."""
-    rows = compared_rows(table)
-    margin = table.settings.smallest_effect_bpb
-    arms = count_text(len(rows) + len(table.absent), "arm")
+def certainty(tables: Sequence[FamilyTable]) -> list[tuple[str, str]]:
+    """The test, how many decisions another test turns, and how many gaps still move, over all families."""
+    rows = [row for table in tables for row in compared_rows(table)]
+    settings = tables[0].settings
+    arms = [len(compared_rows(table)) + len(table.absent) for table in tables]
+    margin = settings.smallest_effect_bpb
     matters = "" if margin is None else f"; differences below {margin:g} bpb do not matter"
-    found = sensitivity(table)
-    turned = 0 if found is None else sum(is_turned(row, results) for row, results in found.rows)
+    each = f" in each of {len(tables)} families" if len(tables) > 1 else ""
+    found = [one for table in tables if (one := sensitivity(table)) is not None]
+    turned = sum(is_turned(row, results) for one in found for row, results in one.rows)
     moving = sum(bool(row.extra.get(MOVING)) for row in rows)
     return [
-        ("test", f"{table.settings.method.label}, corrected over {arms}{matters}"),
+        ("test", f"{settings.method.label}, corrected over {counts_text(arms)}{each}{matters}"),
         ("other tests", f"turn {turned} of {len(rows)} decisions" if turned else "give the same decisions"),
         ("during training", f"{moving} of {len(rows)} gaps still move" if moving else ""),
     ]
+
+
+def counts_text(arms: Sequence[int]) -> str:
+    """`3 arms`, or `3 to 6 arms`."""
+    low, high = min(arms), max(arms)
+    return count_text(low, "arm") if low == high else f"{low} to {high} arms"

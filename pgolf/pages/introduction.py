@@ -48,6 +48,9 @@ def noise_line(resolution: Resolution) -> str:
             f" {resolution.seeds} seeds per arm detect {resolution.detectable_bpb:.4f} bpb at {POWER:.0%} power, by "
             f"the test that decides (Holm over {resolution.comparisons})."
         )
+    if resolution.sds is not None:
+        low, high = resolution.sds
+        line += f" These numbers assume one sd. Those of single arms go from {low:.5f} to {high:.5f}."
     if resolution.seeds_needed is not None and resolution.seeds_for_equality is not None:
         line += (
             f" Showing the smallest effect, {resolution.smallest_effect_bpb:g} bpb, needs "

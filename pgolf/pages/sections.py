@@ -232,6 +232,8 @@ def threshold_verdict(row: ArmRow) -> str:
     comparison = row.comparison
     if comparison is None or comparison.threshold is None:
         return f"not judged: {comparison.nats_refusal}" if comparison else ""
+    if row.hindrance is not None:
+        return f"not judged: {row.hindrance}"
     threshold = comparison.threshold
     return {None: f"not judged: {threshold.test.reason}", True: "passed", False: "not passed"}[threshold.passed]
 

@@ -41,7 +41,7 @@ def family_cells(study: Study, table: FamilyTable) -> tuple[str, ...]:
         status,
         str(len(table.family.arms)),
         str(comparisons(table)),
-        str(len(runs)),
+        str(len(runs)) + (f" ({added} of added seeds)" if (added := added_runs(table)) else ""),
         time_text(times[0]) if times else "",
         time_text(times[-1]) if times else "",
         ", ".join(filter(None, commits)),
@@ -50,6 +50,11 @@ def family_cells(study: Study, table: FamilyTable) -> tuple[str, ...]:
 
 def runs_of(table: FamilyTable) -> list[Row]:
     return [run for row in table.rows for run in row.group.used.values()]
+
+
+def added_runs(table: FamilyTable) -> int:
+    """The counted runs with a seed that was added to the planned ones."""
+    return sum(len(table.family.added_seeds(row.group)) for row in table.rows)
 
 
 def ended(runs: Sequence[Row]) -> list[float]:

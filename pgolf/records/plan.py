@@ -16,6 +16,8 @@ from pgolf.machine.typed import typed
 
 PLAN = "sweep.json"
 PLAN_SCHEMA = 1
+GATE = "gate"  # the study of runs that pgolf.gate makes for no study, so that they join the tables of no sweep
+GATE_COMMAND = "pgolf.gate"  # stands in the plan before the overrides of an arm to which this command adds seeds
 REMEDY = "Move the file; the next sweep writes it again"
 
 

@@ -50,12 +50,17 @@ def undescribed(source: Path, rows: Sequence[Row]) -> list[str]:
             f"{source / name} is described as a study. Read alone, it has families, published values and verdicts"
             for name in described
         ]
-    studies = sorted({str(choice) for row in rows if (choice := row.get("choices.study")) not in (None, ADHOC)})
+    studies = studies_of(rows)
     missing = (
         f"runs of the study {', '.join(studies)} without its description ({companion_path(source, STUDY)}): "
         "no families, no verdicts"
     )
     return [missing] if studies else []
+
+
+def studies_of(rows: Sequence[Row]) -> list[str]:
+    """The studies that runs belong to by their configuration, by name."""
+    return sorted({str(choice) for row in rows if (choice := row.get("choices.study")) not in (None, ADHOC)})
 
 
 def fixed_overrides(row: Row) -> Iterable[str]:

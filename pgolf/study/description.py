@@ -108,7 +108,7 @@ class Study:
     constant; that comparison is then shown beside the correct one. probes: searches of options that ended before the
     runs began. probe_earlier: how options were found before, in words. noise_bpb: the known standard
     deviation of a score between seeds, for the test `sequential`. most_seeds: seeds were added to undecided arms, up to
-    this number.
+    this number. planned_seeds: those of the study's file. changes: of the rules of judgement after runs had begun.
     """
 
     name: str
@@ -129,6 +129,8 @@ class Study:
     most_seeds: int | None = None
     probes: tuple[Probe, ...] = ()
     probe_earlier: str = ""
+    planned_seeds: tuple[int, ...] = ()
+    changes: tuple[str, ...] = ()
 
     @property
     def method(self) -> Method:
@@ -139,7 +141,8 @@ class Study:
         """The named test, the margin and its reason, in one line."""
         level = f"{self.equivalence_alpha:g} a side"
         reason = self.margin_reason.strip() or "The study gives no reason for this margin."
-        test = f"Test, named before the runs: {self.method.label}."
+        is_late = any(change.startswith("test:") for change in self.changes)
+        test = f"Test, {'changed after runs had begun' if is_late else 'named before the runs'}: {self.method.label}."
         if self.most_seeds is not None:
             noise = "estimated" if self.noise_bpb is None else f"known, sd {self.noise_bpb:g} bpb"
             test = (

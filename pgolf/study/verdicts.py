@@ -12,6 +12,7 @@ from itertools import combinations
 
 from pgolf.study.description import EXPLORED, OF_PUBLISHED_ROWS, Claim, ClaimTest, Study
 from pgolf.study.published import MOVING, OVER_LADDER
+from pgolf.tables.caveats import CaveatKind
 from pgolf.tables.contrast import Link, tests_of
 from pgolf.tables.decision import Decision
 from pgolf.tables.family import ArmRow, FamilyTable, row_of, uncompared
@@ -23,17 +24,19 @@ from pgolf.tables.text import interval, p_text, verdict_text
 HOLDS, FAILS, UNDECIDED, UNTESTABLE = "holds", "does not hold", "undecided", "not testable here"
 SMALL = "too small to matter"
 BY_LESS = ", by less than matters"
+ADDED = " (seeds were added)"
 EXACT, ABOUT = 0.01, 0.1  # tolerance of a published value for a claim that names it exactly, or roughly
 DIRECTED = (
     f"holds if every arm is shown to be {{0}} (Holm p < {ALPHA}). Does not hold if an arm is shown to be {{1}} (Holm p "
     f"< {ALPHA}). Otherwise it is {SMALL} if an arm is equal within the margin. 'By less than matters': the difference "
-    "is also shown to be smaller than the margin"
+    "of one arm or more that the verdict rests on is also shown to be smaller than the margin"
 )
 RULES = {
     "worse": DIRECTED.format("worse", "better"),
     "better": DIRECTED.format("better", "worse"),
     "no_better": "holds if no arm is better by as much as matters. Does not hold if an arm is better by more than "
-    "matters. One-sided tests against the margin, corrected by Holm's method",
+    "matters. One-sided tests against the margin, corrected by Holm's method. 'By less than matters': an arm is shown "
+    "to be better, by less than the margin",
     "equal": "holds if every arm is shown to be equal within the margin (two one-sided tests). Does not hold if an arm "
     "is shown to be better or worse by more than matters. One-sided tests, corrected by Holm's method",
     "order": "holds if no pair of arms is reversed by as much as matters, and at least half of the pairs differ in the "
@@ -53,7 +56,8 @@ class Verdict:
 
     numbers: what it is based on, one text per number. order: for claims about an order. explored: whether the family
     was added after scores of its arms had been seen. by_less: whether a difference is shown to be smaller than what
-    matters, so that the claim holds, or does not hold, by less than matters.
+    matters, so that the claim holds, or does not hold, by less than matters. added: whether an arm has seeds that were
+    added to the planned ones.
     """
 
     claim: Claim
@@ -63,18 +67,35 @@ class Verdict:
     order: Order | None = None
     explored: bool = False
     by_less: bool = False
+    added: bool = False
 
     @property
     def label(self) -> str:
-        """The verdict for readers; it says so if the family was explored afterwards."""
-        return self.verdict + (BY_LESS if self.by_less else "") + (EXPLORED if self.explored else "")
+        """The verdict for readers. It says so if the family was explored afterwards, or if seeds were added."""
+        marks = (BY_LESS if self.by_less else "", EXPLORED if self.explored else "", ADDED if self.added else "")
+        return self.verdict + "".join(marks)
 
 
 def verdicts(study: Study, report: Tables) -> list[Verdict]:
     """The verdicts on all claims, one per family that tests a claim."""
     tables = {table.family.name: table for table in report.families}
     judged = [judge(study, claim, test, tables.get(test.family)) for claim in study.claims for test in claim.tests]
-    return [replace(v, explored=(plan := study.plan_of(v.test.family)) is not None and plan.explored) for v in judged]
+    return [
+        replace(
+            v,
+            explored=(plan := study.plan_of(v.test.family)) is not None and plan.explored,
+            added=v.verdict != UNTESTABLE and has_added_seeds(v.test, tables.get(v.test.family)),
+        )
+        for v in judged
+    ]
+
+
+def has_added_seeds(test: ClaimTest, table: FamilyTable | None) -> bool:
+    """Whether an arm of a claim, or its baseline, has seeds that were added to the planned ones."""
+    if table is None:
+        return False
+    rows = [row for row in table.rows if row.group.arm in (*test.arms, table.family.baseline)]
+    return any(caveat.kind is CaveatKind.ADDED_SEEDS for row in rows for caveat in row.caveats)
 
 
 def judge(study: Study, claim: Claim, test: ClaimTest, table: FamilyTable | None) -> Verdict:
@@ -102,10 +123,11 @@ def judge_arms(claim: Claim, test: ClaimTest, rows: Sequence[ArmRow], table: Fam
         counts[single] += 1
     verdict = next(result for result in (FAILS, SMALL, UNDECIDED, HOLDS) if counts[result])
     decisive = [row for row, single in zip(rows, singles, strict=True) if single == verdict]
-    small = [is_small(row) for row in decisive]
-    by_less = test.kind in ("worse", "better") and (
-        (verdict == HOLDS and any(small)) or (verdict == FAILS and all(small))
-    )
+    small = [row.decision is not None and row.decision.is_small for row in decisive]
+    if test.kind == "no_better":
+        by_less = verdict == HOLDS and any(row.decision is Decision.BETTER_BY_LESS for row in decisive)
+    else:
+        by_less = test.kind != "equal" and ((verdict == HOLDS and any(small)) or (verdict == FAILS and all(small)))
     numbers = [
         number_of(arm, row, margin, table.settings.rules.correction) for arm, row in zip(test.arms, rows, strict=True)
     ]
@@ -114,10 +136,6 @@ def judge_arms(claim: Claim, test: ClaimTest, rows: Sequence[ArmRow], table: Fam
         listed_counts = ", ".join(f"{counts[result]} {text}" for result, text in shown.items() if counts[result])
         numbers.insert(0, f"of {len(rows)} arms {listed_counts}")
     return Verdict(claim, test, verdict, tuple(numbers), by_less=by_less)
-
-
-def is_small(row: ArmRow) -> bool:
-    return row.decision is not None and row.decision.is_small
 
 
 def judge_published(study: Study, claim: Claim, test: ClaimTest) -> Verdict:
@@ -150,16 +168,18 @@ def unfit(row: ArmRow | None) -> str | None:
 
 
 def judge_arm(kind: str, row: ArmRow, alpha: float) -> str:
-    """The verdict on one arm. alpha: of one-sided tests against the margin."""
+    """The verdict on one arm. alpha: of the one-sided tests against the margin by which a claim holds. By those with
+    ALPHA / 2 it does not hold, so that it never contradicts the arm's two-sided decision.
+    """
     found = row.corrected
     if found is None:
         return UNDECIDED
     if kind == "no_better":
-        if found.p_better is not None and found.p_better < alpha:
+        if found.p_better is not None and found.p_better < ALPHA / 2:
             return FAILS
         return HOLDS if found.p_no_better is not None and found.p_no_better < alpha else UNDECIDED
     if kind == "equal":
-        if any(p is not None and p < alpha for p in (found.p_better, found.p_worse)):
+        if any(p is not None and p < ALPHA / 2 for p in (found.p_better, found.p_worse)):
             return FAILS
         return HOLDS if found.p_equal is not None and found.p_equal < alpha else UNDECIDED
     claimed = 1 if kind == "worse" else -1

@@ -16,15 +16,17 @@ from pgolf.command import OK
 from pgolf.config.command_line import CommandLine, preflight
 from pgolf.config.compose import CONFIG_NAME
 from pgolf.config.corpora import check_corpora
-from pgolf.config.expansion import sweep_of_one
+from pgolf.config.expansion import seeds_of_file, sweep_of_one
 from pgolf.config.folders import conf_dir
 from pgolf.config.path_values import quote_paths
 from pgolf.config.resolvers import register
 from pgolf.config.search_path import is_search_path, search_path_words, use_search_path
 from pgolf.config.study import AUTO, study_of
-from pgolf.errors import ConfigError
+from pgolf.errors import ConfigError, DamagedFile
 from pgolf.records.plan import read_plan
-from pgolf.study.description import Study, write_study
+from pgolf.records.record import RECORD
+from pgolf.study.changes import with_changes
+from pgolf.study.description import Study, read_study, write_study
 from pgolf.study.probes import probe_folder, read_probe
 from pgolf.sweep.adding import add_seeds, adding_problems, keep_sequential
 from pgolf.sweep.compilation import decide_compile
@@ -103,8 +105,7 @@ def launch(line: CommandLine, command: Sequence[str]) -> int:
         return close(runs)
     study = study_of(line.runs[0])
     if study is not None:
-        study = keep_sequential(with_probes(study, runs[0].plan_folder), runs[0].plan_folder)
-        write_study(runs[0].plan_folder, study)
+        write_study(runs[0].plan_folder, study := described(study, line, runs[0].plan_folder))
     code = execute_runs(runs, states, line, command, since)
     if study is not None:
         if runs[0].config.launch.seeds == AUTO:
@@ -113,6 +114,17 @@ def launch(line: CommandLine, command: Sequence[str]) -> int:
     elif code == OK:
         print(f"python -m pgolf.aggregate {runs[0].plan_folder} makes a table of them")
     return code
+
+
+def described(study: Study, line: CommandLine, folder: Path) -> Study:
+    """The study as its folder will describe it: with probes, planned seeds and what has changed. Raises DamagedFile."""
+    study = replace(study, planned_seeds=seeds_of_file(line.whole.hydra))
+    study = keep_sequential(with_probes(study, folder), folder)
+    try:
+        before = read_study(folder)
+    except DamagedFile:  # replaced by the new description
+        before = None
+    return with_changes(study, before, sum(1 for _ in folder.glob(f"*/seed*/{RECORD}")))
 
 
 def with_probes(study: Study, folder: Path) -> Study:

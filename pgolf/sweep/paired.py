@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pgolf.config.auto import machine_shortages
 from pgolf.config.command_line import preflight
@@ -24,6 +25,7 @@ from pgolf.execution.finish import ERROR
 from pgolf.execution.provenance import changed_code
 from pgolf.execution.record import one_line
 from pgolf.records.arm_names import folder_of_arm
+from pgolf.records.plan import GATE, GATE_COMMAND
 from pgolf.records.rows import Row, collect
 from pgolf.study.description import read_study
 from pgolf.sweep.compilation import decide_compile
@@ -31,11 +33,10 @@ from pgolf.sweep.jobs import run_once
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import first_names, plan_run, state_of
 from pgolf.sweep.sweep import CODE_CHANGED, code_now, write_plan
+from pgolf.tables.groups import BUDGET
 from pgolf.tables.pairs import rows_of_arm
 
 REMEDY = "Give its overrides instead"
-GATE = "gate"  # the study of runs that no study has, so that they join the tables of no sweep
-COMMAND = "pgolf.gate"  # stands in the plan of a sweep beside the overrides of an arm
 
 
 class FailedRun(PgolfError):
@@ -61,6 +62,30 @@ class Arm:
 
     def needs(self, seed: int) -> bool:
         return seed not in self.rows
+
+
+def budget_of(arm: Arm) -> dict[str, Any]:
+    """{field of a record: value} of what limits the training of an arm; empty for an arm without a run."""
+    if arm.runs:
+        train = next(iter(arm.runs.values())).config.train
+        return {key: getattr(train, key.removeprefix("budget.")) for key in BUDGET}
+    row = next(iter(arm.rows.values()), {})
+    return {key: row.get(key) for key in BUDGET if row}
+
+
+def check_budgets(arms: Sequence[Arm]) -> None:
+    """Raise ConfigError if two arms train for different budgets."""
+    base, candidate = map(budget_of, arms)
+    other = [
+        f"{key.removeprefix('budget.')} {candidate[key]}, not {base[key]}"
+        for key in base.keys() & candidate.keys()
+        if base[key] != candidate[key]
+    ]
+    if other:
+        raise ConfigError(
+            f"CANDIDATE: has another budget than BASE ({'; '.join(sorted(other))}). Give both the same, or allow it "
+            "with --unequal-budgets"
+        )
 
 
 def words_of(text: str, both: Sequence[str]) -> list[str]:
@@ -224,7 +249,7 @@ def make_pair(arms: Sequence[Arm], seed: int, code: str) -> int:
             if Path(row["folder"]).parent.name == run.folder.parent.name
         ]
         words = [text for text in run.identity["overrides"] if not text.startswith("seed=")]
-        write_plan([COMMAND, *words], [*own, run], None)
+        write_plan([GATE_COMMAND, *words], [*own, run], None)
     for arm, run in zip(missing, runs, strict=True):
         if code_now() != code:
             raise PgolfError(f"{CODE_CHANGED}. The same command goes on with the code of now")

@@ -29,6 +29,7 @@ class CaveatKind(Enum):
     EQUAL_SEEDS = "all seeds of an arm have exactly the same score: does the seed have an effect?"
     RECORD_WARNING = "records with warnings"
     AUDIT = "runs with a broken rule in their audit"
+    ADDED_SEEDS = "seeds that were added to those that the study planned, so that its test finds too much"
     UNPLANNED_SEED = "counted seeds that are not in the current sweep plan"
     UNPLANNED = "configurations that are not in the current sweep plan"
     NO_MEAN = "arms whose seeds have no common mean"

@@ -3,13 +3,15 @@ way of a verdict.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pgolf.tables.caveats import FEWEST_SEEDS, Caveat, CaveatKind, Refusal, RefusalKind
 from pgolf.tables.comparable import comparability, share_checkpoints
 from pgolf.tables.decision import Corrected, Rules, corrected
-from pgolf.tables.groups import Group
+from pgolf.tables.groups import TIMES, Group
 from pgolf.tables.methods import PAIRED, WELCH, Contrast, Method, Sample, compare, prior
 from pgolf.tables.stats import ALPHA, ThresholdTest, TTest, correlation, threshold_test
 
@@ -189,8 +191,25 @@ def seeds_of_sweeps(groups: Sequence[Group]) -> dict[int, set[int]]:
     return seeds
 
 
-def hindrance(g: Group, planned: int) -> str | None:
-    """Why no verdict can rest on an arm; None if one can. planned: seeds in the plan."""
+def copies(groups: Sequence[Group]) -> list[dict[str, str]]:
+    """Counted runs of different configurations that took exactly the same times, as {fingerprint: arm and seed}: one is
+    a copy of the other. Copies within one configuration are left out by `groups.copied_seeds`.
+    """
+    runs: defaultdict[tuple[Any, ...], dict[str, str]] = defaultdict(dict)
+    for g in groups:
+        for seed, row in g.used.items():
+            times = tuple(row.get(key) for key in TIMES)
+            if None not in times:
+                runs[times].setdefault(g.fingerprint, f"{g.arm} seed {seed}")
+    return [alike for alike in runs.values() if len(alike) > 1]
+
+
+def hindrance(g: Group, planned: int, copied: Mapping[str, str]) -> str | None:
+    """Why no verdict can rest on an arm; None if one can. planned: seeds in the plan. copied: {fingerprint: the
+    copy and the run}.
+    """
+    if g.fingerprint in copied:
+        return f"has a run that may be a copy ({copied[g.fingerprint]})"
     needed = max(FEWEST_SEEDS, planned)
     if g.n < needed:
         return f"has {g.n} of the {needed} seeds that a verdict needs"
@@ -199,17 +218,25 @@ def hindrance(g: Group, planned: int) -> str | None:
 
 
 def hindrance_of_pair(
-    link: Link, comparison: Comparison, caveats: Sequence[Caveat], planned: Mapping[int, int], *, unequal_budgets: bool
+    link: Link,
+    comparison: Comparison,
+    caveats: Sequence[Caveat],
+    planned: Mapping[int, int],
+    copied: Mapping[str, str],
+    *,
+    unequal_budgets: bool,
 ) -> str | None:
     """Why a comparison gets no verdict; None if it can get one. planned: planned seeds by the id of a group."""
-    if (own := hindrance(link.arm, planned[id(link.arm)])) is not None:
+    if (own := hindrance(link.arm, planned[id(link.arm)], copied)) is not None:
         return own
-    if (of_base := hindrance(link.base, planned[id(link.base)])) is not None:
+    if (of_base := hindrance(link.base, planned[id(link.base)], copied)) is not None:
         return f"the baseline {of_base}"
     if comparison.is_paired and len(comparison.pairs) < FEWEST_SEEDS:
         return f"has {len(comparison.pairs)} of the {FEWEST_SEEDS} pairs that a verdict needs"
     other = next((caveat for caveat in caveats if caveat.kind is CaveatKind.OTHER_BUDGET), None)
-    return other.text if other and not unequal_budgets else None
+    if other is not None and not unequal_budgets:
+        return other.text
+    return comparison.test.reason if comparison.test is not None and comparison.test.p is None else None
 
 
 def corrections(

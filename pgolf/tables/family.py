@@ -17,6 +17,7 @@ class Family:
     """Arms of one study, in display order, and the baseline arm that they are compared with; None for no comparison.
 
     unequal_budgets: the study gives its arms budgets of their own, so that another budget allows a verdict.
+    planned_seeds: of every arm, by the study's file.
     """
 
     name: str
@@ -24,12 +25,22 @@ class Family:
     arms: tuple[str, ...]
     baseline: str | None
     unequal_budgets: bool = False
+    planned_seeds: tuple[int, ...] = ()
+
+    def added_seeds(self, g: Group) -> list[int]:
+        """The counted seeds of an arm that neither the study's file nor the first sweep of the arm planned; empty where
+        the file plans none.
+        """
+        first = min(g.sweeps, default=None)
+        of_first = {row["seed"] for row in g.rows if [g.arm, first] in [place[:2] for place in row["planned"] or []]}
+        return sorted(set(g.used) - of_first - set(self.planned_seeds)) if self.planned_seeds else []
 
 
 @dataclass(frozen=True)
 class ArmRow:
     """One row of a table. corrected: the decision after Holm's correction. hindrance: why no verdict can rest on it.
-    planned_seeds: of the sweeps that plan it. extra: further cells by column title (a published value, a verdict).
+    planned_seeds: of the sweeps that plan it, and of the study. extra: further cells by column title (a published
+    value, a verdict).
     """
 
     label: str

@@ -4,9 +4,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from pgolf.records.plan import GATE
+from pgolf.records.rows import ADDED_BY_GATE
 from pgolf.tables.caveats import FEWEST_SEEDS, Caveat, CaveatKind
+from pgolf.tables.contrast import copies
 from pgolf.tables.family import FamilyTable
-from pgolf.tables.groups import TIMES, Group
+from pgolf.tables.groups import Group
 
 MOST_ARMS = 200  # in one warning
 MOST_RECORDS = 20  # damaged or foreign records in the warnings
@@ -42,22 +45,16 @@ def invalid_records(groups: Sequence[Group]) -> list[str]:
 
 
 def copied_runs(groups: Sequence[Group]) -> list[str]:
-    """A warning about counted runs of different configurations that took exactly the same times: one is a copy of the
-    other. Copies within one configuration are left out by `groups.copied_seeds`.
-    """
-    runs: defaultdict[tuple[Any, ...], dict[str, str]] = defaultdict(dict)
-    for g in groups:
-        for seed, row in g.used.items():
-            times = tuple(row.get(key) for key in TIMES)
-            if None not in times:
-                runs[times].setdefault(g.fingerprint, f"{g.arm} seed {seed}")
-    copies = [" and ".join(found.values()) for found in runs.values() if len(found) > 1]
+    """A warning about runs of which one is a copy of another configuration's."""
     kind = "runs of different configurations with the same times to the last digit, of which one is a copy"
-    return [f"{kind}: {listed_arms(copies)}"] if copies else []
+    found = [" and ".join(alike.values()) for alike in copies(groups)]
+    return [f"{kind}: {listed_arms(found)}"] if found else []
 
 
-def added_seeds(groups: Sequence[Group]) -> list[str]:
-    """A warning about arms without a study, if several sweeps planned their seeds and none of these has all."""
+def seeds_of_several_sweeps(groups: Sequence[Group]) -> list[str]:
+    """A warning about arms without a study whose seeds several sweeps planned, none of them all, and about those to
+    which pgolf.gate added seeds.
+    """
     added = []
     for g in groups:
         sweeps: defaultdict[int, set[Any]] = defaultdict(set)
@@ -67,12 +64,14 @@ def added_seeds(groups: Sequence[Group]) -> list[str]:
                     sweeps[sweep].add(row["seed"])
         if len(sweeps) > 1 and set().union(*sweeps.values()) not in sweeps.values():
             added.append(g)
+    lines = [f"{GATE}: {ADDED_BY_GATE}"] if any(g.study == GATE for g in groups) else []
     if not added:
-        return []
+        return lines
     counted = "1 arm was" if len(added) == 1 else f"{len(added)} arms were"
     return [
+        *lines,
         f"seeds of {counted} planned by several sweeps: if seeds were added after a look at the table, its tests "
-        "find too much; pgolf.gate and launch.seeds=auto have tests for that"
+        "find too much; pgolf.gate and launch.seeds=auto have tests for that",
     ]
 
 

@@ -2,13 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import stdev
 
+from pgolf.tables.caveats import FEWEST_SEEDS
 from pgolf.tables.contrast import Comparison, Settings
 from pgolf.tables.groups import Group
 from pgolf.tables.methods import SEQUENTIAL, shared_df
 from pgolf.tables.power import Design, Seeds, detectable, power, power_of_equality, seeds_for
 from pgolf.tables.stats import Noise, pooled_sd
+
+UNEQUAL = 3.0  # ratio of standard deviations from which one number for all arms misleads
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,7 @@ class Resolution:
     """The noise between seeds and what it allows to show, in bpb. source: whose sd. seeds: the smallest number that an
     arm has. comparisons: that Holm's method corrects for. The numbers are those of the test that decides: the
     difference that it detects with a power of 80%, and the seeds that the smallest effect and equality within it need.
+    They assume one sd. sds: the smallest and the largest of single arms, if they differ by more than UNEQUAL times.
     """
 
     source: str
@@ -27,6 +32,7 @@ class Resolution:
     smallest_effect_bpb: float | None
     seeds_needed: Seeds | None = None
     seeds_for_equality: Seeds | None = None
+    sds: tuple[float, float] | None = None
 
 
 def resolutions(
@@ -74,11 +80,26 @@ def resolution(source: str, samples: Sequence[Sequence[float]], design: Design, 
     noise, smallest = pooled_sd(samples), settings.smallest_effect_bpb
     if design.is_paired and noise.sd is not None:  # differences to one baseline share its noise
         noise = Noise(noise.sd, shared_df(noise.df, noise.groups), noise.groups)
-    seeds = min(map(len, samples), default=0)
+    found = Resolution(
+        source,
+        noise,
+        min(map(len, samples), default=0),
+        design.comparisons,
+        design.test,
+        None,
+        smallest,
+        sds=unequal_sds(samples),
+    )
     if noise.sd is None or design.test == SEQUENTIAL:  # the sequential test adds seeds until it decides
-        return Resolution(source, noise, seeds, design.comparisons, design.test, None, smallest)
-    found = detectable(design, noise.sd, seeds)
+        return found
+    found = replace(found, detectable_bpb=detectable(design, noise.sd, found.seeds))
     if smallest is None:
-        return Resolution(source, noise, seeds, design.comparisons, design.test, found, None)
+        return found
     needed, equal = (seeds_for(of, design, noise.sd, noise.interval(), smallest) for of in (power, power_of_equality))
-    return Resolution(source, noise, seeds, design.comparisons, design.test, found, smallest, needed, equal)
+    return replace(found, seeds_needed=needed, seeds_for_equality=equal)
+
+
+def unequal_sds(samples: Sequence[Sequence[float]]) -> tuple[float, float] | None:
+    """The smallest and the largest standard deviation of arms with three scores or more, if they are far apart."""
+    sds = [stdev(sample) for sample in samples if len(sample) >= FEWEST_SEEDS]
+    return (min(sds), max(sds)) if sds and max(sds) > UNEQUAL * min(sds) else None

@@ -16,6 +16,7 @@ from pgolf.tables.contrast import (
     Settings,
     baseline_of,
     compare_family,
+    copies,
     corrections,
     hindrance,
     hindrance_of_pair,
@@ -113,11 +114,13 @@ def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, s
     bases = [None if g.arm == family.baseline else baseline_of(g, candidates) for g in members]
     links = [None if base is None else Link(g, base, labels[id(base)]) for g, base in zip(members, bases, strict=True)]
     found = compare_family(links, settings, groups)
-    planned, holes = planned_seeds(members, groups)
+    planned, holes = planned_seeds(members, groups, family)
+    added = {id(g): [] if settings.method.is_sequential else added_caveats(family.added_seeds(g)) for g in members}
+    copied = {key: " and ".join(alike.values()) for alike in copies(groups) for key in alike}
     hindrances = [
-        hindrance(g, planned[id(g)])
+        hindrance(g, planned[id(g)], copied)
         if link is None or comparison is None
-        else hindrance_of_pair(link, comparison, limits, planned, unequal_budgets=family.unequal_budgets)
+        else hindrance_of_pair(link, comparison, limits, planned, copied, unequal_budgets=family.unequal_budgets)
         for g, link, (comparison, limits) in zip(members, links, found, strict=True)
     ]
     comparisons = [comparison for comparison, _ in found]
@@ -133,7 +136,13 @@ def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, s
             spread(g.values("val_bpb")) if g.n > 1 and not g.refusal else None,
             comparisons[at],
             corrected[at],
-            (*g.caveats, *holes[id(g)], *group_caveats(g, labels[id(g)], names[g.fingerprint]), *found[at][1]),
+            (
+                *g.caveats,
+                *holes[id(g)],
+                *added[id(g)],
+                *group_caveats(g, labels[id(g)], names[g.fingerprint]),
+                *found[at][1],
+            ),
             {key: values[at] for key, values in differing.items()},
             hindrances[at],
             planned[id(g)],
@@ -146,10 +155,20 @@ def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, s
     return FamilyTable(family, rows, shared, noise, settings, absent, tuple(groups))
 
 
-def planned_seeds(members: Sequence[Group], groups: Sequence[Group]) -> tuple[dict[int, int], dict[int, list[Caveat]]]:
-    """(number of planned seeds, caveats about planned seeds without a row), by id of the group. groups: of a study."""
-    of_sweeps = seeds_of_sweeps(groups)
-    seeds = {id(g): set().union(*(of_sweeps.get(sweep, set()) for sweep in g.sweeps)) for g in members}
+def planned_seeds(
+    members: Sequence[Group], groups: Sequence[Group], family: Family
+) -> tuple[dict[int, int], dict[int, list[Caveat]]]:
+    """(number of planned seeds, caveats about planned seeds without a row), by id of the group. groups: of a study.
+
+    The seeds of the study's file are planned for every arm as soon as one of them has run. A command that runs other
+    seeds instead has a plan of its own.
+    """
+    of_sweeps, of_file = seeds_of_sweeps(groups), set(family.planned_seeds)
+    of_file = of_file if any(row["seed"] in of_file for g in groups for row in g.rows) else set()
+    seeds = {
+        id(g): set().union(*(of_sweeps.get(sweep, set()) for sweep in g.sweeps), () if g.planned is False else of_file)
+        for g in members
+    }
     own = {id(g): {row["seed"] for row in g.rows} for g in members}
     holes = {key: sorted(planned - own[key], key=str) for key, planned in seeds.items()}
     caveats = {
@@ -157,3 +176,8 @@ def planned_seeds(members: Sequence[Group], groups: Sequence[Group]) -> tuple[di
         for key, lost in holes.items()
     }
     return {key: len(planned) for key, planned in seeds.items()}, caveats
+
+
+def added_caveats(seeds: Sequence[int]) -> list[Caveat]:
+    """The caveat of an arm with seeds that were added to the planned ones."""
+    return [Caveat(CaveatKind.ADDED_SEEDS, f"{seeds_text(seeds)} added")] if seeds else []

@@ -230,9 +230,10 @@ def difference_lines(found: TextDifference, names: str) -> list[str]:
         False: "two trainings, whose noise between seeds is not covered",
         None: "two packed files; if they are of two trainings, the noise between seeds is not covered",
     }[found.one_checkpoint]
+    covers = "the interval covers" if found.low is not None else "an interval would cover"
     lines = [
         f"uncertainty of the text: {names} {interval(test, 5)} bpb{p}",
-        f"  the interval covers {found.covers}: {found.documents:,}{cut}, for {scope}",
+        f"  {covers} {found.covers}: {found.documents:,}{cut}, for {scope}",
     ]
     for part in found.quarters:
         sizes = f"{part.shortest:,} to {part.longest:,} bytes"

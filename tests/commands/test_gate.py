@@ -11,6 +11,7 @@ import pytest
 
 from made_records import describe, study_of
 from pgolf import gate
+from pgolf.pages.aggregation import aggregate
 from pgolf.records.plan import planned_runs, read_plan
 from pgolf.records.record import write_record
 from pgolf.sweep.paired import compose_seeds, composed_arm, words_of
@@ -63,6 +64,8 @@ def test_a_gate_from_first_run_to_every_decision(main_of: MainOf, tiny: list[str
     assert "seed=2" in again[base["fingerprint"]]["overrides"]
     code, out, _ = main_of(gate, *words)
     assert json.loads(out)["seeds"] == [1, 2], "and is found by the overrides, too"
+    (told_above,) = (warning for warning in aggregate(here).report.warnings if "pgolf.gate" in warning)
+    assert "find too much. The answer of the gate is valid" in told_above, "a table is not a gate"
 
     change_folders(main_of, arms, words)
 
@@ -152,6 +155,7 @@ def test_a_failed_run_is_not_a_decision(main_of: MainOf, tiny: list[str], here: 
         (["", "launch.rerun=true", *SD], "launch.rerun: cannot be used here"),
         (["", "model/head=mos", *SD, "--noise-from", "rows.jsonl"], "cannot be given together with --noise"),
         (["", "model/head=mos", "--margin", "1", "--noise-by-seed"], "--noise-by-seed: works only with --noise-from"),
+        (["", "train.steps=60", *SD], "CANDIDATE: has another budget than BASE (steps 60, not "),
         (["", "", "--margin", "0"], "--margin: must be above 0 (0)"),
         (["", "", "--noise", "little"], "--noise: needs a number (little)"),
         (["", "", "--alpha", "1"], "--alpha: must be between 0 and 1 (1)"),
@@ -164,6 +168,12 @@ def test_mistakes_are_named(main_of: MainOf, here: Path, words: list[str], said:
     assert said in err
     assert "Traceback" not in err
     assert not here.exists(), "nothing is written"
+
+
+def test_other_budgets_may_be_allowed(here: Path) -> None:
+    args = gate.make_parser().parse_args(["", "train.steps=60", "--margin", "0.01", "--unequal-budgets"])
+    comparison, _ = gate.prepare(args)
+    assert [arm.run(1).config.train.steps for arm in comparison.arms][1] == 60
 
 
 def test_a_defect_is_not_a_decision(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from made_records import describe, put, record, study_of
 from pgolf.pages.aggregation import aggregate
-from pgolf.pages.headline import arm_sentence, headline
+from pgolf.pages.headline import answer, arm_sentence, headline
 from pgolf.study.description import Claim, ClaimTest
 from pgolf.tables.text import interval
 
@@ -66,6 +66,10 @@ def test_without_claims_the_best_arm_answers(tmp_path: Path) -> None:
     assert statement.sentence.startswith(beginning)
     alone = headline(aggregate(study_of(tmp_path / "b", {"base": [2.0, 2.1, 2.0]})))
     assert (alone.statements, alone.table) == ((), None)
+    folder = study_of(tmp_path / "c", SCORES, choices__study="heads")
+    results = aggregate(folder)
+    assert any("without its description" in warning for warning in results.report.warnings)
+    assert answer(results) == [], "runs of a study have no answer without its families"
 
 
 def test_an_undecided_arm_whose_interval_lies_within_the_margin_says_why() -> None:

@@ -227,7 +227,7 @@ def verdict_on(arm: str, result: Any) -> str:
                 for r in rows
             ],
             "of which one is a copy: S0_shared seed 1 and S3_short_warmdown seed 1",
-            "better",
+            "undecided: the baseline has a run that may be a copy (S0_shared seed 3 and S3_short_warmdown seed 3)",
         ),
     ],
     ids=["a row is removed", "a short baseline", "a short seed", "an arm copied as another"],

@@ -54,7 +54,7 @@ def words(result: StudyResults, arm: str = "arm") -> set[str]:
         (0.02, "worse", ["holds", "does not hold", "holds", "does not hold"]),
         (0.0045, f"worse{LESS}", [f"holds{LESS}", f"does not hold{LESS}", HOLDS, HOLDS]),
         (0.0001, "equal within 0.01", ["too small to matter", "too small to matter", HOLDS, HOLDS]),
-        (-0.0045, f"better{LESS}", [f"does not hold{LESS}", f"holds{LESS}", HOLDS, HOLDS]),
+        (-0.0045, f"better{LESS}", [f"does not hold{LESS}", f"holds{LESS}", f"holds{LESS}", HOLDS]),
         (-0.0101, "better", ["does not hold", "holds", UNDECIDED, UNDECIDED]),
         (-0.02, "better", ["does not hold", "holds", "does not hold", "does not hold"]),
     ],

@@ -64,6 +64,8 @@ def test_undecided_arms_get_seeds_until_the_cap(main_of: MainOf, tiny: list[str]
     study = read_study(here)
     assert study is not None
     assert (study.test, study.most_seeds, study.noise_bpb) == ("sequential", 5, None)
+    assert study.planned_seeds == (1, 2, 3), "of the study's file"
+    assert study.changes == ()
     assert "So the sequential test decides (noise estimated)" in " ".join(out.split())
     table = (here / "table.md").read_text(encoding="utf-8")
     assert "Bonferroni p" in table

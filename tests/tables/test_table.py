@@ -416,5 +416,5 @@ def test_seeds_that_a_later_sweep_added_are_told(tmp_path: Path) -> None:
     plan(study, ["low"], [1, 2, 3], "low")
     (warning,) = aggregate(study).report.warnings
     assert warning.startswith("seeds of 2 arms were planned by several sweeps")
-    describe(study, {"all": tuple(SCORES)})
+    describe(study, {"all": tuple(SCORES)}, planned_seeds=(1, 2, 3))
     assert aggregate(study).report.warnings == (), "a study plans its seeds itself"
