@@ -29,6 +29,9 @@ def differences(before: Study, now: Study) -> Iterator[str]:
         old, new = getattr(before, key), getattr(now, key)
         if old != new:
             yield f"{key}: from {old:g} to {new:g}"
+    if before.planned_seeds and before.planned_seeds != now.planned_seeds:
+        old, new = (", ".join(map(str, seeds)) or "none" for seeds in (before.planned_seeds, now.planned_seeds))
+        yield f"planned seeds: from {old} to {new}"
     for plan in now.families:
         old_plan = before.plan_of(plan.name)
         if old_plan is None and not plan.explored:

@@ -84,19 +84,22 @@ def test_the_seeds_of_a_file(params: object, seeds: tuple[int, ...]) -> None:
 
 def test_a_changed_rule_is_told_once_runs_exist(tmp_path: Path) -> None:
     folder = study(tmp_path, 3, (1, 2, 3))
-    before = describe(folder, {"heads": ("base", "arm")}, claims=(WORSE,))
+    before = describe(folder, {"heads": ("base", "arm")}, claims=(WORSE,), planned_seeds=(1, 2, 3))
     families = (replace(before.families[0], baseline="arm"),)
-    now = replace(before, test="paired", smallest_effect_bpb=0.02, families=families, claims=())
+    now = replace(
+        before, test="paired", smallest_effect_bpb=0.02, families=families, claims=(), planned_seeds=(1, 2, 3, 4)
+    )
     assert with_changes(now, before, 0).changes == ()
     assert with_changes(now, None, 6).changes == ()
     changes = [change.partition(" (on ")[0] for change in with_changes(now, before, 6).changes]
     assert changes == [
         "test: from Welch to paired t",
         "smallest_effect_bpb: from 0.01 to 0.02",
+        "planned seeds: from 1, 2, 3 to 1, 2, 3, 4",
         "family heads: baseline from base to arm",
         "claims: other tests",
     ]
-    assert with_changes(before, with_changes(now, before, 6), 6).changes[:4] == with_changes(now, before, 6).changes
+    assert with_changes(before, with_changes(now, before, 6), 6).changes[:5] == with_changes(now, before, 6).changes
     write_study(folder, replace(with_changes(now, before, 6), claims=(WORSE,)))
     (question, *_) = (section for section in aggregate(folder).sections if section.kind is SectionKind.STUDY)
     assert "Changed after runs had begun: test: from Welch to paired t" in "\n".join(question.lines)
