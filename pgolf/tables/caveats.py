@@ -43,6 +43,7 @@ class CaveatKind(Enum):
     NO_DIFFERENCE = "arms without a difference to their baseline"
     SEEDS_WITHOUT_PAIR = "paired tests that leave seeds out"
     SHARED_CHECKPOINTS = "arms that share their baseline's checkpoints: paired test"
+    EQUAL_SCORES = "arms with exactly the scores of their baseline: does what differs have an effect?"
     NO_TEST = "comparisons without a test"
 
 

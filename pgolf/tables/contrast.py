@@ -153,6 +153,8 @@ def compared_pair(
     if is_paired and dropped:
         text = f"{len(common)} pairs; no pair for seed {', '.join(map(str, dropped))}"
         caveats.append(Caveat(CaveatKind.SEEDS_WITHOUT_PAIR, text))
+    if len(common) > 1 and scores == base_scores:
+        caveats.append(Caveat(CaveatKind.EQUAL_SCORES, "exactly the baseline's scores"))
     if test.p is None and min(test.n) > 1:
         caveats.append(Caveat(CaveatKind.NO_TEST, test.reason or ""))
     nats = [nats_of(x, common if is_paired else None) for x in (g, base)]

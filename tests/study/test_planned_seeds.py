@@ -114,6 +114,7 @@ def test_arms_with_equal_scores_are_undecided_in_every_place(tmp_path: Path) -> 
     assert row.extra["verdict"] == "undecided: no variance between the pairs' differences"
     assert results.verdicts[0].numbers == ("arm no variance between the pairs' differences",)
     assert sensitivity(results.report.families[0]) is not None
+    assert any("arm (exactly the baseline's scores)" in warning for warning in results.report.warnings)
 
 
 def test_a_copy_of_another_configurations_run_is_not_judged(tmp_path: Path) -> None:
