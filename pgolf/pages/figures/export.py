@@ -13,7 +13,7 @@ from pgolf.machine.clean_text import clean
 from pgolf.machine.files import unwritten, write_whole
 from pgolf.pages.figures.style import INK, VARIABLES, quiet
 
-STYLE = "width: 100%; max-width: 30rem; stroke-linejoin: round; stroke-linecap: butt"
+STYLE = "width: 100%; max-width: 30rem; overflow: visible; stroke-linejoin: round; stroke-linecap: butt"
 DPI = 160  # of a PNG: sharp on screens with two pixels per point
 
 
