@@ -9,16 +9,14 @@ command goes on after a kill, and counts every run that exists.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
-from pathlib import Path
 
 from pgolf.command import FAILED, OK
 from pgolf.config.command_line import CommandLine, compose_each
 from pgolf.config.composed_run import ComposedRun
 from pgolf.config.corpora import check_corpora
 from pgolf.config.study import AUTO, study_of
-from pgolf.errors import PgolfError
 from pgolf.records.record import FINISHED
-from pgolf.study.description import Study, read_study
+from pgolf.study.description import Study
 from pgolf.study.published import MORE, reason_to_stop
 from pgolf.sweep.compilation import with_compile
 from pgolf.sweep.execution import execute_runs
@@ -63,15 +61,12 @@ def adding_problems(line: CommandLine) -> list[str]:
     return problems
 
 
-def keep_sequential(study: Study, folder: Path) -> Study:
+def keep_sequential(study: Study, before: Study | None) -> Study:
     """The study as it is described now, but with the sequential test if seeds were once added to undecided arms.
 
-    Tests for a fixed number of seeds are not valid for such runs, whatever a later command says. folder: of the study.
+    Tests for a fixed number of seeds are not valid for such runs, whatever a later command says. before: as the
+    study's folder describes it.
     """
-    try:
-        before = read_study(folder)
-    except PgolfError:
-        return study
     if before is None or before.most_seeds is None or study.most_seeds is not None:
         return study
     print("seeds were added to this study by launch.seeds=auto, so its sequential test stays")

@@ -118,12 +118,12 @@ def launch(line: CommandLine, command: Sequence[str]) -> int:
 
 def described(study: Study, line: CommandLine, folder: Path) -> Study:
     """The study as its folder will describe it: with probes, planned seeds and what has changed. Raises DamagedFile."""
-    study = replace(study, planned_seeds=seeds_of_file(line.whole.hydra))
-    study = keep_sequential(with_probes(study, folder), folder)
     try:
         before = read_study(folder)
     except DamagedFile:  # replaced by the new description
         before = None
+    study = replace(study, planned_seeds=seeds_of_file(line.whole.hydra))
+    study = keep_sequential(with_probes(study, folder), before)
     return with_changes(study, before, sum(1 for _ in folder.glob(f"*/seed*/{RECORD}")))
 
 

@@ -4,7 +4,7 @@ way of a verdict.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,9 +193,9 @@ def seeds_of_sweeps(groups: Sequence[Group]) -> dict[int, set[int]]:
     return seeds
 
 
-def copies(groups: Sequence[Group]) -> list[dict[str, str]]:
-    """Counted runs of different configurations that took exactly the same times, as {fingerprint: arm and seed}: one is
-    a copy of the other. Copies within one configuration are left out by `groups.copied_seeds`.
+def copies(groups: Sequence[Group]) -> list[tuple[str, Collection[str]]]:
+    """Counted runs of different configurations that took exactly the same times, as (arms and seeds, fingerprints): one
+    is a copy of the other. Copies within one configuration are left out by `groups.copied_seeds`.
     """
     runs: defaultdict[tuple[Any, ...], dict[str, str]] = defaultdict(dict)
     for g in groups:
@@ -203,7 +203,7 @@ def copies(groups: Sequence[Group]) -> list[dict[str, str]]:
             times = tuple(row.get(key) for key in TIMES)
             if None not in times:
                 runs[times].setdefault(g.fingerprint, f"{g.arm} seed {seed}")
-    return [alike for alike in runs.values() if len(alike) > 1]
+    return [(" and ".join(alike.values()), alike.keys()) for alike in runs.values() if len(alike) > 1]
 
 
 def hindrance(g: Group, planned: int, copied: Mapping[str, str]) -> str | None:

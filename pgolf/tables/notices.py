@@ -47,7 +47,7 @@ def invalid_records(groups: Sequence[Group]) -> list[str]:
 def copied_runs(groups: Sequence[Group]) -> list[str]:
     """A warning about runs of which one is a copy of another configuration's."""
     kind = "runs of different configurations with the same times to the last digit, of which one is a copy"
-    found = [" and ".join(alike.values()) for alike in copies(groups)]
+    found = [text for text, _ in copies(groups)]
     return [f"{kind}: {listed_arms(found)}"] if found else []
 
 

@@ -75,7 +75,13 @@ def tabulate(
     by_study: defaultdict[str, list[Group]] = defaultdict(list)
     for g in groups:
         by_study[g.study].append(g)
-    tables = tuple(family_table(family, by_study[family.study], labels, settings) for family in families)
+    copied = {
+        study: {key: text for text, keys in copies(of_study) for key in keys} for study, of_study in by_study.items()
+    }
+    tables = tuple(
+        family_table(family, by_study[family.study], labels, settings, copied.get(family.study, {}))
+        for family in families
+    )
     unscored = tuple(
         Unscored(labels[id(g)], row["seed"], row["status"], first_line(row.get("error")))
         for g in groups
@@ -102,8 +108,16 @@ def left_over(groups: Sequence[Group], families: Sequence[Family]) -> list[Famil
     return [Family(f"{study}: in no family", study, tuple(arms), None) for study, arms in rest.items() if arms]
 
 
-def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, str], settings: Settings) -> FamilyTable:
-    """The family's arms, planned ones first, each compared with the baseline. groups: all of the family's study."""
+def family_table(
+    family: Family,
+    groups: Sequence[Group],
+    labels: Mapping[int, str],
+    settings: Settings,
+    copied: Mapping[str, str],
+) -> FamilyTable:
+    """The family's arms, planned ones first, each compared with the baseline. groups: all of the family's study.
+    copied: {fingerprint: the copy and the run} among them.
+    """
     order = {arm: number for number, arm in enumerate(family.arms)}
     members = sorted((g for g in groups if g.arm in order), key=lambda g: (g.planned is False, order[g.arm]))
     candidates = [g for g in members if g.arm == family.baseline]
@@ -116,7 +130,6 @@ def family_table(family: Family, groups: Sequence[Group], labels: Mapping[int, s
     found = compare_family(links, settings, groups)
     planned, holes = planned_seeds(members, groups, family)
     added = {id(g): [] if settings.method.is_sequential else added_caveats(family.added_seeds(g)) for g in members}
-    copied = {key: " and ".join(alike.values()) for alike in copies(groups) for key in alike}
     hindrances = [
         hindrance(g, planned[id(g)], copied)
         if link is None or comparison is None
