@@ -166,10 +166,12 @@ def curved_study(root: Path, scores: Mapping[str, Sequence[float]], **other: Any
     return study
 
 
-def describe(study: Path, families: Mapping[str, Sequence[str]], *, smallest: float = 0.01, **other: Any) -> Study:
+def describe(
+    study: Path, families: Mapping[str, Sequence[str]], *, smallest: float = 0.01, test: str = "welch", **other: Any
+) -> Study:
     """Write study.json: each family's first arm is its baseline."""
     plans = tuple(FamilyPlan(name, f"the arms of {name}", arms[0], tuple(arms)) for name, arms in families.items())
-    description = Study(study.name, "Does it help?", "a pull request", "cpu", "welch", smallest, plans, **other)
+    description = Study(study.name, "Does it help?", "a pull request", "cpu", test, smallest, plans, **other)
     write_study(study, description)
     return description
 

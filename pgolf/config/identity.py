@@ -16,10 +16,10 @@ from pgolf.config.compose import plain
 from pgolf.config.saved import load_saved
 from pgolf.config.schema import Config, plain_config, typed_config
 from pgolf.records.arm_names import folder_of_arm, name_of_overrides
+from pgolf.records.fields import NOT_DECISIVE
 from pgolf.study.description import study_folder
 
 SEED_MARK = -1  # not a valid seed
-NOT_DECISIVE = ("launch", "paths", "study", "tracker", "run")  # sections that affect no result
 
 
 def arm_name(overrides: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ from pgolf.records.kinds import (
 
 SCHEMA_VERSION = 1
 ROW_VERSION = 1
+NOT_DECISIVE = ("launch", "paths", "study", "tracker", "run")  # sections of a configuration that affect no result
 STATUSES = ("ok", "failed", "diverged", "interrupted", "pruned")
 WITHOUT_RECORD = ("missing", "damaged", "foreign")  # the status of a row without a valid record
 IDENTITY = ("study", "arm", "fingerprint")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgolf.tables.caveats import Caveat, CaveatKind, Refusal, RefusalKind
-from pgolf.tables.groups import BUDGET, SHORT, Group
+from pgolf.tables.groups import BUDGET, SHORT, SHUFFLE_SEED, Group, seeds_text
 
 MOST_FILES = 3  # that a caveat names
 SAME_BYTES = 0.01  # relative tolerance for scored bytes: another tokenizer's first token, a dropped tail
@@ -31,10 +31,20 @@ def comparability(arm: Group, base: Group) -> Comparability:
         caveats.append(Caveat(CaveatKind.OTHER_TOKENIZER, "another tokenizer: nats not compared"))
     elif values(arm, "data_sha") != values(base, "data_sha"):
         caveats.append(Caveat(CaveatKind.OTHER_DATA, "other training data than the baseline"))
+    if orders := [seed for seed in sorted(arm.used.keys() & base.used.keys()) if has_other_order(seed, arm, base)]:
+        caveats.append(
+            Caveat(CaveatKind.OTHER_ORDER, f"other order of the data than the baseline ({seeds_text(orders)})")
+        )
     if values(arm, "device") != values(base, "device"):
         devices = f"on {text(arm, 'device')}, baseline on {text(base, 'device')}"
         caveats.append(Caveat(CaveatKind.OTHER_DEVICE, devices))
     return Comparability(None, nats_refusal, tuple(caveats))
+
+
+def has_other_order(seed: int, arm: Group, base: Group) -> bool:
+    """Whether the runs of one seed saw the data in different orders; False where a record does not say it."""
+    orders = [g.used[seed].get(SHUFFLE_SEED) for g in (arm, base)]
+    return None not in orders and orders[0] != orders[1]
 
 
 def difference_refusal(arm: Group, base: Group) -> Refusal | None:

@@ -15,6 +15,8 @@ from pgolf.tables.groups import TIMES, Group
 from pgolf.tables.methods import PAIRED, WELCH, Contrast, Method, Sample, compare, prior
 from pgolf.tables.stats import ALPHA, ThresholdTest, TTest, correlation, threshold_test
 
+MIXED = (CaveatKind.MIXED_BUDGET, CaveatKind.MIXED_VALUES)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -215,7 +217,7 @@ def hindrance(g: Group, planned: int, copied: Mapping[str, str]) -> str | None:
     needed = max(FEWEST_SEEDS, planned)
     if g.n < needed:
         return f"has {g.n} of the {needed} seeds that a verdict needs"
-    mixed = next((caveat for caveat in g.caveats if caveat.kind is CaveatKind.MIXED_BUDGET), None)
+    mixed = next((caveat for caveat in g.caveats if caveat.kind in MIXED), None)
     return mixed.text if mixed else None
 
 
@@ -225,6 +227,7 @@ def hindrance_of_pair(
     caveats: Sequence[Caveat],
     planned: Mapping[int, int],
     copied: Mapping[str, str],
+    method: Method,
     *,
     unequal_budgets: bool,
 ) -> str | None:
@@ -235,9 +238,11 @@ def hindrance_of_pair(
         return f"the baseline {of_base}"
     if comparison.is_paired and len(comparison.pairs) < FEWEST_SEEDS:
         return f"has {len(comparison.pairs)} of the {FEWEST_SEEDS} pairs that a verdict needs"
-    other = next((caveat for caveat in caveats if caveat.kind is CaveatKind.OTHER_BUDGET), None)
-    if other is not None and not unequal_budgets:
-        return other.text
+    kinds = {caveat.kind: caveat.text for caveat in caveats}
+    if CaveatKind.OTHER_BUDGET in kinds and not unequal_budgets:
+        return kinds[CaveatKind.OTHER_BUDGET]
+    if CaveatKind.OTHER_ORDER in kinds and (comparison.is_paired or method.blocked):
+        return f"{kinds[CaveatKind.OTHER_ORDER]}, so that its seeds are not pairs"
     return comparison.test.reason if comparison.test is not None and comparison.test.p is None else None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from pgolf.records.fields import STATUSES
+from pgolf.records.fields import NOT_DECISIVE, STATUSES
 from pgolf.records.kinds import is_amount, is_number
 from pgolf.records.rows import Row
 from pgolf.tables.caveats import BY_STATUS, Caveat, CaveatKind, Refusal, RefusalKind
@@ -19,7 +19,11 @@ FOLLOWS_SEED = "the seed"
 SHUFFLE_SEED = "config.data.shuffle_seed"
 TIMES = ("train_s", "eval_s", "pack_s")
 SCORES = ("val_bpb", "val_nats", "val_bpb_live", "val_bpb_averaged", "val_text_sha", "eval_mode")
+PACKED = ("val_bpb", "val_nats")
+ROUNDED = 12  # characters of a number that may have been rounded, so that two runs can share it by chance
 BUDGET = ("budget.steps", "budget.tokens", "budget.seconds", "budget.batch_tokens")
+DETERMINED = ("flops_per_token", "val_targets", "val_bytes")  # with `params.*`, by a configuration and its text
+MOST_NAMES = 3  # that a caveat names
 
 
 @dataclass(frozen=True)
@@ -150,18 +154,22 @@ def copied_seeds(used: Mapping[int, Row]) -> dict[int, str]:
     # Within one configuration the shuffle seed is either the seed of the run or the same for all runs.
     follows = len({repr(value) for value in shuffles.values()}) > 1
     copies = {seed: f"has {SHUFFLE_SEED}={value}" for seed, value in shuffles.items() if follows and value != seed}
-    for keys, evidence in ((TIMES, "took the times"), (SCORES, "has the scores")):
+    for keys, evidence in ((TIMES, "took the times"), (SCORES, "has the scores"), (PACKED, "has the packed score")):
         first: dict[tuple[Any, ...], int] = {}
         rest = [seed for seed in sorted(used) if seed not in copies]
         values = {seed: tuple(used[seed].get(key) for key in keys) for seed in rest}
-        equal = {
-            seed: first.setdefault(values[seed], seed) for seed in rest if keys == SCORES or None not in values[seed]
-        }
-        if keys == SCORES and len(first) == 1:  # one score for all: a copy only if it also has the other seed's data
+        equal = {seed: first.setdefault(values[seed], seed) for seed in rest if is_evidence(keys, values[seed])}
+        if keys != TIMES and len(first) == 1:  # one score for all: a copy only if it also has the other seed's data
             equal = {seed: of for seed, of in equal.items() if shuffles.get(seed) == of}
-        if keys == TIMES or len(first) > 1 or equal:
-            copies |= {seed: f"{evidence} of seed {of} to the last digit" for seed, of in equal.items() if seed != of}
+        copies |= {seed: f"{evidence} of seed {of} to the last digit" for seed, of in equal.items() if seed != of}
     return copies
+
+
+def is_evidence(keys: Sequence[str], values: Sequence[Any]) -> bool:
+    """Whether two runs with these values of `TIMES`, `SCORES` or `PACKED` may be copies."""
+    if keys == PACKED:
+        return len(repr(values[0])) > ROUNDED
+    return keys == SCORES or None not in values
 
 
 def caveats_of_statuses(rows: Sequence[Row]) -> list[Caveat]:
@@ -190,6 +198,8 @@ def caveats_of_used(used: Mapping[int, Row]) -> list[Caveat]:
             caveats.append(Caveat(kind, f"{noun} not the same for all seeds"))
     if len({tuple(repr(row.get(key)) for key in BUDGET) for row in used.values()}) > 1:
         caveats.append(Caveat(CaveatKind.MIXED_BUDGET, "budget not the same for all seeds"))
+    if len({(row.get("val_text_sha"), row.get("eval_mode")) for row in used.values()}) == 1:
+        caveats += [Caveat(CaveatKind.MIXED_VALUES, names) for names in mixed_values(list(used.values()))]
     if len(used) > 1 and len({row["val_bpb"] for row in used.values()}) == 1:
         caveats.append(Caveat(CaveatKind.EQUAL_SEEDS, "all seeds have exactly the same score"))
     warnings = sorted({str(text) for row in used.values() for text in row.get("warnings") or []})
@@ -199,6 +209,27 @@ def caveats_of_used(used: Mapping[int, Row]) -> list[Caveat]:
         *(Caveat(CaveatKind.RECORD_WARNING, text) for text in warnings),
         *(Caveat(CaveatKind.AUDIT, f"audit of seed {seed}: {'; '.join(rules)}") for seed, rules in broken),
     ]
+
+
+def mixed_values(rows: Sequence[Row]) -> list[str]:
+    """One text if values that their common configuration determines are not the same in all rows; else none.
+
+    An option may follow the seed. Then it has another value for every seed.
+    """
+    names = [
+        key
+        for key in sorted(set().union(*rows))
+        if key.startswith(CONFIG) and key.split(".")[1] not in NOT_DECISIVE and key != "config.seed"
+        if 1 < len({repr(row[key]) for row in rows if key in row}) < sum(key in row for row in rows)
+    ]
+    names += [
+        key
+        for key in sorted(set().union(*rows))
+        if (key in DETERMINED or key.startswith("params."))
+        and len({repr(row[key]) for row in rows if row.get(key) is not None}) > 1
+    ]
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return [f"{', '.join(names[:MOST_NAMES])}{more} not the same for all seeds"] if names else []
 
 
 def mean_refusal(used: Mapping[int, Row]) -> Refusal | None:

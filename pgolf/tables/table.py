@@ -133,7 +133,9 @@ def family_table(
     hindrances = [
         hindrance(g, planned[id(g)], copied)
         if link is None or comparison is None
-        else hindrance_of_pair(link, comparison, limits, planned, copied, unequal_budgets=family.unequal_budgets)
+        else hindrance_of_pair(
+            link, comparison, limits, planned, copied, settings.method, unequal_budgets=family.unequal_budgets
+        )
         for g, link, (comparison, limits) in zip(members, links, found, strict=True)
     ]
     comparisons = [comparison for comparison, _ in found]
