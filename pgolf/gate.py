@@ -24,7 +24,7 @@ from pgolf.command import Parser, place, run, tell
 from pgolf.config.search_path import use_search_path
 from pgolf.errors import ConfigError
 from pgolf.machine.clean_text import clean
-from pgolf.pages.options import fraction, positive
+from pgolf.pages.options import fraction, noise_sd, positive
 from pgolf.records.progress import count_text
 from pgolf.records.rows import collect, finite
 from pgolf.tables.pairs import Pairs, noise_of_rows, pairs_of
@@ -104,7 +104,8 @@ def noise_of(args: argparse.Namespace, arms: "Sequence[Arm]") -> tuple[EarlierNo
 
 def prepare(args: argparse.Namespace) -> tuple[Comparison, list[int]]:
     """(the comparison before any run, the seeds that it may use). Raises PgolfError."""
-    from pgolf.sweep.paired import check_budgets, read_arms  # not above: it imports torch, which takes two seconds
+    from pgolf.sweep.pair_checks import check_pair
+    from pgolf.sweep.paired import read_arms  # not above: it imports torch, which takes two seconds
 
     arms, seeds = read_arms((args.base, args.candidate), args.both, args.most_seeds)
     if arms[0].fingerprint == arms[1].fingerprint:
@@ -112,8 +113,7 @@ def prepare(args: argparse.Namespace) -> tuple[Comparison, list[int]]:
             f"CANDIDATE: is the same configuration as BASE (fingerprint {arms[0].fingerprint[:8]}), so that every "
             "difference would be 0. Change an option that decides a result"
         )
-    if not args.unequal_budgets:
-        check_budgets(arms)
+    check_pair(arms, seeds[0], unequal_budgets=args.unequal_budgets)
     return Comparison(arms, margin_of(args.margin, arms), *noise_of(args, arms)), seeds
 
 
@@ -211,8 +211,8 @@ def text(comparison: Comparison, evidence: Evidence, args: argparse.Namespace, s
 
 
 def noise_option(word: str) -> float | str:
-    """`estimated`, or a standard deviation in bpb above 0."""
-    return word if word == ESTIMATED else positive(word)
+    """`estimated`, or a standard deviation in bpb."""
+    return word if word == ESTIMATED else noise_sd(word)
 
 
 def seeds_option(word: str) -> int:

@@ -4,6 +4,7 @@ import argparse
 
 from pgolf.tables.contrast import Settings
 from pgolf.tables.methods import PAIRED
+from pgolf.tables.sequential import LEAST_NOISE, MOST_NOISE
 
 
 def add_comparison_options(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +37,14 @@ def positive(text: str) -> float:
     value = not_negative(text)
     if value == 0:
         raise argparse.ArgumentTypeError(f"must be above 0 ({text})")
+    return value
+
+
+def noise_sd(text: str) -> float:
+    """A standard deviation of scores, in bpb."""
+    value = positive(text)
+    if not LEAST_NOISE <= value <= MOST_NOISE:
+        raise argparse.ArgumentTypeError(f"must be from {LEAST_NOISE:g} to {MOST_NOISE:g} bpb ({text})")
     return value
 
 

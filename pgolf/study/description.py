@@ -15,6 +15,7 @@ from pgolf.machine.typed import typed
 from pgolf.records.kinds import is_number
 from pgolf.study.probes import Probe
 from pgolf.tables.methods import BLOCKABLE, SEQUENTIAL, TESTS, Method
+from pgolf.tables.sequential import LEAST_NOISE, MOST_NOISE
 
 STUDY = "study.json"
 STUDY_SCHEMA = 1
@@ -200,8 +201,10 @@ def problems_of(study: Study) -> list[str]:
         problems.append(f"test {study.test} is not one of {', '.join(TESTS)}")
     elif study.blocked and study.test not in BLOCKABLE:
         problems.append(f"blocked: true needs the test {' or '.join(BLOCKABLE)}, not {study.test}")
-    if study.noise_bpb is not None and not (is_number(study.noise_bpb) and study.noise_bpb > 0):
-        problems.append(f"noise_bpb {study.noise_bpb!r} is not a positive number")
+    if study.noise_bpb is not None and not (
+        is_number(study.noise_bpb) and LEAST_NOISE <= study.noise_bpb <= MOST_NOISE
+    ):
+        problems.append(f"noise_bpb {study.noise_bpb!r} is not a number from {LEAST_NOISE:g} to {MOST_NOISE:g}")
     elif study.noise_bpb is not None and study.test != SEQUENTIAL:
         problems.append(f"noise_bpb: is used by the test sequential alone, not by {study.test}")
     if not 0 < study.equivalence_alpha <= MOST_EQUIVALENCE_ALPHA:

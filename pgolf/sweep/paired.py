@@ -6,10 +6,9 @@ fingerprint and seed, in its own folder or in that of another study of the same 
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from pgolf.config.auto import machine_shortages
 from pgolf.config.command_line import preflight
@@ -25,6 +24,7 @@ from pgolf.execution.finish import ERROR
 from pgolf.execution.provenance import changed_code
 from pgolf.execution.record import one_line
 from pgolf.records.arm_names import folder_of_arm
+from pgolf.records.contradictions import RUN_NAME
 from pgolf.records.plan import GATE, GATE_COMMAND
 from pgolf.records.rows import Row, collect
 from pgolf.study.description import read_study
@@ -33,7 +33,6 @@ from pgolf.sweep.jobs import run_once
 from pgolf.sweep.runs import Run
 from pgolf.sweep.state import first_names, plan_run, state_of
 from pgolf.sweep.sweep import CODE_CHANGED, code_now, write_plan
-from pgolf.tables.groups import BUDGET
 from pgolf.tables.pairs import rows_of_arm
 
 REMEDY = "Give its overrides instead"
@@ -62,30 +61,6 @@ class Arm:
 
     def needs(self, seed: int) -> bool:
         return seed not in self.rows
-
-
-def budget_of(arm: Arm) -> dict[str, Any]:
-    """{field of a record: value} of what limits the training of an arm; empty for an arm without a run."""
-    if arm.runs:
-        train = next(iter(arm.runs.values())).config.train
-        return {key: getattr(train, key.removeprefix("budget.")) for key in BUDGET}
-    row = next(iter(arm.rows.values()), {})
-    return {key: row.get(key) for key in BUDGET if row}
-
-
-def check_budgets(arms: Sequence[Arm]) -> None:
-    """Raise ConfigError if two arms train for different budgets."""
-    base, candidate = map(budget_of, arms)
-    other = [
-        f"{key.removeprefix('budget.')} {candidate[key]}, not {base[key]}"
-        for key in base.keys() & candidate.keys()
-        if base[key] != candidate[key]
-    ]
-    if other:
-        raise ConfigError(
-            f"CANDIDATE: has another budget than BASE ({'; '.join(sorted(other))}). Give both the same, or allow it "
-            "with --unequal-budgets"
-        )
 
 
 def words_of(text: str, both: Sequence[str]) -> list[str]:
@@ -136,25 +111,47 @@ def compose_seeds(words: Sequence[str], seeds: Sequence[int]) -> list[ComposedRu
 def read_arms(texts: Sequence[str], both: Sequence[str], most_seeds: int) -> tuple[list[Arm], list[int]]:
     """(the arms, the seeds that they may use in this order) of two arguments. both: overrides of both arms.
 
-    Seeds that a folder already has come first. Raises PgolfError.
+    Seeds that an arm already has come first. Raises PgolfError.
     """
     folders = {text: Path(text) for text in texts if os.path.isdir(text)}  # False for what is too long for a path
     if both and len(folders) == len(set(texts)):
         raise ConfigError(f"--both: adds overrides to overrides, and both arms are folders ({both[0]}). Leave it out")
     arms = {text: arm_of_folder(text, folder) for text, folder in folders.items()}
-    known = sorted({seed for arm in arms.values() for seed in arm.rows})
-    others = (seed for seed in range(1, most_seeds + len(known) + 1) if seed not in known)
-    seeds = [*known, *(seed for seed, _ in zip(others, range(most_seeds - len(known)), strict=False))]
     texts_left = [text for text in dict.fromkeys(texts) if text not in folders]
     words = {text: words_of(text, both) for text in texts_left}
     if problems := [problem for text in texts_left for problem in word_problems(words[text])]:
         raise ConfigError(*dict.fromkeys(problems))
-    composed = {text: compose_seeds(words[text], seeds) for text in texts_left}
+    known = {seed for arm in arms.values() for seed in arm.rows}
+    seeds = seeds_to_use(known, most_seeds)
+    composed = compose_arms(words, seeds)
+    if earlier := {seed for _, runs in composed.values() for seed in seeds_beside(runs[0])} - set(seeds):
+        seeds = seeds_to_use(known | earlier, most_seeds)
+        composed = compose_arms(words, seeds)
+    arms |= {text: composed_arm(text, *found) for text, found in composed.items()}
+    return [arms[text] for text in texts], seeds
+
+
+def seeds_to_use(known: Collection[int], most_seeds: int) -> list[int]:
+    """The known seeds, then others from 1, so that there are `most_seeds` or all known ones."""
+    others = (seed for seed in range(1, most_seeds + len(known) + 1) if seed not in known)
+    return [*sorted(known), *(seed for seed, _ in zip(others, range(most_seeds - len(known)), strict=False))]
+
+
+def compose_arms(
+    words: Mapping[str, Sequence[str]], seeds: Sequence[int]
+) -> dict[str, tuple[list[ComposedRun], list[Run]]]:
+    """{arm as given: (its composed runs, its planned runs)}, one run per seed. Raises ConfigError."""
+    composed = {text: compose_seeds(of_arm, seeds) for text, of_arm in words.items()}
     flat = [run for runs in composed.values() for run in runs]
     decided = iter(decide_compile(flat, [plan_run(run, in_sweep=True) for run in flat], in_sweep=True) if flat else [])
-    for text, runs in composed.items():
-        arms[text] = composed_arm(text, runs, [next(decided) for _ in runs])
-    return [arms[text] for text in texts], seeds
+    return {text: (runs, [next(decided) for _ in runs]) for text, runs in composed.items()}
+
+
+def seeds_beside(run: Run) -> set[int]:
+    """The seeds of all run folders with a run's fingerprint, in any study of its output folder."""
+    mark = run.folder.name.rpartition("-")[2]
+    names = (RUN_NAME.fullmatch(folder.name) for folder in run.folder.parents[2].glob(f"*/*/seed*-{mark}"))
+    return {int(name[1]) for name in names if name}
 
 
 def arm_of_folder(name: str, folder: Path) -> Arm:

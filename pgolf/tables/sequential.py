@@ -30,6 +30,7 @@ from pgolf.tables.stats import ALPHA, ROUNDING, Interval, TTest
 
 EFFECT = 2.0  # standard deviation of the prior of delta, in units of sigma; fixed before any data
 LARGEST_LOG = 690.0  # of an e-value that is given as a number
+LEAST_NOISE, MOST_NOISE = 1e-9, 1e3  # of a known standard deviation, in bpb
 FEWEST_EQUAL = 2  # pairs of exactly equal scores that show an option without effect
 
 
@@ -74,9 +75,11 @@ class SequentialTest(TTest):
         return (0.0, 0.0) if self.is_constant_zero else interval(self.differences, self.noise, level)
 
     def p_above(self, bound: float) -> float | None:
-        """The p against a true difference of at most `bound`: min(1, 1 / E_n(bound)) if the mean lies above it.
+        """The p against a true difference of at most `bound`: half of 1 / E_n(bound) if the mean lies above it.
 
-        E_n(m) grows with the distance of m from the mean, so that it is larger still at every smaller difference.
+        As with a t test, it is below a if the interval of level 2 a lies above the bound, and its guarantee is that of
+        this interval. E_n(m) grows with the distance of m from the mean, so that every smaller difference has a
+        smaller p.
         """
         if not self.is_testable or self.difference is None:
             return None
@@ -93,7 +96,7 @@ class SequentialTest(TTest):
         return 0.0 if self.is_constant_zero else self.p_of(bound)
 
     def p_of(self, bound: float) -> float:
-        return min(1.0, math.exp(-log_e_value(self.differences, self.noise, null=bound)))
+        return min(1.0, 0.5 * math.exp(-log_e_value(self.differences, self.noise, null=bound)))
 
 
 def sequential_test(a: Sequence[float], b: Sequence[float], noise: EarlierNoise) -> SequentialTest:
@@ -169,9 +172,11 @@ def width_factor(n: int, df: float, alpha: float = ALPHA) -> float:
     A = squares + n d^2.
     """
     c2 = EFFECT**-2
-    log_bound = math.log((n + c2) / (c2 * alpha**2))  # E_n(m) < 1 / alpha: twice the logarithm of what is left
+    log_bound = math.log((n + c2) / c2) - 2 * math.log(alpha)  # E_n(m) < 1 / alpha: twice the logarithm of what is left
     if df == math.inf:
         return math.sqrt((n + c2) * log_bound) / n
+    if log_bound / (n + df) > LARGEST_LOG:
+        return math.inf
     excess = math.expm1(log_bound / (n + df))  # k - 1
     room = n - c2 * excess
     return math.sqrt((n + c2) * excess / (n * room)) if room > 0 else math.inf

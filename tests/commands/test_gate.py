@@ -156,6 +156,13 @@ def test_a_failed_run_is_not_a_decision(main_of: MainOf, tiny: list[str], here: 
         (["", "model/head=mos", *SD, "--noise-from", "rows.jsonl"], "cannot be given together with --noise"),
         (["", "model/head=mos", "--margin", "1", "--noise-by-seed"], "--noise-by-seed: works only with --noise-from"),
         (["", "train.steps=60", *SD], "CANDIDATE: has another budget than BASE (steps 60, not "),
+        (
+            ["", "model/head=mos data.shuffle_seed=5", *SD],
+            "data.shuffle_seed: differs between the two at seed 1 (1, 5)",
+        ),
+        (["", "model/head=mos eval=sliding", *SD], "eval: is sliding"),
+        (["", "", "--noise", "1e-300"], "--noise: must be from 1e-09 to 1000 bpb (1e-300)"),
+        (["", "", "--noise", "1e300"], "--noise: must be from 1e-09 to 1000 bpb (1e300)"),
         (["", "", "--margin", "0"], "--margin: must be above 0 (0)"),
         (["", "", "--noise", "little"], "--noise: needs a number (little)"),
         (["", "", "--alpha", "1"], "--alpha: must be between 0 and 1 (1)"),
@@ -168,6 +175,20 @@ def test_mistakes_are_named(main_of: MainOf, here: Path, words: list[str], said:
     assert said in err
     assert "Traceback" not in err
     assert not here.exists(), "nothing is written"
+
+
+def test_every_seed_that_an_arm_has_is_found(workshop: Path, here: Path) -> None:
+    """Beyond the cap, and in any study of the output folder; other arms and other folders do not count."""
+    args = gate.make_parser().parse_args(["", "model/head=mos", "--margin", "0.01", "--most-seeds", "2"])
+    comparison, seeds = gate.prepare(args)
+    assert seeds == [1, 2]
+    for seed, name in ((7, "gate"), (12, "earlier")):
+        folder = comparison.arms[1].run(1).folder
+        (folder.parents[2] / name / "any" / f"seed{seed}-{folder.name.split('-')[1]}").mkdir(parents=True)
+    (folder.parents[2] / "gate" / "any" / "seed9-01234567").mkdir()
+    comparison, seeds = gate.prepare(args)
+    assert seeds == [7, 12]
+    assert comparison.arms[0].run(12).config.seed == 12
 
 
 def test_other_budgets_may_be_allowed(here: Path) -> None:

@@ -45,10 +45,10 @@ def test_one_sided_ps_belong_to_the_interval() -> None:
     arm = [b + 0.02 + e for b, e in zip(BASE, (0.004, -0.003, 0.001, 0.002, -0.004, 0.0), strict=True)]
     test = sequential_test(arm, BASE, EarlierNoise())
     low, high = test.interval(0.01) or (0.0, 0.0)
-    assert test.p_above(low) == pytest.approx(0.01)
-    assert test.p_below(high) == pytest.approx(0.01)
+    assert test.p_above(low) == pytest.approx(0.005)
+    assert test.p_below(high) == pytest.approx(0.005)
     assert test.p_above(high) == test.p_below(low) == 1.0
-    assert test.p_above(low - 0.01) < 0.01  # type: ignore[operator]
+    assert test.p_above(low - 0.01) < 0.005  # type: ignore[operator]
     assert test.p_within(0.1) == max(test.p_above(-0.1), test.p_below(0.1))  # type: ignore[type-var]
     assert test.p == pytest.approx(math.exp(-log_e_value(test.differences, EarlierNoise())))
 

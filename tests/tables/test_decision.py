@@ -1,11 +1,14 @@
 """The one rule from intervals to a decision: its cases, its consistency, and its limit as seeds are added."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pgolf.tables.decision import Decision, Rules, corrected, decide
+from pgolf.tables.sequential import EarlierNoise, sequential_test
 from pgolf.tables.stats import ALPHA, welch
 
 
@@ -68,6 +71,23 @@ def test_decisions_are_those_of_holms_p(scores: list[list[float]], margin: float
         if found is None:
             continue
         assert found.p_equal is not None
+        if min(abs(found.p - ALPHA), abs(found.p_equal - rules.equivalence_alpha)) > 1e-9:
+            assert bool(found.decision.sign) == (found.p < ALPHA)
+            assert found.decision.is_small == (found.p_equal < rules.equivalence_alpha)
+
+
+@given(
+    scores=st.lists(st.lists(st.floats(1.9, 2.1), min_size=5, max_size=5, unique=True), min_size=2, max_size=4),
+    margin=st.floats(0.001, 0.3),
+    noise=st.sampled_from([EarlierNoise(), EarlierNoise(0.02, math.inf)]),
+)
+def test_sequential_decisions_and_ps_have_one_scale(
+    scores: list[list[float]], margin: float, noise: EarlierNoise
+) -> None:
+    rules = Rules(margin, step_down=False)
+    for found in corrected([sequential_test(x, scores[0], noise) for x in scores[1:]], rules):
+        if found is None or found.p_equal is None:
+            continue
         if min(abs(found.p - ALPHA), abs(found.p_equal - rules.equivalence_alpha)) > 1e-9:
             assert bool(found.decision.sign) == (found.p < ALPHA)
             assert found.decision.is_small == (found.p_equal < rules.equivalence_alpha)

@@ -45,6 +45,11 @@ def test_the_e_value_with_estimated_noise_is_the_integral_over_effect_and_noise(
     assert math.exp(log_e_value(SOME, noise)) == pytest.approx(mixture / null, rel=1e-9)
 
 
+def test_an_interval_of_the_smallest_alpha() -> None:
+    assert interval(SOME, ESTIMATED, 1e-300) == (-math.inf, math.inf)
+    assert all(map(math.isfinite, interval(SOME, KNOWN, 1e-300)))
+
+
 @pytest.mark.parametrize("noise", [KNOWN, ESTIMATED, EARLIER])
 def test_the_interval_holds_the_values_that_are_not_rejected(noise: EarlierNoise) -> None:
     for alpha in (0.05, 0.2):
