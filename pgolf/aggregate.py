@@ -56,6 +56,12 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also write curves.jsonl: training and validation scores by step, for pictures",
     )
+    parser.add_argument(
+        "--documents",
+        action="store_true",
+        help="also write document_scores.jsonl: the nats and bytes of each document, for intervals over documents in "
+        "tables that are made from the rows alone",
+    )
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--all", action="store_true", help="print every table, also the further ones of table.md")
     shown.add_argument("--quiet", action="store_true", help="print only the warnings")
@@ -68,7 +74,7 @@ def command(arguments: list[str]) -> int:
     results = aggregate(args.folder, baseline=args.baseline, settings=settings_of(args), with_curves=args.curves)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     out = args.out or args.folder
-    warnings = write_tables(results, out)
+    warnings = write_tables(results, out, with_documents=args.documents)
     if args.quiet:
         show([section for section in results.sections if section.kind is SectionKind.WARNINGS], console)
     else:

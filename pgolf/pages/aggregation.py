@@ -12,7 +12,8 @@ from pgolf.pages.formats import csv_text, latex, markdown
 from pgolf.pages.sections import page
 from pgolf.pages.study import study_sections
 from pgolf.pages.study_record import study_record
-from pgolf.pages.texts import TextReader, text_sections
+from pgolf.pages.texts import TextReader, document_lines, text_sections
+from pgolf.records.documents import KEPT
 from pgolf.records.rows import ROWS, Collected, Row, collect, companion_path, parsed_lines, row_lines, write_out
 from pgolf.study.departures import caveats, caveats_of_arms, departures
 from pgolf.study.description import STUDY, Study, read_study, write_study
@@ -172,8 +173,9 @@ def output_path(out: Path, name: str) -> Path:
     return out.with_name(name if out.name == ROWS else f"{out.stem}.{name}")
 
 
-def write_tables(results: StudyResults, out: Path) -> list[str]:
+def write_tables(results: StudyResults, out: Path, *, with_documents: bool = False) -> list[str]:
     """Write rows, tables and, for a study, its description and curves. out: a folder, or a `.jsonl` file for the rows.
+    with_documents: also the nats and bytes of each scored document.
 
     Returns warnings. Raises PgolfError, also if `out` has the tables of another study.
     """
@@ -198,6 +200,8 @@ def write_tables(results: StudyResults, out: Path) -> list[str]:
     write_out(output_path(out, "table.tex"), [latex(sections)])
     if results.curves and not is_input:
         write_out(output_path(out, CURVES), curve_lines(results.curves))
+    if with_documents and not is_input:
+        write_out(output_path(out, KEPT), document_lines(results.source, results.collected.rows))
     if results.study is not None and not is_own:
         write_study(description.parent, results.study, description.name)
     return warnings

@@ -4,8 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgolf.errors import DamagedFile
-from pgolf.records.documents import DocumentScores, count_of, documents_of_row
-from pgolf.records.rows import Row
+from pgolf.records.documents import (
+    KEPT,
+    SHA,
+    DocumentScores,
+    checked,
+    count_of,
+    documents_of_row,
+    kept_lines,
+    load_kept,
+)
+from pgolf.records.rows import Row, companion_path
 from pgolf.tables.family import FamilyTable
 from pgolf.tables.stats import TTest
 from pgolf.tables.text import Grid, Section, SectionKind, interval, number
@@ -24,12 +33,17 @@ SHARED = "shares the baseline's checkpoints"
 class TextReader:
     """Reads the documents of rows. source: the folder or the file that the rows came from. warnings: damaged files.
 
-    Beside a file of rows, missing files are no damage: only the rows may have been copied.
+    Beside a file of rows they are read from document_scores.jsonl, or else from run folders. Documents that are missing
+    there are not a damage: only the rows may have been copied.
     """
 
     def __init__(self, source: Path, rows: Sequence[Row]):
         self.root, self.is_folder = (source, True) if source.is_dir() else (source.parent, False)
         self.warnings: list[str] = []
+        self.kept: dict[str, bytes] = {}
+        if not self.is_folder:
+            self.kept_path = companion_path(source, KEPT)
+            self.kept, self.warnings = load_kept(self.kept_path)
         total = sum(map(count_of, rows))
         self.is_small = total <= MOST_DOCUMENTS
         if not self.is_small:
@@ -42,10 +56,18 @@ class TextReader:
         if not self.is_small or not count_of(row):
             return None
         try:
+            if (content := self.kept.get(row[SHA])) is not None:
+                return checked(content, row, self.kept_path)
             return documents_of_row(self.root, row, may_be_missing=not self.is_folder)
         except DamagedFile as error:
             self.warnings += [str(error)] if str(error) not in self.warnings else []
             return None
+
+
+def document_lines(source: Path, rows: Sequence[Row]) -> list[str]:
+    """The lines of document_scores.jsonl for these rows: what `TextReader` reads, without damaged files."""
+    read = TextReader(source, rows)
+    return kept_lines(found for row in rows if row["status"] == "ok" and (found := read(row)) is not None)
 
 
 def text_sections(tables: Sequence[FamilyTable], read: TextReader) -> list[Section]:

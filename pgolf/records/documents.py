@@ -1,12 +1,16 @@
 """Nats and bytes of every scored document of a run: documents.bin in its folder, named in the record by its hash.
 
+Beside rows without their run folders the files are the lines of document_scores.jsonl, each found by its hash.
+
 Format, little-endian: a header of 20 bytes (magic, version, number of documents N, flags), float32 nats [N], uint32
 bytes [N]. Flag 1: the first document is cut. Flag 2: the last one is cut. The file is not trusted.
 """
 
+import base64
 import hashlib
+import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +19,11 @@ import numpy as np
 
 from pgolf.errors import DamagedFile
 from pgolf.machine.files import is_inside, read_regular, write_whole
+from pgolf.machine.plain import first_few, parse_json
 from pgolf.records.kinds import is_count
 
 DOCUMENTS = "documents.bin"
+KEPT = "document_scores.jsonl"
 SHA, COUNT, CUT = "documents_sha", "documents", "documents_cut"  # fields of a record
 MAGIC, VERSION = b"pgolfdoc", 1
 HEADER = struct.Struct("<8sIII")
@@ -92,11 +98,22 @@ def read_documents(folder: Path, record: Mapping[str, Any]) -> DocumentScores | 
     path = folder / DOCUMENTS
     try:
         content = read_regular(path, MAX_DOCUMENTS_BYTES)
+    except OSError as error:
+        raise DamagedFile(path, f"cannot be read ({error.strerror})", REMEDY) from None
+    except ValueError as error:
+        raise DamagedFile(path, str(error), REMEDY) from None
+    return checked(content, record, path)
+
+
+def checked(content: bytes, record: Mapping[str, Any], path: Path) -> DocumentScores:
+    """The documents in the content of a file, checked against a record that names one. path: for messages.
+
+    Raises DamagedFile.
+    """
+    try:
         if hashlib.sha256(content).hexdigest() != record[SHA]:
             raise ValueError(f"it is not the file that the record names by its hash ({str(record[SHA])[:12]})")
         scores = parsed(content)
-    except OSError as error:
-        raise DamagedFile(path, f"cannot be read ({error.strerror})", REMEDY) from None
     except ValueError as error:
         raise DamagedFile(path, str(error), REMEDY) from None
     if problem := contradiction(scores, record):
@@ -134,3 +151,35 @@ def documents_of_row(root: Path, row: Mapping[str, Any], *, may_be_missing: bool
 def count_of(row: Mapping[str, Any]) -> int:
     """The number of documents that a record names; 0 without a file."""
     return int(row[COUNT]) if row.get(SHA) is not None and is_count(row.get(COUNT)) else 0
+
+
+def kept_lines(files: Iterable[DocumentScores]) -> list[str]:
+    """One line per distinct file of documents: its hash and its content in base64."""
+    contents = {hashlib.sha256(content).hexdigest(): content for content in (file.content() for file in files)}
+    return [
+        json.dumps({"sha": sha, "content": base64.b64encode(content).decode()}) + "\n"
+        for sha, content in contents.items()
+    ]
+
+
+def load_kept(path: Path) -> tuple[dict[str, bytes], list[str]]:
+    """(the files in a file of `kept_lines` by their hash, at most one warning about damaged lines). Both are empty
+    without a file. The contents are not checked.
+    """
+    kept, problems = {}, []
+    try:
+        for number, line in enumerate(read_regular(path, MAX_DOCUMENTS_BYTES).split(b"\n"), 1):
+            if not line.strip():
+                continue
+            try:
+                fields = parse_json(line)
+                kept[str(fields["sha"])] = base64.b64decode(fields["content"], validate=True)
+            except (ValueError, TypeError, KeyError):
+                problems.append(f"line {number}")
+    except FileNotFoundError:
+        return {}, []
+    except OSError as error:
+        return {}, [f"{path}: cannot be read ({error.strerror})"]
+    except ValueError as error:
+        return {}, [f"{path}: {error}"]
+    return kept, [f"{path}: damaged lines are left out: {first_few(problems)}"] if problems else []

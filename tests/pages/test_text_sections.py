@@ -1,6 +1,7 @@
 """The uncertainty of the text in tables: which interval covers what, with one checkpoint and with several trainings."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from made_records import plan, put, record
 from pgolf.pages import texts
 from pgolf.pages.aggregation import aggregate, write_tables
-from pgolf.records.documents import DOCUMENTS, DocumentScores, document_fields, write_documents
+from pgolf.records.documents import DOCUMENTS, KEPT, DocumentScores, document_fields, write_documents
 from pgolf.tables.stats import paired, welch
 from pgolf.tables.text import Section, interval
 from pgolf.tables.texts import document_test
@@ -121,3 +122,36 @@ def test_a_damaged_file_is_a_warning_and_rows_alone_have_no_section(
     monkeypatch.setattr(texts, "MOST_DOCUMENTS", 100)
     _, warnings = section_of(study)
     assert any("at most 100 are read" in text for text in warnings)
+
+
+def test_rows_keep_their_intervals_with_the_file_of_documents(tmp_path: Path) -> None:
+    study, _ = studied(tmp_path)
+    results, target = aggregate(study), tmp_path / "copy" / "heads.jsonl"
+    write_tables(results, target)
+    assert section_of(target) == ([], ())
+    write_tables(results, target, with_documents=True)
+    assert section_of(target) == section_of(study)
+    again = tmp_path / "again" / "heads.jsonl"
+    write_tables(aggregate(target), again, with_documents=True)
+    kept, copied = (path.with_name(f"heads.{KEPT}") for path in (target, again))
+    assert copied.read_bytes() == kept.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("cGdvbGZ", "AAAAAAA", 1), "is not the file that the record names by its hash"),
+        (lambda text: text.replace('"content"', '"contents"', 1), "damaged lines are left out: line 1"),
+        (lambda text: text.replace('"content": "', '"content": "?', 1), "damaged lines are left out: line 1"),
+        (lambda text: "[]\n" + text, "damaged lines are left out: line 1"),
+        (lambda text: text[:-9], "damaged lines are left out: line 6"),
+    ],
+)
+def test_a_damaged_line_is_named(change: Callable[[str], str], said: str, tmp_path: Path) -> None:
+    study, _ = studied(tmp_path)
+    target = tmp_path / "copy" / "heads.jsonl"
+    write_tables(aggregate(study), target, with_documents=True)
+    kept = target.with_name(f"heads.{KEPT}")
+    kept.write_text(change(kept.read_text()))
+    _, warnings = section_of(target)
+    assert any(said in warning for warning in warnings), warnings
