@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import chdtri, ndtr, stdtrit
 
+from pgolf.tables.caveats import FEWEST_SEEDS
 from pgolf.tables.stats import ALPHA, Interval
 
 POWER = 0.8
@@ -125,11 +126,11 @@ def seeds_for(
 def fewest_seeds(
     power_at: Callable[[Design, int, float], float], design: Design, sd: float, size: float, target: float = POWER
 ) -> int | None:
-    """The smallest number of seeds with power `target`, at least 2; None above MOST_SEEDS."""
+    """The smallest number of seeds with power `target`, at least those that a verdict needs; None above MOST_SEEDS."""
     assert size > 0, size
-    if sd == 0 or power_at(design, 2, size / sd) >= target:
-        return 2
-    low, high = 2, 4
+    if sd == 0 or power_at(design, FEWEST_SEEDS, size / sd) >= target:
+        return FEWEST_SEEDS
+    low, high = FEWEST_SEEDS, 2 * FEWEST_SEEDS
     while power_at(design, high, size / sd) < target:
         low, high = high, 2 * high
         if high > MOST_SEEDS:
