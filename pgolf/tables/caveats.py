@@ -39,6 +39,7 @@ class CaveatKind(Enum):
     OTHER_TOKENIZER = "arms with another tokenizer than their baseline: nats are not compared"
     OTHER_DATA = "arms with other training data than their baseline"
     OTHER_DEVICE = "arms on another device than their baseline"
+    OTHER_PRECISION = "arms that train in another precision than their baseline"
     OTHER_CODE = "arms whose code differs, or may differ, from their baseline's"
     OTHER_BUDGET = "arms with another budget than their baseline"
     OTHER_ORDER = "arms that see the data in another order than their baseline at the same seeds"

@@ -38,6 +38,9 @@ def comparability(arm: Group, base: Group) -> Comparability:
     if values(arm, "device") != values(base, "device"):
         devices = f"on {text(arm, 'device')}, baseline on {text(base, 'device')}"
         caveats.append(Caveat(CaveatKind.OTHER_DEVICE, devices))
+    if "None" not in (known := values(arm, "precision") | values(base, "precision")) and len(known) > 1:
+        precisions = f"in {text(arm, 'precision')}, baseline in {text(base, 'precision')}"
+        caveats.append(Caveat(CaveatKind.OTHER_PRECISION, precisions))
     return Comparability(None, nats_refusal, tuple(caveats))
 
 

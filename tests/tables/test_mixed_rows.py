@@ -69,6 +69,15 @@ def test_arms_that_see_other_data_at_a_seed_are_not_pairs(test: str, label: str,
     assert results.verdicts[0].label == label
 
 
+def test_an_arm_in_another_precision_has_a_note(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        for arm, precision in (("base", "fp32"), ("arm", "bf16"), ("older", None)):
+            put(tmp_path / STUDY, record(arm, seed, 2 + seed / 1000, precision=precision))
+    describe(tmp_path / STUDY, {"heads": ("base", "arm", "older")})
+    assert "arm (in bf16, baseline in fp32)" in warnings_of(aggregate(tmp_path / STUDY))
+    assert "older (in" not in warnings_of(aggregate(tmp_path / STUDY))
+
+
 def test_a_packed_score_of_another_seed_is_left_out(tmp_path: Path) -> None:
     """Even if the other scores of the run are its own."""
     for seed, packed in ((1, 2.00001234567), (2, 2.00021234567), (3, 2.00021234567)):
