@@ -17,11 +17,13 @@ from pgolf.pages.aggregation import StudyResults, aggregate
 from pgolf.pages.figures import forest, points
 from pgolf.pages.figures.export import Picture, svg, write_png
 from pgolf.pages.figures.gallery import Exhibit, gallery, looks_of
+from pgolf.pages.figures.gaps import on_scale
 from pgolf.pages.figures.numbers import (
     TRAIN,
     VALIDATION,
     WINDOW,
     Effect,
+    Series,
     Sized,
     baseline_seeds,
     cap_of,
@@ -321,6 +323,13 @@ def test_gaps_during_training_are_those_of_the_table(tmp_path: Path) -> None:
     assert found["mos"].tokens == drift.tokens
     assert found["mos"].mean == tuple(gap.difference for gap in drift.gaps)
     assert (found["mos"].low, found["mos"].high) == tuple(zip(*((g.low, g.high) for g in drift.gaps), strict=True))
+
+
+@pytest.mark.parametrize(("first", "is_shown"), [(0.07, True), (0.005, False)])
+def test_an_arm_far_above_the_others_leaves_the_axis_unless_they_have_been_there(first: float, is_shown: bool) -> None:
+    gaps = {"far": (0.1, 0.031), "near": (first, -0.003), "nearer": (first, 0.003)}
+    lines = [Series(("heads", label, label), label, 3, (1.0, 2.0), of, of, of) for label, of in gaps.items()]
+    assert (lines[0] in on_scale(lines, 0.01)) == is_shown
 
 
 @given(st.lists(st.floats(0, 100, allow_nan=False), min_size=1, max_size=20), st.floats(1, 15))

@@ -31,8 +31,7 @@ def draw(series: Sequence[Series], looks: Looks, x: str, baseline: str, smallest
     """The picture of one panel. series: not empty; `tokens` are the amounts, all above 0, `mean` the gaps, `low` and
     `high` their intervals. x: the title of the amounts. smallest: the smallest effect that matters, which is shaded.
     """
-    limit = off_scale([0.0, *(line.mean[-1] for line in series)])
-    near = [line for line in series if limit is None or line.mean[-1] < limit]
+    near = on_scale(series, smallest)
     names = [looks[line.key].name + ("" if line in near else f" ↑ {line.mean[-1]:+.3f}") for line in series]
     right = LEADER + 6 + max(width_of(name) for name in names)
     figure = blank(max(SHORTEST, TOP + BOTTOM + LINE * (len(names) + 1)))
@@ -63,6 +62,13 @@ def draw(series: Sequence[Series], looks: Looks, x: str, baseline: str, smallest
     y_title(figure, f"bpb, difference to {baseline}")
     x_title(figure, (LEFT + WIDTH - right) / 2, x)
     return figure
+
+
+def on_scale(series: Sequence[Series], smallest: float | None) -> list[Series]:
+    """The arms whose last gap lies within the axis. An arm far worse than the others does not stretch it."""
+    limit = off_scale([0.0, *(line.mean[-1] for line in series)])
+    near = [line for line in series if limit is None or line.mean[-1] < limit]
+    return [line for line in series if line.mean[-1] < limits(near, smallest)[1]]
 
 
 def ticks(amounts: Sequence[float]) -> list[float]:
