@@ -6,6 +6,7 @@ from pathlib import Path
 from pgolf.errors import DamagedFile
 from pgolf.records.documents import (
     KEPT,
+    KEPT_REMEDY,
     SHA,
     DocumentScores,
     checked,
@@ -57,7 +58,7 @@ class TextReader:
             return None
         try:
             if (content := self.kept.get(row[SHA])) is not None:
-                return checked(content, row, self.kept_path)
+                return checked(content, row, self.kept_path, KEPT_REMEDY)
             return documents_of_row(self.root, row, may_be_missing=not self.is_folder)
         except DamagedFile as error:
             self.warnings += [str(error)] if str(error) not in self.warnings else []

@@ -32,6 +32,7 @@ MAX_DOCUMENTS_BYTES = 256 * 2**20
 LARGEST_BYTES = 2**32 - 1  # of one document
 ROUNDING = 2.0**-23  # relative: twice what rounding each document to float32 can change in the sum
 REMEDY = "Run it again with launch.rerun=true"
+KEPT_REMEDY = "Write it again from the run folders: python -m pgolf.aggregate FOLDER --documents"
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ def read_documents(folder: Path, record: Mapping[str, Any]) -> DocumentScores | 
     return checked(content, record, path)
 
 
-def checked(content: bytes, record: Mapping[str, Any], path: Path) -> DocumentScores:
-    """The documents in the content of a file, checked against a record that names one. path: for messages.
+def checked(content: bytes, record: Mapping[str, Any], path: Path, remedy: str = REMEDY) -> DocumentScores:
+    """The documents in the content of a file, checked against a record that names one. path, remedy: for messages.
 
     Raises DamagedFile.
     """
@@ -115,9 +116,9 @@ def checked(content: bytes, record: Mapping[str, Any], path: Path) -> DocumentSc
             raise ValueError(f"it is not the file that the record names by its hash ({str(record[SHA])[:12]})")
         scores = parsed(content)
     except ValueError as error:
-        raise DamagedFile(path, str(error), REMEDY) from None
+        raise DamagedFile(path, str(error), remedy) from None
     if problem := contradiction(scores, record):
-        raise DamagedFile(path, f"contradicts the record: {problem}", REMEDY)
+        raise DamagedFile(path, f"contradicts the record: {problem}", remedy)
     return scores
 
 
