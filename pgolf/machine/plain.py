@@ -9,12 +9,14 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 
 from pgolf.errors import DamagedFile
 from pgolf.machine.files import MAX_FILE_BYTES, read_regular
+
+Value = TypeVar("Value")
 
 MAX_DEPTH = 64
 FEW = 3
@@ -103,6 +105,30 @@ def _read(path: Path, parse: Callable[[bytes], Any], remedy: str, most_bytes: in
         raise DamagedFile(path, f"cannot be read ({error.strerror})", remedy) from None
     except ValueError as error:
         raise DamagedFile(path, str(error), remedy) from None
+
+
+def read_lines(
+    path: Path, value_of: Callable[[Any], Value], *, what: str, most_bytes: int
+) -> tuple[list[Value], list[str]]:
+    """(the values of a file of JSON lines, at most one warning about damaged lines). Both are empty without a file.
+
+    value_of: of the JSON on one line; it raises ValueError for anything damaged. what: the lines in the warning.
+    """
+    values, problems = [], []
+    try:
+        for number, line in enumerate(read_regular(path, most_bytes).split(b"\n"), 1):
+            if line.strip():
+                try:
+                    values.append(value_of(parse_json(line)))
+                except ValueError as error:
+                    problems.append(f"line {number}: {error}")
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        return [], [f"{path}: cannot be read ({error.strerror})"]
+    except ValueError as error:
+        return [], [f"{path}: {error}"]
+    return values, [f"{path}: damaged {what} are left out: {first_few(problems)}"] if problems else []
 
 
 def first_few(problems: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 
 from pgolf.errors import DamagedFile
 from pgolf.machine.files import is_inside, read_regular, write_whole
-from pgolf.machine.plain import first_few, parse_json
+from pgolf.machine.plain import read_lines
 from pgolf.records.kinds import is_count
 
 DOCUMENTS = "documents.bin"
@@ -167,20 +167,13 @@ def load_kept(path: Path) -> tuple[dict[str, bytes], list[str]]:
     """(the files in a file of `kept_lines` by their hash, at most one warning about damaged lines). Both are empty
     without a file. The contents are not checked.
     """
-    kept, problems = {}, []
-    try:
-        for number, line in enumerate(read_regular(path, MAX_DOCUMENTS_BYTES).split(b"\n"), 1):
-            if not line.strip():
-                continue
-            try:
-                fields = parse_json(line)
-                kept[str(fields["sha"])] = base64.b64decode(fields["content"], validate=True)
-            except (ValueError, TypeError, KeyError):
-                problems.append(f"line {number}")
-    except FileNotFoundError:
-        return {}, []
-    except OSError as error:
-        return {}, [f"{path}: cannot be read ({error.strerror})"]
-    except ValueError as error:
-        return {}, [f"{path}: {error}"]
-    return kept, [f"{path}: damaged lines are left out: {first_few(problems)}"] if problems else []
+    files, warnings = read_lines(path, kept_file, what="lines", most_bytes=MAX_DOCUMENTS_BYTES)
+    return dict(files), warnings
+
+
+def kept_file(value: Any) -> tuple[str, bytes]:
+    """(hash, content) of the file on one line. Raises ValueError."""
+    sha, content = (value.get("sha"), value.get("content")) if isinstance(value, dict) else (None, None)
+    if not isinstance(sha, str) or not isinstance(content, str):
+        raise ValueError("it does not have a hash and a content")
+    return sha, base64.b64decode(content, validate=True)

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pgolf.machine.files import is_inside, read_regular
-from pgolf.machine.plain import first_few, parse_json
+from pgolf.machine.files import is_inside
+from pgolf.machine.plain import read_lines
 from pgolf.machine.typed import typed
 from pgolf.records.kinds import is_number
 from pgolf.records.metrics import METRICS, read_metrics
@@ -126,33 +126,19 @@ def curve_lines(curves: Sequence[Curve]) -> list[str]:
     return [json.dumps(asdict(curve)) + "\n" for curve in curves]
 
 
-def check_curve(curve: Curve) -> None:
-    """Raises ValueError if lists that belong together have unequal lengths."""
+def load_curves(path: Path) -> tuple[list[Curve], list[str]]:
+    """Curves from a file that `curve_lines` wrote, and at most one warning about damaged lines. Both are empty without
+    a file.
+    """
+    return read_lines(path, curve_of, what="curves", most_bytes=MAX_CURVES_BYTES)
+
+
+def curve_of(value: Any) -> Curve:
+    """The curve on one line. Raises ValueError, also if lists that belong together have unequal lengths."""
+    curve = typed(Curve, value)
     train = [curve.train_steps, curve.train_tokens, curve.train_bpb, curve.train_nats]
     train += [curve.train_lr_scale] if curve.train_lr_scale else []
     for part, lists in (("train", train), ("val", (curve.val_steps, curve.val_bpb_live))):
         if len({len(values) for values in lists}) > 1:
             raise ValueError(f"{part} lists of {curve.arm} seed {curve.seed} have unequal lengths")
-
-
-def load_curves(path: Path) -> tuple[list[Curve], list[str]]:
-    """Curves from a file that `curve_lines` wrote, and at most one warning about damaged lines. Both are empty without
-    a file.
-    """
-    curves, problems = [], []
-    try:
-        for number, line in enumerate(read_regular(path, MAX_CURVES_BYTES).split(b"\n"), 1):
-            if line.strip():
-                try:
-                    curve = typed(Curve, parse_json(line))
-                    check_curve(curve)
-                    curves.append(curve)
-                except ValueError as error:
-                    problems.append(f"line {number}: {error}")
-    except FileNotFoundError:
-        return [], []
-    except OSError as error:
-        return [], [f"{path}: cannot be read ({error.strerror})"]
-    except ValueError as error:
-        return [], [f"{path}: {error}"]
-    return curves, [f"{path}: damaged curves are left out: {first_few(problems)}"] if problems else []
+    return curve
