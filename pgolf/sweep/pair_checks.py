@@ -8,6 +8,7 @@ from pgolf.errors import ConfigError
 from pgolf.records.rows import Row
 from pgolf.sweep.paired import Arm
 from pgolf.tables.groups import BUDGET, SHUFFLE_SEED
+from pgolf.tables.pairs import other_order
 
 
 def check_pair(arms: Sequence[Arm], seed: int, *, unequal_budgets: bool) -> None:
@@ -18,10 +19,7 @@ def check_pair(arms: Sequence[Arm], seed: int, *, unequal_budgets: bool) -> None
         check_budgets(arms)
     orders = [shuffle_seed_of(arm, seed) for arm in arms]
     if None not in orders and orders[0] != orders[1]:
-        raise ConfigError(
-            f"data.shuffle_seed: differs between the two at seed {seed} ({orders[0]}, {orders[1]}), so that they are "
-            "not a pair. Give both the same"
-        )
+        raise ConfigError(other_order(seed, *orders))
     if all(arm.runs for arm in arms):
         modes = [build_eval(arm.runs[seed].config).name for arm in arms]
         if modes[0] != modes[1]:

@@ -77,15 +77,20 @@ def pairs_of(base: Sequence[Row], candidate: Sequence[Row]) -> Pairs:
     for seed in seeds:
         orders = [g.used[seed].get(SHUFFLE_SEED) for g in groups]
         if orders[0] != orders[1]:
-            raise PgolfError(
-                f"data.shuffle_seed: differs between the two at seed {seed} ({orders[0]}, {orders[1]}), so that they "
-                "are not a pair. Give both the same"
-            )
+            raise PgolfError(other_order(seed, *orders))
     caveats = [caveat.text for caveat in limits.caveats]
     for side, one in zip(("base", "candidate"), groups, strict=True):
         caveats += [f"{side}: {caveat.text}" for caveat in one.caveats if caveat.kind not in UNRELATED]
     scores = [tuple(float(g.used[seed]["val_bpb"]) for seed in seeds) for g in groups]
     return Pairs(tuple(seeds), scores[0], scores[1], tuple(dict.fromkeys(caveats)))
+
+
+def other_order(seed: int, base: object, candidate: object) -> str:
+    """The error message about two runs of a seed that see the data in different orders."""
+    return (
+        f"data.shuffle_seed: differs between the two at seed {seed} ({base}, {candidate}), so that they are not a "
+        "pair. Give both the same"
+    )
 
 
 def noise_of_rows(rows: Iterable[Row], without: Collection[str], *, by_seed: bool = False) -> tuple[EarlierNoise, int]:
