@@ -97,7 +97,8 @@ def trend(ladder: Ladder) -> str:
     ]
     if not slopes:
         return ""
-    return f"Change of the gap to the baseline per doubling of {ladder.over}, bpb: {', '.join(slopes)}."
+    title = ladder.title[:1].upper() + ladder.title[1:]
+    return f"{title}: change of the gap to the baseline per doubling of {ladder.over}, bpb: {', '.join(slopes)}."
 
 
 def compared_rows(table: FamilyTable) -> list[ArmRow]:

@@ -133,7 +133,8 @@ def test_the_first_screen_has_the_slope_and_the_picture(tmp_path: Path) -> None:
     results = aggregate(climb(tmp_path))
     (only,) = ladder_of(results).climbs
     (trend,) = headline(results).trends
-    assert trend.endswith(f"per doubling of tokens, bpb: mos {interval(only.slope)} (rises).")
+    change = "Longer runs: change of the gap to the baseline per doubling of tokens, bpb"
+    assert trend == f"{change}: mos {interval(only.slope)} (rises)."
     screen, rest = first_screen(results, gallery(results))
     assert trend in screen
     assert "longer runs: gap to the baseline by tokens" in screen
