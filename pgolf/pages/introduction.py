@@ -1,6 +1,7 @@
 """The text above a family's table: what its columns are, the conditions of its runs, and what its seeds can show."""
 
 from pgolf.pages.conditions import conditions
+from pgolf.records.progress import count_text
 from pgolf.tables.family import FamilyTable
 from pgolf.tables.methods import Method
 from pgolf.tables.power import POWER, Seeds
@@ -42,7 +43,7 @@ def noise_line(resolution: Resolution) -> str:
         return f"Noise of {resolution.source}: not known ({noise.reason})."
     line = f"Noise of {resolution.source}: sd {noise.sd:.5f} bpb"
     line += "" if sd_interval is None else f" [{sd_interval[0]:.5f}, {sd_interval[1]:.5f}]"
-    line += f", pooled over {noise.groups} arms ({noise.df:.3g} df)."
+    line += f", pooled over {count_text(noise.groups, 'arm')} ({noise.df:.3g} df)."
     if resolution.detectable_bpb is not None:
         line += (
             f" {resolution.seeds} seeds per arm detect {resolution.detectable_bpb:.4f} bpb at {POWER:.0%} power, by "
@@ -54,13 +55,13 @@ def noise_line(resolution: Resolution) -> str:
     if resolution.seeds_needed is not None and resolution.seeds_for_equality is not None:
         line += (
             f" Showing the smallest effect, {resolution.smallest_effect_bpb:g} bpb, needs "
-            f"{count_text(resolution.seeds_needed)} seeds per arm, and equality within it "
-            f"{count_text(resolution.seeds_for_equality)}."
+            f"{needed_text(resolution.seeds_needed)} seeds per arm, and equality within it "
+            f"{needed_text(resolution.seeds_for_equality)}."
         )
     return line
 
 
-def count_text(seeds: Seeds) -> str:
+def needed_text(seeds: Seeds) -> str:
     """`8 [5, 15]`: a number of seeds with its interval."""
     number, low, high = (
         "more than a million" if n is None else f"{n:,}" for n in (seeds.number, seeds.low, seeds.high)

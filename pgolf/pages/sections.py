@@ -6,13 +6,14 @@ from typing import Any
 
 from pgolf.pages.introduction import LEVEL, introduction
 from pgolf.pages.seed_scores import seed_scores
+from pgolf.records.progress import count_text
 from pgolf.tables.contrast import Comparison
 from pgolf.tables.family import ArmRow, FamilyTable, seed_noise
 from pgolf.tables.stats import TTest
 from pgolf.tables.table import Tables
 from pgolf.tables.text import Grid, Section, SectionKind, interval, number, p_text
 
-UNIT = "Seed sd: {sd:.5f} bpb, between seeds within an arm, pooled over {groups} arms."
+UNIT = "Seed sd: {sd:.5f} bpb, between seeds within an arm, pooled over {arms}."
 MOST_COLUMNS = 6  # of differing keys; more keys are listed
 
 
@@ -49,7 +50,7 @@ def family_sections(table: FamilyTable, *, published: bool) -> list[Section]:
         sections += [threshold_section(table, compared)] if published else []
         heading = f"{table.family.name}: details"
         noise = seed_noise(table)
-        unit = () if not noise.sd else (UNIT.format(sd=noise.sd, groups=noise.groups),)
+        unit = () if not noise.sd else (UNIT.format(sd=noise.sd, arms=count_text(noise.groups, "arm")),)
         columns = [
             *DETAILS,
             *corrected_columns(table.settings.rules.correction),
