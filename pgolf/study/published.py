@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pgolf.study.description import Study
+from pgolf.study.description import EXPLORED, Study
 from pgolf.tables.curves import Curve, curves_of
 from pgolf.tables.decision import Decision
 from pgolf.tables.drift import Drift, drifts
@@ -49,10 +49,15 @@ def with_published(report: Tables, study: Study, curves: Sequence[Curve], *, jud
 
 
 def ladders_of(study: Study, report: Tables) -> list[Ladder]:
-    """The ladders that a study names, in its order."""
+    """The ladders that a study names, in its order. The title of one with an explored family says so."""
     tables = {table.family.name: table for table in report.families}
+    explored = {plan.name for plan in study.families if plan.explored}
     return [
-        ladder(plan.title, plan.over, [tables[name] for name in plan.families if name in tables])
+        ladder(
+            f"{plan.title}{'' if explored.isdisjoint(plan.families) else EXPLORED}",
+            plan.over,
+            [tables[name] for name in plan.families if name in tables],
+        )
         for plan in study.ladders
     ]
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pgolf.pages.figures.ladder import panels
 from pgolf.pages.headline import headline
 from pgolf.pages.html.first_screen import first_screen
 from pgolf.pages.ladder import ratio_text
-from pgolf.study.description import Claim, ClaimTest, LadderPlan
+from pgolf.study.description import Claim, ClaimTest, LadderPlan, write_study
 from pgolf.study.published import OVER_LADDER, ladders_of
 from pgolf.tables.ladder import Ladder, effective, shared_name
 from pgolf.tables.scaling import Speedup
@@ -139,6 +140,17 @@ def test_the_first_screen_has_the_slope_and_the_picture(tmp_path: Path) -> None:
     assert trend in screen
     assert "longer runs: gap to the baseline by tokens" in screen
     assert "ladders" not in [exhibit.name for exhibit in rest], "it has one picture, shown above"
+
+
+def test_a_ladder_with_an_explored_family_says_so(tmp_path: Path) -> None:
+    study = aggregate(climb(tmp_path, rungs=STEPS[:3])).study
+    assert study is not None
+    *earlier, last = study.families
+    write_study(tmp_path / "heads", replace(study, families=(*earlier, replace(last, explored=True))))
+    results = aggregate(tmp_path / "heads")
+    assert ladder_of(results).title == "longer runs (explored afterwards)"
+    (trend,) = headline(results).trends
+    assert trend.startswith("Longer runs (explored afterwards): ")
 
 
 def test_step_times_beside_the_rows_give_the_speedup_in_time(tmp_path: Path) -> None:
