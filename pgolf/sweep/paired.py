@@ -124,7 +124,8 @@ def read_arms(texts: Sequence[str], both: Sequence[str], most_seeds: int) -> tup
     known = {seed for arm in arms.values() for seed in arm.rows}
     seeds = seeds_to_use(known, most_seeds)
     composed = compose_arms(words, seeds)
-    if earlier := {seed for _, runs in composed.values() for seed in seeds_beside(runs[0])} - set(seeds):
+    earlier = {seed for _, runs in composed.values() for seed in seeds_beside(runs[0])}
+    if earlier - set(seeds):
         seeds = seeds_to_use(known | earlier, most_seeds)
         composed = compose_arms(words, seeds)
     arms |= {text: composed_arm(text, *found) for text, found in composed.items()}
